@@ -1,0 +1,66 @@
+"""Why OpenVINO sees no GPU or NPU here, and what to install on this operating system."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+_DRI = Path("/dev/dri")
+_ACCEL = Path("/dev/accel")
+_WSL_GPU = Path("/dev/dxg")
+
+
+def explain_absence(device: str) -> str:
+    """Return a sentence with the likely cause and the remedy for an absent ``GPU`` or ``NPU``."""
+    if sys.platform == "win32":
+        return f"install Intel's current {'graphics' if device == 'GPU' else 'NPU'} driver for Windows and restart"
+    if sys.platform == "darwin":
+        return "OpenVINO has no GPU or NPU device on macOS; use --device CPU"
+    return _explain_linux_gpu() if device == "GPU" else _explain_linux_npu()
+
+
+def _explain_linux_gpu() -> str:
+    """Go through the known causes on Linux in the order in which they hide each other."""
+    if _is_wsl() and not _WSL_GPU.exists():
+        return (
+            "WSL has no /dev/dxg, so Windows does not share its GPU; install Intel's graphics driver on Windows, "
+            "then run  wsl --update  and  wsl --shutdown"
+        )
+    if not _loads("libOpenCL.so.1"):
+        return (
+            "the OpenCL loader libOpenCL.so.1 is missing; on Debian or Ubuntu run  "
+            "sudo apt install ocl-icd-libopencl1 intel-opencl-icd"
+        )
+    nodes = sorted(_DRI.glob("renderD*"))
+    if not nodes and not _is_wsl():
+        return "there is an OpenCL loader but no render node under /dev/dri: no GPU, or its kernel driver is not loaded"
+    if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
+        return f"{nodes[0]} can't be opened; run  sudo usermod -aG render $USER  and log in again"
+    return (
+        "there is an OpenCL loader but no Intel driver behind it; on Debian or Ubuntu run  "
+        "sudo apt install intel-opencl-icd"
+    )
+
+
+def _explain_linux_npu() -> str:
+    """Tell a missing kernel driver from a missing right or user-space driver."""
+    nodes = sorted(_ACCEL.glob("accel*"))
+    if not nodes:
+        return "there is no /dev/accel device: this processor has no NPU, or the intel_vpu kernel driver is not loaded"
+    if not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
+        return f"{nodes[0]} can't be opened; run  sudo usermod -aG render $USER  and log in again"
+    return "install Intel's linux-npu-driver (level-zero and compiler) for this distribution"
+
+
+def _is_wsl() -> bool:
+    """Whether this Linux runs under the Windows Subsystem for Linux."""
+    return "microsoft" in os.uname().release.lower()
+
+
+def _loads(library: str) -> bool:
+    """Whether the dynamic loader finds a shared library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""Our JSON documents: a schema name first, every key known, read strictly into frozen dataclasses."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from overfly.runtime.errors import DocumentError
+from overfly.runtime.files import write_atomically
+
+Record = TypeVar("Record")
+
+
+def write_document(path: Path, record: Any, *, schema: str) -> None:
+    """Write a dataclass as indented JSON, with ``"schema"`` as the first key, atomically."""
+    write_atomically(path, dump_document(record, schema=schema).encode())
+
+
+def dump_document(record: Any, *, schema: str) -> str:
+    """Return the JSON text of a dataclass; not-a-number is an error, as JSON has no word for it."""
+    content = {"schema": schema, **dataclasses.asdict(record)}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_document(
+    path: Path, record_type: type[Record], *, schema: str, error: type[DocumentError] = DocumentError
+) -> Record:
+    """Read a document written by `write_document`.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+    record_type
+        The dataclass to build; nested dataclasses, tuples, dicts, optionals and plain values.
+    schema
+        What ``"schema"`` must say, such as ``"overfly.run/1"``.
+    error
+        What to raise.
+
+    Raises
+    ------
+    DocumentError
+        (or `error`) when the file is missing, is no JSON, has another schema, a key too many or
+        too few, or a value of the wrong type.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?") from None
+    except (OSError, ValueError) as cause:
+        raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
+    found = content.pop("schema", None) if isinstance(content, dict) else None
+    if found != schema:
+        raise error(f"{path} has schema {found!r}, expected {schema!r}: it was written by another version of overfly")
+    try:
+        return typing.cast("Record", _build(record_type, content, "the file"))
+    except _MismatchError as cause:
+        raise error(f"{path} is not a valid {schema} document: {cause}; make or copy {path.parent} again") from cause
+
+
+class _MismatchError(Exception):
+    """A value that does not fit its type; the message names the place."""
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Return `value`, parsed from JSON, as an instance of the type `kind`."""
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _build_record(kind, value, where)
+    if origin in (typing.Union, types.UnionType):
+        return _build_union(typing.get_args(kind), value, where)
+    if origin is tuple:
+        return _build_tuple(typing.get_args(kind), value, where)
+    if origin in (dict, Mapping):
+        return _build_mapping(typing.get_args(kind)[1], value, where)
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is Any or type(value) is kind:
+        return value
+    raise _MismatchError(f"{where} is {value!r}, expected {getattr(kind, '__name__', kind)}")
+
+
+def _build_record(kind: Any, value: Any, where: str) -> Any:
+    """Build a dataclass from an object with exactly its fields as keys."""
+    hints = typing.get_type_hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(value, dict):
+        raise _MismatchError(f"{where} is {value!r}, expected an object")
+    if unknown := sorted(value.keys() - names):
+        raise _MismatchError(f"{where} has the unknown key {unknown[0]!r}")
+    if missing := sorted(names - value.keys()):
+        raise _MismatchError(f"{where} lacks the key {missing[0]!r}")
+    try:
+        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in names})
+    except ValueError as cause:
+        raise _MismatchError(f"{where}: {cause}") from cause
+
+
+def _build_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Build the first member of a union that fits; the optional's None included."""
+    for kind in kinds:
+        if kind is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return _build(kind, value, where)
+        except _MismatchError as mismatch:
+            problem = mismatch
+    raise problem
+
+
+def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Build a tuple from an array; ``tuple[T, ...]`` is of any length."""
+    if not isinstance(value, list):
+        raise _MismatchError(f"{where} is {value!r}, expected an array")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:  # noqa: PLR2004 - the form of tuple[T, ...]
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise _MismatchError(f"{where} has {len(value)} elements, expected {len(kinds)}")
+    return tuple(_build(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _build_mapping(kind: Any, value: Any, where: str) -> Any:
+    """Build a dict with string keys from an object."""
+    if not isinstance(value, dict):
+        raise _MismatchError(f"{where} is {value!r}, expected an object")
+    return {key: _build(kind, item, f"{where}: {key}") for key, item in value.items()}

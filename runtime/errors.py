@@ -1,0 +1,89 @@
+"""Every error that overfly raises on purpose.
+
+OverflyError
+├── DataError (ValueError)            a labelled folder or a split that can't be used
+│   └── ImageError                    one picture that can't be read
+├── DocumentError (ValueError)        a JSON file of ours with an unknown schema, key or type
+│   ├── RunError                      a run with a file missing, altered or unreadable
+│   └── BundleError                   a bundle with a file missing, altered or unreadable
+├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
+├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
+├── ParityError (RuntimeError)        an export step whose answers differ from the step before
+├── OutputError (OSError)             an output that exists, or can't be written
+└── MissingExtraError (ImportError)   an optional dependency that isn't installed
+
+A message says what, what was found, what was expected, and the remedy. The command line maps the
+root to exit code 1; the library never exits.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class OverflyError(Exception):
+    """The root: something overfly foresaw and can explain in a sentence."""
+
+
+class DataError(OverflyError, ValueError):
+    """A labelled folder or a split that can't be used."""
+
+
+class ImageError(DataError):
+    """One picture that can't be read."""
+
+
+class DocumentError(OverflyError, ValueError):
+    """A JSON file of ours with an unknown schema, key or type."""
+
+
+class RunError(DocumentError):
+    """A run with a file missing, altered or unreadable."""
+
+
+class BundleError(DocumentError):
+    """A bundle with a file missing, altered or unreadable."""
+
+
+class WeightsError(OverflyError, ValueError):
+    """Pretrained weights that can't be had or don't fit the model."""
+
+
+class DeviceError(OverflyError, RuntimeError):
+    """A device that is unknown, absent or can't run the model."""
+
+
+class ParityError(OverflyError, RuntimeError):
+    """An export step whose answers differ from those of the step before."""
+
+
+class OutputError(OverflyError, OSError):
+    """An output that exists already, or can't be written."""
+
+
+class MissingExtraError(OverflyError, ImportError):
+    """An optional dependency that isn't installed."""
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn a failed import inside the block into the pip command that mends it.
+
+    Parameters
+    ----------
+    extra
+        The extra of the ``overfly`` distribution that holds the dependency, such as ``"train"``.
+
+    Raises
+    ------
+    MissingExtraError
+        When the block raises ``ModuleNotFoundError`` for a package that is not ours.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("overfly"):
+            raise
+        raise MissingExtraError(
+            f"this needs the package {error.name!r}, which is not installed: "
+            f'run  python -m pip install "overfly[{extra}]"'
+        ) from error

@@ -1,0 +1,136 @@
+"""Files and folders that are either the old one or the new one, never half-written."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from overfly.runtime.errors import OutputError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` under a temporary name beside `path`, flush it to disk, then rename it."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise unless `path` may be written: it is absent, an empty folder, or `overwrite` is set.
+
+    Raises
+    ------
+    OutputError
+        When something is there already, or a parent of `path` is a file.
+    """
+    for parent in path.absolute().parents:
+        if parent.exists() and not parent.is_dir():
+            raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
+    occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if occupied and not overwrite:
+        raise OutputError(f"{path} exists already: choose another --out, or add --overwrite to replace it")
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to fill; when the block ends well, it becomes `path` in one rename.
+
+    If the block fails, or the process is killed, `path` is as it was before. A folder that is
+    replaced is moved aside first and put back by the next call should the rename not happen.
+
+    Parameters
+    ----------
+    path
+        The folder to make. Its parents are made too.
+    overwrite
+        Replace what is there; otherwise an existing, non-empty `path` is an error.
+
+    Raises
+    ------
+    OutputError
+        When `path` exists and may not be replaced, or can't be written.
+    """
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        restore_replaced(path)
+        refuse_existing(path, overwrite=overwrite)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise _explain(error, path) from error
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        replace_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Rename the folder `new` to `path`, with what was there moved aside until that is done."""
+    aside = _aside(path)
+    remove(aside)
+    if path.exists():
+        path.rename(aside)
+    try:
+        new.rename(path)
+    except OSError:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    remove(aside)
+
+
+def restore_replaced(path: Path) -> None:
+    """Put back what `replace_folder` had moved aside when it was killed between its two renames."""
+    if _aside(path).exists() and not path.exists():
+        _aside(path).rename(path)
+
+
+def _aside(path: Path) -> Path:
+    """Return where the old `path` is kept while it is replaced."""
+    return path.with_name(f".{path.name}.replaced")
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _explain(error: OSError, path: Path) -> OutputError:
+    """Return the error to raise when `path` could not be prepared."""
+    if isinstance(error, OutputError):
+        return error
+    return OutputError(f"can't write to {path}: {error.strerror or error}; choose another --out")
+
+
+def _umask() -> int:
+    """Return the process's umask: mkstemp and mkdtemp ignore it, other tools expect it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
