@@ -1,0 +1,115 @@
+"""Recipes: every choice of a training in one frozen record."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from overfly.runtime.images import ImageSpec
+
+# ImageNet's channel statistics, with which torchvision's weights were trained.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is trained. Stored whole in ``run.json``.
+
+    Attributes
+    ----------
+    model
+        A name in `overfly.training.models.MODELS`.
+    image_size
+        Height and width of the input in pixels.
+    epochs
+        Passes over the training part.
+    batch_size
+        Images in a step.
+    optimizer
+        ``adam``, or ``adamw`` (decoupled weight decay).
+    learning_rate
+        Its peak, after the warm-up.
+    weight_decay
+        For weight matrices and filters; biases and batch-norm are left alone.
+    warmup_fraction
+        Part of all steps in which the learning rate climbs linearly from 0.
+    schedule
+        After the warm-up: ``constant``, or ``cosine`` down to 0.
+    label_smoothing
+        Probability mass spread over all classes in the cross-entropy.
+    ema_decay
+        Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last weights.
+    dihedral
+        Whether to turn by quarters and mirror at random: a scene seen from above has no upright.
+    min_crop
+        Smallest side of a random square crop, as a fraction; 1 crops nothing.
+    jitter
+        Largest relative change of brightness and of contrast.
+    test_fraction, val_fraction
+        See `overfly.training.split.make_split`.
+    """
+
+    model: str = "mobilenet_v2"
+    image_size: int = 256
+    epochs: int = 20
+    batch_size: int = 16
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup_fraction: float = 0.1
+    schedule: str = "cosine"
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.99
+    dihedral: bool = True
+    min_crop: float = 0.75
+    jitter: float = 0.2
+    test_fraction: float = 0.2
+    val_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that can't be trained with, naming the field."""
+        _require(self.optimizer in {"adam", "adamw"}, "optimizer", self.optimizer, "adam or adamw")
+        _require(self.schedule in {"constant", "cosine"}, "schedule", self.schedule, "constant or cosine")
+        for name in ("image_size", "epochs", "batch_size"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.
+        _require(self.batch_size > 1, "batch_size", self.batch_size, "at least 2")
+        _require(self.image_size >= 32, "image_size", self.image_size, "at least 32")  # noqa: PLR2004
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _require(0 < self.min_crop <= 1, "min_crop", self.min_crop, "in (0, 1]")
+        _require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "in (0, 1)")
+
+    @property
+    def image(self) -> ImageSpec:
+        """The input that a model of this recipe takes."""
+        return ImageSpec(self.image_size, _MEAN, _STD)
+
+
+def _require(holds: bool, name: str, found: object, expected: str) -> None:
+    """Raise a ValueError that names the field."""
+    if not holds:
+        raise ValueError(f"{name} is {found}, expected {expected}")
+
+
+# The paper's section 3.2: batch size 16, 60 epochs, Adam, cross-entropy, learning rate 1e-5, an 80/20 split.
+PAPER = Recipe(
+    epochs=60,
+    optimizer="adam",
+    learning_rate=1e-5,
+    weight_decay=0.0,
+    warmup_fraction=0.0,
+    schedule="constant",
+    label_smoothing=0.0,
+    ema_decay=0.0,
+    dihedral=False,
+    min_crop=1.0,
+    jitter=0.0,
+)
+
+RECIPES = {"default": Recipe(), "paper": PAPER}
+
+
+def override(recipe: Recipe, **changes: object) -> Recipe:
+    """Return the recipe with those `changes` that are not None; the rest stays."""
+    return dataclasses.replace(recipe, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]

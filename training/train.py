@@ -1,0 +1,255 @@
+"""From a folder of labelled scenes to a run."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from overfly.runtime.documents import dump_document, write_document
+from overfly.runtime.errors import OutputError, RunError
+from overfly.runtime.files import (
+    refuse_existing,
+    remove,
+    replace_folder,
+    restore_replaced,
+    sha256_file,
+    write_atomically,
+)
+from overfly.runtime.images import ImageBatch
+from overfly.runtime.metrics import confusion_matrix, most_confused, summarise
+from overfly.runtime.reporter import SILENT, Reporter
+from overfly.runtime.versions import installed_versions
+from overfly.training.dataset import Dataset, Scene, decode, scan
+from overfly.training.loop import Epoch, Trainer, predict_logits
+from overfly.training.models import MODELS, Deployed, build_model
+from overfly.training.plots import plot_confusion, plot_curves
+from overfly.training.recipe import Recipe
+from overfly.training.resume import LAST, restore_state, save_state
+from overfly.training.run import (
+    HISTORY,
+    RUN_FILE,
+    RUN_SCHEMA,
+    Run,
+    RunRecord,
+    choose_device,
+    save_checkpoint,
+    save_split,
+)
+from overfly.training.split import SPLIT_SCHEMA, Split, make_split, match_split, read_split
+from overfly.training.weights import load_pretrained
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train, on what, and where to put it.
+
+    Attributes
+    ----------
+    data
+        The data folder.
+    out
+        The run folder to make. Until it is complete, the work is in ``<out>.unfinished`` beside it.
+    recipe
+        How to train.
+    weights
+        ``imagenet``, ``none`` or the path of a weights file.
+    seed
+        Seed of the split, the classifier's first weights, the shuffling and the augmentation.
+    split_file
+        A ``split.json`` to use again instead of drawing a new split.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``xpu``.
+    """
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    weights: str = "imagenet"
+    seed: int = 0
+    split_file: Path | None = None
+    device: str = "auto"
+
+    @property
+    def work(self) -> Path:
+        """Where the run grows until it is complete."""
+        return self.out.with_name(f"{self.out.name}.unfinished")
+
+
+def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT) -> Run:
+    """Train a model and write its run.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    resume
+        Go on with the unfinished run of the same job, if there is one.
+    overwrite
+        Replace a finished or an unfinished run; the finished one stays until the new one is complete.
+    reporter
+        Hears of progress.
+
+    Returns
+    -------
+    Run
+        The finished run.
+
+    Raises
+    ------
+    OverflyError
+        For bad data, weights, device or output; see `overfly.runtime.errors`.
+    """
+    _refuse_output(job, resume=resume, overwrite=overwrite)
+    device = choose_device(job.device)
+    dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    for note in _remarks(dataset):
+        reporter.note(note)
+    split = _split(job, dataset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.seed)
+        model = build_model(job.recipe.model, len(dataset.classes))
+        load_pretrained(model, job.recipe.model, job.weights)
+        deployed = Deployed(model, job.recipe.image)
+        job.work.mkdir(parents=True, exist_ok=True)
+        trainer, history = _fit(job, deployed, split, device, resume=resume, reporter=reporter)
+    _write(job, trainer, split, history, reporter)
+    replace_folder(job.work, job.out)
+    return Run.open(job.out)
+
+
+def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
+    """Raise unless the run may be written; clear away what `overwrite` gives up."""
+    if job.recipe.model not in MODELS:
+        raise RunError(f"unknown model {job.recipe.model!r}: choose one of {', '.join(sorted(MODELS))}")
+    restore_replaced(job.out)
+    refuse_existing(job.out, overwrite=overwrite)
+    if resume or not job.work.exists():
+        return
+    if not overwrite:
+        raise OutputError(
+            f"{job.work} holds an unfinished run: add --resume to go on with it, or --overwrite to start again"
+        )
+    remove(job.work)
+
+
+def _remarks(dataset: Dataset) -> list[str]:
+    """Return what a person should know of the data before the training starts."""
+    remarks = []
+    if dataset.ignored:
+        more = f" and {len(dataset.ignored) - 1} more" if len(dataset.ignored) > 1 else ""
+        remarks.append(f"ignored {dataset.ignored[0]}{more}: no picture by its name")
+    seen: dict[str, str] = {}
+    for scene in dataset.scenes:
+        first = seen.setdefault(scene.sha256, scene.name)
+        if first != scene.name:
+            remarks.append(f"{scene.name} is the same picture as {first}: both go to the same part")
+    return remarks
+
+
+def _split(job: Job, dataset: Dataset) -> Split:
+    """Return the split to use: the given one if it fits, else a new one."""
+    if job.split_file is not None:
+        return match_split(read_split(job.split_file), dataset)
+    recipe = job.recipe
+    return make_split(dataset, test_fraction=recipe.test_fraction, val_fraction=recipe.val_fraction, seed=job.seed)
+
+
+def _fit(
+    job: Job, deployed: Deployed, split: Split, device: torch.device, *, resume: bool, reporter: Reporter
+) -> tuple[Trainer, list[Epoch]]:
+    """Run the epochs, saving the state after each."""
+    images, labels = _load(job, split.scenes("train"), "decoding the training part", reporter)
+    val_images, val_labels = _load(job, split.scenes("val"), "decoding the validation part", reporter)
+    trainer = Trainer(deployed, job.recipe, n_images=len(images), seed=job.seed, device=device)
+    identity = _identity(job, split)
+    history: list[Epoch] = []
+    if resume and (job.work / LAST).exists():
+        history = restore_state(job.work, trainer, identity)
+        reporter.note(f"going on after epoch {trainer.epoch} of {job.recipe.epochs}")
+    while trainer.epoch < job.recipe.epochs:
+        stage = f"epoch {trainer.epoch + 1} of {job.recipe.epochs}"
+        loss, seconds = trainer.run_epoch(images, labels, partial(reporter.progress, stage))
+        accuracy = None
+        if len(val_images):
+            accuracy = float((predict_logits(trainer.averaged, val_images).argmax(axis=1) == val_labels).mean())
+        rate = trainer.learning_rate(trainer.step - 1)
+        history.append(Epoch(trainer.epoch, loss, accuracy, rate, len(images) / seconds, seconds))
+        save_state(job.work, trainer, history, identity)
+        write_atomically(job.work / HISTORY, _history_csv(history))
+        reporter.note(_epoch_line(history[-1], job.recipe.epochs))
+    return trainer, history
+
+
+def _write(job: Job, trainer: Trainer, split: Split, history: list[Epoch], reporter: Reporter) -> None:
+    """Judge the kept weights on the test part and write the rest of the run's files."""
+    images, labels = _load(job, split.scenes("test"), "decoding the test part", reporter)
+    logits = predict_logits(trainer.averaged, images, progress=partial(reporter.progress, "testing"))
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), n_classes=len(split.classes))
+    record = RunRecord(
+        model=job.recipe.model,
+        classes=split.classes,
+        image=job.recipe.image,
+        data=str(job.data.absolute()),
+        recipe=job.recipe,
+        weights=_weights_id(job.weights),
+        seed=job.seed,
+        device=trainer.device.type,
+        metrics=summarise(confusion),
+        versions=installed_versions(),
+        checkpoint_sha256=save_checkpoint(job.work, trainer.averaged),
+        split_sha256=save_split(job.work, split),
+    )
+    plot_curves(job.work / "curves.png", history)
+    plot_confusion(job.work / "confusion.png", confusion, split.classes)
+    write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
+    for truth, taken_for, n_images in most_confused(confusion, split.classes):
+        reporter.note(
+            f"{truth} taken for {taken_for}: {n_images} of {int((labels == split.classes.index(truth)).sum())}"
+        )
+
+
+def _load(
+    job: Job, scenes: list[Scene], stage: str, reporter: Reporter
+) -> tuple[ImageBatch, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """Return the pixels and labels of scenes."""
+    images = decode(job.data, scenes, size=job.recipe.image_size, progress=partial(reporter.progress, stage))
+    return images, np.array([scene.label for scene in scenes], dtype=np.int64)
+
+
+def _identity(job: Job, split: Split) -> dict[str, object]:
+    """Return all that decides the weights."""
+    return {
+        **dataclasses.asdict(job.recipe),
+        "seed": job.seed,
+        "weights": _weights_id(job.weights),
+        "split": hashlib.sha256(dump_document(split, schema=SPLIT_SCHEMA).encode()).hexdigest(),
+    }
+
+
+def _weights_id(weights: str) -> str:
+    """Return what says which weights were meant, wherever the file lies."""
+    return weights if weights in {"imagenet", "none"} else f"sha256:{sha256_file(Path(weights))}"
+
+
+def _history_csv(history: list[Epoch]) -> bytes:
+    """Return the epochs as CSV, one row each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in dataclasses.fields(Epoch))
+    writer.writerows(dataclasses.astuple(epoch) for epoch in history)
+    return text.getvalue().encode()
+
+
+def _epoch_line(epoch: Epoch, n_epochs: int) -> str:
+    """Return an epoch as a line for a person."""
+    accuracy = "" if epoch.val_accuracy is None else f"  validation accuracy {epoch.val_accuracy:6.2%}"
+    return (
+        f"epoch {epoch.epoch:>{len(str(n_epochs))}} of {n_epochs}  loss {epoch.loss:.4f}{accuracy}  "
+        f"{epoch.images_per_second:.1f} images/s  {epoch.seconds:.0f} s"
+    )
