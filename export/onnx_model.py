@@ -1,0 +1,95 @@
+"""A deployed PyTorch model becomes one ONNX file."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from overfly.runtime.images import ImageBatch
+from overfly.runtime.runner import Logits
+from overfly.training.models import Deployed
+
+INPUT = "images"
+OUTPUT = "logits"
+
+# The newest operator set that torch's exporter writes without converting, and that ONNX Runtime 1.17 runs.
+OPSET = 20
+
+
+def write_onnx(deployed: Deployed, path: Path, *, size: int, metadata: dict[str, object]) -> None:
+    """Write a model with its preprocessing as a single ONNX file and check it.
+
+    Parameters
+    ----------
+    deployed
+        In eval mode, on the CPU.
+    path
+        The file to write: input ``images`` uint8 ``[batch, size, size, 3]`` RGB, output ``logits`` float32
+        ``[batch, n_classes]``, the batch left open.
+    size
+        Height and width in pixels.
+    metadata
+        Stored in the file's metadata, each value as JSON.
+    """
+    # Two images, not one: a batch of one would be taken for a constant.
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with _quiet():
+        program = torch.onnx.export(
+            deployed,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+        if program is None:  # pragma: no cover - only without dynamo
+            raise RuntimeError("torch.onnx.export returned no program")
+        program.save(path, external_data=False)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.save(model, path)
+    onnx.checker.check_model(path, full_check=True)
+
+
+def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
+    """Return the logits that ONNX Runtime computes, in batches of `batch_size`.
+
+    Parameters
+    ----------
+    path
+        Written by `write_onnx`.
+    images
+        uint8, shape ``[N, size, size, 3]``, RGB.
+
+    Returns
+    -------
+    ndarray
+        float32, shape ``[N, n_classes]``.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    starts = range(0, len(images), batch_size)
+    return np.concatenate([session.run([OUTPUT], {INPUT: images[i : i + batch_size]})[0] for i in starts])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's remarks on its own internals."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
