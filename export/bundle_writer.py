@@ -42,7 +42,8 @@ from overfly.training.run import RUN_FILE, Run
 from overfly.training.split import Split, sample_evenly
 
 N_GOLDEN = 64
-N_CALIBRATION = 300
+# More do not help: 100, 200 and 300 images gave logits equally close to fp32's on held-back training scenes.
+N_CALIBRATION = 128
 _BATCH_SIZES = (1, 5, 16)
 
 # The largest absolute difference of a logit that the order of float32 additions explains, with a wide margin: about
@@ -186,7 +187,7 @@ def _write_variant(
     made_by = {
         "fp32": "openvino.save_model",
         "fp16": "openvino.save_model, weights compressed to f16",
-        "int8": "nncf.quantize, post-training, per-channel weights",
+        "int8": "nncf.quantize, post-training, full bias correction",
     }[name]
     return VariantRecord(xml.name, xml.with_suffix(".bin").name, made_by, parity, calibration)
 

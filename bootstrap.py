@@ -1,0 +1,119 @@
+"""Make .venv, install overfly into it, and run it. Needs nothing but CPython 3.10 to 3.13.
+
+    python bootstrap.py demo [options of overfly demo]     the whole trip on this machine
+    python bootstrap.py test [options of pytest]           the tests, against the built wheel
+
+A second run finds the environment as it was and starts in seconds.
+"""
+
+# No syntax newer than Python 2: an old Python must get as far as the sentence that says it is too old.
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "overfly-installed.txt")
+SOURCES = ("cli", "training", "export", "runtime", "benchmarks", "setup.cfg", "pyproject.toml", "constraints.txt")
+EXTRAS = {"demo": "all", "test": "dev"}
+
+
+def main():
+    """Install what the command needs, run it, and return its exit code."""
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command not in EXTRAS:
+        sys.exit(__doc__)
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        stop(
+            "overfly needs Python 3.10 to 3.13, and this is {0}.{1}; run this with another one".format(
+                *sys.version_info
+            )
+        )
+    install(EXTRAS[command])
+    if command == "demo":
+        return subprocess.call([PYTHON, "-m", "overfly.cli", "demo"] + sys.argv[2:])
+    return subprocess.call([PYTHON, "-m", "pytest"] + sys.argv[2:], cwd=ROOT)
+
+
+def install(extra):
+    """Bring the environment up to date with the sources, unless it is."""
+    wanted = fingerprint()
+    if extra == "all" and installed() == (wanted, "dev"):
+        extra = "dev"  # the test extra holds all of the demo's
+    if installed() == (wanted, extra):
+        return
+    if not os.path.exists(PYTHON):
+        print("making .venv")
+        run([sys.executable, "-m", "venv", VENV], "the environment can't be made; on Debian: apt install python3-venv")
+    print("installing overfly and what it needs (the first time takes some minutes)")
+    wheels = os.path.join(VENV, "wheels")
+    for leftover in (STAMP, wheels, os.path.join(ROOT, "build")):
+        remove(leftover)
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
+    remedy = "the installation failed; its last lines above say why. Is there a network, and disk space for 3 GB?"
+    run(pip + ["wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ROOT], remedy)
+    wheel = os.path.join(wheels, os.listdir(wheels)[0])
+    constraints = os.path.join(ROOT, "constraints.txt")
+    run(pip + ["install", "--quiet", "--constraint", constraints, "{0}[{1}]".format(wheel, extra)], remedy)
+    # The same version may have been there with older code.
+    run(pip + ["install", "--quiet", "--no-deps", "--force-reinstall", wheel], remedy)
+    with open(STAMP, "w") as stream:
+        stream.write("{0} {1}\n".format(wanted, extra))
+
+
+def fingerprint():
+    """Return a hash of all that decides what is installed."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(files()):
+        with open(path, "rb") as stream:
+            digest.update(path[len(ROOT) :].encode() + hashlib.sha256(stream.read()).digest())
+    return digest.hexdigest()
+
+
+def files():
+    """Yield the path of every source file."""
+    for source in SOURCES:
+        path = os.path.join(ROOT, source)
+        if os.path.isfile(path):
+            yield path
+        for folder, _, names in os.walk(path):
+            for name in names:
+                if "__pycache__" not in folder:
+                    yield os.path.join(folder, name)
+
+
+def installed():
+    """Return the fingerprint and the extra of what is installed, or an empty tuple."""
+    if not (os.path.exists(STAMP) and os.path.exists(PYTHON)):
+        return ()
+    with open(STAMP) as stream:
+        return tuple(stream.read().split())
+
+
+def run(arguments, remedy):
+    """Run a command; stop with the remedy if it fails."""
+    if subprocess.call(arguments) != 0:
+        stop(remedy)
+
+
+def remove(path):
+    """Delete a file or a folder, if it is there."""
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
+def stop(sentence):
+    """Exit with one sentence and code 1."""
+    sys.exit("bootstrap: " + sentence)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,73 @@
+"""Floor 4: the command line. One thin module for each command: options, messages, exit codes.
+
+Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from overfly.runtime.errors import OverflyError
+
+COMMANDS = ("train", "export", "bench", "check", "predict", "devices", "paper", "sample", "demo")
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the trip."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, with ``--debug`` added to its own options."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"overfly.cli.{cmd_name}").command
+        if not any(option.name == "debug" for option in command.params):
+            note = "Show the traceback of an error."
+            command.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help=note))
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: overfly demo",
+)
+@click.version_option(package_name="overfly", message="%(package)s %(version)s")
+def cli() -> None:
+    """Take labelled aerial scenes to a verified, quantised classifier, and measure what the trip cost."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with the given arguments and return its exit code."""
+    try:
+        code = cli.main(list(arguments), prog_name="overfly", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except OverflyError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"overfly: {error}", err=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("overfly: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,66 @@
+"""``overfly bench``: what each variant is worth on each device."""
+
+from pathlib import Path
+
+import click
+
+from overfly.cli import options
+
+
+@click.command(short_help="Measure every variant of a bundle on real scenes.")
+@click.argument("bundle", type=options.FOLDER)
+@click.option("--data", type=options.FOLDER, required=True, help="The labelled folder; its test part is found by hash.")
+@options.out("report")
+@click.option("--run", type=options.FOLDER, help="The run BUNDLE comes from, for the PyTorch baseline (needs torch).")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    default=("CPU",),
+    show_default=True,
+    help="OpenVINO's name of a device to measure; may be repeated.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    metavar="PP",
+    help="Percentage points of accuracy that the recommended row may lose.",
+)
+@click.option("--quick", is_flag=True, help="Fewer samples: a rough picture in a fraction of the time.")
+@options.no_cache
+@options.overwrite
+@options.as_json
+def command(
+    bundle: Path,
+    data: Path,
+    out: Path,
+    run: Path | None,
+    devices: tuple[str, ...],
+    max_drop: float | None,
+    quick: bool,
+    no_cache: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Measure accuracy, F1, kappa, latency and throughput of every variant in BUNDLE on real scenes.
+
+    Prints one table and writes report.json, report.md and report.html.
+    """
+    from overfly.benchmarks.bench import BenchJob, bench
+    from overfly.benchmarks.report import REPORT_SCHEMA, write_report
+    from overfly.cli.terminal import Terminal, print_report
+    from overfly.runtime.documents import dump_document
+    from overfly.runtime.files import atomic_folder, refuse_existing
+
+    # Before minutes of measuring, not after.
+    refuse_existing(out, overwrite=overwrite)
+    job = BenchJob(bundle, data, run, devices, quick, max_drop, cache=not no_cache)
+    with Terminal() as terminal:
+        report = bench(job, reporter=terminal)
+        with atomic_folder(out, overwrite=overwrite) as folder:
+            write_report(folder, report)
+    if as_json:
+        click.echo(dump_document(report, schema=REPORT_SCHEMA), nl=False)
+        return
+    print_report(report)
+    click.echo(f"report: {out / 'report.html'}")

@@ -1,0 +1,90 @@
+"""``overfly demo``: the whole trip on this machine, without a network."""
+
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from overfly.cli import options
+
+if TYPE_CHECKING:
+    from overfly.runtime.reporter import Reporter
+
+_DEFAULT_OUT = Path("overfly-demo")
+
+# From nothing on a few hundred drawn scenes: small pictures and a high learning rate learn them in minutes on a CPU.
+_SAMPLE_RECIPE = {"epochs": 12, "image_size": 128, "learning_rate": 2e-3, "label_smoothing": 0.05}
+# From ImageNet weights, a few passes are enough to see what the trip is worth.
+_OWN_DATA_RECIPE = {"epochs": 5}
+
+
+@click.command(short_help="Make the whole trip on this machine, offline.")
+@click.argument("out", type=options.FOLDER, required=False)
+@click.option("--data", type=options.FOLDER, help="Your own labelled folder. [default: a drawn data set]")
+@click.option(
+    "--weights",
+    metavar="imagenet|none|FILE",
+    help="What to start from. [default: none for the drawn data set, imagenet for your own]",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: 12 for the drawn data set, 5 for your own]")
+@options.seed
+@options.overwrite
+def command(
+    out: Path | None, data: Path | None, weights: str | None, epochs: int | None, seed: int, overwrite: bool
+) -> None:
+    """Go from scenes to a measured, quantised classifier: sample, train, export, bench.
+
+    OUT is overfly-demo, or overfly-demo-2 and so on if that exists.
+    """
+    from overfly.runtime.errors import needs_extra
+
+    with needs_extra("all"):
+        import jinja2  # noqa: F401
+        import nncf  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import torch  # noqa: F401
+
+    from overfly.benchmarks.bench import BenchJob, bench
+    from overfly.benchmarks.report import write_report
+    from overfly.cli.terminal import Terminal, print_report
+    from overfly.export.bundle_writer import ExportJob, export
+    from overfly.runtime.files import atomic_folder
+    from overfly.training.recipe import RECIPES, override
+    from overfly.training.train import Job, train
+
+    base = _free(_DEFAULT_OUT) if out is None else out
+    choices = _SAMPLE_RECIPE if data is None else _OWN_DATA_RECIPE
+    recipe = override(override(RECIPES["default"], **choices), epochs=epochs)
+    start = weights or ("none" if data is None else "imagenet")
+    run, bundle, report = base / "run", base / "bundle", base / "report"
+    with Terminal() as terminal:
+        scenes = _draw(base / "data", seed, overwrite=overwrite, reporter=terminal) if data is None else data
+        terminal.note(f"training on {scenes}")
+        train(Job(scenes, run, recipe, start, seed), overwrite=overwrite, reporter=terminal)
+        terminal.note("exporting")
+        export(ExportJob(run, bundle), overwrite=overwrite, reporter=terminal)
+        terminal.note("measuring")
+        result = bench(BenchJob(bundle, scenes, run, quick=True), reporter=terminal)
+        with atomic_folder(report, overwrite=overwrite) as folder:
+            write_report(folder, result)
+    print_report(result)
+    click.echo(f"run:    {run}\nbundle: {bundle}\nreport: {report / 'report.html'}")
+
+
+def _draw(folder: Path, seed: int, *, overwrite: bool, reporter: "Reporter") -> Path:
+    """Write the drawn data set and return its folder."""
+    from overfly.runtime.files import atomic_folder
+    from overfly.training.sample import write_sample
+
+    with atomic_folder(folder, overwrite=overwrite) as partial_folder:
+        write_sample(partial_folder, seed=seed, progress=partial(reporter.progress, "drawing scenes"))
+    return folder
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or the first of ``path-2``, ``path-3``, ... that does not exist."""
+    if not path.exists():
+        return path
+    return next(free for n in count(2) if not (free := path.with_name(f"{path.name}-{n}")).exists())

@@ -1,0 +1,37 @@
+"""Options that several commands share, each defined once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from click.decorators import FC
+
+FOLDER = click.Path(path_type=Path)
+
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="OpenVINO's name: CPU, GPU, GPU.0, NPU, AUTO, ...; auto takes the GPU where there is one, else the CPU.",
+)
+
+execution_precision = click.option(
+    "--execution-precision",
+    type=click.Choice(["auto", "f32", "f16", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="What to compute in; auto asks f32 for the fp32 variant and leaves the others to the device.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+overwrite = click.option("--overwrite", is_flag=True, help="Replace what --out holds, once the new one is complete.")
+
+no_cache = click.option("--no-cache", is_flag=True, help="Do not keep compiled models in the user's cache folder.")
+
+seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance.")
+
+
+def out(what: str) -> Callable[[FC], FC]:
+    """Return the required option ``--out`` for a command that writes `what`."""
+    return click.option("--out", type=FOLDER, required=True, help=f"Folder for the {what}.")

@@ -1,0 +1,56 @@
+"""``overfly paper``: the paper's Tables 1 and 2, ours beside theirs."""
+
+from pathlib import Path
+
+import click
+
+from overfly.cli import options
+
+
+@click.command(short_help="Train the paper's tables again, ours beside theirs.")
+@click.argument("data", type=options.FOLDER)
+@options.out("runs and the table")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="MODEL=FILE",
+    help="Weights file for a model; may be repeated. [default: torchvision's ImageNet weights]",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: the paper's 60]")
+@click.option("--image-size", type=click.IntRange(min=64), help="In pixels. [default: the paper's 256]")
+@options.seed
+@options.as_json
+def command(
+    data: Path,
+    out: Path,
+    weights: tuple[str, ...],
+    epochs: int | None,
+    image_size: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the six rows of the paper's tables on DATA and print ours beside theirs.
+
+    Run again after an interruption it goes on where it was: finished rows are kept.
+    """
+    from overfly.runtime.errors import needs_extra
+
+    files = dict(_pair(text) for text in weights)
+    with needs_extra("train"):
+        import torch  # noqa: F401
+
+    from overfly.benchmarks.paper import PAPER_SCHEMA, PaperJob, paper_markdown, reproduce
+    from overfly.cli.terminal import Terminal
+    from overfly.runtime.documents import dump_document
+
+    with Terminal() as terminal:
+        table = reproduce(PaperJob(data, out, files, epochs, image_size, seed), reporter=terminal)
+    click.echo(dump_document(table, schema=PAPER_SCHEMA) if as_json else paper_markdown(table), nl=False)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Split ``MODEL=FILE``."""
+    model, equals, file = text.partition("=")
+    if not equals or not file:
+        raise click.BadParameter(f"{text!r} is not of the form MODEL=FILE", param_hint="--weights")
+    return model, file

@@ -1,0 +1,25 @@
+"""``overfly sample``: a small procedural data set."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from overfly.cli import options
+
+
+@click.command(short_help="Draw a small data set of aerial scenes.")
+@click.argument("out", type=options.FOLDER)
+@click.option("--images-per-class", type=click.IntRange(2, 1000), default=40, show_default=True)
+@options.seed
+@options.overwrite
+def command(out: Path, images_per_class: int, seed: int, overwrite: bool) -> None:
+    """Draw aerial scenes of eight kinds of land use into OUT, the same for the same seed."""
+    from overfly.cli.terminal import Terminal
+    from overfly.runtime.files import atomic_folder
+    from overfly.training.sample import CLASSES, write_sample
+
+    with Terminal() as terminal, atomic_folder(out, overwrite=overwrite) as folder:
+        progress = partial(terminal.progress, "drawing")
+        write_sample(folder, images_per_class=images_per_class, seed=seed, progress=progress)
+    click.echo(f"data: {out} ({images_per_class} images of each of {len(CLASSES)} classes)")

@@ -1,0 +1,68 @@
+"""What a person sees while a command works: bars and notes, on standard error."""
+
+import sys
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+from overfly.runtime.reporter import Reporter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from overfly.benchmarks.report import Report
+
+
+class Terminal(Reporter, AbstractContextManager["Terminal"]):
+    """Draws a bar for each stage on a terminal; elsewhere it writes only the notes, as plain lines."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bars away."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of a stage; a finished one disappears."""
+        if not sys.stderr.isatty():
+            return
+        bars = self._started()
+        if stage not in self._tasks:
+            self._tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(self._tasks[stage], completed=done)
+        if done >= total:
+            bars.remove_task(self._tasks.pop(stage))
+
+    def note(self, message: str) -> None:
+        """Write a line above the bars."""
+        if self._bars is None:
+            click.echo(message, err=True)
+        else:
+            self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def _started(self) -> "Progress":
+        """Return the bars, drawn since the first call."""
+        if self._bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        return self._bars
+
+
+def print_report(report: "Report") -> None:
+    """Print the table of a report, with its verdict, on standard output."""
+    from rich.console import Console
+
+    from overfly.benchmarks.table import report_table
+
+    Console().print(report_table(report))

@@ -1,0 +1,88 @@
+"""``overfly train``: a labelled folder becomes a run."""
+
+import json
+from pathlib import Path
+
+import click
+
+from overfly.cli import options
+
+MODELS = ("alexnet", "mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "vgg16")
+
+
+@click.command(short_help="Fine-tune a model on a labelled folder: a run.")
+@click.argument("data", type=options.FOLDER)
+@options.out("run")
+@click.option("--recipe", type=click.Choice(["default", "paper"]), default="default", show_default=True)
+@click.option("--model", type=click.Choice(MODELS), help="[default: the recipe's]")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|none|FILE",
+    help="Start from torchvision's ImageNet weights (downloaded once), nothing, or a .pth or .safetensors file.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
+@click.option("--batch-size", type=click.IntRange(min=2), help="[default: the recipe's]")
+@click.option("--image-size", type=click.IntRange(min=32), help="In pixels. [default: the recipe's]")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="[default: the recipe's]")
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Part of each class to test on. [default: the recipe's]",
+)
+@click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Part of each class's training images to validate on. [default: the recipe's]",
+)
+@click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
+@options.seed
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "xpu"]), default="auto", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@options.overwrite
+@options.as_json
+def command(
+    data: Path,
+    out: Path,
+    recipe: str,
+    weights: str,
+    split_file: Path | None,
+    seed: int,
+    device: str,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    **changes: object,
+) -> None:
+    """Fine-tune a model on DATA, a folder with one sub-folder of pictures for each class.
+
+    Interrupted at any moment, it goes on after the last finished epoch with --resume.
+    """
+    from overfly.runtime.errors import needs_extra
+
+    with needs_extra("train"):
+        from overfly.cli.terminal import Terminal
+        from overfly.training.recipe import RECIPES, override
+        from overfly.training.train import Job, train
+
+    job = Job(data, out, override(RECIPES[recipe], **changes), weights, seed, split_file, device)
+    with Terminal() as terminal:
+        try:
+            run = train(job, resume=resume, overwrite=overwrite, reporter=terminal)
+        except KeyboardInterrupt:
+            if job.work.exists():
+                terminal.note(f"interrupted: {job.work} holds what was done; go on with the same command and --resume")
+            raise
+    metrics = run.record.metrics
+    if as_json:
+        from dataclasses import asdict
+
+        click.echo(json.dumps({"run": str(out), **asdict(metrics)}))
+        return
+    n_right = round(metrics.accuracy * metrics.n_images)
+    click.echo(
+        f"test accuracy {metrics.accuracy:.2%} ({n_right} of {metrics.n_images} images)  "
+        f"macro F1 {metrics.f1_macro:.2%}  kappa {metrics.kappa:.2%}"
+    )
+    click.echo(f"run: {out}")

@@ -1,0 +1,77 @@
+"""What the tests share: the real data set if it is given, a small one always, and the trip over the small one."""
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports openvino or torch: compiled models of the tests go nowhere near the user's own.
+os.environ.setdefault("OVERFLY_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "overfly"))
+
+
+def _missing(marker):
+    """Return why tests with this marker can't run here, or None."""
+    if marker == "real":
+        unset = [name for name in ("OVERFLY_DATA", "OVERFLY_WEIGHTS") if not Path(os.environ.get(name, "/-")).exists()]
+        return f"{' and '.join(unset)} not set to something that exists" if unset else None
+    if marker == "wheel":
+        files = importlib.metadata.files("overfly") or []
+        return None if any(str(file).startswith("overfly/") for file in files) else "overfly is installed editable"
+    from overfly.runtime.devices import core
+
+    return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
+
+
+def pytest_runtest_setup(item):
+    """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
+    for marker in ("real", "gpu", "wheel"):
+        if item.get_closest_marker(marker) and (reason := _missing(marker)):
+            if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
+                pytest.fail(f"required, but {reason}", pytrace=False)
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Return the folder of the real scenes (UC Merced), one sub-folder for each class."""
+    return Path(os.environ["OVERFLY_DATA"])
+
+
+@pytest.fixture(scope="session")
+def real_weights():
+    """Return the file with real ImageNet weights of MobileNetV2."""
+    return Path(os.environ["OVERFLY_WEIGHTS"])
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """Return a folder of 8 classes with 12 drawn scenes each."""
+    from overfly.training.sample import write_sample
+
+    folder = tmp_path_factory.mktemp("tiny") / "data"
+    folder.mkdir()
+    write_sample(folder, images_per_class=12, size=96, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data):
+    """Return the run of a MobileNetV2 trained from nothing on the small data set, at 64 pixels."""
+    from overfly.training.recipe import RECIPES, override
+    from overfly.training.train import Job, train
+
+    recipe = override(RECIPES["default"], image_size=64, epochs=4, learning_rate=3e-3, test_fraction=0.25)
+    out = tiny_data.with_name("run")
+    train(Job(tiny_data, out, recipe, weights="none"))
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run):
+    """Return the bundle of the small run, with all three variants."""
+    from overfly.export.bundle_writer import ExportJob, export
+
+    out = tiny_run.with_name("bundle")
+    export(ExportJob(tiny_run, out))
+    return out

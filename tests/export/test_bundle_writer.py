@@ -1,0 +1,168 @@
+"""From a run to a bundle: parity, calibration, provenance, and what stops an export."""
+
+import hashlib
+import json
+import re
+import shutil
+
+import numpy as np
+import onnx
+import openvino as ov
+import pytest
+
+from overfly.export.bundle_writer import ExportJob, _Evidence, export, require_parity
+from overfly.export.onnx_model import run_onnx
+from overfly.runtime.bundle import Bundle, Golden
+from overfly.runtime.errors import BundleError, DataError, OutputError, ParityError, RunError
+from overfly.runtime.parity import check_golden
+from overfly.runtime.runner import compile_variant
+from overfly.training.dataset import decode
+from overfly.training.loop import predict_logits
+from overfly.training.run import Run
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle):
+    return Bundle.open(tiny_bundle)
+
+
+def test_the_folder_holds_what_the_manifest_lists_and_nothing_else(bundle):
+    bundle.verify()
+    variants = [f"{name}.{end}" for name in ("fp16", "fp32", "int8") for end in ("bin", "xml")]
+    expected = {*variants, "golden.npz", "labels.txt", "manifest.json", "model.onnx"}
+    assert {path.name for path in bundle.path.iterdir()} == expected
+
+
+def test_golden_answers_are_those_of_pytorch_on_real_test_images(bundle, tiny_run, tiny_data):
+    run, golden = Run.open(tiny_run), bundle.golden()
+    np.testing.assert_allclose(golden.logits, predict_logits(run.load_model(), golden.images), atol=1e-5)
+    test_part = decode(tiny_data, run.split().scenes("test"), size=64)
+    known = {image.tobytes() for image in test_part}
+    assert len(golden.images) == 24
+    assert all(image.tobytes() in known for image in golden.images)
+
+
+def test_provenance_leads_back_to_the_run_and_its_split(bundle, tiny_run):
+    provenance = bundle.manifest.provenance
+    assert provenance.run_sha256 == hashlib.sha256((tiny_run / "run.json").read_bytes()).hexdigest()
+    assert provenance.split_sha256 == hashlib.sha256((tiny_run / "split.json").read_bytes()).hexdigest()
+    assert sorted(provenance.test_sha256) == sorted(s.sha256 for s in Run.open(tiny_run).split().scenes("test"))
+    assert bundle.manifest.classes == tuple((bundle.path / "labels.txt").read_text().splitlines())
+
+
+def test_calibration_used_training_images_only(bundle, tiny_run):
+    split = Run.open(tiny_run).split()
+    calibration = bundle.manifest.variants["int8"].calibration
+    train = [scene.sha256 for scene in split.scenes("train")]
+    assert sorted(calibration.sha256) == sorted(train)
+    assert not set(calibration.sha256) & {scene.sha256 for scene in split.scenes("test")}
+    assert bundle.manifest.variants["fp32"].calibration is None
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 16])
+def test_onnx_runtime_gives_pytorchs_logits_at_any_batch(bundle, batch_size):
+    golden = bundle.golden()
+    logits = run_onnx(bundle.file("model.onnx"), golden.images, batch_size=batch_size)
+    assert np.abs(logits - golden.logits).max() < 1e-3
+
+
+def test_the_onnx_file_says_what_it_is(bundle):
+    model = onnx.load(bundle.file("model.onnx"))
+    facts = {item.key: json.loads(item.value) for item in model.metadata_props}
+    assert facts["classes"] == list(bundle.manifest.classes)
+    assert facts["image"]["size"] == 64
+    assert facts["run_sha256"] == bundle.manifest.provenance.run_sha256
+    assert model.opset_import[0].version == bundle.manifest.onnx.opset
+    shape = model.graph.input[0].type.tensor_type
+    assert shape.elem_type == onnx.TensorProto.UINT8
+    assert [dim.dim_param or dim.dim_value for dim in shape.shape.dim] == ["batch", 64, 64, 3]
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "int8"])
+def test_each_variant_opens_by_itself_with_its_labels(bundle, variant):
+    model = ov.Core().read_model(bundle.file(f"{variant}.xml"), bundle.file(f"{variant}.bin"))
+    assert str(model.inputs[0].partial_shape) == "[?,64,64,3]"
+    assert model.inputs[0].element_type == ov.Type.u8
+    info = {key: model.get_rt_info(["model_info", key]).value for key in ("model_type", "labels", "resize_type")}
+    expected = {"model_type": "Classification", "labels": " ".join(bundle.manifest.classes), "resize_type": "standard"}
+    assert info == expected
+
+
+def test_weights_shrink_with_the_precision(bundle):
+    fp32, fp16, int8 = (bundle.manifest.files[f"{name}.bin"].size_bytes for name in ("fp32", "fp16", "int8"))
+    assert fp16 / fp32 == pytest.approx(0.5, abs=0.01)
+    assert int8 / fp32 < 0.28
+
+
+def test_every_convolution_and_the_classifier_are_quantised(bundle):
+    model = ov.Core().read_model(bundle.file("int8.xml"))
+    kinds = {"Convolution", "GroupConvolution", "MatMul"}
+    layers = [op for op in model.get_ordered_ops() if op.get_type_name() in kinds]
+    assert len(layers) == 53
+    sources = [layer.input_value(0).get_node() for layer in layers]
+    # Between the pooling's quantised output and the classifier stands a reshape.
+    before = [node.input_value(0).get_node() if node.get_type_name() == "Reshape" else node for node in sources]
+    assert {node.get_type_name() for node in before} == {"FakeQuantize"}
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "int8"])
+def test_the_cpu_gives_the_signed_off_answers(bundle, variant):
+    runner = compile_variant(bundle, variant=variant, device="CPU")
+    parity, problems = check_golden(runner, bundle.golden(), bundle.variant(variant).parity)
+    assert problems == []
+    assert parity.n_images == 24
+
+
+def test_a_subset_of_variants_reads_nothing_for_the_others(tiny_run, tmp_path):
+    bundle = export(ExportJob(tiny_run, tmp_path / "b", variants=("fp16",)))
+    assert list(bundle.manifest.variants) == ["fp16"]
+    with pytest.raises(BundleError, match=r"has no variant int8: it holds fp16; export the run with --variant int8"):
+        bundle.variant("int8")
+
+
+def test_a_step_that_disagrees_is_refused_with_its_worst_image():
+    logits = np.array([[1.0, 5.0], [3.0, 0.0]], np.float32)
+    evidence = _Evidence(("a.jpg", "b.jpg"), Golden(np.zeros((2, 4, 4, 3), np.uint8), logits))
+    wrong = logits + np.array([[0, 0], [0, 4]], np.float32)
+    with pytest.raises(
+        ParityError, match=re.escape("up to 4 (at most 0.001 expected) and 50.0% of 2 images")
+    ) as caught:
+        require_parity(evidence, wrong, step="the step", max_diff=1e-3, min_agreement=1.0)
+    assert "the worst is b.jpg" in str(caught.value)
+
+
+def test_a_tie_within_the_tolerance_may_change_sides_but_no_more():
+    reference = np.array([[1.0, 1.1]], np.float32)
+    evidence = _Evidence(("a.jpg",), Golden(np.zeros((1, 4, 4, 3), np.uint8), reference))
+    swapped = np.array([[1.1, 1.0]], np.float32)
+    assert require_parity(evidence, swapped, step="s", max_diff=0.2, min_agreement=1.0).top1_agreement == 0
+    with pytest.raises(ParityError):
+        require_parity(evidence, swapped, step="s", max_diff=0.01, min_agreement=1.0)
+
+
+def test_a_test_image_that_changed_stops_the_export_and_writes_nothing(tiny_run, tiny_data, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    victim = data / Run.open(tiny_run).split().scenes("test")[0].name
+    victim.write_bytes(victim.read_bytes() + b"x")
+    with pytest.raises(DataError, match=f"{victim.name} has changed since the run was trained: restore it"):
+        export(ExportJob(tiny_run, tmp_path / "b", data))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_missing_data_folder_is_named(tiny_run, tmp_path):
+    with pytest.raises(DataError, match=r"is missing: pass the folder that was trained on with --data"):
+        export(ExportJob(tiny_run, tmp_path / "b", tmp_path / "nowhere"))
+
+
+def test_an_existing_bundle_is_kept(tiny_run, tiny_bundle):
+    before = (tiny_bundle / "manifest.json").read_bytes()
+    with pytest.raises(OutputError, match="exists already"):
+        export(ExportJob(tiny_run, tiny_bundle))
+    assert (tiny_bundle / "manifest.json").read_bytes() == before
+
+
+def test_no_run_no_bundle(tmp_path):
+    with pytest.raises(RunError, match="is not a run: found nothing"):
+        export(ExportJob(tmp_path / "nothing", tmp_path / "b"))
+    assert list(tmp_path.iterdir()) == []

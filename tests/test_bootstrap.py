@@ -1,0 +1,100 @@
+"""The script a newcomer runs first: its sentences, and that a second run installs nothing."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def bootstrap(tmp_path, monkeypatch):
+    """Return the module, pointed at a folder of its own, with every command recorded instead of run."""
+    spec = importlib.util.spec_from_file_location("bootstrap_under_test", ROOT / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for floor in ("cli", "runtime"):
+        (tmp_path / floor).mkdir()
+    (tmp_path / "runtime" / "a.py").write_text("a = 1\n")
+    venv = tmp_path / ".venv"
+    python = venv / "bin" / "python"
+    for name, value in {"ROOT": tmp_path, "VENV": venv, "PYTHON": python, "STAMP": venv / "stamp"}.items():
+        monkeypatch.setattr(module, name, str(value))
+    module.calls = []
+
+    def call(arguments, **_):
+        module.calls.append(arguments)
+        if "venv" in arguments:
+            python.parent.mkdir(parents=True)
+            python.touch()
+        if "wheel" in arguments:
+            (venv / "wheels").mkdir()
+            (venv / "wheels" / "overfly-1-py3-none-any.whl").touch()
+        return module.code
+
+    module.code = 0
+    monkeypatch.setattr(module.subprocess, "call", call)
+    return module
+
+
+def _main(module, monkeypatch, *arguments):
+    module.calls.clear()
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", *arguments])
+    return module.main()
+
+
+def test_the_first_run_makes_the_environment_and_installs_the_wheel_with_the_constraints(bootstrap, monkeypatch):
+    assert _main(bootstrap, monkeypatch, "demo", "--seed", "3") == 0
+    venv, wheel, install, again, demo = bootstrap.calls
+    assert venv[1:3] == ["-m", "venv"]
+    assert "wheel" in wheel
+    assert install[-1].endswith("overfly-1-py3-none-any.whl[all]")
+    assert install[install.index("--constraint") + 1].endswith("constraints.txt")
+    assert "--force-reinstall" in again
+    assert demo[1:] == ["-m", "overfly.cli", "demo", "--seed", "3"]
+
+
+def test_a_second_run_installs_nothing(bootstrap, monkeypatch):
+    _main(bootstrap, monkeypatch, "test")
+    assert bootstrap.calls[2][-1].endswith("[dev]")
+    assert _main(bootstrap, monkeypatch, "test", "-x") == 0
+    assert [call[1:] for call in bootstrap.calls] == [["-m", "pytest", "-x"]]
+    # The tests' environment is good for the demo too.
+    _main(bootstrap, monkeypatch, "demo")
+    assert [call[1:] for call in bootstrap.calls] == [["-m", "overfly.cli", "demo"]]
+
+
+def test_changed_code_is_installed_again(bootstrap, monkeypatch):
+    _main(bootstrap, monkeypatch, "demo")
+    Path(bootstrap.ROOT, "runtime", "a.py").write_text("a = 2\n")
+    _main(bootstrap, monkeypatch, "demo")
+    assert len(bootstrap.calls) == 4
+
+
+def test_a_failed_installation_is_one_sentence_and_is_tried_again(bootstrap, monkeypatch):
+    bootstrap.code = 1
+    with pytest.raises(SystemExit, match=r"^bootstrap: the environment can't be made; on Debian: apt install"):
+        _main(bootstrap, monkeypatch, "demo")
+    with pytest.raises(SystemExit, match=r"^bootstrap: the installation failed; .* Is there a network"):
+        _main(bootstrap, monkeypatch, "demo")
+    bootstrap.code = 0
+    assert _main(bootstrap, monkeypatch, "demo") == 0
+
+
+@pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])
+def test_an_unfit_python_is_told_in_one_sentence(bootstrap, monkeypatch, version):
+    monkeypatch.setattr(bootstrap.sys, "version_info", (*version, 0))
+    with pytest.raises(SystemExit) as caught:
+        _main(bootstrap, monkeypatch, "demo")
+    expected = f"bootstrap: overfly needs Python 3.10 to 3.13, and this is {version[0]}.{version[1]}"
+    assert str(caught.value).startswith(expected)
+    assert bootstrap.calls == []
+
+
+def test_without_a_command_it_says_what_it_can_do():
+    result = subprocess.run([sys.executable, ROOT / "bootstrap.py"], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "python bootstrap.py demo" in result.stderr
