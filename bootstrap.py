@@ -50,12 +50,16 @@ def install(extra):
         run([sys.executable, "-m", "venv", VENV], "the environment can't be made; on Debian: apt install python3-venv")
     print("installing overfly and what it needs (the first time takes some minutes)")
     wheels = os.path.join(VENV, "wheels")
-    for leftover in (STAMP, wheels, os.path.join(ROOT, "build")):
+    # setuptools would take files that are gone from an old build folder; its egg-info would hide the installed wheel.
+    byproducts = [os.path.join(ROOT, name) for name in ("build", "overfly.egg-info")]
+    for leftover in [STAMP, wheels] + byproducts:
         remove(leftover)
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
     remedy = "the installation failed; its last lines above say why. Is there a network, and disk space for 3 GB?"
     run(pip + ["wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ROOT], remedy)
     wheel = os.path.join(wheels, os.listdir(wheels)[0])
+    for byproduct in byproducts:
+        remove(byproduct)
     constraints = os.path.join(ROOT, "constraints.txt")
     run(pip + ["install", "--quiet", "--constraint", constraints, "{0}[{1}]".format(wheel, extra)], remedy)
     # The same version may have been there with older code.

@@ -22,7 +22,7 @@ def write_document(path: Path, record: Any, *, schema: str) -> None:
 def dump_document(record: Any, *, schema: str) -> str:
     """Return the JSON text of a dataclass; not-a-number is an error, as JSON has no word for it."""
     content = {"schema": schema, **dataclasses.asdict(record)}
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def read_document(
@@ -48,7 +48,7 @@ def read_document(
         too few, or a value of the wrong type.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise error(f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?") from None
     except (OSError, ValueError) as cause:
@@ -60,6 +60,11 @@ def read_document(
         return typing.cast("Record", _build(record_type, content, "the file"))
     except _MismatchError as cause:
         raise error(f"{path} is not a valid {schema} document: {cause}; make or copy {path.parent} again") from cause
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's reader would take though JSON has no such words."""
+    raise ValueError(f"{name} is no JSON")
 
 
 class _MismatchError(Exception):
@@ -78,7 +83,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin in (dict, Mapping):
         return _build_mapping(typing.get_args(kind)[1], value, where)
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise _MismatchError(f"{where} is a number with {len(str(value))} digits, expected a float") from None
     if kind is Any or type(value) is kind:
         return value
     raise _MismatchError(f"{where} is {value!r}, expected {getattr(kind, '__name__', kind)}")

@@ -1,5 +1,6 @@
 """Pictures in, uint8 RGB arrays out: the one implementation that training and deployment share."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".
 
 # Pillow's own limit: past it a small file may be a decompression bomb.
 MAX_PIXELS = 89_478_485
+
+# Our own limit below refuses what Pillow only warns of; its warning would come beside our sentence.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 ImageBatch = npt.NDArray[np.uint8]
 
@@ -96,16 +100,24 @@ def find_images(paths: list[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist: expected a picture or a folder of pictures")
-        below = sorted(p for p in path.rglob("*") if is_image_name(p)) if path.is_dir() else [path]
+        below = [p for p in visible_files(path) if is_image_name(p)] if path.is_dir() else [path]
         if not below:
             raise DataError(f"{path} holds no picture: expected files ending in {suffix_list()}")
         found += below
     return found
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """Return every file below `folder`, sorted, but for those that are hidden or in a hidden folder."""
+    files = (
+        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return sorted(path for path in files if path.is_file())
+
+
 def is_image_name(path: Path) -> bool:
-    """Whether `path` is a file whose name ends like a picture's and that is not hidden."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    """Whether the name of `path` ends like a picture's."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def suffix_list() -> str:
@@ -122,6 +134,9 @@ def _to_rgb(path: Path, picture: Image.Image) -> Image.Image:
         if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
             raise ImageError(f"{path} has pixels outside 16 bits: expected 8 or 16 bits a channel; convert it first")
         picture = Image.fromarray((pixels >> 8).astype(np.uint8))
+    if "transparency" in picture.info:
+        # Straight to RGB, Pillow would warn of a palette's transparency.
+        picture = picture.convert("RGBA")
     return picture.convert("RGB")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files import sha256_file
-from overfly.runtime.images import ImageBatch, is_image_name, load_image, suffix_list
+from overfly.runtime.images import ImageBatch, is_image_name, load_image, suffix_list, visible_files
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
@@ -73,7 +73,7 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
         When the folder is missing, has no class folder, only one, or one without a picture.
     """
     classes = _classes(folder)
-    below = {c: sorted(p for p in (folder / c).rglob("*") if p.is_file()) for c in classes}
+    below = {c: visible_files(folder / c) for c in classes}
     images = {c: [p for p in paths if is_image_name(p)] for c, paths in below.items()}
     for name, paths in images.items():
         if not paths:
@@ -87,8 +87,7 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
         Scene(path.relative_to(folder).as_posix(), label, sha256)
         for (path, label), sha256 in zip(labelled, hashes, strict=True)
     ]
-    strays = (p for c in classes for p in below[c] if p not in set(images[c]) and not p.name.startswith("."))
-    ignored = tuple(p.relative_to(folder).as_posix() for p in strays)
+    ignored = tuple(p.relative_to(folder).as_posix() for c in classes for p in below[c] if not is_image_name(p))
     return Dataset(folder, classes, tuple(scenes), ignored)
 
 

@@ -1,6 +1,7 @@
 """The pictures of a run: its curves and its confusion matrix."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +48,10 @@ def plot_confusion(path: Path, confusion: Confusion, classes: Sequence[str]) -> 
             if count:
                 colour = "white" if rows[truth, predicted] > 0.5 else "black"  # noqa: PLR2004 - readable on either
                 axes.text(predicted, truth, str(count), ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_yticks(range(len(classes)), classes, fontsize=8)
+    axes.set_xticks(
+        range(len(classes)), classes, rotation=60, ha="right", rotation_mode="anchor", fontsize=8, parse_math=False
+    )
+    axes.set_yticks(range(len(classes)), classes, fontsize=8, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     _save(figure, path)
@@ -64,5 +67,8 @@ def _figure(width: float, height: float) -> "Figure":
 def _save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, atomically."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
+    with warnings.catch_warnings():
+        # A class name in a script that matplotlib's font lacks shows as boxes, which is no reason to warn.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="png", dpi=_DPI)
     write_atomically(path, buffer.getvalue())

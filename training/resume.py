@@ -37,7 +37,7 @@ def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: d
         tensors |= {f"optimizer.{index}.{k}": v for k, v in slot.items()}
     tensors |= {"generator": trainer.generator.get_state(), "global": torch.get_rng_state()}
     facts = {"identity": identity, "epoch": trainer.epoch, "step": trainer.step, "history": _rows(history)}
-    (folder / LAST).mkdir(exist_ok=True)
+    (folder / LAST).mkdir(parents=True, exist_ok=True)
     content = save({k: v.contiguous().cpu() for k, v in tensors.items()}, {"overfly": json.dumps(facts)})
     write_atomically(folder / LAST / _STATE, content)
 

@@ -12,7 +12,7 @@ from overfly.runtime.errors import RunError
 from overfly.runtime.files import sha256_file, write_atomically
 from overfly.runtime.images import ImageSpec
 from overfly.runtime.metrics import Metrics
-from overfly.training.models import Deployed, build_model
+from overfly.training.models import MODELS, Deployed, build_model
 from overfly.training.recipe import Recipe
 from overfly.training.split import SPLIT_SCHEMA, Split, read_split
 
@@ -94,6 +94,8 @@ class Run:
             When the checkpoint is missing, altered or not for this model.
         """
         path = self._checked(CHECKPOINT, self.record.checkpoint_sha256)
+        if self.record.model not in MODELS:
+            raise RunError(f"{self.path / RUN_FILE} names the unknown model {self.record.model!r}: train again")
         model = build_model(self.record.model, len(self.record.classes))
         try:
             model.load_state_dict(load_file(path))

@@ -118,6 +118,12 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     SplitError
         For the first file that is missing, altered or not in the split.
     """
+    if split.classes != dataset.classes:
+        differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
+        raise SplitError(
+            f"the classes of the split are not those of {dataset.folder} (such as {differing}): "
+            "pass the folder that was split, or make a new split"
+        )
     held = {scene.name: scene.sha256 for scene in dataset.scenes}
     for file in split.files:
         if file.name not in held:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from overfly.runtime.documents import dump_document, write_document
@@ -25,7 +26,7 @@ from overfly.runtime.images import ImageBatch
 from overfly.runtime.metrics import confusion_matrix, most_confused, summarise
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
-from overfly.training.dataset import Dataset, Scene, decode, scan
+from overfly.training.dataset import Dataset, decode, scan
 from overfly.training.loop import Epoch, Trainer, predict_logits
 from overfly.training.models import MODELS, Deployed, build_model
 from overfly.training.plots import plot_confusion, plot_curves
@@ -41,7 +42,7 @@ from overfly.training.run import (
     save_checkpoint,
     save_split,
 )
-from overfly.training.split import SPLIT_SCHEMA, Split, make_split, match_split, read_split
+from overfly.training.split import PARTS, SPLIT_SCHEMA, Split, make_split, match_split, read_split
 from overfly.training.weights import load_pretrained
 
 
@@ -78,7 +79,16 @@ class Job:
     @property
     def work(self) -> Path:
         """Where the run grows until it is complete."""
-        return self.out.with_name(f"{self.out.name}.unfinished")
+        out = self.out.absolute()
+        return out.with_name(f"{out.name}.unfinished")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the split: uint8 images ``[N, S, S, 3]`` and int64 labels ``[N]``."""
+
+    images: ImageBatch
+    labels: npt.NDArray[np.int64]
 
 
 def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT) -> Run:
@@ -116,10 +126,13 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
         model = build_model(job.recipe.model, len(dataset.classes))
         load_pretrained(model, job.recipe.model, job.weights)
         deployed = Deployed(model, job.recipe.image)
-        job.work.mkdir(parents=True, exist_ok=True)
-        trainer, history = _fit(job, deployed, split, device, resume=resume, reporter=reporter)
-    _write(job, trainer, split, history, reporter)
-    replace_folder(job.work, job.out)
+        _require_size(deployed, job.recipe)
+        # All of them now: a picture that can't be read must not show after hours of training.
+        parts = {part: _load(job, split, part, reporter) for part in PARTS}
+        trainer = Trainer(deployed, job.recipe, n_images=len(parts["train"].labels), seed=job.seed, device=device)
+        history = _fit(job, trainer, parts, _identity(job, split), resume=resume, reporter=reporter)
+    _write(job, trainer, split, parts["test"], history, reporter)
+    replace_folder(job.work, job.out.absolute())
     return Run.open(job.out)
 
 
@@ -160,37 +173,48 @@ def _split(job: Job, dataset: Dataset) -> Split:
     return make_split(dataset, test_fraction=recipe.test_fraction, val_fraction=recipe.val_fraction, seed=job.seed)
 
 
+def _require_size(deployed: Deployed, recipe: Recipe) -> None:
+    """Raise if the model's layers leave nothing of an image of the recipe's size."""
+    size = recipe.image_size
+    try:
+        predict_logits(deployed, np.zeros((1, size, size, 3), np.uint8))
+    except RuntimeError as error:
+        raise RunError(f"{recipe.model} can't take {size} x {size} pixels: choose a larger --image-size") from error
+
+
 def _fit(
-    job: Job, deployed: Deployed, split: Split, device: torch.device, *, resume: bool, reporter: Reporter
-) -> tuple[Trainer, list[Epoch]]:
+    job: Job,
+    trainer: Trainer,
+    parts: dict[str, _Part],
+    identity: dict[str, object],
+    *,
+    resume: bool,
+    reporter: Reporter,
+) -> list[Epoch]:
     """Run the epochs, saving the state after each."""
-    images, labels = _load(job, split.scenes("train"), "decoding the training part", reporter)
-    val_images, val_labels = _load(job, split.scenes("val"), "decoding the validation part", reporter)
-    trainer = Trainer(deployed, job.recipe, n_images=len(images), seed=job.seed, device=device)
-    identity = _identity(job, split)
+    train_part, val = parts["train"], parts["val"]
     history: list[Epoch] = []
     if resume and (job.work / LAST).exists():
         history = restore_state(job.work, trainer, identity)
         reporter.note(f"going on after epoch {trainer.epoch} of {job.recipe.epochs}")
     while trainer.epoch < job.recipe.epochs:
         stage = f"epoch {trainer.epoch + 1} of {job.recipe.epochs}"
-        loss, seconds = trainer.run_epoch(images, labels, partial(reporter.progress, stage))
+        loss, seconds = trainer.run_epoch(train_part.images, train_part.labels, partial(reporter.progress, stage))
         accuracy = None
-        if len(val_images):
-            accuracy = float((predict_logits(trainer.averaged, val_images).argmax(axis=1) == val_labels).mean())
+        if len(val.labels):
+            accuracy = float((predict_logits(trainer.averaged, val.images).argmax(axis=1) == val.labels).mean())
         rate = trainer.learning_rate(trainer.step - 1)
-        history.append(Epoch(trainer.epoch, loss, accuracy, rate, len(images) / seconds, seconds))
+        history.append(Epoch(trainer.epoch, loss, accuracy, rate, len(train_part.labels) / seconds, seconds))
         save_state(job.work, trainer, history, identity)
         write_atomically(job.work / HISTORY, _history_csv(history))
         reporter.note(_epoch_line(history[-1], job.recipe.epochs))
-    return trainer, history
+    return history
 
 
-def _write(job: Job, trainer: Trainer, split: Split, history: list[Epoch], reporter: Reporter) -> None:
+def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[Epoch], reporter: Reporter) -> None:
     """Judge the kept weights on the test part and write the rest of the run's files."""
-    images, labels = _load(job, split.scenes("test"), "decoding the test part", reporter)
-    logits = predict_logits(trainer.averaged, images, progress=partial(reporter.progress, "testing"))
-    confusion = confusion_matrix(labels, logits.argmax(axis=1), n_classes=len(split.classes))
+    logits = predict_logits(trainer.averaged, test.images, progress=partial(reporter.progress, "testing"))
+    confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(split.classes))
     record = RunRecord(
         model=job.recipe.model,
         classes=split.classes,
@@ -209,17 +233,15 @@ def _write(job: Job, trainer: Trainer, split: Split, history: list[Epoch], repor
     plot_confusion(job.work / "confusion.png", confusion, split.classes)
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
     for truth, taken_for, n_images in most_confused(confusion, split.classes):
-        reporter.note(
-            f"{truth} taken for {taken_for}: {n_images} of {int((labels == split.classes.index(truth)).sum())}"
-        )
+        n_true = int(confusion[split.classes.index(truth)].sum())
+        reporter.note(f"{truth} taken for {taken_for}: {n_images} of {n_true}")
 
 
-def _load(
-    job: Job, scenes: list[Scene], stage: str, reporter: Reporter
-) -> tuple[ImageBatch, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return the pixels and labels of scenes."""
+def _load(job: Job, split: Split, part: str, reporter: Reporter) -> _Part:
+    """Decode a part of the split."""
+    scenes, stage = split.scenes(part), f"decoding the {part} part"
     images = decode(job.data, scenes, size=job.recipe.image_size, progress=partial(reporter.progress, stage))
-    return images, np.array([scene.label for scene in scenes], dtype=np.int64)
+    return _Part(images, np.array([scene.label for scene in scenes], dtype=np.int64))
 
 
 def _identity(job: Job, split: Split) -> dict[str, object]:

@@ -1,12 +1,10 @@
 """Pretrained weights: torchvision's ImageNet weights, or a file in torchvision's format."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -52,7 +50,7 @@ def imagenet_state(name: str) -> StateDict:
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(f"the ImageNet weights of {name} can't be downloaded ({reason}): {remedy}") from error
-    except (RuntimeError, pickle.UnpicklingError) as error:
+    except Exception as error:
         if cached.exists():
             remedy = f"delete {cached} and try again, or pass a local file with --weights FILE"
         raise WeightsError(f"the ImageNet weights of {name} are damaged ({_first_line(error)}): {remedy}") from error
@@ -75,9 +73,11 @@ def read_state(path: Path) -> StateDict:
             state: object = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+    except Exception as error:
         raise WeightsError(f"the weights file {path} can't be read ({_first_line(error)}): {expected}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
         raise WeightsError(f"the weights file {path} holds no state dict: {expected}")
     return dict(state)
 

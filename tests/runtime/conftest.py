@@ -1,0 +1,125 @@
+"""Fixtures for floor 0: a cache folder of one's own, pictures, and a small bundle made by hand."""
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13
+from PIL import Image
+
+from overfly.runtime.bundle import (
+    BUNDLE_SCHEMA,
+    GOLDEN,
+    LABELS,
+    MANIFEST,
+    ONNX,
+    Bundle,
+    Calibration,
+    Manifest,
+    OnnxRecord,
+    Parity,
+    Provenance,
+    VariantRecord,
+    hash_files,
+)
+from overfly.runtime.documents import write_document
+from overfly.runtime.images import ImageSpec
+
+CLASSES = ("beach", "forest", "harbor", "river")
+SIZE = 8
+PARITY = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep compiled models out of the user's cache."""
+    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def pixels():
+    """A function that draws uint8 noise of shape `[height, width, channels]`."""
+
+    def draw(height, width=None, channels=3, *, seed=0):
+        shape = (height, width or height) + ((channels,) if channels > 1 else ())
+        return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+    return draw
+
+
+@pytest.fixture
+def picture(tmp_path, pixels):
+    """A small PNG of noise and its pixels."""
+    content = pixels(SIZE)
+    path = tmp_path / "scene.png"
+    Image.fromarray(content).save(path)
+    return path, content
+
+
+def linear_weights():
+    """A float32 matrix that gives every pixel and channel its own weight, `[SIZE * SIZE * 3, len(CLASSES)]`."""
+    return np.random.default_rng(7).normal(size=(SIZE * SIZE * 3, len(CLASSES))).astype(np.float32)
+
+
+def linear_model(weights):
+    """uint8 `[N, SIZE, SIZE, 3]` -> logits: the pixels scaled to [0, 1], flattened, times `weights`."""
+    images = opset13.parameter([-1, SIZE, SIZE, 3], np.uint8, name="images")
+    scaled = opset13.divide(opset13.convert(images, "f32"), np.float32(255))
+    flat = opset13.reshape(scaled, np.array([-1, SIZE * SIZE * 3]), special_zero=False)
+    logits = opset13.matmul(flat, opset13.constant(weights), transpose_a=False, transpose_b=False)
+    return ov.Model([logits], [images], "linear")
+
+
+@pytest.fixture
+def expected_logits():
+    """A function that computes the hand-made model's logits without OpenVINO."""
+    weights = linear_weights().astype(np.float64)
+
+    def compute(images):
+        return images.reshape(len(images), -1).astype(np.float64) / 255 @ weights
+
+    return compute
+
+
+def write_bundle(folder, *, weights, images, logits):
+    """Write a whole bundle with the variants fp32 and fp16."""
+    folder.mkdir()
+    model = linear_model(weights)
+    variants = {}
+    for name in ("fp32", "fp16"):
+        ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=name == "fp16")
+        calibration = Calibration(seed=3, sha256=("00" * 32,)) if name == "fp16" else None
+        variants[name] = VariantRecord(f"{name}.xml", f"{name}.bin", "made by hand", PARITY, calibration)
+    np.savez(folder / GOLDEN, images=images, logits=logits.astype(np.float32))
+    (folder / LABELS).write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+    (folder / ONNX).write_bytes(b"stands for the ONNX model, which nothing here reads")
+    manifest = Manifest(
+        model="linear",
+        classes=CLASSES,
+        image=ImageSpec(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        output="logits",
+        files=hash_files(folder),
+        onnx=OnnxRecord(opset=18, parity=PARITY),
+        variants=variants,
+        provenance=Provenance("1" * 64, "2" * 64, 0, ("3" * 64,), {"openvino": "2025.0"}),
+    )
+    write_document(folder / MANIFEST, manifest, schema=BUNDLE_SCHEMA)
+    return folder
+
+
+@pytest.fixture
+def make_bundle(tmp_path, pixels, expected_logits):
+    """A function that writes a bundle whose golden answers are right, unless told otherwise."""
+
+    def make(name="bundle", *, weights=None, images=None, logits=None):
+        images = np.stack([pixels(SIZE, seed=i) for i in range(6)]) if images is None else images
+        logits = expected_logits(images) if logits is None else logits
+        weights = linear_weights() if weights is None else weights
+        return write_bundle(tmp_path / name, weights=weights, images=images, logits=logits)
+
+    return make
+
+
+@pytest.fixture
+def bundle(make_bundle):
+    """An opened bundle."""
+    return Bundle.open(make_bundle())

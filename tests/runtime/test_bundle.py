@@ -1,0 +1,164 @@
+"""A bundle's files are those that the manifest lists, or the one that differs is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from overfly.runtime.bundle import GOLDEN, LABELS, MANIFEST, ONNX, Bundle, hash_files
+from overfly.runtime.errors import BundleError
+from overfly.runtime.files import sha256_file
+
+SIZE, N_CLASSES = 8, 4
+
+
+def edit_manifest(folder, change):
+    """Change the manifest as a person with an editor would."""
+    path = folder / MANIFEST
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_whole_bundle_is_opened_and_verified(bundle):
+    bundle.verify()
+    assert bundle.manifest.classes == ("beach", "forest", "harbor", "river")
+    assert bundle.manifest.image.size == SIZE
+    assert list(bundle.manifest.variants) == ["fp32", "fp16"]
+    assert bundle.variant("fp16").calibration.seed == 3
+    assert bundle.variant("fp32").calibration is None
+    assert bundle.file(LABELS).read_text(encoding="utf-8").split() == list(bundle.manifest.classes)
+
+
+def test_the_hashes_are_those_of_the_files(bundle):
+    records = hash_files(bundle.path)
+    assert list(records) == sorted(records)
+    assert records.keys() - {MANIFEST} == bundle.manifest.files.keys()
+    assert records[ONNX].sha256 == sha256_file(bundle.path / ONNX)
+    assert records[ONNX].size_bytes == (bundle.path / ONNX).stat().st_size
+
+
+@pytest.mark.parametrize("found", ["nothing", "a file"])
+def test_what_is_no_folder_is_no_bundle(tmp_path, found):
+    path = tmp_path / "bundle"
+    if found == "a file":
+        path.touch()
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(path)
+    assert str(caught.value) == (
+        f"{path} is not a bundle: found {found}, expected the folder written by overfly export"
+    )
+
+
+def test_a_folder_without_a_manifest(tmp_path):
+    with pytest.raises(BundleError, match=r"manifest\.json is missing: expected a file with schema overfly\.bundle/1"):
+        Bundle.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda c: c.update(schema="overfly.bundle/2"), "has schema 'overfly.bundle/2', expected 'overfly.bundle/1'"),
+        (lambda c: c.update(extra=1), "unknown key 'extra'"),
+        (lambda c: c.pop("classes"), "lacks the key 'classes'"),
+        (lambda c: c["image"].update(size=0), "must be positive"),
+        (lambda c: c["image"].update(mean=[0, 0]), "mean has 2 elements, expected 3"),
+    ],
+)
+def test_a_manifest_that_is_not_valid(make_bundle, change, complaint):
+    folder = make_bundle()
+    edit_manifest(folder, change)
+    with pytest.raises(BundleError, match=r"manifest\.json") as caught:
+        Bundle.open(folder)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "sub/file", "..", ".", "", "..\\secret", "C:\\secret", "a/../../b", "x/"]
+)
+def test_names_that_lead_out_of_the_bundle_are_refused(make_bundle, name):
+    folder = make_bundle()
+    edit_manifest(folder, lambda c: c["files"].update({name: {"sha256": "0" * 64, "size_bytes": 1}}))
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(folder)
+    assert f"the file name {name!r} is not a plain name" in str(caught.value)
+
+
+def test_a_variant_can_not_name_a_file_outside_either(make_bundle):
+    folder = make_bundle()
+    (folder.parent / "secret.xml").write_text("<net/>", encoding="utf-8")
+    edit_manifest(folder, lambda c: c["variants"]["fp32"].update(xml="../secret.xml"))
+    opened = Bundle.open(folder)
+    with pytest.raises(BundleError, match="does not list"):
+        opened.file(opened.variant("fp32").xml)
+
+
+def test_a_missing_file_is_named(bundle):
+    path = bundle.path / "fp32.bin"
+    path.unlink()
+    for check in (lambda: bundle.file("fp32.bin"), bundle.verify):
+        with pytest.raises(BundleError) as caught:
+            check()
+        assert str(caught.value) == f"{path} is missing: copy the whole bundle again, or export the run again"
+
+
+def alter_one_byte(content):
+    return bytes([content[0] ^ 1]) + content[1:]
+
+
+@pytest.mark.parametrize("alter", [alter_one_byte, lambda c: c + b"\0", lambda c: c[:-1], lambda _: b""])
+@pytest.mark.parametrize("name", [ONNX, "fp16.xml", "fp16.bin", GOLDEN, LABELS])
+def test_an_altered_file_is_named(bundle, name, alter):
+    path = bundle.path / name
+    path.write_bytes(alter(path.read_bytes()))
+    with pytest.raises(BundleError) as caught:
+        bundle.verify()
+    expected = bundle.manifest.files[name].sha256[:12]
+    assert str(caught.value).startswith(f"{path} was altered: its SHA-256 is not the {expected}... of the manifest")
+    other = LABELS if name == ONNX else ONNX
+    assert bundle.file(other) == bundle.path / other
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".hidden", "folder"])
+def test_an_added_file_is_named(bundle, name):
+    path = bundle.path / name
+    path.mkdir() if name == "folder" else path.touch()
+    with pytest.raises(BundleError) as caught:
+        bundle.verify()
+    assert str(caught.value) == f"{path} is not listed in the manifest: remove it, or copy the bundle again"
+
+
+def test_a_file_that_is_not_listed(bundle):
+    with pytest.raises(BundleError, match=r"manifest\.json does not list int8\.xml: export the run again"):
+        bundle.file("int8.xml")
+
+
+def test_an_unknown_variant(bundle):
+    with pytest.raises(BundleError) as caught:
+        bundle.variant("int8")
+    assert str(caught.value) == (
+        f"{bundle.path} has no variant int8: it holds fp32, fp16; export the run with --variant int8"
+    )
+
+
+def test_golden_images_and_logits(bundle, pixels, expected_logits):
+    golden = bundle.golden()
+    assert (golden.images == np.stack([pixels(SIZE, seed=i) for i in range(6)])).all()
+    assert golden.images.dtype == np.uint8
+    assert golden.logits.dtype == np.float32
+    assert np.allclose(golden.logits, expected_logits(golden.images), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "logits"),
+    [
+        ((2, SIZE, SIZE + 1, 3), (2, N_CLASSES)),
+        ((2, SIZE, SIZE, 1), (2, N_CLASSES)),
+        ((2, SIZE, SIZE, 3), (3, N_CLASSES)),
+        ((2, SIZE, SIZE, 3), (2, N_CLASSES + 1)),
+    ],
+)
+def test_golden_arrays_of_the_wrong_shape(make_bundle, images, logits):
+    folder = make_bundle(images=np.zeros(images, np.uint8), logits=np.zeros(logits))
+    with pytest.raises(BundleError, match=r"golden\.npz holds arrays of the wrong shape"):
+        Bundle.open(folder).golden()

@@ -1,0 +1,112 @@
+"""OpenVINO's devices by OpenVINO's names, and one sentence for those that are not there."""
+
+import openvino as ov
+import pytest
+
+from overfly.runtime.devices import (
+    core,
+    describe,
+    full_name,
+    list_devices,
+    precision_name,
+    resolve_device,
+    supports,
+)
+from overfly.runtime.errors import DeviceError
+
+
+@pytest.fixture
+def lacks(request):
+    """Skip where the device that must be absent is there."""
+    if any(d.startswith(request.param) for d in core().available_devices):
+        pytest.skip(f"this machine has a {request.param}")
+    return request.param
+
+
+def test_the_cpu_is_listed_first_and_described():
+    first = list_devices()[0]
+    assert first.name == "CPU"
+    assert first.kind == "integrated"
+    assert first.full_name not in {"", "CPU"}
+    assert "FP32" in first.capabilities
+    assert set(first.capabilities) <= {"FP32", "FP16", "BF16", "INT8", "INT4", "FP8"}
+    assert first.default_precision in {"f32", "f16", "bf16"}
+    assert (first.driver, first.memory_bytes) == (None, None)
+
+
+def test_every_device_of_openvino_is_listed():
+    assert [d.name for d in list_devices()] == list(core().available_devices)
+
+
+def test_there_is_one_core():
+    assert core() is core()
+
+
+@pytest.mark.parametrize("name", ["CPU", "cpu", "Cpu"])
+def test_the_cpu_in_any_case(name):
+    assert resolve_device(name) == "CPU"
+
+
+def test_the_numbered_cpu_is_one_that_openvino_takes():
+    assert resolve_device("cpu.0") == "CPU.0"
+    assert core().get_property("CPU.0", "FULL_DEVICE_NAME") == full_name("CPU")
+
+
+@pytest.mark.parametrize("lacks", ["GPU"], indirect=True)
+@pytest.mark.usefixtures("lacks")
+def test_auto_is_the_cpu_where_there_is_no_gpu():
+    assert resolve_device("auto") == "CPU"
+
+
+@pytest.mark.parametrize("name", ["AUTO", "AUTO:GPU,CPU", "HETERO:GPU,CPU", "BATCH:CPU", "MULTI:CPU", "hetero:cpu"])
+def test_meta_devices_are_passed_on(name):
+    assert resolve_device(name) == name.upper()
+
+
+@pytest.mark.parametrize("lacks", ["GPU", "NPU"], indirect=True)
+@pytest.mark.parametrize("form", ["{}", "{}.0", "{}.7"])
+def test_an_absent_device_is_an_error_with_a_remedy_and_never_a_fallback(lacks, form, monkeypatch):
+    monkeypatch.setattr("overfly.runtime.devices.explain_absence", lambda kind: f"the cause for {kind}")
+    name = form.format(lacks)
+    held = ", ".join(core().available_devices)
+    with pytest.raises(DeviceError) as caught:
+        resolve_device(name.lower())
+    assert str(caught.value) == f"no device {name} here (found: {held}): the cause for {lacks}"
+
+
+@pytest.mark.parametrize("name", ["TPU", "", "cpu0", "CPU.1", "Auto mobile", "GPUX"])
+def test_an_unknown_device_is_an_error_that_lists_those_found(name):
+    held = ", ".join(core().available_devices)
+    with pytest.raises(DeviceError) as caught:
+        resolve_device(name)
+    assert str(caught.value) == f"unknown device {name!r}: found {held}; choose one of them, or auto"
+
+
+def test_properties_are_per_device():
+    assert supports("CPU", "PERFORMANCE_HINT")
+    assert supports("CPU", "INFERENCE_PRECISION_HINT")
+    assert not supports("CPU", "GPU_DISABLE_WINOGRAD_CONVOLUTION")
+    assert not supports("CPU", "no such property")
+
+
+@pytest.mark.parametrize(
+    ("element_type", "name"),
+    [(ov.Type.f32, "f32"), (ov.Type.bf16, "bf16"), (ov.Type.f16, "f16"), (ov.Type.dynamic, "auto")],
+)
+def test_precision_names(element_type, name):
+    assert precision_name(element_type) == name
+
+
+def test_a_layer_before_the_driver_is_told(monkeypatch):
+    monkeypatch.delenv("OPENCL_LAYERS", raising=False)
+    bare = full_name("GPU")
+    assert "emulated" not in bare
+    monkeypatch.setenv("OPENCL_LAYERS", "layer.so")
+    assert full_name("GPU") == f"{bare} (emulated)"
+    assert "emulated" not in full_name("CPU")
+
+
+def test_what_a_device_can_not_tell_is_unknown():
+    ghost = describe("NO_SUCH_DEVICE")
+    assert (ghost.full_name, ghost.kind, ghost.default_precision) == ("NO_SUCH_DEVICE", "unknown", "unknown")
+    assert (ghost.driver, ghost.memory_bytes, ghost.capabilities) == (None, None, ())

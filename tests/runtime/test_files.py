@@ -1,0 +1,273 @@
+"""Files and folders are the old one or the new one, whatever happens in between."""
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from overfly.runtime import files
+from overfly.runtime.errors import OutputError
+from overfly.runtime.files import (
+    atomic_folder,
+    refuse_existing,
+    remove,
+    replace_folder,
+    restore_replaced,
+    sha256_file,
+    write_atomically,
+)
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions and limits of POSIX")
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A folder with an old result in it."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "result.txt").write_text("old", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def umask():
+    """A function that sets the umask until the test ends."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def kill_when_ready(script, *arguments):
+    """Run a script in a process of its own and kill it when it says that it is ready."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "ready\n"
+        child.kill()
+    assert child.returncode != 0
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=300))
+def test_sha256_is_that_of_hashlib(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_sha256_of_a_file_longer_than_one_chunk(tmp_path):
+    content = bytes(range(256)) * 4096 * 2 + b"rest"
+    (tmp_path / "file").write_bytes(content)
+    assert len(content) > 2 * files._CHUNK_BYTES
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_write_atomically_writes_and_replaces(tmp_path):
+    path = tmp_path / "a b é.json"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert names(tmp_path) == [path.name]
+
+
+def test_an_interrupted_rename_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+@posix_only
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from overfly.runtime.files import write_atomically
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomically(Path(sys.argv[1]), b"x" * 5000)
+except OSError as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "OSError\n"
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+@posix_only
+@pytest.mark.parametrize(("mask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])
+def test_permissions_follow_the_umask(tmp_path, umask, mask, file_mode, folder_mode):
+    umask(mask)
+    write_atomically(tmp_path / "file", b"")
+    with atomic_folder(tmp_path / "folder"):
+        pass
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == file_mode
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == folder_mode
+    assert os.umask(mask) == mask
+
+
+def test_a_folder_appears_whole(tmp_path):
+    path = tmp_path / "deep" / "out"
+    with atomic_folder(path) as partial:
+        (partial / "result.txt").write_text("new", encoding="utf-8")
+        assert not path.exists()
+    assert (path / "result.txt").read_text(encoding="utf-8") == "new"
+    assert names(path.parent) == ["out"]
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    with atomic_folder(tmp_path / "out") as partial:
+        (partial / "result.txt").touch()
+    assert names(tmp_path / "out") == ["result.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_a_failing_block_leaves_the_old_folder(old, error):
+    with pytest.raises(type(error)), atomic_folder(old, overwrite=True) as partial:  # noqa: PT012 - both are the test
+        (partial / "result.txt").write_text("new", encoding="utf-8")
+        raise error
+    assert (old / "result.txt").read_text(encoding="utf-8") == "old"
+    assert names(old.parent) == ["out"]
+
+
+def test_an_existing_folder_is_refused(old):
+    with pytest.raises(OutputError) as caught, atomic_folder(old):
+        pytest.fail("the block must not run")
+    assert str(caught.value) == f"{old} exists already: choose another --out, or add --overwrite to replace it"
+    assert names(old.parent) == ["out"]
+
+
+def test_overwrite_replaces_all_of_the_old_folder(old):
+    with atomic_folder(old, overwrite=True) as partial:
+        (partial / "other.txt").write_text("new", encoding="utf-8")
+        assert (old / "result.txt").read_text(encoding="utf-8") == "old"
+    assert names(old) == ["other.txt"]
+    assert names(old.parent) == ["out"]
+
+
+def test_overwrite_replaces_a_file(tmp_path):
+    path = tmp_path / "out"
+    path.write_text("a file", encoding="utf-8")
+    with pytest.raises(OutputError, match="exists already"), atomic_folder(path):
+        pytest.fail("the block must not run")
+    with atomic_folder(path, overwrite=True) as partial:
+        (partial / "result.txt").touch()
+    assert names(path) == ["result.txt"]
+
+
+@pytest.mark.parametrize("below", ["out", "deep/out"])
+def test_a_parent_that_is_a_file_is_named(tmp_path, below):
+    (tmp_path / "notes.txt").touch()
+    path = tmp_path / "notes.txt" / below
+    with pytest.raises(OutputError, match="can't write to") as caught, atomic_folder(path):
+        pytest.fail("the block must not run")
+    assert "choose another --out" in str(caught.value)
+    with pytest.raises(OutputError, match=r"notes\.txt is a file, not a folder"):
+        refuse_existing(path, overwrite=True)
+
+
+def test_a_process_killed_inside_the_block_leaves_the_old_folder(old):
+    kill_when_ready(
+        """
+import sys, time
+from pathlib import Path
+from overfly.runtime.files import atomic_folder
+with atomic_folder(Path(sys.argv[1]), overwrite=True) as partial:
+    (partial / "result.txt").write_text("new")
+    print("ready", flush=True)
+    time.sleep(60)
+""",
+        old,
+    )
+    assert (old / "result.txt").read_text(encoding="utf-8") == "old"
+    with atomic_folder(old, overwrite=True) as partial:
+        (partial / "result.txt").write_text("newer", encoding="utf-8")
+    assert (old / "result.txt").read_text(encoding="utf-8") == "newer"
+
+
+@pytest.fixture
+def killed_between_renames(old):
+    """The old folder after a process was killed when it had been moved aside, the new one not yet in place."""
+    kill_when_ready(
+        """
+import sys, time
+from pathlib import Path
+from overfly.runtime.files import atomic_folder
+rename = Path.rename
+def rename_once(self, target):
+    if self.name.endswith(".part"):
+        print("ready", flush=True)
+        time.sleep(60)
+    return rename(self, target)
+Path.rename = rename_once
+with atomic_folder(Path(sys.argv[1]), overwrite=True) as partial:
+    (partial / "result.txt").write_text("new")
+""",
+        old,
+    )
+    assert not old.exists()
+    return old
+
+
+def test_the_old_folder_comes_back_after_a_kill_between_the_renames(killed_between_renames):
+    restore_replaced(killed_between_renames)
+    assert (killed_between_renames / "result.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_the_next_call_protects_what_was_moved_aside(killed_between_renames):
+    with pytest.raises(OutputError, match="exists already"), atomic_folder(killed_between_renames):
+        pytest.fail("the block must not run")
+    assert (killed_between_renames / "result.txt").read_text(encoding="utf-8") == "old"
+
+
+def test_a_failing_rename_puts_the_old_folder_back(old):
+    with pytest.raises(FileNotFoundError):
+        replace_folder(old.with_name("never made"), old)
+    assert (old / "result.txt").read_text(encoding="utf-8") == "old"
+    assert names(old.parent) == ["out"]
+
+
+def test_restoring_does_nothing_when_the_new_folder_is_in_place(old):
+    aside = old.with_name(".out.replaced")
+    aside.mkdir()
+    restore_replaced(old)
+    assert (old / "result.txt").exists()
+    with atomic_folder(old, overwrite=True):
+        pass
+    assert names(old.parent) == ["out"]
+
+
+def test_remove_takes_files_folders_and_nothing(old):
+    (old.parent / "file").touch()
+    for path in (old, old.parent / "file", old.parent / "absent"):
+        remove(path)
+        assert not path.exists()
+
+
+@posix_only
+def test_remove_deletes_a_link_and_not_what_it_points_to(old):
+    link = old.parent / "link"
+    link.symlink_to(old, target_is_directory=True)
+    remove(link)
+    assert names(old.parent) == ["out"]
+    assert names(old) == ["result.txt"]

@@ -1,0 +1,371 @@
+"""Every kind of picture becomes the right 8-bit RGB pixels, and what is no picture one sentence."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overfly.runtime.errors import DataError, ImageError
+from overfly.runtime.images import MAX_PIXELS, ImageSpec, find_images, load_image
+
+SIZE = 8
+NAMES = ["two words.png", "café.png", "森林.png", "100% 'sure' #1.png"]
+
+
+def save(path, pixels, *, mode=None, **options):
+    """Save an array as a picture, and return the path."""
+    picture = Image.fromarray(pixels)
+    (picture if mode is None else picture.convert(mode)).save(path, **options)
+    return path
+
+
+def png(path, *, width, height, depth, colour, rows):
+    """Write a PNG chunk by chunk, for the kinds that Pillow can't write."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return path
+
+
+def triangle_resize(pixels, size):
+    """Resize `[H, W, 3]` as floats: bilinear, the filter widened when shrinking (antialiasing), separably."""
+    result = pixels.astype(np.float64)
+    for axis in (0, 1):
+        n = result.shape[axis]
+        scale = n / size
+        width = max(scale, 1.0)
+        centres = (np.arange(size) + 0.5) * scale
+        distances = np.abs(np.arange(n) + 0.5 - centres[:, None]) / width
+        weights = np.clip(1 - distances, 0, None)
+        weights /= weights.sum(axis=1, keepdims=True)
+        result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
+    return result
+
+
+def mode_of(path):
+    """Pillow's name for the kind of pixels in a file."""
+    with Image.open(path) as picture:
+        return picture.mode
+
+
+def grey_rgb(values):
+    """Three equal channels."""
+    return np.repeat(values[..., None], 3, axis=2)
+
+
+def test_rgb_pixels_come_back_unchanged(picture):
+    path, content = picture
+    loaded = load_image(path, SIZE)
+    assert loaded.dtype == np.uint8
+    assert loaded.shape == (SIZE, SIZE, 3)
+    assert (loaded == content).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".bmp"])
+def test_formats_without_loss(tmp_path, pixels, suffix):
+    content = pixels(SIZE)
+    assert (load_image(save(tmp_path / f"scene{suffix}", content), SIZE) == content).all()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_formats_with_loss(tmp_path, suffix):
+    content = np.full((16, 16, 3), (200, 90, 30), np.uint8)
+    path = save(tmp_path / f"scene{suffix}", content, quality=95)
+    assert np.abs(load_image(path, 16).astype(int) - content).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_greyscale(tmp_path, pixels, suffix):
+    content = pixels(SIZE, channels=1)
+    assert (load_image(save(tmp_path / f"grey{suffix}", content), SIZE) == grey_rgb(content)).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_one_bit(tmp_path, pixels, suffix):
+    content = np.where(pixels(SIZE, channels=1) > 127, 255, 0).astype(np.uint8)
+    path = save(tmp_path / f"bit{suffix}", content, mode="1")
+    assert mode_of(path) == "1"
+    assert (load_image(path, SIZE) == grey_rgb(content)).all()
+
+
+@pytest.mark.parametrize("transparency", [None, 1, bytes([255, 0, 128, 7])])
+def test_palette(tmp_path, transparency):
+    colours = np.array([(10, 20, 30), (250, 1, 2), (3, 240, 5), (0, 0, 255)], np.uint8)
+    index = np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE) % 4
+    picture = Image.frombytes("P", (SIZE, SIZE), index.tobytes())
+    picture.putpalette(colours.tobytes())
+    options = {} if transparency is None else {"transparency": transparency}
+    picture.save(tmp_path / "palette.png", **options)
+    assert mode_of(tmp_path / "palette.png") == "P"
+    assert (load_image(tmp_path / "palette.png", SIZE) == colours[index]).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_transparency_is_dropped_and_the_colour_below_kept(tmp_path, pixels, suffix):
+    content = pixels(SIZE, channels=4)
+    content[0, :, 3] = 0
+    assert (load_image(save(tmp_path / f"rgba{suffix}", content), SIZE) == content[..., :3]).all()
+
+
+def test_greyscale_with_transparency(tmp_path, pixels):
+    content = pixels(SIZE, channels=2)
+    path = tmp_path / "la.png"
+    Image.frombytes("LA", (SIZE, SIZE), content.tobytes()).save(path)
+    assert mode_of(path) == "LA"
+    assert (load_image(path, SIZE) == grey_rgb(content[..., 0])).all()
+
+
+@pytest.mark.parametrize(
+    ("ink", "rgb"),
+    [((255, 0, 0, 0), (0, 255, 255)), ((0, 0, 0, 0), (255, 255, 255)), ((0, 0, 0, 255), (0, 0, 0))],
+)
+def test_cmyk_jpeg(tmp_path, ink, rgb):
+    Image.new("CMYK", (16, 16), ink).save(tmp_path / "print.jpg", quality=95)
+    assert mode_of(tmp_path / "print.jpg") == "CMYK"
+    assert np.abs(load_image(tmp_path / "print.jpg", 16).astype(int) - rgb).max() <= 4
+
+
+SIXTEEN = np.array([[0, 1, 255, 256], [257, 511, 512, 32767], [32768, 40000, 65279, 65280], [65281, 65534, 65535, 300]])
+HIGH_BYTES = np.array([[0, 0, 0, 1], [1, 1, 2, 127], [128, 156, 254, 255], [255, 255, 255, 1]])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_of_16_bit_greyscale_the_high_byte_counts(tmp_path, suffix):
+    path = save(tmp_path / f"deep{suffix}", SIXTEEN.astype(np.uint16))
+    assert mode_of(path).startswith("I")
+    assert (load_image(path, 4) == grey_rgb(HIGH_BYTES)).all()
+
+
+def test_big_endian_16_bit_tiff(tmp_path):
+    Image.frombytes("I;16B", (4, 4), SIXTEEN.astype(">u2").tobytes()).save(tmp_path / "deep.tif")
+    assert mode_of(tmp_path / "deep.tif") == "I;16B"
+    assert (load_image(tmp_path / "deep.tif", 4) == grey_rgb(HIGH_BYTES)).all()
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4)])
+def test_of_16_bit_colour_png_the_high_byte_counts(tmp_path, colour, channels):
+    deep = np.random.default_rng(1).integers(0, 65536, (4, 4, channels)).astype(">u2")
+    rows = [row.tobytes() for row in deep]
+    path = png(tmp_path / "deep.png", width=4, height=4, depth=16, colour=colour, rows=rows)
+    assert (load_image(path, 4) == (deep >> 8)[..., :3]).all()
+
+
+def test_a_16_bit_picture_of_another_size_is_resized_after_the_conversion(tmp_path):
+    deep = np.random.default_rng(1).integers(0, 65536, (13, 9)).astype(np.uint16)
+    expected = Image.fromarray((deep >> 8).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    loaded = load_image(save(tmp_path / "deep.png", deep), SIZE)
+    assert (loaded == grey_rgb(np.asarray(expected))).all()
+
+
+def test_32_bit_integers_within_16_bits(tmp_path):
+    path = save(tmp_path / "int.tif", SIXTEEN.astype(np.int32))
+    assert mode_of(path) == "I"
+    assert (load_image(path, 4) == grey_rgb(HIGH_BYTES)).all()
+
+
+@pytest.mark.parametrize("value", [-1, 65536, 2**31 - 1])
+def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path, value):
+    content = SIXTEEN.astype(np.int32)
+    content[1, 2] = value
+    path = save(tmp_path / "int.tif", content)
+    with pytest.raises(ImageError) as caught:
+        load_image(path, 4)
+    assert str(caught.value) == (
+        f"{path} has pixels outside 16 bits: expected 8 or 16 bits a channel; convert it first"
+    )
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    path = save(tmp_path / "float.tif", np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
+    with pytest.raises(ImageError) as caught:
+        load_image(path, 4)
+    assert str(caught.value) == f"{path} has floating-point pixels: expected 8 or 16 bits a channel; convert it first"
+
+
+def test_of_several_pages_the_first_counts(tmp_path, pixels):
+    pages = [Image.fromarray(pixels(SIZE, seed=i)) for i in range(3)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    with Image.open(tmp_path / "pages.tif") as picture:
+        assert picture.n_frames == 3
+    assert (load_image(tmp_path / "pages.tif", SIZE) == pixels(SIZE, seed=0)).all()
+
+
+ORIENTATIONS = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_exif_orientation(tmp_path, pixels, orientation, suffix):
+    content = pixels(SIZE)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"turned{suffix}", content, exif=exif)
+    assert (load_image(path, SIZE) == ORIENTATIONS[orientation](content)).all()
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (20, 37), (37, 20), (5, 3), (8, 16), (16, 8), (1, 1), (1, 50)])
+def test_other_sizes_are_resized_whole(tmp_path, pixels, shape):
+    content = pixels(*shape)
+    loaded = load_image(save(tmp_path / "other.png", content), SIZE)
+    pillow = Image.fromarray(content).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    assert (loaded == np.asarray(pillow)).all()
+    assert np.abs(loaded - triangle_resize(content, SIZE)).max() <= 1.01
+
+
+def test_a_palette_is_resized_as_colours_not_as_numbers(tmp_path, pixels):
+    content = pixels(40)
+    path = save(tmp_path / "palette.png", content, mode="P")
+    with Image.open(path) as picture:
+        expected = np.asarray(picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    assert (load_image(path, SIZE) == expected).all()
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_a_truncated_picture_is_refused(tmp_path, pixels, suffix, kept):
+    path = save(tmp_path / f"cut{suffix}", pixels(64))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(ImageError, match="remove or replace it") as caught:
+        load_image(path, 64)
+    assert str(caught.value).startswith(f"{path} ")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"just a few words, whatever the name says", "its content is of no known image format"),
+        (b"\xff\xd8\xff", "its content is of no known image format"),
+    ],
+)
+def test_what_is_no_picture_is_described(tmp_path, content, reason):
+    path = tmp_path / "scene.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError) as caught:
+        load_image(path, SIZE)
+    assert str(caught.value) == f"{path} is not a picture that can be read: {reason}; remove or replace it"
+
+
+def test_a_folder_named_like_a_picture(tmp_path):
+    (tmp_path / "x.jpg").mkdir()
+    with pytest.raises(ImageError, match=r"x\.jpg .*(folder|directory|denied)"):
+        load_image(tmp_path / "x.jpg", SIZE)
+
+
+def test_a_picture_that_is_not_there(tmp_path):
+    with pytest.raises(ImageError) as caught:
+        load_image(tmp_path / "absent.jpg", SIZE)
+    assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected a picture"
+
+
+@pytest.mark.parametrize("side", [10_000, 14_000, 30_000])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
+    path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, colour=2, rows=[b"\0" * 30])
+    assert path.stat().st_size < 200
+    assert side**2 > MAX_PIXELS
+    with pytest.raises(ImageError, match=r"bomb\.png is too large: .* pixels.*; cut it into scenes"):
+        load_image(path, SIZE)
+
+
+def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
+    path = png(tmp_path / "bomb.png", width=10_000, height=10_000, depth=8, colour=2, rows=[b"\0" * 30])
+    code = "import sys; from pathlib import Path; from overfly.runtime.images import load_image\n"
+    code += "try: load_image(Path(sys.argv[1]), 32)\nexcept ValueError as error: sys.exit(str(error))"
+    result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert result.stderr.count("\n") == 1
+    assert "10000 x 10000 pixels, at most 89478485" in result.stderr
+
+
+def test_loading_leaves_no_file_open(tmp_path, picture):
+    path, _ = picture
+    load_image(path, SIZE)
+    path.rename(tmp_path / "moved.png")  # Windows refuses this while the file is open
+    assert load_image(tmp_path / "moved.png", SIZE).shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_awkward_names(tmp_path, pixels, name):
+    content = pixels(SIZE)
+    path = save(tmp_path / name, content)
+    assert find_images([tmp_path]) == [path]
+    assert (load_image(path, SIZE) == content).all()
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode here")
+def test_a_name_that_is_no_utf8(tmp_path, pixels):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    stream = io.BytesIO()
+    Image.fromarray(pixels(SIZE)).save(stream, "PNG")
+    path.write_bytes(stream.getvalue())
+    assert find_images([tmp_path]) == [path]
+    assert (load_image(path, SIZE) == pixels(SIZE)).all()
+    path.write_bytes(b"")
+    with pytest.raises(ImageError, match="it is empty"):
+        load_image(path, SIZE)
+
+
+def test_find_images_goes_through_a_folder_in_order(tmp_path):
+    for name in ["b.JPG", "a.png", "c/d.tif", "c/e/f.Tiff", ".hidden.png", "notes.txt", "g.webp", "c/h.bmp", "jpg"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "folder.png").mkdir()
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path])]
+    assert found == ["a.png", "b.JPG", "c/d.tif", "c/e/f.Tiff", "c/h.bmp", "g.webp"]
+
+
+def test_find_images_passes_over_hidden_folders(tmp_path):
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "a.png").touch()
+    (tmp_path / "a.png").touch()
+    assert find_images([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_find_images_keeps_the_order_of_the_arguments_and_takes_any_file_named(tmp_path):
+    for name in ["z/1.png", "a/2.png", "scene.dat"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    arguments = [tmp_path / "scene.dat", tmp_path / "z", tmp_path / "a" / "2.png"]
+    assert find_images(arguments) == [tmp_path / "scene.dat", tmp_path / "z" / "1.png", tmp_path / "a" / "2.png"]
+
+
+def test_find_images_names_a_missing_path(tmp_path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError) as caught:
+        find_images([tmp_path, tmp_path / "absent"])
+    assert str(caught.value) == f"{tmp_path / 'absent'} does not exist: expected a picture or a folder of pictures"
+
+
+def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError) as caught:
+        find_images([tmp_path])
+    assert str(caught.value) == (
+        f"{tmp_path} holds no picture: expected files ending in .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
+    )
+
+
+@pytest.mark.parametrize(("size", "std"), [(0, (1, 1, 1)), (-3, (1, 1, 1)), (8, (1, 0, 1)), (8, (1, 1, -1))])
+def test_an_image_spec_that_no_model_can_take(size, std):
+    with pytest.raises(ValueError, match="must be positive"):
+        ImageSpec(size, (0, 0, 0), std)

@@ -1,0 +1,107 @@
+"""Fixtures for floor 1: small labelled folders, and one finished training."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overfly.runtime.reporter import Reporter
+from overfly.training.recipe import Recipe
+from overfly.training.train import Job, train
+
+
+def draw_folder(folder, *, classes=("field", "harbor", "roofs"), n_images=8, size=32, suffix=".png", seed=0):
+    """Write a data folder whose classes differ in brightness and stripes, with noise in every picture."""
+    rng = np.random.default_rng(seed)
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(n_images):
+            pixels = np.full((size, size, 3), 60 + 70 * label, np.float64)
+            pixels[:: label + 2] += 50
+            noisy = (pixels + rng.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / name / f"{name}{i:02d}{suffix}")
+    return folder
+
+
+class Listener(Reporter):
+    """Writes down what it hears; raises at the first note or stage that starts with `stop_at`."""
+
+    def __init__(self, stop_at=None):
+        self.notes = []
+        self.stages = []
+        self.stop_at = stop_at
+
+    def progress(self, stage, done, total):
+        self.stages.append((stage, done, total))
+        self._stop(stage)
+
+    def note(self, message):
+        self.notes.append(message)
+        self._stop(message)
+
+    def _stop(self, message):
+        if self.stop_at is not None and message.startswith(self.stop_at):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def listener():
+    """The class of reporters that write down what they hear, and can interrupt a training."""
+    return Listener
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Three classes of eight pictures of 32 x 32; not to be changed."""
+    return draw_folder(tmp_path_factory.mktemp("scenes") / "data")
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """A function that writes a data folder of one's own below the test's own folder."""
+
+    def make(name="data", **options):
+        return draw_folder(tmp_path / name, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """Three epochs of the default model, which has dropout, with every option of the default recipe on.
+
+    Of the 24 pictures of `scenes`, 15 are to train, in one step an epoch, 3 to validate and 6 to test.
+    """
+    return Recipe(image_size=32, epochs=3, batch_size=16, learning_rate=3e-3, test_fraction=0.25, val_fraction=0.2)
+
+
+@pytest.fixture(scope="session")
+def finished(scenes, recipe, tmp_path_factory):
+    """(The run of `recipe` on `scenes`, trained without an interruption; what was heard); not to be changed."""
+    heard = Listener()
+    job = Job(
+        data=scenes,
+        out=tmp_path_factory.mktemp("finished") / "run",
+        recipe=recipe,
+        weights="none",
+        seed=5,
+        device="cpu",
+    )
+    return train(job, reporter=heard), heard
+
+
+@pytest.fixture
+def make_job(scenes, recipe, tmp_path):
+    """A function that returns the job of `finished` with an output of its own, and with changes."""
+
+    def make(**changes):
+        options = {
+            "data": scenes,
+            "out": tmp_path / "run",
+            "recipe": recipe,
+            "weights": "none",
+            "seed": 5,
+            "device": "cpu",
+        }
+        return Job(**{**options, **changes})
+
+    return make

@@ -1,0 +1,197 @@
+"""A data folder is read as it lies, and what is wrong with it is said in one sentence."""
+
+import hashlib
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overfly.runtime.errors import DataError
+from overfly.training.dataset import Scene, decode, scan
+
+LAYOUT = "expected one folder for each class, with pictures in it"
+
+
+def truncate(path):
+    """Cut a picture in the middle of its pixels."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_classes_and_scenes_in_order(scenes):
+    dataset = scan(scenes)
+    assert dataset.folder == scenes
+    assert dataset.classes == ("field", "harbor", "roofs")
+    expected = [f"{name}/{name}{i:02d}.png" for name in dataset.classes for i in range(8)]
+    assert [scene.name for scene in dataset.scenes] == expected
+    assert [scene.label for scene in dataset.scenes] == [0] * 8 + [1] * 8 + [2] * 8
+    assert dataset.ignored == ()
+
+
+def test_the_hash_is_that_of_the_file(scenes):
+    for scene in scan(scenes).scenes:
+        assert scene.sha256 == hashlib.sha256((scenes / scene.name).read_bytes()).hexdigest()
+
+
+def test_progress_counts_every_picture(scenes):
+    told = []
+    scan(scenes, progress=lambda done, total: told.append((done, total)))
+    assert told == [(i, 24) for i in range(1, 25)]
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path / "absent")
+    assert str(caught.value) == f"the data folder {tmp_path / 'absent'} can't be used: found nothing, {LAYOUT}"
+
+
+def test_a_file_in_the_folders_place(tmp_path):
+    (tmp_path / "data.zip").touch()
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path / "data.zip")
+    assert str(caught.value) == f"the data folder {tmp_path / 'data.zip'} can't be used: found a file, {LAYOUT}"
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "loose.png").touch()
+    (tmp_path / ".cache").mkdir()
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path)
+    assert str(caught.value) == f"the data folder {tmp_path} holds no class folder: {LAYOUT}"
+
+
+def test_one_class(make_folder):
+    folder = make_folder(classes=("field",))
+    with pytest.raises(DataError) as caught:
+        scan(folder)
+    assert str(caught.value) == (
+        f"the data folder {folder} has one class (field), expected at least two: add a second class"
+    )
+
+
+def test_the_parent_of_the_real_folder(make_folder):
+    folder = make_folder("UCMerced/Images")
+    with pytest.raises(DataError, match="expected at least two") as caught:
+        scan(folder.parent)
+    assert str(caught.value).endswith(f"did you mean {folder}?")
+    assert len(scan(folder).classes) == 3
+
+
+@pytest.mark.parametrize("content", [None, "notes.txt", ".hidden.png"])
+def test_a_class_folder_without_a_picture(make_folder, content):
+    folder = make_folder()
+    (folder / "marsh").mkdir()
+    if content is not None:
+        (folder / "marsh" / content).touch()
+    with pytest.raises(DataError) as caught:
+        scan(folder)
+    assert str(caught.value) == (
+        f"the class folder {folder / 'marsh'} holds no picture: expected files ending in "
+        ".bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp; add some or remove the folder"
+    )
+
+
+def test_files_that_are_no_pictures_are_listed(make_folder):
+    folder = make_folder()
+    for name in ["field/notes.txt", "field/Thumbs.db", "roofs/deep/scene.jp2", "harbor/.DS_Store", "readme.md"]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    dataset = scan(folder)
+    assert dataset.ignored == ("field/Thumbs.db", "field/notes.txt", "roofs/deep/scene.jp2")
+    assert len(dataset.scenes) == 24
+
+
+def test_hidden_files_and_folders_are_passed_over(make_folder):
+    folder = make_folder()
+    picture = (folder / "field" / "field00.png").read_bytes()
+    for name in [".cache/a.png", "field/.field00.png", "field/.thumbnails/a.png", "roofs/.ipynb_checkpoints/b.txt"]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(picture)
+    dataset = scan(folder)
+    assert dataset.classes == ("field", "harbor", "roofs")
+    assert [s.name for s in dataset.scenes if "/." in s.name] == []
+    assert dataset.ignored == ()
+
+
+def test_upper_case_and_nested_pictures(make_folder):
+    folder = make_folder(classes=("a", "b"), n_images=1)
+    picture = (folder / "a" / "a00.png").read_bytes()
+    for name in ["a/NORTH.PNG", "a/2019/may/x.png", "b/Y.JpEg"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture)
+    dataset = scan(folder)
+    names = [(scene.name, scene.label) for scene in dataset.scenes]
+    assert names == [("a/2019/may/x.png", 0), ("a/NORTH.PNG", 0), ("a/a00.png", 0), ("b/Y.JpEg", 1), ("b/b00.png", 1)]
+    assert decode(folder, dataset.scenes, size=32).shape == (5, 32, 32, 3)
+
+
+def test_the_tiffs_of_the_original_uc_merced(make_folder):
+    folder = make_folder(classes=("agricultural", "airplane"), suffix=".tif", n_images=3)
+    dataset = scan(folder)
+    assert [scene.name for scene in dataset.scenes[2:4]] == [
+        "agricultural/agricultural02.tif",
+        "airplane/airplane00.tif",
+    ]
+    pixels = decode(folder, dataset.scenes, size=32)
+    with Image.open(folder / "airplane" / "airplane02.tif") as picture:
+        assert (pixels[5] == np.asarray(picture)).all()
+
+
+def test_awkward_names(make_folder):
+    folder = make_folder("my données", classes=("baseball diamond", "forêt 森"), n_images=2)
+    dataset = scan(folder)
+    assert dataset.classes == ("baseball diamond", "forêt 森")
+    assert decode(folder, dataset.scenes, size=32).shape == (4, 32, 32, 3)
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode here")
+def test_a_name_that_is_no_utf8(make_folder):
+    folder = make_folder(n_images=1)
+    odd = folder / "field" / os.fsdecode(b"caf\xe9.png")
+    odd.write_bytes((folder / "field" / "field00.png").read_bytes())
+    dataset = scan(folder)
+    assert dataset.scenes[0].name == f"field/{odd.name}"
+    pixels = decode(folder, dataset.scenes, size=32)
+    assert (pixels[0] == pixels[1]).all()
+
+
+def test_pixels_come_in_the_order_asked_for(scenes):
+    dataset = scan(scenes)
+    backwards = decode(scenes, reversed(dataset.scenes), size=32)
+    assert backwards.dtype == np.uint8
+    for pixels, scene in zip(backwards, reversed(dataset.scenes), strict=True):
+        with Image.open(scenes / scene.name) as picture:
+            assert (pixels == np.asarray(picture)).all()
+
+
+def test_decoding_tells_its_progress_and_takes_nothing_for_nothing(scenes):
+    told = []
+    decode(scenes, scan(scenes).scenes[:5], size=48, progress=lambda done, total: told.append((done, total)))
+    assert told == [(i, 5) for i in range(1, 6)]
+    assert decode(scenes, [], size=48).shape == (0, 48, 48, 3)
+
+
+def test_one_truncated_jpeg_among_good_ones_is_named(make_folder):
+    folder = make_folder(suffix=".jpg")
+    truncate(folder / "harbor" / "harbor03.jpg")
+    with pytest.raises(DataError, match="remove or replace it") as caught:
+        decode(folder, scan(folder).scenes, size=32)
+    assert str(caught.value).startswith(f"{folder / 'harbor' / 'harbor03.jpg'} can't be decoded (")
+    assert "this is the first" not in str(caught.value)
+
+
+def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
+    folder = make_folder(suffix=".jpg")
+    for name in ["roofs/roofs01.jpg", "field/field07.jpg", "harbor/harbor00.jpg"]:
+        truncate(folder / name)
+    with pytest.raises(DataError) as caught:
+        decode(folder, scan(folder).scenes, size=32)
+    assert str(folder / "field" / "field07.jpg") in str(caught.value)
+    assert str(caught.value).endswith(" (3 of 24 pictures can't be read; this is the first)")
+
+
+def test_a_picture_that_went_away_is_named(make_folder):
+    folder = make_folder()
+    with pytest.raises(DataError, match=r"gone\.png does not exist"):
+        decode(folder, [*scan(folder).scenes, Scene("field/gone.png", 0, "0" * 64)], size=32)

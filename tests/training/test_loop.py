@@ -1,0 +1,229 @@
+"""The loop does the arithmetic that the recipe says: schedule, steps, averaging, and it learns."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from overfly.training.loop import Trainer, predict_logits
+from overfly.training.models import Deployed
+from overfly.training.recipe import PAPER, Recipe, override
+
+SIZE = 32
+CPU = torch.device("cpu")
+PLAIN = override(PAPER, image_size=SIZE, batch_size=4, epochs=1, learning_rate=0.01)
+
+
+def tiny_net(n_classes=2):
+    """A convolution, a batch-norm and a linear layer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *pool, nn.Linear(4, n_classes))
+
+
+def make_trainer(recipe, n_images, seed=0):
+    return Trainer(Deployed(tiny_net(), recipe.image), recipe, n_images=n_images, seed=seed, device=CPU)
+
+
+def toy(n_images, seed=0):
+    """Dark and bright images in turn, uint8, with their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_images, dtype=np.int64) % 2
+    images = rng.integers(0, 100, (n_images, SIZE, SIZE, 3)) + 155 * labels[:, None, None, None]
+    return images.astype(np.uint8), labels
+
+
+def quiet(*_):
+    """Hear of progress and say nothing."""
+
+
+def snapshot(module):
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def test_warm_up_and_cosine_by_hand():
+    recipe = override(PLAIN, epochs=10, learning_rate=0.5, warmup_fraction=0.1, schedule="cosine")
+    trainer = make_trainer(recipe, n_images=40)  # 10 steps an epoch, 100 in all, 10 of warm-up
+    rates = [trainer.learning_rate(step) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.05 * i for i in range(1, 11)])
+    assert rates[10] == 0.5
+    assert rates[25] == pytest.approx(0.25 * (1 + math.cos(math.pi / 6)))
+    assert rates[55] == pytest.approx(0.25)
+    assert rates[70] == pytest.approx(0.125)
+    assert rates[99] == pytest.approx(0.5 * math.sin(math.pi / 180) ** 2)
+    assert all(a >= b for a, b in pairwise(rates[9:]))
+
+
+def test_a_warm_up_that_is_no_whole_number_of_steps():
+    recipe = override(PLAIN, epochs=5, learning_rate=1.0, warmup_fraction=0.1, schedule="cosine")
+    trainer = make_trainer(recipe, n_images=12)  # 15 steps, 1.5 of warm-up
+    assert [trainer.learning_rate(step) for step in (0, 1)] == [0.5, 1.0]
+    assert trainer.learning_rate(2) == pytest.approx((1 + math.cos(math.pi * 0.5 / 13.5)) / 2)
+
+
+def test_the_papers_learning_rate_is_constant():
+    trainer = make_trainer(override(PAPER, image_size=SIZE), n_images=1680)
+    assert {trainer.learning_rate(step) for step in range(0, 6300, 100)} == {1e-5}
+
+
+def test_a_constant_rate_after_a_warm_up():
+    trainer = make_trainer(override(PLAIN, epochs=5, warmup_fraction=0.4), n_images=8)
+    assert [trainer.learning_rate(s) for s in range(10)] == pytest.approx([0.0025, 0.005, 0.0075] + [0.01] * 7)
+
+
+@pytest.mark.parametrize(("n_images", "n_steps"), [(4, 1), (8, 2), (9, 2), (10, 3), (11, 3), (12, 3), (3, 1), (2, 1)])
+def test_a_last_batch_of_one_image_is_left_out(n_images, n_steps):
+    trainer = make_trainer(PLAIN, n_images)
+    told = []
+    images, labels = toy(n_images)
+    trainer.run_epoch(images, labels, lambda done, total: told.append((done, total)))
+    assert trainer.steps_per_epoch == n_steps
+    assert told == [(i + 1, n_steps) for i in range(n_steps)]
+    assert (trainer.step, trainer.epoch) == (n_steps, 1)
+    assert int(trainer.live.model[1].num_batches_tracked) == n_steps
+
+
+def test_every_image_is_seen_once_in_an_epoch_in_an_order_that_changes():
+    seen = []
+
+    class Spy(nn.Module):
+        """Notes the first pixel of each image; has one weight to train."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2, 3))
+
+        def forward(self, images):
+            seen.extend((images[:, 0, 0, 0] * 0.229 + 0.485).mul(255).round().int().tolist())
+            return images.mean(dim=(2, 3)) @ self.weight.T
+
+    trainer = Trainer(Deployed(Spy(), PLAIN.image), PLAIN, n_images=10, seed=0, device=CPU)
+    images = np.empty((10, SIZE, SIZE, 3), np.uint8)
+    images[:] = np.arange(10, dtype=np.uint8)[:, None, None, None] * 20
+    for _ in range(2):
+        trainer.run_epoch(images, np.zeros(10, np.int64), quiet)
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(0, 200, 20))
+    assert seen[:10] != seen[10:] != list(range(0, 200, 20))
+
+
+def test_the_loss_is_the_cross_entropy_with_label_smoothing():
+    recipe = override(PLAIN, label_smoothing=0.2, learning_rate=1e-12)
+    trainer = make_trainer(recipe, n_images=4)
+    images, labels = toy(4)
+    with torch.no_grad():
+        logits = trainer.live.train()(torch.from_numpy(images))
+    log_p = logits.log_softmax(dim=1).numpy()
+    target = np.full((4, 2), 0.2 / 2)
+    target[np.arange(4), labels] += 0.8
+    loss, seconds = make_trainer(recipe, n_images=4).run_epoch(images, labels, quiet)
+    assert loss == pytest.approx(-(target * log_p).sum(axis=1).mean(), rel=1e-5)
+    assert seconds > 0
+
+
+def test_one_step_of_adam_by_hand():
+    trainer = make_trainer(PLAIN, n_images=4)
+    before = snapshot(trainer.live)
+    images, labels = toy(4)
+    trainer.run_epoch(images, labels, quiet)
+    after = snapshot(trainer.live)
+    # Adam's first step is the learning rate times the sign of the gradient, which is not 0 here.
+    change = (after["model.5.weight"] - before["model.5.weight"]).abs()
+    assert torch.allclose(change, torch.full_like(change, 0.01), rtol=1e-2)
+
+
+def test_weight_decay_is_for_filters_and_matrices_only():
+    trainer = make_trainer(override(PLAIN, optimizer="adamw", weight_decay=0.3), n_images=4)
+    decayed, others = trainer.optimizer.param_groups
+    assert type(trainer.optimizer) is torch.optim.AdamW
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3, 3, 3), (2, 4)]
+    assert [tuple(p.shape) for p in others["params"]] == [(4,), (4,), (4,), (2,)]
+    assert type(make_trainer(PLAIN, 4).optimizer) is torch.optim.Adam
+
+
+def test_averaging_by_hand():
+    trainer = make_trainer(override(PLAIN, ema_decay=0.99), n_images=8)
+    images, labels = toy(8)
+    expected = snapshot(trainer.averaged)
+    for step, first in ((1, 0), (2, 4)):
+        trainer._train_step(torch.from_numpy(images[first : first + 4]), torch.from_numpy(labels[first : first + 4]))
+        decay = (1 + step) / (10 + step)
+        live = snapshot(trainer.live)
+        for key, value in expected.items():
+            expected[key] = decay * value + (1 - decay) * live[key] if value.is_floating_point() else live[key]
+    found = trainer.averaged.state_dict()
+    for key, value in expected.items():
+        assert torch.allclose(found[key], value, atol=1e-6), key
+    assert int(found["model.1.num_batches_tracked"]) == 2
+    assert not torch.equal(found["model.5.weight"], live["model.5.weight"])
+
+
+def test_the_decay_grows_to_the_recipes():
+    trainer = make_trainer(override(PLAIN, ema_decay=0.5), n_images=8)
+    trainer.step = 1000
+    weight = trainer.averaged.model[5].weight
+    with torch.no_grad():
+        trainer.live.model[5].weight.fill_(3.0)
+        weight.fill_(1.0)
+    trainer._average()
+    assert torch.equal(weight, torch.full_like(weight, 2.0))
+
+
+def test_without_averaging_the_last_weights_are_kept():
+    trainer = make_trainer(PLAIN, n_images=4)
+    assert trainer.averaged is trainer.live
+
+
+def test_the_averaged_model_is_a_copy_in_eval_mode():
+    trainer = make_trainer(override(PLAIN, ema_decay=0.9), n_images=4)
+    assert not trainer.averaged.training
+    assert not {p.data_ptr() for p in trainer.averaged.parameters()} & {p.data_ptr() for p in trainer.live.parameters()}
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, Recipe(image_size=SIZE, batch_size=8, learning_rate=0.01)])
+def test_it_learns_what_can_be_learned(recipe):
+    recipe = override(recipe, epochs=12)
+    trainer = make_trainer(recipe, n_images=32)
+    images, labels = toy(32)
+    losses = [trainer.run_epoch(images, labels, quiet)[0] for _ in range(recipe.epochs)]
+    assert losses[-1] < 0.8 * losses[0]
+    unseen, truth = toy(20, seed=9)
+    assert (predict_logits(trainer.averaged, unseen).argmax(axis=1) == truth).all()
+
+
+def test_a_seed_repeats_the_training():
+    recipe = override(Recipe(image_size=SIZE, batch_size=4), epochs=2)
+    states = []
+    for seed in (3, 3, 4):
+        trainer = make_trainer(recipe, n_images=10, seed=seed)
+        for _ in range(2):
+            trainer.run_epoch(*toy(10), quiet)
+        states.append(snapshot(trainer.averaged))
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert not torch.equal(states[0]["model.5.weight"], states[2]["model.5.weight"])
+
+
+def test_the_callers_images_stay_as_they_are():
+    images, labels = toy(8)
+    before = images.copy()
+    make_trainer(override(Recipe(image_size=SIZE, batch_size=4), epochs=1), 8).run_epoch(images, labels, quiet)
+    assert (images == before).all()
+
+
+@pytest.mark.parametrize("n_images", [1, 32, 33, 70])
+def test_predicting_in_batches_is_predicting_one_by_one(n_images):
+    model = Deployed(tiny_net(), PLAIN.image).train()
+    images, _ = toy(n_images)
+    told = []
+    logits = predict_logits(model, images, progress=lambda done, total: told.append((done, total)))
+    assert logits.dtype == np.float32
+    assert logits.shape == (n_images, 2)
+    assert not model.training
+    with torch.inference_mode():
+        single = np.concatenate([model(torch.from_numpy(image[None])).numpy() for image in images])
+    assert np.allclose(logits, single, atol=1e-5)
+    assert told == [(min(i, n_images), n_images) for i in range(32, n_images + 32, 32)]

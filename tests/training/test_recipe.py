@@ -1,0 +1,98 @@
+"""The paper's recipe to the letter, and no recipe that can't be trained."""
+
+import dataclasses
+
+import pytest
+
+from overfly.training.recipe import PAPER, RECIPES, Recipe, override
+
+
+def test_the_papers_hyperparameters():
+    # Section 3.2 of the paper, and nothing that it does not mention.
+    assert dataclasses.asdict(PAPER) == {
+        "model": "mobilenet_v2",
+        "image_size": 256,
+        "epochs": 60,
+        "batch_size": 16,
+        "optimizer": "adam",
+        "learning_rate": 0.00001,
+        "weight_decay": 0.0,
+        "warmup_fraction": 0.0,
+        "schedule": "constant",
+        "label_smoothing": 0.0,
+        "ema_decay": 0.0,
+        "dihedral": False,
+        "min_crop": 1.0,
+        "jitter": 0.0,
+        "test_fraction": 0.2,
+        "val_fraction": 0.0,
+    }
+    assert RECIPES["paper"] is PAPER
+    assert RECIPES["default"] == Recipe()
+    assert len(RECIPES) == 2
+
+
+def test_the_image_is_scaled_as_torchvisions_weights_were_trained():
+    image = Recipe(image_size=64).image
+    assert (image.size, image.mean, image.std) == (64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("optimizer", "sgd", "adam or adamw"),
+        ("schedule", "step", "constant or cosine"),
+        ("image_size", 0, "at least 1"),
+        ("image_size", 31, "at least 32"),
+        ("epochs", 0, "at least 1"),
+        ("epochs", -5, "at least 1"),
+        ("batch_size", 0, "at least 1"),
+        ("batch_size", 1, "at least 2"),
+        ("learning_rate", 0.0, "more than 0"),
+        ("learning_rate", -1e-3, "more than 0"),
+        ("learning_rate", float("nan"), "more than 0"),
+        ("weight_decay", -0.1, r"in \[0, 1\)"),
+        ("weight_decay", 1.0, r"in \[0, 1\)"),
+        ("warmup_fraction", 1.0, r"in \[0, 1\)"),
+        ("label_smoothing", 1.5, r"in \[0, 1\)"),
+        ("ema_decay", 1.0, r"in \[0, 1\)"),
+        ("jitter", -0.1, r"in \[0, 1\)"),
+        ("jitter", float("nan"), r"in \[0, 1\)"),
+        ("val_fraction", 1.0, r"in \[0, 1\)"),
+        ("min_crop", 0.0, r"in \(0, 1\]"),
+        ("min_crop", 1.1, r"in \(0, 1\]"),
+        ("test_fraction", 0.0, r"in \(0, 1\)"),
+        ("test_fraction", 1.0, r"in \(0, 1\)"),
+    ],
+)
+def test_an_invalid_value_is_refused_by_its_name(field, value, expected):
+    with pytest.raises(ValueError, match=rf"^{field} is {value}, expected {expected}$"):
+        Recipe(**{field: value})
+    with pytest.raises(ValueError, match=f"^{field} is"):
+        override(Recipe(), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("image_size", 32), ("batch_size", 2), ("epochs", 1), ("min_crop", 1.0), ("jitter", 0.0), ("ema_decay", 0.0)],
+)
+def test_the_last_valid_values(field, value):
+    assert getattr(Recipe(**{field: value}), field) == value
+
+
+def test_override_takes_what_is_given_and_keeps_the_rest():
+    changed = override(PAPER, epochs=3, learning_rate=None, image_size=None, jitter=0.0)
+    assert changed == dataclasses.replace(PAPER, epochs=3)
+    assert PAPER.epochs == 60
+    assert override(PAPER) == PAPER
+
+
+def test_override_refuses_an_unknown_field():
+    with pytest.raises(TypeError, match="momentum"):
+        override(PAPER, momentum=0.9)
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PAPER.epochs = 1
+    assert not hasattr(PAPER, "__dict__")

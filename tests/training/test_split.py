@@ -1,0 +1,280 @@
+"""A split is stratified, disjoint, complete and repeatable, and the same picture never stands on both sides."""
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from overfly.runtime.documents import dump_document, write_document
+from overfly.runtime.errors import DataError, DocumentError
+from overfly.training.dataset import Dataset, Scene, scan
+from overfly.training.split import (
+    PARTS,
+    SPLIT_SCHEMA,
+    SplitError,
+    SplitFile,
+    make_split,
+    match_split,
+    read_split,
+)
+
+fractions_to_test = st.floats(0.05, 0.6)
+fractions_to_validate = st.just(0.0) | st.floats(0.05, 0.5)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def dataset(contents):
+    """A data set without files: for each class a list of contents."""
+    classes = tuple(f"class{i}" for i in range(len(contents)))
+    scenes = [
+        Scene(f"{classes[label]}/{i:03d}.png", label, f"sha of {content}")
+        for label, inside in enumerate(contents)
+        for i, content in enumerate(inside)
+    ]
+    return Dataset(Path("data"), classes, tuple(scenes), ())
+
+
+def parts_of(split):
+    """Part -> names."""
+    return {part: {scene.name for scene in split.scenes(part)} for part in PARTS}
+
+
+@st.composite
+def distinct(draw):
+    """2 to 4 classes of 5 to 40 different pictures."""
+    sizes = draw(st.lists(st.integers(5, 40), min_size=2, max_size=4))
+    return dataset([[f"{label}.{i}" for i in range(n)] for label, n in enumerate(sizes)])
+
+
+@st.composite
+def repeated(draw):
+    """Classes with pictures that stand several times, some of them in several classes."""
+    contents = st.lists(st.integers(0, 12), min_size=6, max_size=30)
+    return dataset(draw(st.lists(contents, min_size=2, max_size=3)))
+
+
+def split_or_skip(data, **options):
+    """Make a split; drop the example when its classes are too small."""
+    try:
+        return make_split(data, **options)
+    except DataError as error:
+        assert "too few different pictures" in str(error)  # noqa: PT017 - the example is dropped, not judged
+        assume(False)
+
+
+@settings(deadline=None)
+@given(data=distinct(), test=fractions_to_test, val=fractions_to_validate, seed=seeds)
+def test_each_class_in_the_same_proportion(data, test, val, seed):
+    split = split_or_skip(data, test_fraction=test, val_fraction=val, seed=seed)
+    for label in range(len(data.classes)):
+        n = sum(scene.label == label for scene in data.scenes)
+        n_test, n_val = (sum(s.label == label for s in split.scenes(part)) for part in ("test", "val"))
+        assert n_test == 1 or abs(n_test - n * test) <= 0.5
+        assert n_test >= 1
+        if val:
+            assert n_val == 1 or abs(n_val - (n - n_test) * val) <= 0.5
+        else:
+            assert n_val == 0
+
+
+@settings(deadline=None)
+@given(data=repeated(), test=fractions_to_test, val=fractions_to_validate, seed=seeds)
+def test_complete_and_disjoint_whatever_is_repeated(data, test, val, seed):
+    split = split_or_skip(data, test_fraction=test, val_fraction=val, seed=seed)
+    assert [(file.name, file.sha256) for file in split.files] == [(s.name, s.sha256) for s in data.scenes]
+    parts = parts_of(split)
+    assert sum(map(len, parts.values())) == len(data.scenes)
+    assert set.union(*parts.values()) == {scene.name for scene in data.scenes}
+    for label in range(len(data.classes)):
+        for part in ("train", "test"):
+            assert any(scene.label == label for scene in split.scenes(part))
+
+
+@settings(deadline=None)
+@given(data=repeated(), test=fractions_to_test, val=fractions_to_validate, seed=seeds)
+def test_the_same_picture_never_straddles_two_parts(data, test, val, seed):
+    split = split_or_skip(data, test_fraction=test, val_fraction=val, seed=seed)
+    parts = {}
+    labels = {}
+    for part in PARTS:
+        for scene in split.scenes(part):
+            parts.setdefault(scene.sha256, set()).add(part)
+            labels.setdefault(scene.sha256, set()).add(scene.label)
+    assert all(len(found) == 1 for found in parts.values())
+    assert all(parts[sha256] == {"train"} for sha256, found in labels.items() if len(found) > 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=distinct(), test=fractions_to_test, val=fractions_to_validate, seed=seeds)
+def test_a_seed_gives_one_split(data, test, val, seed):
+    first, second = (split_or_skip(data, test_fraction=test, val_fraction=val, seed=seed) for _ in range(2))
+    assert first == second
+    assert (first.seed, first.test_fraction, first.val_fraction) == (seed, test, val)
+
+
+def test_another_seed_gives_another_split():
+    data = dataset([[f"{c}{i}" for i in range(40)] for c in "ab"])
+    tests = {frozenset(parts_of(make_split(data, test_fraction=0.2, seed=seed))["test"]) for seed in range(20)}
+    assert len(tests) == 20
+
+
+def test_every_picture_has_the_same_chance():
+    data = dataset([[f"{c}{i}" for i in range(10)] for c in "ab"])
+    drawn = Counter()
+    for seed in range(600):
+        drawn.update(parts_of(make_split(data, test_fraction=0.2, seed=seed))["test"])
+    assert len(drawn) == 20
+    assert all(75 <= n <= 170 for n in drawn.values())  # 120 expected, standard deviation 9.8
+
+
+def test_uc_merced_as_in_the_paper():
+    data = dataset([[f"{c}.{i}" for i in range(100)] for c in range(21)])
+    split = make_split(data, test_fraction=0.2)
+    parts = parts_of(split)
+    assert {part: len(names) for part, names in parts.items()} == {"train": 1680, "val": 0, "test": 420}
+    assert Counter(scene.label for scene in split.scenes("test")) == dict.fromkeys(range(21), 20)
+
+
+def test_the_validation_part_is_taken_from_what_is_left_for_training():
+    data = dataset([[f"{c}.{i}" for i in range(100)] for c in range(2)])
+    with_val = parts_of(make_split(data, test_fraction=0.2, val_fraction=0.1, seed=4))
+    without = parts_of(make_split(data, test_fraction=0.2, seed=4))
+    assert {part: len(names) for part, names in with_val.items()} == {"train": 144, "val": 16, "test": 40}
+    assert with_val["test"] == without["test"]
+
+
+def test_a_content_in_two_classes_is_for_training():
+    data = dataset([["x", *range(10)], ["x", *range(10, 20)]])
+    for seed in range(30):
+        train = parts_of(make_split(data, test_fraction=0.4, val_fraction=0.4, seed=seed))["train"]
+        assert {"class0/000.png", "class1/000.png"} <= train
+
+
+@pytest.mark.parametrize("options", [{"test_fraction": f} for f in (0.0, 1.0, -0.1, 1.5, float("nan"))])
+def test_a_test_fraction_out_of_range(options):
+    with pytest.raises(DataError, match=f"the test fraction {options['test_fraction']} and"):
+        make_split(dataset([range(10), range(10, 20)]), **options)
+
+
+@pytest.mark.parametrize("val_fraction", [1.0, -0.1, 2.0, float("nan")])
+def test_a_validation_fraction_out_of_range(val_fraction):
+    with pytest.raises(DataError, match=f"validation fraction {val_fraction} must be"):
+        make_split(dataset([range(10), range(10, 20)]), test_fraction=0.2, val_fraction=val_fraction)
+
+
+@pytest.mark.parametrize(
+    ("contents", "val_fraction", "name", "n_contents"),
+    [
+        ([range(10), ["only"]], 0.0, "class1", 1),
+        ([["a", "b"], range(10)], 0.2, "class0", 2),
+        ([["same"] * 12, range(10)], 0.0, "class0", 1),
+        ([["x", "y", "z"], ["x", "y", "z", *range(9)]], 0.0, "class0", 3),
+    ],
+)
+def test_a_class_with_too_few_different_pictures(contents, val_fraction, name, n_contents):
+    with pytest.raises(DataError) as caught:
+        make_split(dataset(contents), test_fraction=0.2, val_fraction=val_fraction)
+    assert str(caught.value) == (
+        f"the class {name} of data has too few different pictures ({n_contents}) to train and test on: "
+        "add some, or remove the class"
+    )
+
+
+def test_two_pictures_are_enough_for_a_class():
+    split = make_split(dataset([["a", "b"], ["c", "d"]]), test_fraction=0.2)
+    assert {part: len(names) for part, names in parts_of(split).items()} == {"train": 2, "val": 0, "test": 2}
+
+
+@pytest.fixture
+def written(make_folder, tmp_path):
+    """A data folder and the path of its split."""
+    folder = make_folder()
+    split = make_split(scan(folder), test_fraction=0.25, val_fraction=0.2, seed=9)
+    write_document(tmp_path / "split.json", split, schema=SPLIT_SCHEMA)
+    return folder, tmp_path / "split.json", split
+
+
+def test_a_split_comes_back_from_its_file(written):
+    folder, path, split = written
+    assert read_split(path) == split
+    assert match_split(read_split(path), scan(folder)) is not None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert list(content) == ["schema", "seed", "test_fraction", "val_fraction", "classes", "files"]
+    assert content["files"][0].keys() == {"name", "sha256", "part"}
+
+
+def test_a_split_fits_a_copy_of_its_folder_elsewhere(written):
+    folder, _, split = written
+    moved = folder.rename(folder.with_name("moved"))
+    assert match_split(split, scan(moved)) == split
+
+
+def test_a_missing_file_is_named(written):
+    folder, _, split = written
+    (folder / "harbor" / "harbor05.png").unlink()
+    with pytest.raises(SplitError) as caught:
+        match_split(split, scan(folder))
+    assert str(caught.value) == (
+        f"harbor/harbor05.png of the split is missing in {folder}: restore it, or make a new split"
+    )
+
+
+def test_a_changed_file_is_named(written):
+    folder, _, split = written
+    path = folder / "roofs" / "roofs02.png"
+    path.write_bytes((folder / "roofs" / "roofs03.png").read_bytes())
+    with pytest.raises(SplitError) as caught:
+        match_split(split, scan(folder))
+    assert str(caught.value) == f"roofs/roofs02.png in {folder} has changed since the split: restore it"
+
+
+def test_an_extra_file_is_named(written):
+    folder, _, split = written
+    (folder / "field" / "new.png").write_bytes(b"new")
+    with pytest.raises(SplitError) as caught:
+        match_split(split, scan(folder))
+    assert str(caught.value) == (f"field/new.png in {folder} is not in the split: remove it, or make a new split")
+
+
+@pytest.mark.parametrize("classes", [("field", "harbor"), ("field", "harbor", "marsh", "roofs")])
+def test_a_split_with_other_classes_does_not_fit(written, classes):
+    folder, _, split = written
+    with pytest.raises(SplitError, match="class"):
+        match_split(dataclasses.replace(split, classes=classes), scan(folder))
+
+
+def test_split_errors_are_of_both_families():
+    assert issubclass(SplitError, DataError)
+    assert issubclass(SplitError, DocumentError)
+
+
+def test_a_missing_split_file(tmp_path):
+    with pytest.raises(SplitError, match=r"split\.json is missing: expected a file with schema overfly\.split/1"):
+        read_split(tmp_path / "split.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"part": "val"', '"part": "exam"', "the part 'exam' is none of train, val, test"),
+        ("overfly.split/1", "overfly.split/9", "has schema 'overfly.split/9', expected 'overfly.split/1'"),
+        ('"seed": 9', '"seed": "nine"', "the file: seed is 'nine', expected int"),
+        ('"files": [', '"files": ', "can't be read as JSON"),
+    ],
+)
+def test_a_split_file_that_is_not_valid(written, old, new, complaint):
+    _, path, split = written
+    assert old in dump_document(split, schema=SPLIT_SCHEMA)
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(SplitError, match=r"split\.json") as caught:
+        read_split(path)
+    assert complaint in str(caught.value)
+
+
+def test_an_unknown_part_can_not_be_made():
+    with pytest.raises(ValueError, match="the part 'all' is none of train, val, test"):
+        SplitFile("a/b.png", "0" * 64, "all")

@@ -1,0 +1,236 @@
+"""A training leaves a complete run, and says beforehand what stands in its way."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from overfly.runtime.errors import DataError, OutputError, RunError, WeightsError
+from overfly.runtime.metrics import evaluate
+from overfly.training.dataset import decode
+from overfly.training.loop import Trainer, predict_logits
+from overfly.training.models import Deployed, build_model
+from overfly.training.recipe import override
+from overfly.training.split import SplitError
+from overfly.training.train import train
+
+PNG = "PNG"
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def rows_of(run):
+    with (run.path / "history.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_files_of_a_run(finished):
+    run, _ = finished
+    names = " ".join(sorted(path.name for path in run.path.iterdir()))
+    assert names == "checkpoint.safetensors confusion.png curves.png history.csv last run.json split.json"
+    assert [path.name for path in run.path.parent.iterdir()] == ["run"]
+    for name in ("curves.png", "confusion.png"):
+        with Image.open(run.path / name) as picture:
+            assert picture.format == PNG
+            assert len(picture.convert("L").getcolors()) > 10
+
+
+def test_run_json(finished, recipe):
+    run, _ = finished
+    content = read_json(run.path / "run.json")
+    checkpoint, split = (
+        hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in ("checkpoint.safetensors", "split.json")
+    )
+    assert content["schema"] == "overfly.run/1"
+    assert content["model"] == "mobilenet_v2"
+    assert content["classes"] == ["field", "harbor", "roofs"]
+    assert content["image"] == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert content["recipe"] == dataclasses.asdict(recipe)
+    assert (content["weights"], content["seed"]) == ("none", 5)
+    assert content["checkpoint_sha256"] == checkpoint
+    assert content["split_sha256"] == split
+    assert content["metrics"]["n_images"] == 6
+    assert content["versions"]["torch"] == torch.__version__
+    assert content["device"] == "cpu"
+
+
+def test_split_json(finished, scenes):
+    run, _ = finished
+    content = read_json(run.path / "split.json")
+    assert (content["schema"], content["seed"]) == ("overfly.split/1", 5)
+    assert (content["test_fraction"], content["val_fraction"]) == (0.25, 0.2)
+    assert [file["name"] for file in content["files"]] == sorted(
+        path.relative_to(scenes).as_posix() for path in scenes.rglob("*.png")
+    )
+    parts = [file["part"] for file in content["files"]]
+    assert {part: parts.count(part) for part in parts} == {"train": 15, "val": 3, "test": 6}
+    for file in content["files"]:
+        assert file["sha256"] == hashlib.sha256((scenes / file["name"]).read_bytes()).hexdigest()
+
+
+def test_history_csv(finished, recipe):
+    run, _ = finished
+    rows = rows_of(run)
+    assert list(rows[0]) == ["epoch", "loss", "val_accuracy", "learning_rate", "images_per_second", "seconds"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    schedule = Trainer(Deployed(torch.nn.Linear(1, 1), recipe.image), recipe, n_images=15, seed=0, device="cpu")
+    assert [float(row["learning_rate"]) for row in rows] == [schedule.learning_rate(step) for step in range(3)]
+    for row in rows:
+        assert float(row["val_accuracy"]) in {0, 1 / 3, 2 / 3, 1}
+        assert 0 < float(row["loss"]) < 5
+        assert float(row["images_per_second"]) * float(row["seconds"]) == pytest.approx(15)
+
+
+def test_the_metrics_are_those_of_the_kept_model_on_the_test_part(finished, scenes):
+    run, _ = finished
+    test_part = run.split().scenes("test")
+    logits = predict_logits(run.load_model(), decode(scenes, test_part, size=32))
+    labels = np.array([scene.label for scene in test_part])
+    assert evaluate(labels, logits.argmax(axis=1), n_classes=3) == run.record.metrics
+
+
+def test_what_a_training_tells(finished):
+    _, heard = finished
+    stages = dict.fromkeys(stage for stage, _, _ in heard.stages)
+    assert list(stages) == [
+        "hashing",
+        "decoding the train part",
+        "decoding the val part",
+        "decoding the test part",
+        "epoch 1 of 3",
+        "epoch 2 of 3",
+        "epoch 3 of 3",
+        "testing",
+    ]
+    last = {stage: (done, total) for stage, done, total in heard.stages}
+    assert last["hashing"] == (24, 24)
+    assert last["epoch 1 of 3"] == (1, 1)
+    assert last["testing"] == (6, 6)
+    assert [note.split("  ")[0] for note in heard.notes[:3]] == ["epoch 1 of 3", "epoch 2 of 3", "epoch 3 of 3"]
+    assert all("validation accuracy" in note for note in heard.notes[:3])
+
+
+def test_a_training_is_repeatable_and_leaves_chance_alone(finished, make_job, recipe):
+    before = torch.get_rng_state()
+    again = train(make_job(), resume=True)  # there is nothing to resume, so it begins
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.record.checkpoint_sha256 == finished[0].record.checkpoint_sha256
+    assert again.record.recipe == recipe
+
+
+def test_without_a_validation_part_there_is_no_validation_accuracy(make_job, recipe, listener):
+    heard = listener()
+    run = train(make_job(recipe=override(recipe, val_fraction=0.0, epochs=1, ema_decay=0.0)), reporter=heard)
+    assert [row["val_accuracy"] for row in rows_of(run)] == [""]
+    assert "validation" not in heard.notes[0]
+    assert {file.part for file in run.split().files} == {"train", "test"}
+
+
+def test_a_split_can_be_used_again(finished, make_job, recipe):
+    split_file = finished[0].path / "split.json"
+    run = train(make_job(seed=77, split_file=split_file, recipe=override(recipe, epochs=1)))
+    assert (run.path / "split.json").read_bytes() == split_file.read_bytes()
+    assert run.record.split_sha256 == finished[0].record.split_sha256
+    assert run.record.seed == 77
+    assert run.record.checkpoint_sha256 != finished[0].record.checkpoint_sha256
+
+
+def test_a_split_of_other_data_is_refused(finished, make_job, make_folder):
+    other = make_folder(seed=1)
+    with pytest.raises(SplitError, match="has changed since the split"):
+        train(make_job(data=other, split_file=finished[0].path / "split.json"))
+    with pytest.raises(SplitError, match=r"absent\.json is missing"):
+        train(make_job(split_file=other / "absent.json"))
+
+
+def test_a_weights_file_is_recorded_by_its_hash(make_job, recipe, tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        state = build_model("mobilenet_v2", 1000).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    slow = override(recipe, epochs=1, learning_rate=1e-12, weight_decay=0.0)
+    run = train(make_job(weights=str(tmp_path / "w.pth"), recipe=slow))
+    assert run.record.weights == "sha256:" + hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()
+    kept = run.load_model().model.state_dict()["features.1.conv.0.0.weight"]
+    assert torch.allclose(kept, state["features.1.conv.0.0.weight"], atol=1e-6)
+
+
+def test_stray_files_and_equal_pictures_are_told(make_job, make_folder, listener):
+    folder = make_folder()
+    (folder / "roofs" / "notes.txt").touch()
+    (folder / "roofs" / "Thumbs.db").touch()
+    (folder / "field" / "twin.png").write_bytes((folder / "field" / "field03.png").read_bytes())
+    heard = listener(stop_at="epoch 1")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_job(data=folder), reporter=heard)
+    assert heard.notes[:2] == [
+        "ignored roofs/Thumbs.db and 1 more: no picture by its name",
+        "field/twin.png is the same picture as field/field03.png: both go to the same part",
+    ]
+
+
+def test_errors_that_are_found_before_anything_is_written(make_job, tmp_path, recipe):
+    absent = tmp_path / "absent"
+    for changes, error, words in [
+        ({"data": absent}, DataError, "found nothing, expected one folder for each class"),
+        ({"weights": str(absent)}, WeightsError, "does not exist"),
+        ({"device": "tpu"}, RunError, "PyTorch has no device 'tpu' here: found"),
+        ({"recipe": override(recipe, model="alexnet")}, RunError, "alexnet can't take 32 x 32 pixels: choose a larger"),
+        ({"recipe": override(recipe, model="lenet")}, RunError, "unknown model 'lenet': choose one of alexnet, mob"),
+    ]:
+        with pytest.raises(error) as caught:
+            train(make_job(**changes))
+        assert words in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_below_a_file_is_refused(make_job, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file is a file, not a folder; choose another --out"):
+        train(make_job(out=tmp_path / "file" / "run"))
+
+
+def cut(folder, name):
+    """Truncate a picture; return the data folder."""
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:300])
+    return folder
+
+
+def named_in(run, part):
+    return run.split().scenes(part)[0].name
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_picture_that_can_not_be_read_is_told_before_the_training(finished, make_job, make_folder, part, listener):
+    """The split goes by position, so that the same seed puts the same names into the same parts."""
+    name = named_in(finished[0], part)
+    heard = listener()
+    with pytest.raises(DataError, match=name.rpartition("/")[2]):
+        train(make_job(data=cut(make_folder(), name)), reporter=heard)
+    assert [note for note in heard.notes if note.startswith("epoch")] == []
+
+
+def test_after_a_picture_was_mended_the_same_command_works(finished, make_job, make_folder, recipe, scenes):
+    name = named_in(finished[0], "train")
+    folder = cut(make_folder(), name)
+    job = make_job(data=folder, recipe=override(recipe, epochs=1))
+    with pytest.raises(DataError):
+        train(job)
+    (folder / name).write_bytes((scenes / name).read_bytes())
+    assert train(job).record.metrics.n_images == 6
+
+
+def test_names_that_are_no_plain_ascii(make_job, make_folder, recipe):
+    folder = make_folder("mes données", classes=("forêt", "baseball diamond"), n_images=6)
+    job = make_job(data=folder, recipe=override(recipe, epochs=1))
+    run = train(dataclasses.replace(job, out=job.out.with_name("résultat 1")))
+    assert run.record.classes == ("baseball diamond", "forêt")
+    assert run.split().scenes("train")[0].name.startswith("baseball diamond/baseball diamond0")
