@@ -59,7 +59,7 @@ def command(
         else:
             _print(runner, parity, problems)
     if not all_valid:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(runner: "Runner", parity: "Parity", problems: list[str]) -> None:

@@ -31,8 +31,15 @@ _OWN_DATA_RECIPE = {"epochs": 5}
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: 12 for the drawn data set, 5 for your own]")
 @options.seed
 @options.overwrite
+@options.as_json
 def command(
-    out: Path | None, data: Path | None, weights: str | None, epochs: int | None, seed: int, overwrite: bool
+    out: Path | None,
+    data: Path | None,
+    weights: str | None,
+    epochs: int | None,
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Go from scenes to a measured, quantised classifier: sample, train, export, bench.
 
@@ -47,9 +54,10 @@ def command(
         import torch  # noqa: F401
 
     from overfly.benchmarks.bench import BenchJob, bench
-    from overfly.benchmarks.report import write_report
+    from overfly.benchmarks.report import REPORT_SCHEMA, write_report
     from overfly.cli.terminal import Terminal, print_report
     from overfly.export.bundle_writer import ExportJob, export
+    from overfly.runtime.documents import dump_document
     from overfly.runtime.files import atomic_folder
     from overfly.training.recipe import RECIPES, override
     from overfly.training.train import Job, train
@@ -69,6 +77,9 @@ def command(
         result = bench(BenchJob(bundle, scenes, run, quick=True), reporter=terminal)
         with atomic_folder(report, overwrite=overwrite) as folder:
             write_report(folder, result)
+    if as_json:
+        click.echo(dump_document(result, schema=REPORT_SCHEMA), nl=False)
+        return
     print_report(result)
     click.echo(f"run:    {run}\nbundle: {bundle}\nreport: {report / 'report.html'}")
 

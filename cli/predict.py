@@ -77,7 +77,7 @@ def command(
                 terminal.note(f"overfly: {result.error}")
             terminal.progress("classifying", done, len(files))
     if n_bad:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _table_line(result: "FileResult", width: int) -> str:

@@ -1,0 +1,74 @@
+"""The main job on the real scenes: train, export, bench, check, predict, as a user types it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from overfly.cli import run
+
+pytestmark = pytest.mark.real
+
+
+def _trip(folder: Path, data: Path, weights: Path, *options: str) -> Path:
+    """Train and export; return the folder with ``run`` and ``bundle``."""
+    trained = ["train", str(data), "--weights", str(weights), "--seed", "0", "--out", str(folder / "run"), *options]
+    assert run(trained) == 0
+    assert run(["export", str(folder / "run"), "--data", str(data), "--out", str(folder / "bundle")]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trip(tmp_path_factory, real_data, real_weights):
+    """Three epochs at half the image size: minutes on two cores, and good enough to tell right from wrong."""
+    return _trip(tmp_path_factory.mktemp("trip"), real_data, real_weights, "--epochs", "3", "--image-size", "128")
+
+
+def test_a_few_epochs_reach_what_only_a_working_trip_can(trip):
+    record = json.loads((trip / "run" / "run.json").read_text())
+    assert record["metrics"]["n_images"] == 420
+    assert len(record["classes"]) == 21
+    assert record["metrics"]["accuracy"] >= 0.90
+
+
+def test_the_two_identical_pictures_of_uc_merced_share_a_part(trip):
+    files = json.loads((trip / "run" / "split.json").read_text())["files"]
+    parts = [file["part"] for file in files if re.search(r"airplane0[12]\.", file["name"])]
+    assert len(parts) == 2
+    assert len(set(parts)) == 1
+
+
+def test_bench_agrees_with_pytorch_on_every_test_image(trip, real_data, capsys):
+    bench = ["bench", str(trip / "bundle"), "--data", str(real_data), "--run", str(trip / "run"), "--device", "CPU"]
+    assert run([*bench, "--quick", "--out", str(trip / "report")]) == 0
+    table = capsys.readouterr().out
+    for name in ("PyTorch fp32", "OpenVINO fp32", "OpenVINO fp16", "OpenVINO int8"):
+        assert name in table
+    report = json.loads((trip / "report" / "report.json").read_text())
+    rows = {(row["backend"], row["variant"]): row for row in report["rows"]}
+    assert all(row["status"] == "ok" and row["n_images"] == 420 for row in rows.values())
+    assert rows["openvino", "fp32"]["agreement"] == 1.0
+    assert rows["openvino", "fp32"]["execution_precision"] == "f32"
+    assert abs(rows["openvino", "int8"]["delta_images"]) <= 3
+    assert rows["openvino", "int8"]["latency_ms"]["p50"] < rows["openvino", "fp32"]["latency_ms"]["p50"]
+    assert {path.name for path in (trip / "report").iterdir()} == {"report.json", "report.md", "report.html"}
+
+
+def test_check_and_predict_answer(trip, real_data, capsys):
+    assert run(["check", str(trip / "bundle"), "--device", "CPU"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["VALID", "fp32"],
+        ["VALID", "fp16"],
+        ["VALID", "int8"],
+    ]
+    images = [str(real_data / name / f"{name}07.jpg") for name in ("harbor", "forest", "parkinglot")]
+    assert run(["predict", str(trip / "bundle"), *images, "--device", "CPU"]) == 0
+    labels = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert labels == ["harbor", "forest", "parkinglot"]
+
+
+@pytest.mark.slow
+def test_five_epochs_of_the_default_recipe_reach_94_percent(tmp_path, real_data, real_weights):
+    trip = _trip(tmp_path, real_data, real_weights, "--epochs", "5")
+    assert json.loads((trip / "run" / "run.json").read_text())["metrics"]["accuracy"] >= 0.94
