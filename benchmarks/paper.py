@@ -1,0 +1,200 @@
+"""The paper's Tables 1 and 2: its rows trained again, ours beside theirs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from overfly.runtime.documents import read_document, write_document
+from overfly.runtime.errors import WeightsError
+from overfly.runtime.files import write_atomically
+from overfly.runtime.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from overfly.training.recipe import Recipe
+
+PAPER_SCHEMA = "overfly.paper/1"
+
+# The paper counts for its own data set and input, whatever the data at hand.
+_PAPER_CLASSES = 21
+_PAPER_IMAGE_SIZE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRow:
+    """A row of the paper: what it says of a model.
+
+    Attributes
+    ----------
+    accuracy, f1_macro, kappa
+        In percent, as printed.
+    params, flops
+        As printed, with their unit.
+    """
+
+    name: str
+    model: str
+    pretrained: bool
+    accuracy: float
+    f1_macro: float
+    kappa: float
+    params: str
+    flops: str
+
+
+PAPER_ROWS = (
+    PaperRow("mobilenet_v2-scratch", "mobilenet_v2", False, 25.71, 23.24, 22.00, "2.2508M", "426.0928M"),
+    PaperRow("mobilenet_v2", "mobilenet_v2", True, 91.43, 91.50, 91.00, "2.2508M", "426.0928M"),
+    PaperRow("resnet18", "resnet18", True, 89.52, 89.71, 89.00, "11.1873M", "2.3818G"),
+    PaperRow("shufflenet_v2_x1_0", "shufflenet_v2_x1_0", True, 71.19, 69.31, 69.75, "1.2751M", "198.1404M"),
+    PaperRow("vgg16", "vgg16", True, 88.10, 88.19, 87.50, "134.3466M", "20.1643G"),
+    PaperRow("alexnet", "alexnet", True, 81.19, 81.21, 80.25, "57.0899M", "923.1359M"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OurRow:
+    """What came of training a row's model; percent like the paper's, None where it could not be trained.
+
+    Attributes
+    ----------
+    status
+        ``ok``, or why there are no figures.
+    """
+
+    name: str
+    status: str
+    accuracy: float | None
+    f1_macro: float | None
+    kappa: float | None
+    params: str
+    flops: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """The content of ``paper.json``: the epochs and the seed of all rows, and the rows."""
+
+    epochs: int
+    image_size: int
+    seed: int
+    rows: tuple[OurRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperJob:
+    """What to reproduce.
+
+    Attributes
+    ----------
+    data
+        The data folder.
+    out
+        Where the runs (one folder each) and the table go.
+    weights
+        Model name to weights file; a model that is not named takes torchvision's ImageNet weights.
+    epochs, image_size
+        None is the paper's 60 and 256.
+    """
+
+    data: Path
+    out: Path
+    weights: dict[str, str]
+    epochs: int | None = None
+    image_size: int | None = None
+    seed: int = 0
+
+
+def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
+    """Train each row with the ``paper`` recipe and write ``paper.json`` and ``paper.md``.
+
+    A row that has its run already is not trained again; an interrupted one goes on. A row whose
+    weights can't be had stays in the table with the reason.
+
+    Raises
+    ------
+    OverflyError
+        For anything but missing weights.
+    """
+    from overfly.training.recipe import RECIPES, override
+
+    job.out.mkdir(parents=True, exist_ok=True)
+    paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
+    rows = []
+    for row in PAPER_ROWS:
+        recipe = override(paper, model=row.model)
+        reporter.note(f"{row.name}: {recipe.epochs} epochs")
+        rows.append(_reproduce_row(row, job, recipe, reporter))
+        reporter.note(f"{row.name}: {_status(rows[-1])}")
+    table = PaperTable(paper.epochs, paper.image_size, job.seed, tuple(rows))
+    write_document(job.out / "paper.json", table, schema=PAPER_SCHEMA)
+    write_atomically(job.out / "paper.md", paper_markdown(table).encode())
+    return table
+
+
+def read_paper(folder: Path) -> PaperTable:
+    """Read the table that `reproduce` wrote."""
+    return read_document(folder / "paper.json", PaperTable, schema=PAPER_SCHEMA)
+
+
+def paper_markdown(table: PaperTable) -> str:
+    """Return the table as Markdown, ours beside the paper's."""
+    lines = [
+        f"Recipe `paper`, {table.epochs} epochs at {table.image_size} pixels, seed {table.seed}. Ours / the paper's.",
+        "",
+        "| model | accuracy % | F1 % | kappa % | params | FLOPs | status |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for theirs, ours in zip(PAPER_ROWS, table.rows, strict=True):
+        pairs = [
+            (ours.accuracy, theirs.accuracy),
+            (ours.f1_macro, theirs.f1_macro),
+            (ours.kappa, theirs.kappa),
+        ]
+        cells = [f"{'-' if our is None else f'{our:.2f}'} / {their:.2f}" for our, their in pairs]
+        cells += [f"{ours.params} / {theirs.params}", f"{ours.flops} / {theirs.flops}", ours.status]
+        lines.append(f"| {ours.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _reproduce_row(row: PaperRow, job: PaperJob, recipe: "Recipe", reporter: Reporter) -> OurRow:
+    """Train a row, or take the run that is there."""
+    from overfly.training.run import Run
+    from overfly.training.train import Job, train
+
+    weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
+    out = job.out / row.name
+    params, flops = _complexity(row.model)
+    try:
+        run = (
+            Run.open(out)
+            if out.exists()
+            else train(Job(job.data, out, recipe, weights, job.seed), resume=True, reporter=reporter)
+        )
+    except WeightsError as error:
+        return OurRow(row.name, str(error), None, None, None, params, flops)
+    metrics = run.record.metrics
+    return OurRow(row.name, "ok", 100 * metrics.accuracy, 100 * metrics.f1_macro, 100 * metrics.kappa, params, flops)
+
+
+def _complexity(model: str) -> tuple[str, str]:
+    """Return params and FLOPs as the paper prints them."""
+    from overfly.training.complexity import count
+    from overfly.training.models import build_model
+
+    complexity = count(build_model(model, _PAPER_CLASSES), image_size=_PAPER_IMAGE_SIZE)
+    return _millions(complexity.params), _flops(complexity.flops)
+
+
+def _millions(number: int) -> str:
+    """Return a number in millions with four decimals, as the paper prints it."""
+    return f"{number / 1e6:.4f}M"
+
+
+def _flops(number: int) -> str:
+    """Return millions, or billions from 1 G on, with four decimals."""
+    return f"{number / 1e9:.4f}G" if number >= 1e9 else _millions(number)  # noqa: PLR2004
+
+
+def _status(row: OurRow) -> str:
+    """Return a row's result in a few words."""
+    return row.status if row.accuracy is None else f"accuracy {row.accuracy:.2f}%"

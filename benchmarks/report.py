@@ -1,0 +1,323 @@
+"""The report: ``report.json``, which holds all that was measured, and the two views made from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from overfly.runtime.documents import read_document, write_document
+from overfly.runtime.files import write_atomically
+
+REPORT_SCHEMA = "overfly.report/1"
+
+REPORT_JSON = "report.json"
+REPORT_MARKDOWN = "report.md"
+REPORT_HTML = "report.html"
+
+OK = "ok"
+
+TEST_PART = "test part of the run"
+ALL_IMAGES = "all images of the data folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Single-stream latencies, summarised, in milliseconds.
+
+    Attributes
+    ----------
+    p99
+        None below 1,000 samples.
+    std
+        Of the sample; None for a single one.
+    n
+        Number of samples.
+    """
+
+    p50: float
+    p90: float
+    p99: float | None
+    mean: float
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTimes:
+    """From the files of the bundle to a model that can infer, in milliseconds.
+
+    Attributes
+    ----------
+    cold
+        Without a model cache.
+    cached
+        With the cache filled; None where there is no cache.
+    """
+
+    cold: float
+    cached: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was established of one model on one device; None is what was not.
+
+    Attributes
+    ----------
+    backend
+        ``pytorch`` or ``openvino``.
+    variant
+        ``fp32``, ``fp16`` or ``int8``.
+    device, device_name
+        What it really ran on, and its full name.
+    requested_precision, execution_precision
+        What the device was asked to compute in (``auto`` left it the choice), and what it did.
+    accuracy, f1_macro, kappa, accuracy_ci95
+        Fractions, the last the Wilson interval.
+    delta_accuracy_pp, delta_images
+        Accuracy less the baseline's, in percentage points and in images.
+    mcnemar_p
+        Exact two-sided p of the difference.
+    agreement
+        Fraction of the images with the baseline's answer.
+    first_inference_ms
+        The first one after loading, in a process of its own.
+    throughput_ips
+        Images per second by wall clock, many in flight.
+    size_bytes
+        The weights and graph on disk.
+    peak_rss_bytes
+        Peak memory of a process that loads the row and infers a few images.
+    status
+        ``ok``, or a sentence with the reason why the row failed.
+    """
+
+    backend: str
+    variant: str
+    device: str
+    device_name: str
+    requested_precision: str
+    execution_precision: str | None
+    accuracy: float | None
+    f1_macro: float | None
+    kappa: float | None
+    n_images: int | None
+    accuracy_ci95: tuple[float, float] | None
+    delta_accuracy_pp: float | None
+    delta_images: int | None
+    mcnemar_p: float | None
+    agreement: float | None
+    latency_ms: Latency | None
+    first_inference_ms: float | None
+    throughput_ips: float | None
+    load_ms: LoadTimes | None
+    size_bytes: int | None
+    peak_rss_bytes: int | None
+    status: str
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, such as ``OpenVINO int8 CPU``."""
+        if self.backend == "pytorch":
+            return f"PyTorch {self.variant}"
+        return f"OpenVINO {self.variant} {self.device}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of a throughput measurement: how many images in how many seconds of wall clock."""
+
+    n_images: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a row's figures were computed from.
+
+    Attributes
+    ----------
+    predictions
+        A class index for each judged image, in their order; empty when the row failed.
+    latency_rounds_ms
+        The latency samples of each round.
+    throughput_rounds
+        The stretch of each round.
+    """
+
+    predictions: tuple[int, ...]
+    latency_rounds_ms: tuple[tuple[float, ...], ...]
+    throughput_rounds: tuple[Stretch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a report is not valid, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the figures can be relied on: they can when there is no reason against it."""
+
+    valid: bool
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A variant on a device."""
+
+    variant: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to deploy.
+
+    Attributes
+    ----------
+    latency, throughput
+        The best OpenVINO row for either; None when none qualifies.
+    max_drop_pp
+        How many points of accuracy a row might lose to qualify; None: no significant loss.
+    sentence
+        The same for a person.
+    """
+
+    latency: Choice | None
+    throughput: Choice | None
+    max_drop_pp: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The images that were judged.
+
+    Attributes
+    ----------
+    source
+        `TEST_PART` or `ALL_IMAGES`.
+    names
+        Their paths below the data folder.
+    truth
+        The class index of each.
+    sha256
+        Of their sorted content hashes, one a line: the same for the same pictures wherever they lie.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    truth: tuple[int, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """Which bundle was measured, by name and by the hash of its manifest."""
+
+    name: str
+    manifest_sha256: str
+    model: str
+    image_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The machine, and the state it was in.
+
+    Attributes
+    ----------
+    n_cores
+        Logical cores that this process may use.
+    power_source
+        ``mains`` or ``battery``; None where the machine does not tell.
+    busy_fraction
+        How busy the processor was with other work before the measurement; None where it can't tell.
+    timestamp
+        UTC, ISO 8601.
+    """
+
+    system: str
+    cpu: str
+    n_cores: int
+    memory_bytes: int | None
+    power_source: str | None
+    busy_fraction: float | None
+    versions: dict[str, str]
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The content of ``report.json``.
+
+    Attributes
+    ----------
+    baseline
+        Index of the row that the others are compared with; None when there is none.
+    rows, raw
+        Row by row, in the same order.
+    """
+
+    verdict: Verdict
+    answer: Answer
+    overfly: str
+    quick: bool
+    bundle: BundleFacts
+    environment: Environment
+    classes: tuple[str, ...]
+    baseline: int | None
+    rows: tuple[Row, ...]
+    images: Judged
+    raw: tuple[Raw, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together."""
+        n_images = len(self.images.names)
+        if len(self.raw) != len(self.rows) or len(self.images.truth) != n_images:
+            raise ValueError("rows and raw, or the images' names and truth, are not of the same length")
+        if any(len(raw.predictions) not in {0, n_images} for raw in self.raw):
+            raise ValueError("a row has predictions for some of the images only")
+        if self.baseline is not None and not 0 <= self.baseline < len(self.rows):
+            raise ValueError(f"the baseline {self.baseline} is no row")
+        indices = {*self.images.truth, *(p for raw in self.raw for p in raw.predictions)}
+        if indices and not (min(indices) >= 0 and max(indices) < len(self.classes)):
+            raise ValueError("a class index is out of range")
+
+    @property
+    def contender(self) -> int | None:
+        """Index of the row shown beside the baseline: the first int8 that worked, else the last other row that did."""
+        others = [i for i, row in enumerate(self.rows) if row.status == OK and i != self.baseline]
+        int8 = [i for i in others if self.rows[i].variant == "int8"]
+        return next(iter(int8 or others[-1:]), None)
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write ``report.json``, ``report.md`` and ``report.html`` into an existing folder.
+
+    Raises
+    ------
+    MissingExtraError
+        When jinja2, which makes the HTML, is not installed.
+    """
+    # Here, as both import this module.
+    from overfly.benchmarks.html import report_html
+    from overfly.benchmarks.markdown import report_markdown
+
+    write_document(folder / REPORT_JSON, report, schema=REPORT_SCHEMA)
+    write_atomically(folder / REPORT_MARKDOWN, report_markdown(report).encode())
+    write_atomically(folder / REPORT_HTML, report_html(report).encode())
+
+
+def read_report(path: Path) -> Report:
+    """Read a ``report.json``, or the one in a report folder.
+
+    Raises
+    ------
+    DocumentError
+        When it is missing or not valid.
+    """
+    return read_document(path / REPORT_JSON if path.is_dir() else path, Report, schema=REPORT_SCHEMA)

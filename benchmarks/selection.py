@@ -1,0 +1,87 @@
+"""Which images of a data folder are judged, and what their right answers are."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from overfly.benchmarks.report import ALL_IMAGES, TEST_PART, Judged
+from overfly.runtime.bundle import Manifest
+from overfly.runtime.errors import DataError
+from overfly.training.dataset import Dataset, Scene
+
+_MAX_NAMED = 5
+
+
+def select_scenes(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Scene]]:
+    """Choose the scenes to judge.
+
+    If the folder holds the test part of the run that the bundle comes from, found by content,
+    exactly that is judged, each content as often as it is listed: the rest was trained on. If it
+    holds none of it, it is another labelled folder and all of it is judged.
+
+    Parameters
+    ----------
+    dataset
+        The scanned data folder.
+    manifest
+        Of the bundle.
+
+    Returns
+    -------
+    tuple
+        `TEST_PART` or `ALL_IMAGES`, and the scenes, their labels being indices of the bundle's classes.
+
+    Raises
+    ------
+    DataError
+        When only some of the test part is there, or a class of a judged scene is not the bundle's.
+    """
+    held: dict[str, list[Scene]] = defaultdict(list)
+    for scene in dataset.scenes:
+        held[scene.sha256].append(scene)
+    wanted = manifest.provenance.test_sha256
+    n_found = sum(sha256 in held for sha256 in wanted)
+    if 0 < n_found < len(wanted):
+        raise DataError(
+            f"{dataset.folder} lacks {len(wanted) - n_found} of the {len(wanted)} test images of the bundle: "
+            "pass the data folder that the run was trained on, unchanged, or a folder with none of its images"
+        )
+    source, scenes = (TEST_PART, _each(wanted, held)) if n_found else (ALL_IMAGES, list(dataset.scenes))
+    return source, _relabel(scenes, dataset, manifest)
+
+
+def describe_judged(source: str, scenes: Sequence[Scene]) -> Judged:
+    """Return the record of the judged scenes."""
+    digest = hashlib.sha256("\n".join(sorted(scene.sha256 for scene in scenes)).encode()).hexdigest()
+    return Judged(source, tuple(s.name for s in scenes), tuple(s.label for s in scenes), digest)
+
+
+def calibration_overlap(manifest: Manifest, scenes: Sequence[Scene]) -> int:
+    """Count the judged scenes that also set the ranges of a quantised variant."""
+    records = (variant.calibration for variant in manifest.variants.values())
+    used = {sha256 for record in records if record is not None for sha256 in record.sha256}
+    return sum(scene.sha256 in used for scene in scenes)
+
+
+def _each(wanted: Sequence[str], held: dict[str, list[Scene]]) -> list[Scene]:
+    """Return a scene for each hash; one that is listed again takes the next scene with that content, going round."""
+    seen: dict[str, int] = defaultdict(int)
+    scenes = []
+    for sha256 in wanted:
+        scenes.append(held[sha256][seen[sha256] % len(held[sha256])])
+        seen[sha256] += 1
+    return scenes
+
+
+def _relabel(scenes: list[Scene], dataset: Dataset, manifest: Manifest) -> list[Scene]:
+    """Return the scenes with the bundle's class indices, matched by the name of the class."""
+    index = {name: i for i, name in enumerate(manifest.classes)}
+    unknown = sorted({dataset.classes[s.label] for s in scenes} - index.keys())
+    if unknown:
+        known = ", ".join(manifest.classes[:_MAX_NAMED]) + (", ..." if len(manifest.classes) > _MAX_NAMED else "")
+        raise DataError(
+            f"the class {unknown[0]} of {dataset.folder} is none of the bundle's {len(index)} classes ({known}): "
+            f"rename or remove {Path(dataset.folder) / unknown[0]}"
+        )
+    return [Scene(s.name, index[dataset.classes[s.label]], s.sha256) for s in scenes]

@@ -1,0 +1,85 @@
+"""The report as one table on the screen."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from overfly.benchmarks import wording
+from overfly.benchmarks.report import OK, Report, Row
+
+# Two lines, so that the table fits 80 columns.
+_COLUMNS = ("model", "runs\nin", "accuracy", "vs\nbase", "F1", "kappa", "p50\nms", "speed", "img/s", "MiB")
+
+
+def report_table(report: Report) -> Table:
+    """Return the table; its caption opens with the verdict.
+
+    A row that failed shows dashes, and its reason in the caption.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title=Text(f"{report.bundle.model} on {', '.join(_machines(report))}", style="bold"),
+        title_justify="left",
+        caption=Text("\n".join(caption_lines(report))),
+        caption_justify="left",
+    )
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name in _COLUMNS[:2] else "right", overflow="fold")
+    for row in report.rows:
+        table.add_row(*map(Text, _cells(report, row)), style=None if row.status == OK else "dim")
+    return table
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print the table, to standard output unless another console is given."""
+    (console or Console()).print(report_table(report))
+
+
+def verdict_lines(report: Report) -> list[str]:
+    """Return the verdict, and a line for each reason with its remedy."""
+    reasons = [f"  - {reason.what}; {reason.remedy}" for reason in report.verdict.reasons]
+    return [wording.verdict_sentence(report), *reasons]
+
+
+def caption_lines(report: Report) -> list[str]:
+    """Return what stands below the table: verdict, answer, failed rows, legend."""
+    return [
+        *verdict_lines(report),
+        wording.answer_sentence(report),
+        *(f"{name} failed: {status}" for name, status in wording.failures(report)),
+        *legend_lines(report),
+    ]
+
+
+def legend_lines(report: Report) -> list[str]:
+    """Return what the columns mean."""
+    base = "none" if report.baseline is None else report.rows[report.baseline].name
+    return [
+        f"{wording.judged_sentence(report)} vs base: images right, more or fewer than {base}; ~ not significant.",
+        "runs in: precision computed in. p50, speed: one image at a time. img/s: many in flight, PyTorch in batches.",
+    ]
+
+
+def _machines(report: Report) -> list[str]:
+    """Return each device with its full name, once."""
+    return list(dict.fromkeys(f"{row.device} ({row.device_name})" for row in report.rows))
+
+
+def _cells(report: Report, row: Row) -> list[str]:
+    """Return a row's texts, one for each column."""
+    name = row.name if len({other.device for other in report.rows}) > 1 else row.name.removesuffix(f" {row.device}")
+    return [
+        name,
+        row.execution_precision or wording.NONE,
+        wording.percent(row.accuracy),
+        wording.delta(row),
+        wording.ratio(row.f1_macro),
+        wording.ratio(row.kappa),
+        wording.milliseconds(None if row.latency_ms is None else row.latency_ms.p50),
+        wording.times(wording.speedup(report, row)),
+        wording.count(row.throughput_ips),
+        wording.megabytes(row.size_bytes),
+    ]

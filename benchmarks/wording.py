@@ -1,0 +1,90 @@
+"""Figures as text, alike in the table, the Markdown and the HTML; a dash where there is none."""
+
+from overfly.benchmarks.report import OK, Report, Row
+from overfly.benchmarks.statistics import SIGNIFICANCE
+
+NONE = "-"
+_MEBIBYTE = 1 << 20
+_LARGE = 100
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as a percentage with one decimal: one image of 420 is 0.24 points."""
+    return NONE if fraction is None else f"{100 * fraction:.1f}%"
+
+
+def ratio(value: float | None) -> str:
+    """Return a figure in [-1, 1] with three decimals."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return milliseconds with three significant digits or so."""
+    if value is None:
+        return NONE
+    return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
+
+
+def count(value: float | None) -> str:
+    """Return a rate, rounded to a whole number from 100 on."""
+    return NONE if value is None else f"{value:,.0f}" if value >= _LARGE else f"{value:.1f}"
+
+
+def megabytes(n_bytes: int | None) -> str:
+    """Return bytes as MiB."""
+    if n_bytes is None:
+        return NONE
+    size = n_bytes / _MEBIBYTE
+    return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
+
+
+def delta(row: Row) -> str:
+    """Return the difference in images to the baseline, such as ``-2 ~``: ``~`` when it is not significant."""
+    if row.delta_images is None or row.mcnemar_p is None:
+        return NONE
+    mark = "" if row.mcnemar_p < SIGNIFICANCE else " ~"
+    return f"{row.delta_images:+d}{mark}" if row.delta_images else "0"
+
+
+def interval(row: Row) -> str:
+    """Return the 95% interval of the accuracy in percent."""
+    if row.accuracy_ci95 is None:
+        return NONE
+    low, high = row.accuracy_ci95
+    return f"{100 * low:.1f} to {100 * high:.1f}%"
+
+
+def speedup(report: Report, row: Row) -> float | None:
+    """Return how many times as fast as the baseline a row's median latency is; None for the baseline itself."""
+    reference = None if report.baseline is None else report.rows[report.baseline]
+    if reference is None or row is reference or reference.latency_ms is None or row.latency_ms is None:
+        return None
+    return reference.latency_ms.p50 / row.latency_ms.p50
+
+
+def times(value: float | None) -> str:
+    """Return a ratio of speeds, such as ``14.2x``."""
+    return NONE if value is None else f"{value:.0f}x" if value >= _LARGE else f"{value:.1f}x"
+
+
+def judged_sentence(report: Report) -> str:
+    """Say which images were judged and how many."""
+    return f"Judged: {len(report.images.names)} images, {report.images.source}."
+
+
+def verdict_sentence(report: Report) -> str:
+    """Say the verdict in one sentence."""
+    if report.verdict.valid:
+        return "VALID: every check of the measurement passed."
+    n = len(report.verdict.reasons)
+    return f"INVALID for {n} {'reason' if n == 1 else 'reasons'}: take the figures as a rough picture."
+
+
+def answer_sentence(report: Report) -> str:
+    """Return the answer, called provisional when the report is not valid."""
+    return report.answer.sentence if report.verdict.valid else f"Provisional: {report.answer.sentence}"
+
+
+def failures(report: Report) -> list[tuple[str, str]]:
+    """Return the name and the reason of each row that failed."""
+    return [(row.name, row.status) for row in report.rows if row.status != OK]
