@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 _DEFAULT_OUT = Path("overfly-demo")
 
 # From nothing on a few hundred drawn scenes: small pictures and a high learning rate learn them in minutes on a CPU.
-_SAMPLE_RECIPE = {"epochs": 12, "image_size": 128, "learning_rate": 2e-3, "label_smoothing": 0.05}
+_SAMPLE_RECIPE = {
+    "epochs": 20,
+    "image_size": 128,
+    "learning_rate": 2e-3,
+    "label_smoothing": 0.05,
+    "ema_decay": 0.9,
+    "min_crop": 1.0,
+    "jitter": 0.1,
+}
 # From ImageNet weights, a few passes are enough to see what the trip is worth.
 _OWN_DATA_RECIPE = {"epochs": 5}
 
@@ -28,7 +36,7 @@ _OWN_DATA_RECIPE = {"epochs": 5}
     metavar="imagenet|none|FILE",
     help="What to start from. [default: none for the drawn data set, imagenet for your own]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="[default: 12 for the drawn data set, 5 for your own]")
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: 20 for the drawn data set, 5 for your own]")
 @options.seed
 @options.overwrite
 @options.as_json
