@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overfly.runtime.documents import read_document, write_document
-from overfly.runtime.errors import WeightsError
+from overfly.runtime.errors import OutputError, WeightsError
 from overfly.runtime.files import write_atomically
 from overfly.runtime.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from overfly.training.recipe import Recipe
+    from overfly.training.run import Run
 
 PAPER_SCHEMA = "overfly.paper/1"
 
@@ -117,7 +118,8 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     """
     from overfly.training.recipe import RECIPES, override
 
-    job.out.mkdir(parents=True, exist_ok=True)
+    if job.out.exists() and not job.out.is_dir():
+        raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
     rows = []
     for row in PAPER_ROWS:
@@ -126,6 +128,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
         rows.append(_reproduce_row(row, job, recipe, reporter))
         reporter.note(f"{row.name}: {_status(rows[-1])}")
     table = PaperTable(paper.epochs, paper.image_size, job.seed, tuple(rows))
+    job.out.mkdir(parents=True, exist_ok=True)
     write_document(job.out / "paper.json", table, schema=PAPER_SCHEMA)
     write_atomically(job.out / "paper.md", paper_markdown(table).encode())
     return table
@@ -158,22 +161,32 @@ def paper_markdown(table: PaperTable) -> str:
 
 def _reproduce_row(row: PaperRow, job: PaperJob, recipe: "Recipe", reporter: Reporter) -> OurRow:
     """Train a row, or take the run that is there."""
-    from overfly.training.run import Run
     from overfly.training.train import Job, train
 
     weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
     out = job.out / row.name
     params, flops = _complexity(row.model)
     try:
-        run = (
-            Run.open(out)
-            if out.exists()
-            else train(Job(job.data, out, recipe, weights, job.seed), resume=True, reporter=reporter)
+        run = _finished(out, recipe, weights, job.seed) or train(
+            Job(job.data, out, recipe, weights, job.seed), resume=True, reporter=reporter
         )
     except WeightsError as error:
         return OurRow(row.name, str(error), None, None, None, params, flops)
     metrics = run.record.metrics
     return OurRow(row.name, "ok", 100 * metrics.accuracy, 100 * metrics.f1_macro, 100 * metrics.kappa, params, flops)
+
+
+def _finished(out: Path, recipe: "Recipe", weights: str, seed: int) -> "Run | None":
+    """Return the run that is there already, None if there is none; one made otherwise is an error."""
+    from overfly.training.run import Run
+    from overfly.training.train import weights_id
+
+    if not out.exists():
+        return None
+    run = Run.open(out)
+    if (run.record.recipe, run.record.seed, run.record.weights) != (recipe, seed, weights_id(weights)):
+        raise OutputError(f"{out} holds a run made with other options: repeat those, or choose another --out")
+    return run
 
 
 def _complexity(model: str) -> tuple[str, str]:

@@ -53,21 +53,32 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with the given arguments and return its exit code."""
     try:
-        code = cli.main(list(arguments), prog_name="overfly", standalone_mode=False)
+        # Not cli.main, which turns a broken pipe into exit code 1.
+        with cli.make_context("overfly", list(arguments)) as context:
+            cli.invoke(context)
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except OverflyError as error:
-        if "--debug" in arguments:
-            raise
-        click.echo(f"overfly: {error}", err=True)
-        return 1
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("overfly: interrupted", err=True)
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (OverflyError, OSError) as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"overfly: {_sentence(error)}", err=True)
+        return 1
+    return 0
+
+
+def _sentence(error: OverflyError | OSError) -> str:
+    """Return what a person reads of an error: ours say it themselves, the system's need the file and a remedy."""
+    if isinstance(error, OverflyError):
+        return str(error)
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{error.strerror or error}; check the path, the rights and the space on the disk"

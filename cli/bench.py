@@ -22,7 +22,7 @@ from overfly.cli import options
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=options.Real(min=0),
     metavar="PP",
     help="Percentage points of accuracy that INT8 may lose: a recommended row loses no more, or the exit code is 1.",
 )

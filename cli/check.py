@@ -1,6 +1,7 @@
 """``overfly check``: whether a device gives the answers that were signed off."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,11 +56,18 @@ def command(
         if as_json:
             place = {"device": runner.device, "device_name": runner.device_name}
             how = {"variant": name, **place, "execution_precision": runner.execution_precision}
-            click.echo(json.dumps({"valid": not problems, **how, "parity": asdict(parity), "problems": problems}))
+            click.echo(
+                json.dumps({"valid": not problems, **how, "parity": _finite(asdict(parity)), "problems": problems})
+            )
         else:
             _print(runner, parity, problems)
     if not all_valid:
         raise click.exceptions.Exit(1)
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """Return the figures with None for infinity, which JSON has no word for."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def _print(runner: "Runner", parity: "Parity", problems: list[str]) -> None:

@@ -66,7 +66,7 @@ def command(
     from overfly.cli.terminal import Terminal, print_report
     from overfly.export.bundle_writer import ExportJob, export
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files import atomic_folder
+    from overfly.runtime.files import atomic_folder, refuse_existing
     from overfly.training.recipe import RECIPES, override
     from overfly.training.train import Job, train
 
@@ -75,6 +75,8 @@ def command(
     recipe = override(override(RECIPES["default"], **choices), epochs=epochs)
     start = weights or ("none" if data is None else "imagenet")
     run, bundle, report = base / "run", base / "bundle", base / "report"
+    for folder in (run, bundle, report):
+        refuse_existing(folder, overwrite=overwrite)
     with Terminal() as terminal:
         scenes = _draw(base / "data", seed, overwrite=overwrite, reporter=terminal) if data is None else data
         terminal.note(f"training on {scenes}")

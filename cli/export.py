@@ -46,6 +46,11 @@ def command(
     with needs_extra("train"):
         import torch  # noqa: F401
     with needs_extra("export"):
+        # Used at later steps; that one is missing must show now.
+        import nncf  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+
         from overfly.cli.terminal import Terminal
         from overfly.export.bundle_writer import ExportJob, export
         from overfly.runtime.bundle import VARIANTS

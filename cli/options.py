@@ -1,12 +1,26 @@
 """Options that several commands share, each defined once."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from click.decorators import FC
 
 FOLDER = click.Path(path_type=Path)
+
+
+class Real(click.FloatRange):
+    """A number in a range; unlike click's own, it does not take ``nan``, which is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the number, or fail as a wrong usage."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
 
 device = click.option(
     "--device",

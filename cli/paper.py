@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from overfly.cli import options
+from overfly.cli.train import MODELS
 
 
 @click.command(short_help="Train the paper's tables again, ours beside theirs.")
@@ -53,4 +54,6 @@ def _pair(text: str) -> tuple[str, str]:
     model, equals, file = text.partition("=")
     if not equals or not file:
         raise click.BadParameter(f"{text!r} is not of the form MODEL=FILE", param_hint="--weights")
+    if model not in MODELS:
+        raise click.BadParameter(f"{model!r} is none of {', '.join(MODELS)}", param_hint="--weights")
     return model, file

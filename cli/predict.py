@@ -83,9 +83,12 @@ def command(
 def _table_line(result: "FileResult", width: int) -> str:
     """Return a line with the classes and their probabilities, then the path."""
     if result.prediction is None:
-        return f"{'(unreadable)':<{width}}          {result.path}"
+        return f"{'(unreadable)':<{width}}          {_printable(result.path)}"
     pairs = zip(result.prediction.labels, result.prediction.probabilities, strict=True)
-    return "  ".join(f"{label:<{width}}  {probability:6.1%}" for label, probability in pairs) + f"  {result.path}"
+    return (
+        "  ".join(f"{label:<{width}}  {probability:6.1%}" for label, probability in pairs)
+        + f"  {_printable(result.path)}"
+    )
 
 
 def _json_line(result: "FileResult", width: int) -> str:
@@ -102,13 +105,21 @@ def _csv_line(result: "FileResult", width: int) -> str:
     """Return a CSV row for each class, all with the same path."""
     del width
     if result.prediction is None:
-        return _csv_row([str(result.path), "", "", str(result.error)])
+        return _csv_row([_printable(result.path), "", "", _printable(result.error)])
     pairs = zip(result.prediction.labels, result.prediction.probabilities, strict=True)
-    return "\n".join(_csv_row([str(result.path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
+    return "\n".join(
+        _csv_row([_printable(result.path), label, f"{probability:.6f}", ""]) for label, probability in pairs
+    )
+
+
+def _printable(text: object) -> str:
+    """Return a path or a message with the bytes that are no UTF-8 written as escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _csv_row(cells: list[str]) -> str:
     """Return one properly quoted row without its line end."""
+    # Without a line end of its own the writer would not quote a name that holds one.
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")

@@ -25,15 +25,15 @@ MODELS = ("alexnet", "mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "vgg16")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
 @click.option("--batch-size", type=click.IntRange(min=2), help="[default: the recipe's]")
 @click.option("--image-size", type=click.IntRange(min=32), help="In pixels. [default: the recipe's]")
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="[default: the recipe's]")
+@click.option("--learning-rate", type=options.Real(min=0, min_open=True), help="[default: the recipe's]")
 @click.option(
     "--test-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.Real(0, 1, min_open=True, max_open=True),
     help="Part of each class to test on. [default: the recipe's]",
 )
 @click.option(
     "--val-fraction",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=options.Real(0, 1, max_open=True),
     help="Part of each class's training images to validate on. [default: the recipe's]",
 )
 @click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
@@ -62,6 +62,9 @@ def command(
     from overfly.runtime.errors import needs_extra
 
     with needs_extra("train"):
+        # Drawn with at the very end; that it is missing must show now.
+        import matplotlib.figure  # noqa: F401
+
         from overfly.cli.terminal import Terminal
         from overfly.training.recipe import RECIPES, override
         from overfly.training.train import Job, train

@@ -1,5 +1,6 @@
 """The bundle: the one folder an edge box needs, with a hash for every file in it."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,8 +226,11 @@ class Bundle:
             When the file is missing, altered, or has arrays of the wrong shape.
         """
         path = self.file(GOLDEN)
-        with np.load(path, allow_pickle=False) as arrays:
-            golden = Golden(arrays["images"], arrays["logits"])
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                golden = Golden(arrays["images"], arrays["logits"])
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{path} holds no golden images and logits ({error}): export the run again") from error
         size, n_classes = self.manifest.image.size, len(self.manifest.classes)
         if golden.images.shape[1:] != (size, size, 3) or golden.logits.shape != (
             len(golden.images),

@@ -40,11 +40,25 @@ def write_atomically(path: Path, content: bytes) -> None:
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise unless `path` may be written: it is absent, an empty folder, or `overwrite` is set.
 
+    What an interrupted `replace_folder` had moved aside is put back first.
+
     Raises
     ------
     OutputError
-        When something is there already, or a parent of `path` is a file.
+        When something is there already, a parent of `path` is a file, `path` is the current folder,
+        or the system refuses the name.
     """
+    try:
+        restore_replaced(path)
+        _refuse_existing(path, overwrite=overwrite)
+    except OSError as error:
+        raise _explain(error, path) from error
+
+
+def _refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise unless `path` may be written."""
+    if path.absolute() == Path.cwd():
+        raise OutputError(f"can't write to {path}: it is the current folder; choose another --out")
     for parent in path.absolute().parents:
         if parent.exists() and not parent.is_dir():
             raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
@@ -75,7 +89,6 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        restore_replaced(path)
         refuse_existing(path, overwrite=overwrite)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
@@ -111,6 +124,7 @@ def restore_replaced(path: Path) -> None:
 
 def _aside(path: Path) -> Path:
     """Return where the old `path` is kept while it is replaced."""
+    path = path.absolute()
     return path.with_name(f".{path.name}.replaced")
 
 

@@ -68,7 +68,7 @@ def test_check_and_predict_answer(trip, real_data, capsys):
     assert labels == ["harbor", "forest", "parkinglot"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_five_epochs_of_the_default_recipe_reach_94_percent(tmp_path, real_data, real_weights):
     trip = _trip(tmp_path, real_data, real_weights, "--epochs", "5")
     assert json.loads((trip / "run" / "run.json").read_text())["metrics"]["accuracy"] >= 0.94

@@ -18,7 +18,6 @@ from overfly.runtime.files import (
     refuse_existing,
     remove,
     replace_folder,
-    restore_replaced,
     sha256_file,
     write_atomically,
 )
@@ -140,7 +139,6 @@ def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
     """Raise unless the run may be written; clear away what `overwrite` gives up."""
     if job.recipe.model not in MODELS:
         raise RunError(f"unknown model {job.recipe.model!r}: choose one of {', '.join(sorted(MODELS))}")
-    restore_replaced(job.out)
     refuse_existing(job.out, overwrite=overwrite)
     if resume or not job.work.exists():
         return
@@ -221,7 +219,7 @@ def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[
         image=job.recipe.image,
         data=str(job.data.absolute()),
         recipe=job.recipe,
-        weights=_weights_id(job.weights),
+        weights=weights_id(job.weights),
         seed=job.seed,
         device=trainer.device.type,
         metrics=summarise(confusion),
@@ -249,12 +247,12 @@ def _identity(job: Job, split: Split) -> dict[str, object]:
     return {
         **dataclasses.asdict(job.recipe),
         "seed": job.seed,
-        "weights": _weights_id(job.weights),
+        "weights": weights_id(job.weights),
         "split": hashlib.sha256(dump_document(split, schema=SPLIT_SCHEMA).encode()).hexdigest(),
     }
 
 
-def _weights_id(weights: str) -> str:
+def weights_id(weights: str) -> str:
     """Return what says which weights were meant, wherever the file lies."""
     return weights if weights in {"imagenet", "none"} else f"sha256:{sha256_file(Path(weights))}"
 

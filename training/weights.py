@@ -1,5 +1,7 @@
 """Pretrained weights: torchvision's ImageNet weights, or a file in torchvision's format."""
 
+import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -46,7 +48,9 @@ def imagenet_state(name: str) -> StateDict:
     cached = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     remedy = f"put {file_name} into {cached.parent}, or pass a local file with --weights FILE, or --weights none"
     try:
-        state: StateDict = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        # torch.hub announces a download on standard output, which belongs to our data.
+        with contextlib.redirect_stdout(sys.stderr):
+            state: StateDict = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(f"the ImageNet weights of {name} can't be downloaded ({reason}): {remedy}") from error

@@ -1,0 +1,160 @@
+"""Fixtures for floor 4: the command line called in this process or in one of its own, and small folders to feed it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overfly.cli import run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self):
+        """The one sentence that the command failed with."""
+        lines = [line for line in self.err.splitlines() if line.startswith("overfly: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+    def assert_failed(self, *fragments, out=""):
+        """Exit code 1; one sentence with these fragments, last on standard error; no traceback; only `out` printed."""
+        assert self.code == 1, (self.out, self.err)
+        assert "Traceback" not in self.err
+        assert self.err.splitlines()[-1] == self.sentence
+        for fragment in fragments:
+            assert str(fragment) in self.sentence, (fragment, self.sentence)
+        assert self.out == out
+
+    def assert_misused(self, *fragments):
+        """Exit code 2; a usage error with these fragments; nothing printed."""
+        assert self.code == 2, (self.out, self.err)
+        assert "Usage: overfly" in self.err
+        for fragment in fragments:
+            assert fragment in self.err
+        assert self.out == ""
+
+    def assert_done(self):
+        """Exit code 0, and no error on the way."""
+        assert self.code == 0, self.err
+        assert "overfly: " not in self.err
+        assert "Traceback" not in self.err
+
+
+@pytest.fixture
+def overfly(capsys):
+    """A function that runs a command in this process and returns its outcome."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        try:
+            code = run([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def start():
+    """A function that starts a command in a process of its own, both streams open; what still runs at the end dies."""
+    processes = []
+
+    def call(*arguments, **environment):
+        command = [sys.executable, "-m", "overfly.cli", *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        )
+        processes.append(process)
+        return process
+
+    yield call
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="session")
+def python():
+    """A function that runs Python code with arguments in a process of its own and returns its outcome."""
+
+    def call(code, *arguments, **environment):
+        finished = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+            check=False,
+        )
+        return Outcome(finished.returncode, finished.stdout, finished.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def content():
+    """A function that returns every path below a folder with its bytes; None for what does not exist."""
+
+    def read(path):
+        if not path.exists():
+            return None
+        if path.is_file():
+            return path.read_bytes()
+        return {p.relative_to(path).as_posix(): p.read_bytes() if p.is_file() else None for p in path.rglob("*")}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def small_pixels():
+    """A function that returns noisy uint8 pixels of shape [size, size, 3]; classes differ in brightness."""
+
+    def draw(label, index, size=40):
+        rng = np.random.default_rng([label, index])
+        return rng.normal(60 + 90 * label, 20, (size, size, 3)).clip(0, 255).astype(np.uint8)
+
+    return draw
+
+
+@pytest.fixture
+def small_data(tmp_path, small_pixels):
+    """A folder of two classes with six small pictures each, the test's own to change."""
+    folder = tmp_path / "data"
+    for label, name in enumerate(("field", "water")):
+        (folder / name).mkdir(parents=True)
+        for index in range(6):
+            Image.fromarray(small_pixels(label, index)).save(folder / name / f"{name}{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def briefly():
+    """Options of the shortest training there is."""
+    return ("--weights", "none", "--epochs", 1, "--image-size", 32, "--device", "cpu", "--model", "shufflenet_v2_x1_0")
+
+
+@pytest.fixture(scope="session")
+def fp32_bundle(tiny_run):
+    """The small run exported by the command line as fp32 alone, and what the command printed; not to be changed."""
+    out = tiny_run.with_name("fp32-bundle")
+    command = [sys.executable, "-m", "overfly.cli", "export", str(tiny_run), "--out", str(out), "--variant", "fp32"]
+    finished = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    return out, Outcome(finished.returncode, finished.stdout, finished.stderr)

@@ -1,0 +1,164 @@
+"""``overfly bench``: table, JSON and the three files agree; what can't be measured is refused before measuring."""
+
+import json
+import shutil
+
+import pytest
+
+from overfly.runtime.devices import core
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_bundle, tiny_data, tiny_run, tmp_path_factory, python):
+    """(report folder, outcome) of one quick bench of everything with --json; not to be changed."""
+    out = tmp_path_factory.mktemp("measured") / "report"
+    arguments = ("bench", tiny_bundle, "--data", tiny_data, "--run", tiny_run, "--out", out, "--quick", "--json")
+    return out, python("import sys; from overfly.cli import run; sys.exit(run(sys.argv[1:]))", *arguments)
+
+
+@pytest.fixture
+def refused(overfly, content, tmp_path):
+    """A function that benches into tmp_path/report and holds that it is refused, with nothing written or changed."""
+
+    def call(bundle, data, *options, fragments):
+        before = content(tmp_path)
+        result = overfly("bench", bundle, "--data", data, "--out", tmp_path / "report", "--quick", *options)
+        result.assert_failed(*fragments)
+        assert content(tmp_path) == before
+
+    return call
+
+
+def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, tiny_run):
+    out, result = measured
+    result.assert_done()
+    report = json.loads(result.out)
+    assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["schema"] == "overfly.report/1"
+    names = [(row["backend"], row["variant"], row["device"]) for row in report["rows"]]
+    assert names == [("pytorch", "fp32", "CPU"), *(("openvino", v, "CPU") for v in ("fp32", "fp16", "int8"))]
+    record = json.loads((tiny_run / "run.json").read_text(encoding="utf-8"))
+    for row in report["rows"]:
+        assert (row["status"], row["n_images"]) == ("ok", 24)
+        assert row["latency_ms"]["p50"] > 0
+        assert row["latency_ms"]["p99"] is None
+        assert row["throughput_ips"] > 0
+        assert row["size_bytes"] > 2_000_000
+    for row in report["rows"][:2]:
+        assert row["accuracy"] == pytest.approx(record["metrics"]["accuracy"])
+        assert row["kappa"] == pytest.approx(record["metrics"]["kappa"])
+        assert row["f1_macro"] == pytest.approx(record["metrics"]["f1_macro"])
+        assert row["execution_precision"] == "f32"
+    assert report["rows"][1]["agreement"] == 1.0
+
+
+def test_it_says_that_a_quick_bench_is_not_valid(measured):
+    verdict = json.loads(measured[1].out)["verdict"]
+    assert verdict["valid"] is False
+    assert any("latency samples" in reason["what"] and "--quick" in reason["remedy"] for reason in verdict["reasons"])
+
+
+def test_the_three_files_are_written_and_nothing_else(measured):
+    out, _ = measured
+    assert {path.name for path in out.iterdir()} == {"report.json", "report.md", "report.html"}
+    assert [path.name for path in out.parent.iterdir()] == ["report"]
+    for name in ("report.md", "report.html"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert all(row in text for row in ("PyTorch fp32", "OpenVINO fp32", "OpenVINO fp16", "OpenVINO int8"))
+
+
+def test_the_table_has_a_line_for_each_row_and_overwrite_replaces_a_report(
+    overfly, fp32_bundle, tiny_data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "100")
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "notes.txt").write_text("old")
+    result = overfly("bench", fp32_bundle[0], "--data", tiny_data, "--out", out, "--quick", "--overwrite")
+    result.assert_done()
+    lines = [line.strip() for line in result.out.splitlines()]
+    row = next(line for line in lines if line.startswith("OpenVINO fp32"))
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert f"{report['rows'][0]['accuracy']:.1%}" in row
+    assert f"{report['rows'][0]['kappa']:.3f}" in row
+    assert core().get_property("CPU", "FULL_DEVICE_NAME") in result.out
+    assert "24 images" in result.out
+    assert lines[-1] == f"report: {out / 'report.html'}"
+    assert {path.name for path in out.iterdir()} == {"report.json", "report.md", "report.html"}
+
+
+def test_a_gate_that_is_missed_is_exit_code_1_with_the_report_written(overfly, fp32_bundle, tiny_data, tmp_path):
+    out = tmp_path / "report"
+    result = overfly("bench", fp32_bundle[0], "--data", tiny_data, "--out", out, "--quick", "--max-drop", 1, "--json")
+    result.assert_failed("--max-drop 1 can't be checked", "no INT8 row", out=result.out)
+    assert json.loads(result.out) == json.loads((out / "report.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_an_existing_out_is_refused_before_measuring(refused, tiny_bundle, tiny_data, tmp_path, kind):
+    out = tmp_path / "report"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+    fragments = (out, "exists already", "choose another --out", "--overwrite")
+    refused(tiny_bundle, tiny_data, fragments=fragments)
+
+
+def test_an_unknown_device_is_refused_before_measuring(refused, tiny_bundle, tiny_data):
+    fragments = ("TPU", "found CPU", "choose one of them")
+    refused(tiny_bundle, tiny_data, "--device", "CPU", "--device", "TPU", fragments=fragments)
+
+
+@pytest.mark.parametrize("device", ["AUTO", "HETERO:CPU", "MULTI:CPU"])
+def test_a_device_that_hands_the_work_on_is_not_measured(refused, tiny_bundle, tiny_data, device):
+    refused(tiny_bundle, tiny_data, "--device", device, fragments=(device, "can't be measured", "name one of those"))
+
+
+def test_an_absent_gpu_is_explained_before_measuring(refused, tiny_bundle, tiny_data):
+    if any(name.startswith("GPU") for name in core().available_devices):
+        pytest.skip("there is a GPU here")
+    refused(tiny_bundle, tiny_data, "--device", "GPU", fragments=("no device GPU here", "found: CPU"))
+
+
+def test_what_is_no_bundle_run_or_data_folder_is_named(refused, tiny_bundle, tiny_data, tiny_run, tmp_path):
+    refused(tmp_path / "no", tiny_data, fragments=(tmp_path / "no", "found nothing", "overfly export"))
+    refused(tiny_run, tiny_data, fragments=(tiny_run / "manifest.json", "is missing"))
+    refused(tiny_bundle, tmp_path / "no", fragments=(tmp_path / "no", "found nothing", "one folder for each class"))
+    options = ("--run", tmp_path / "no")
+    refused(tiny_bundle, tiny_data, *options, fragments=(tmp_path / "no", "is not a run", "overfly train"))
+
+
+def test_a_run_that_the_bundle_does_not_come_from_is_refused(refused, tiny_bundle, tiny_data, tiny_run, tmp_path):
+    other = shutil.copytree(tiny_run, tmp_path / "run")
+    (other / "run.json").write_text((other / "run.json").read_text(encoding="utf-8") + " ", encoding="utf-8")
+    refused(tiny_bundle, tiny_data, "--run", other, fragments=(other, "was not exported from", "export it again"))
+
+
+def test_data_that_lacks_a_test_image_or_has_another_class_is_refused(refused, tiny_bundle, tiny_data, tmp_path):
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
+    from overfly.runtime.files import sha256_file
+
+    gone = next(path for path in data.rglob("*.jpg") if sha256_file(path) in manifest["provenance"]["test_sha256"])
+    gone.unlink()
+    refused(tiny_bundle, data, fragments=(data, "lacks 1 of the 24 test images", "unchanged"))
+    for path in data.rglob("*.jpg"):
+        path.write_bytes(path.read_bytes() + b"\0")
+    (data / "forest").rename(data / "wood")
+    refused(tiny_bundle, data, fragments=("wood", data, "none of the bundle's 8 classes", "rename or remove"))
+
+
+@pytest.mark.parametrize("name", ["int8.bin", "fp32.xml"])
+def test_an_altered_variant_is_a_row_that_failed_with_its_reason(overfly, tiny_bundle, tiny_data, tmp_path, name):
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    for other in {"fp16.xml", "int8.xml", "fp32.xml"} - {name, name.replace("bin", "xml")}:
+        (bundle / other).unlink()
+    (bundle / name).write_bytes(b"other")
+    result = overfly("bench", bundle, "--data", tiny_data, "--out", tmp_path / "report", "--quick", "--json")
+    statuses = {row["variant"]: row["status"] for row in json.loads(result.out)["rows"]}
+    assert str(bundle / name) in statuses[name[:4]]
+    assert "was altered" in statuses[name[:4]]
+    assert all("is missing" in status for variant, status in statuses.items() if variant != name[:4])
+    assert all(f"failed: {status}" in result.err for status in statuses.values())

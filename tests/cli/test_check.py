@@ -1,0 +1,207 @@
+"""``overfly check``: VALID for what was signed off, INVALID for other answers, a sentence for damaged files."""
+
+import hashlib
+import json
+import shutil
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from overfly.runtime.devices import core
+
+FILES = (
+    "model.onnx",
+    "fp32.xml",
+    "fp32.bin",
+    "fp16.xml",
+    "fp16.bin",
+    "int8.xml",
+    "int8.bin",
+    "golden.npz",
+    "labels.txt",
+)
+VARIANTS = ["fp32", "fp16", "int8"]
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path):
+    """A copy of the small bundle, the test's own to damage."""
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+def sign_again(bundle, name):
+    """Make the manifest agree with a changed file, so that only the model's answers can tell."""
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    content = (bundle / name).read_bytes()
+    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def change_weights(bundle, variant, element_type, change):
+    """Apply `change` in place to the bytes of each constant of a type; axes and shapes, of other types, stay."""
+    weights = np.fromfile(bundle / f"{variant}.bin", np.uint8)
+    n_changed = 0
+    graph = ET.parse(bundle / f"{variant}.xml")  # noqa: S314 - our own file
+    for data in graph.iterfind("layers/layer[@type='Const']/data"):
+        if data.get("element_type") == element_type:
+            start = int(data.get("offset"))
+            change(weights[start : start + int(data.get("size"))])
+            n_changed += 1
+    assert n_changed > 50
+    weights.tofile(bundle / f"{variant}.bin")
+    sign_again(bundle, f"{variant}.bin")
+
+
+def test_an_untouched_bundle_is_valid_in_every_variant(overfly, tiny_bundle):
+    result = overfly("check", tiny_bundle, "--device", "CPU")
+    result.assert_done()
+    lines = result.out.splitlines()
+    full_name = core().get_property("CPU", "FULL_DEVICE_NAME")
+    for line, variant in zip(lines, VARIANTS, strict=True):
+        assert line.startswith(f"VALID   {variant} on CPU ({full_name}) in ")
+    assert "fp32 on CPU" in lines[0]
+    assert " in f32: top-1 agreement 100.0% on 24 images, worst cosine 1.0000" in lines[0]
+
+
+def test_json_is_an_object_a_line_that_says_what_was_computed_where(overfly, tiny_bundle):
+    result = overfly("check", tiny_bundle, "--device", "CPU", "--json")
+    result.assert_done()
+    told = [json.loads(line) for line in result.out.splitlines()]
+    manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
+    assert [line["variant"] for line in told] == VARIANTS
+    for line in told:
+        assert (line["valid"], line["problems"], line["device"]) == (True, [], "CPU")
+        assert line["device_name"] == core().get_property("CPU", "FULL_DEVICE_NAME")
+        assert line["parity"]["n_images"] == 24
+        signed_off = manifest["variants"][line["variant"]]["parity"]
+        assert line["parity"]["min_cosine"] == pytest.approx(signed_off["min_cosine"], abs=0.02)
+    assert told[0]["execution_precision"] == "f32"
+    assert told[0]["parity"]["top1_agreement"] == 1.0
+    assert told[0]["parity"]["max_abs_diff"] < 1e-3
+
+
+def test_only_the_variants_asked_for_are_run(overfly, tiny_bundle):
+    result = overfly("check", tiny_bundle, "--device", "CPU", "--variant", "int8", "--variant", "fp32", "--json")
+    result.assert_done()
+    assert [json.loads(line)["variant"] for line in result.out.splitlines()] == ["int8", "fp32"]
+
+
+def test_the_precision_asked_for_is_the_one_computed_in(overfly, tiny_bundle):
+    arguments = ("--device", "CPU", "--execution-precision", "f32", "--json")
+    result = overfly("check", tiny_bundle, *arguments)
+    assert [json.loads(line)["execution_precision"] for line in result.out.splitlines()] == ["f32"] * 3
+
+
+def test_other_answers_with_the_right_hashes_are_invalid(overfly, bundle):
+    # Once before, so that a compiled model of the unharmed weights lies in the cache.
+    overfly("check", bundle, "--device", "CPU").assert_done()
+    change_weights(bundle, "int8", "i8", np.random.default_rng(0).shuffle)
+    result = overfly("check", bundle, "--device", "CPU")
+    assert result.code == 1
+    assert result.err == ""
+    lines = result.out.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["VALID", "fp32"], ["VALID", "fp16"], ["INVALID", "int8"]]
+    assert "expected at least" in lines[3]
+    assert lines[-1].strip().startswith("try ")
+    assert "--variant" in lines[-1]
+    assert "--device" in lines[-1]
+
+
+def test_json_tells_the_invalid_variant_and_why(overfly, bundle):
+    change_weights(bundle, "int8", "i8", np.random.default_rng(0).shuffle)
+    result = overfly("check", bundle, "--device", "CPU", "--json", "--no-cache")
+    assert result.code == 1
+    told = {line["variant"]: line for line in map(json.loads, result.out.splitlines())}
+    assert [told[name]["valid"] for name in VARIANTS] == [True, True, False]
+    assert told["int8"]["problems"]
+    assert all("expected at least" in problem for problem in told["int8"]["problems"])
+
+
+def test_weights_that_give_no_numbers_are_invalid_and_the_json_still_parses(overfly, bundle):
+    """Not-a-number is no JSON: the strict parser of any other tool must be able to read the line."""
+    change_weights(bundle, "fp32", "f32", lambda raw: raw.view(np.float32).fill(np.nan))
+    result = overfly("check", bundle, "--device", "CPU", "--variant", "fp32", "--json", "--no-cache")
+    assert result.code == 1
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    told = json.loads(result.out, parse_constant=refuse)
+    assert told["valid"] is False
+    assert told["problems"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("change", ["missing", "altered"])
+def test_a_missing_or_altered_file_is_named(overfly, bundle, content, name, change):
+    path = bundle / name
+    if change == "missing":
+        path.unlink()
+    else:
+        damaged = bytearray(path.read_bytes())
+        damaged[len(damaged) // 2] ^= 0x80
+        path.write_bytes(damaged)
+    before = content(bundle)
+    result = overfly("check", bundle, "--device", "CPU")
+    remedy = "complete?" if (name, change) == ("manifest.json", "missing") else "again"
+    result.assert_failed(path, remedy)
+    if name != "manifest.json":
+        assert f"is {change}" in result.sentence or f"was {change}" in result.sentence
+    assert content(bundle) == before
+
+
+def test_an_added_file_is_named(overfly, bundle):
+    (bundle / "readme.txt").write_text("mine")
+    overfly("check", bundle, "--device", "CPU").assert_failed(bundle / "readme.txt", "not listed", "remove it")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"schema": "overfly.bundle/2"}, "overfly.bundle/2"),
+        ({"colour": "blue"}, "colour"),
+        ({"classes": "field"}, "classes"),
+        ({"files": {"../outside": {"sha256": "0", "size_bytes": 1}}}, "../outside"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_refused_with_the_key(overfly, bundle, change, named):
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, **change}), encoding="utf-8")
+    overfly("check", bundle, "--device", "CPU").assert_failed(bundle / "manifest.json", named)
+
+
+@pytest.mark.parametrize("name", ["int8.xml", "int8.bin", "golden.npz"])
+def test_a_file_of_another_kind_with_the_right_hash_is_named(overfly, bundle, name):
+    (bundle / name).write_bytes(b"nothing of the kind")
+    sign_again(bundle, name)
+    overfly("check", bundle, "--device", "CPU", "--variant", "int8").assert_failed(bundle / name.split(".")[0])
+
+
+@pytest.mark.parametrize("device", ["TPU", "CPU.7", "cuda"])
+def test_an_unknown_device_is_named_with_what_is_there(overfly, tiny_bundle, device):
+    overfly("check", tiny_bundle, "--device", device).assert_failed(device, "found", "CPU", "choose one of them")
+
+
+@pytest.mark.parametrize("kind", ["GPU", "NPU"])
+def test_an_absent_gpu_or_npu_is_explained(overfly, tiny_bundle, kind):
+    if any(name.startswith(kind) for name in core().available_devices):
+        pytest.skip(f"there is a {kind} here")
+    overfly("check", tiny_bundle, "--device", kind).assert_failed(f"no device {kind} here", "found: CPU")
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_answers_that_were_signed_off(overfly, tiny_bundle):
+    result = overfly("check", tiny_bundle, "--device", "GPU", "--variant", "fp16")
+    result.assert_done()
+    assert result.out.startswith("VALID   fp16 on GPU")
+
+
+def test_a_variant_that_the_bundle_lacks_is_exit_code_1(overfly, fp32_bundle):
+    result = overfly("check", fp32_bundle[0], "--device", "CPU", "--variant", "fp16")
+    result.assert_failed(fp32_bundle[0], "no variant fp16", "it holds fp32", "--variant fp16")
+
+
+def test_what_is_no_bundle_is_named(overfly, tiny_data, tmp_path):
+    overfly("check", tmp_path / "no").assert_failed(tmp_path / "no", "found nothing", "overfly export")
+    overfly("check", tiny_data).assert_failed(tiny_data / "manifest.json", "is missing")

@@ -1,0 +1,170 @@
+"""``overfly export``: a bundle that agrees with its run, nothing half-written, and a sentence for every damaged run."""
+
+import hashlib
+import json
+import shutil
+import time
+
+import pytest
+
+from overfly.runtime.bundle import Bundle
+
+
+@pytest.fixture
+def run_folder(tiny_run, tmp_path):
+    """A copy of the small run, the test's own to damage."""
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+@pytest.fixture
+def refused(overfly, content, tmp_path):
+    """A function that exports and holds that it is refused, with nothing written or changed."""
+
+    def call(run, *options, fragments):
+        before = content(tmp_path)
+        result = overfly("export", run, "--out", tmp_path / "bundle", *options)
+        result.assert_failed(*fragments)
+        assert content(tmp_path) == before
+
+    return call
+
+
+def test_only_the_variants_asked_for_are_written(fp32_bundle):
+    bundle, result = fp32_bundle
+    result.assert_done()
+    names = {"manifest.json", "model.onnx", "fp32.xml", "fp32.bin", "golden.npz", "labels.txt"}
+    assert {path.name for path in bundle.iterdir()} == names
+    opened = Bundle.open(bundle)
+    opened.verify()
+    assert list(opened.manifest.variants) == ["fp32"]
+
+
+def test_json_holds_the_parity_of_each_step(fp32_bundle):
+    bundle, result = fp32_bundle
+    told = json.loads(result.out)
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    assert told == {
+        "bundle": str(bundle),
+        "parity": {"onnx": manifest["onnx"]["parity"], "fp32": manifest["variants"]["fp32"]["parity"]},
+    }
+    for parity in told["parity"].values():
+        assert (parity["n_images"], parity["top1_agreement"]) == (24, 1.0)
+        assert parity["max_abs_diff"] < 1e-3
+
+
+def test_the_bundle_names_the_run_it_comes_from(fp32_bundle, tiny_run):
+    manifest = json.loads((fp32_bundle[0] / "manifest.json").read_text(encoding="utf-8"))
+    record = json.loads((tiny_run / "run.json").read_text(encoding="utf-8"))
+    assert manifest["provenance"]["run_sha256"] == hashlib.sha256((tiny_run / "run.json").read_bytes()).hexdigest()
+    assert manifest["provenance"]["split_sha256"] == record["split_sha256"]
+    assert manifest["classes"] == record["classes"]
+    assert manifest["image"] == record["image"]
+    assert (fp32_bundle[0] / "labels.txt").read_text(encoding="utf-8").splitlines() == record["classes"]
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "split.json", "run.json"])
+@pytest.mark.parametrize("change", ["missing", "altered", "cut"])
+def test_a_file_of_the_run_that_is_missing_or_altered_is_named(refused, run_folder, name, change):
+    path = run_folder / name
+    damaged = bytearray(path.read_bytes())
+    if change == "missing":
+        path.unlink()
+    elif change == "cut":
+        path.write_bytes(damaged[: len(damaged) // 2])
+    else:
+        damaged[len(damaged) // 2] ^= 0x80
+        path.write_bytes(damaged)
+    refused(run_folder, fragments=(path, "complete?" if (name, change) == ("run.json", "missing") else "again"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"schema": "overfly.run/2"}, "overfly.run/2"),
+        ({"colour": "blue"}, "unknown key 'colour'"),
+        ({"seed": "nought"}, "seed"),
+        ({"model": "lenet"}, "lenet"),
+    ],
+)
+def test_a_record_that_is_not_ours_is_refused_with_the_key(refused, run_folder, change, named):
+    record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+    (run_folder / "run.json").write_text(json.dumps({**record, **change}), encoding="utf-8")
+    refused(run_folder, fragments=(named,))
+
+
+def test_what_is_no_run_is_named(refused, tiny_bundle, tiny_data, tmp_path):
+    refused(tmp_path / "no", fragments=(tmp_path / "no", "found nothing", "overfly train"))
+    refused(tiny_bundle, fragments=(tiny_bundle / "run.json", "is missing"))
+    refused(tiny_data, fragments=(tiny_data / "run.json", "is missing"))
+
+
+def test_data_that_has_moved_changed_or_lost_a_picture_is_named(refused, tiny_run, tiny_data, tmp_path):
+    refused(tiny_run, "--data", tmp_path / "no", fragments=(tmp_path / "no", "missing", "--data"))
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    split = json.loads((tiny_run / "split.json").read_text(encoding="utf-8"))
+    name = next(file["name"] for file in split["files"] if file["part"] == "test")
+    (data / name).write_bytes((data / name).read_bytes() + b"\0")
+    refused(tiny_run, "--data", data, fragments=(data / name, "has changed", "train again"))
+    (data / name).unlink()
+    refused(tiny_run, "--data", data, fragments=(data / name, "is missing", "--data"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_an_existing_out_is_refused_and_left_alone(refused, tiny_run, tmp_path, kind):
+    out = tmp_path / "bundle"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+    refused(tiny_run, fragments=(out, "exists already", "choose another --out", "--overwrite"))
+
+
+def test_a_failed_overwrite_keeps_the_old_bundle(refused, run_folder, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "notes.txt").write_text("old")
+    (run_folder / "checkpoint.safetensors").write_bytes(b"")
+    refused(run_folder, "--overwrite", fragments=(run_folder / "checkpoint.safetensors", "was altered"))
+
+
+def kill_while_writing(process, parent, pattern):
+    """Kill an export as soon as its unfinished folder holds what the pattern names."""
+    deadline = time.monotonic() + 120
+    while not any(parent.glob(pattern)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert process.returncode != 0
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_leaves_nothing_at_out(start, tiny_run, tmp_path):
+    process = start("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32")
+    kill_while_writing(process, tmp_path, ".bundle.*.part/model.onnx")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_killed_while_overwriting_it_leaves_the_old_bundle(start, content, tiny_run, tiny_bundle, tmp_path):
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    process = start("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32", "--overwrite")
+    kill_while_writing(process, tmp_path, ".bundle.*.part")
+    assert content(tmp_path / "bundle") == content(tiny_bundle)
+
+
+@pytest.mark.slow
+def test_the_table_has_a_line_for_each_variant_and_overwrite_replaces_all(overfly, tiny_run, tmp_path):
+    out = tmp_path / "bundle"
+    out.mkdir()
+    (out / "notes.txt").write_text("old")
+    result = overfly("export", tiny_run, "--out", out, "--variant", "fp16", "--overwrite")
+    result.assert_done()
+    header, *rows, place = result.out.splitlines()
+    assert header.split()[:2] == ["variant", "megabytes"]
+    assert [row.split()[0] for row in rows] == ["onnx", "fp16"]
+    assert all(row.endswith("24 of 24 images") for row in rows)
+    assert float(rows[1].split()[1]) == pytest.approx((out / "fp16.bin").stat().st_size / 1e6, abs=0.01)
+    assert place == f"bundle: {out}"
+    assert not (out / "notes.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

@@ -1,0 +1,319 @@
+"""``overfly train``: a run with its figures, the same with an interruption as without, over nothing that exists."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from overfly.runtime.files import sha256_file
+
+
+def record_of(run):
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
+
+
+def options_of_slow_training():
+    """Enough epochs that a signal after the first one comes before the last."""
+    return ("--weights", "none", "--epochs", 6, "--image-size", 64, "--device", "cpu", "--model", "shufflenet_v2_x1_0")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small_pixels):
+    """(data, run, what --json printed) of a short training with seed 7 and a validation part; not to be changed."""
+    import contextlib
+    import io
+
+    from PIL import Image
+
+    from overfly.cli import run
+
+    base = tmp_path_factory.mktemp("trained")
+    for label, name in enumerate(("field", "water")):
+        (base / "data" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(small_pixels(label, i)).save(base / "data" / name / f"{name}{i}.png")
+    fractions = ("--test-fraction", "0.3", "--val-fraction", "0.2")
+    small = ("--weights", "none", "--epochs", "2", "--image-size", "32", "--model", "shufflenet_v2_x1_0")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = run(
+            ["train", str(base / "data"), "--out", str(base / "run"), *small, *fractions, "--seed", "7", "--json"]
+        )
+    assert code == 0
+    return base / "data", base / "run", out.getvalue()
+
+
+def test_json_holds_the_figures_of_the_run(trained):
+    _, run, out = trained
+    told = json.loads(out)
+    assert told.keys() == {"run", "accuracy", "f1_macro", "kappa", "n_images"}
+    assert told.pop("run") == str(run)
+    assert told == record_of(run)["metrics"]
+    assert told["n_images"] == 6
+    assert told["accuracy"] * 6 == pytest.approx(round(told["accuracy"] * 6))
+
+
+def test_the_run_is_complete_and_says_how_it_was_made(trained):
+    data, run, _ = trained
+    names = {"checkpoint.safetensors", "run.json", "split.json", "history.csv", "curves.png", "confusion.png", "last"}
+    assert {path.name for path in run.iterdir()} == names
+    assert [path.name for path in run.parent.iterdir() if path.name.startswith("run")] == ["run"]
+    record = record_of(run)
+    assert record["schema"] == "overfly.run/1"
+    assert record["model"] == "shufflenet_v2_x1_0"
+    assert record["classes"] == ["field", "water"]
+    assert (record["image"]["size"], record["seed"], record["weights"], record["data"]) == (32, 7, "none", str(data))
+    recipe = record["recipe"]
+    assert (recipe["epochs"], recipe["test_fraction"], recipe["val_fraction"]) == (2, 0.3, 0.2)
+    assert record["checkpoint_sha256"] == sha256_file(run / "checkpoint.safetensors")
+    assert record["split_sha256"] == sha256_file(run / "split.json")
+    assert load_file(run / "checkpoint.safetensors")["fc.weight"].shape == (2, 1024)
+
+
+def test_the_history_has_a_row_for_each_epoch(trained):
+    with (trained[1] / "history.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        assert float(row["loss"]) > 0
+        assert 0 <= float(row["val_accuracy"]) <= 1
+        assert float(row["images_per_second"]) > 0
+    # The cosine ends near 0.
+    assert float(rows[1]["learning_rate"]) < float(rows[0]["learning_rate"]) <= 1e-3
+
+
+def test_the_split_has_the_parts_asked_for_in_each_class(trained):
+    split = json.loads((trained[1] / "split.json").read_text(encoding="utf-8"))
+    for name in split["classes"]:
+        parts = [file["part"] for file in split["files"] if file["name"].startswith(f"{name}/")]
+        assert [parts.count(part) for part in ("train", "val", "test")] == [6, 1, 3]
+
+
+def test_the_last_lines_are_the_figures_and_the_place(overfly, small_data, tmp_path, briefly):
+    result = overfly("train", small_data, "--out", tmp_path / "run", *briefly)
+    result.assert_done()
+    figures, place = result.out.splitlines()
+    metrics = record_of(tmp_path / "run")["metrics"]
+    n_right = round(metrics["accuracy"] * metrics["n_images"])
+    assert figures == (
+        f"test accuracy {metrics['accuracy']:.2%} ({n_right} of {metrics['n_images']} images)  "
+        f"macro F1 {metrics['f1_macro']:.2%}  kappa {metrics['kappa']:.2%}"
+    )
+    assert place == f"run: {tmp_path / 'run'}"
+    assert "epoch 1 of 1" in result.err
+
+
+def test_a_split_is_used_again_whatever_the_seed(overfly, trained, tmp_path, briefly):
+    data, run, _ = trained
+    result = overfly("train", data, "--out", tmp_path / "run", *briefly, "--split", run / "split.json", "--seed", 99)
+    result.assert_done()
+    assert (tmp_path / "run" / "split.json").read_bytes() == (run / "split.json").read_bytes()
+    other = overfly("train", data, "--out", tmp_path / "other", *briefly, "--seed", 99)
+    other.assert_done()
+    assert (tmp_path / "other" / "split.json").read_bytes() != (run / "split.json").read_bytes()
+
+
+def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefly):
+    data = shutil.copytree(trained[0], tmp_path / "data")
+    split = trained[1] / "split.json"
+    arguments = ("train", data, "--out", tmp_path / "run", *briefly, "--split")
+    overfly(*arguments, tmp_path / "no.json").assert_failed(tmp_path / "no.json", "is missing")
+    overfly(*arguments, trained[1] / "run.json").assert_failed(trained[1] / "run.json", "overfly.split/1")
+    shutil.copy(data / "water" / "water0.png", data / "water" / "new.png")
+    overfly(*arguments, split).assert_failed("water/new.png", "not in the split", "remove it")
+    (data / "water" / "new.png").replace(data / "water" / "water1.png")
+    overfly(*arguments, split).assert_failed("water/water1.png", "has changed", "restore it")
+    (data / "water" / "water1.png").unlink()
+    overfly(*arguments, split).assert_failed("water/water1.png", "missing", "restore it")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_an_existing_out_is_refused_and_left_alone(overfly, content, small_data, tmp_path, briefly, kind):
+    out = tmp_path / "run"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+    before = content(tmp_path)
+    result = overfly("train", small_data, "--out", out, *briefly)
+    result.assert_failed(out, "exists already", "choose another --out", "--overwrite")
+    assert content(tmp_path) == before
+
+
+def test_overwrite_replaces_a_run_once_the_new_one_is_complete(overfly, content, small_data, tmp_path, briefly):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "notes.txt").write_text("old")
+    before = content(out)
+    bad = (small_data / "water" / "bad.png", b"no picture")
+    bad[0].write_bytes(bad[1])
+    overfly("train", small_data, "--out", out, *briefly, "--overwrite").assert_failed(bad[0])
+    assert content(out) == before
+    bad[0].unlink()
+    overfly("train", small_data, "--out", out, *briefly, "--overwrite").assert_done()
+    assert not (out / "notes.txt").exists()
+    assert record_of(out)["classes"] == ["field", "water"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]
+
+
+def test_a_parent_of_out_that_is_a_file_is_named(overfly, small_data, tmp_path, briefly):
+    (tmp_path / "file").write_text("mine")
+    result = overfly("train", small_data, "--out", tmp_path / "file" / "run", *briefly)
+    result.assert_failed(tmp_path / "file", "is a file, not a folder", "--out")
+
+
+def test_the_working_folder_as_out_is_no_crash(overfly, small_data, tmp_path, monkeypatch, briefly):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = overfly("train", small_data, "--out", ".", *briefly)
+    assert result.code in {0, 1}
+    if result.code:
+        result.assert_failed("--out")
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs folder rights that bind this user")
+def test_a_folder_that_may_not_be_written_is_named(overfly, small_data, tmp_path, briefly):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    overfly("train", small_data, "--out", tmp_path / "locked" / "run", *briefly).assert_failed(tmp_path / "locked")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another limit")
+def test_a_name_too_long_for_the_disk_is_named(overfly, small_data, tmp_path, briefly):
+    overfly("train", small_data, "--out", tmp_path / ("x" * 250), *briefly).assert_failed("--out")
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [("no.pth", "does not exist"), ("text.pth", "can't be read"), ("other.safetensors", "are not for")],
+)
+def test_weights_that_can_not_be_used_are_named(overfly, trained, tmp_path, briefly, weights, reason):
+    (tmp_path / "text.pth").write_text("no weights")
+    shutil.copy(trained[1] / "checkpoint.safetensors", tmp_path / "other.safetensors")
+    chosen = ("--weights", tmp_path / weights, "--model", "resnet18")
+    result = overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *chosen)
+    result.assert_failed(
+        weights,
+        reason,
+        "--model"
+        if weights.startswith("other")
+        else "--weights imagenet or none"
+        if weights == "no.pth"
+        else ".safetensors",
+    )
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run.unfinished").exists()
+
+
+def test_weights_from_a_file_start_the_training(overfly, trained, tmp_path, briefly):
+    """With a learning rate of nearly nothing the backbone stays as it was given."""
+    given = load_file(trained[1] / "checkpoint.safetensors")
+    chosen = ("--weights", trained[1] / "checkpoint.safetensors", "--learning-rate", "1e-12")
+    overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *chosen).assert_done()
+    after = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    assert after["conv1.0.weight"].sub(given["conv1.0.weight"]).abs().max() < 1e-6
+    assert record_of(tmp_path / "run")["weights"] == f"sha256:{sha256_file(trained[1] / 'checkpoint.safetensors')}"
+
+
+def test_imagenet_weights_without_a_network_are_a_sentence(overfly, small_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    result = overfly("train", small_data, "--out", tmp_path / "run", "--epochs", 1, "--image-size", 32)
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    fragments = ("mobilenet_v2", "can't be downloaded", cache, "--weights FILE", "--weights none")
+    result.assert_failed(*fragments, out=result.out)
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run.unfinished").exists()
+    # Standard output is for data: with --json it must parse.
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("device", ["cuda", "xpu"])
+def test_an_absent_training_device_is_named(overfly, small_data, tmp_path, briefly, device):
+    import torch
+
+    if getattr(torch, device).is_available():
+        pytest.skip(f"there is {device} here")
+    result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--device", device)
+    result.assert_failed(device, "found cpu", "auto")
+
+
+def stop_after_first_epoch(process, stop):
+    """Wait for the first epoch's line, stop the process, and return the rest of its standard error."""
+    for line in process.stderr:
+        if line.startswith("epoch 1 of 6"):
+            stop()
+            break
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    return err
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_data, tmp_path_factory):
+    """The run that an interrupted one must end as; not to be changed."""
+    from overfly.cli import run
+
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert run(["train", str(tiny_data), "--out", str(out), *map(str, options_of_slow_training())]) == 0
+    return out
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_to_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    arguments = ("train", tiny_data, "--out", out, *options_of_slow_training())
+    process = start(*arguments)
+    stop_after_first_epoch(process, process.kill)
+    assert process.returncode != 0
+    assert not out.exists()
+    overfly(*arguments).assert_failed(f"{out}.unfinished", "unfinished run", "--resume", "--overwrite")
+    changed = overfly(*arguments, "--resume", "--seed", 1)
+    changed.assert_failed(f"{out}.unfinished", "repeat the command as it was", "--overwrite")
+    result = overfly(*arguments, "--resume")
+    result.assert_done()
+    # It may have got further than its first epoch before the signal came.
+    assert result.err.startswith("going on after epoch ")
+    assert not any(line.startswith("epoch 1 of 6") for line in result.err.splitlines())
+    assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
+    assert record_of(out)["metrics"] == record_of(uninterrupted)["metrics"]
+    assert len((out / "history.csv").read_text().splitlines()) == 7
+    assert not out.with_name("run.unfinished").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_interrupted_it_says_how_to_go_on_and_exits_with_130(start, tiny_data, tmp_path):
+    process = start("train", tiny_data, "--out", tmp_path / "run", *options_of_slow_training())
+    err = stop_after_first_epoch(process, lambda: process.send_signal(signal.SIGINT))
+    assert process.returncode == 130
+    lines = [line for line in err.splitlines() if line and not line.startswith("epoch ")]
+    assert lines == [
+        f"interrupted: {tmp_path / 'run.unfinished'} holds what was done; go on with the same command and --resume",
+        "overfly: interrupted",
+    ]
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run.unfinished" / "last" / "state.safetensors").exists()
+
+
+def test_resume_without_anything_to_resume_starts_from_the_beginning(overfly, small_data, tmp_path, briefly):
+    overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--resume").assert_done()
+    result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--resume")
+    result.assert_failed(tmp_path / "run", "exists already")
+
+
+def test_a_damaged_state_is_named(overfly, small_data, tmp_path, briefly):
+    state = tmp_path / "run.unfinished" / "last" / "state.safetensors"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"no state")
+    result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--resume")
+    result.assert_failed(state, "can't be read", "--overwrite")
+    overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--overwrite").assert_done()
+    assert not state.exists()
