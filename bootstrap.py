@@ -45,9 +45,12 @@ def install(extra):
         extra = "dev"  # the test extra holds all of the demo's
     if installed() == (wanted, extra):
         return
-    if not os.path.exists(PYTHON):
+    if not has_pip():
         print("making .venv")
-        run([sys.executable, "-m", "venv", VENV], "the environment can't be made; on Debian: apt install python3-venv")
+        run(
+            [sys.executable, "-m", "venv", "--clear", VENV],
+            "the environment can't be made; on Debian: apt install python3-venv",
+        )
     print("installing overfly and what it needs (the first time takes some minutes)")
     wheels = os.path.join(VENV, "wheels")
     # setuptools would take files that are gone from an old build folder; its egg-info would hide the installed wheel.
@@ -66,6 +69,14 @@ def install(extra):
     run(pip + ["install", "--quiet", "--no-deps", "--force-reinstall", wheel], remedy)
     with open(STAMP, "w") as stream:
         stream.write("{0} {1}\n".format(wanted, extra))
+
+
+def has_pip():
+    """Return whether the environment is there and whole: a failed attempt leaves one without pip."""
+    if not os.path.exists(PYTHON):
+        return False
+    with open(os.devnull, "w") as nowhere:
+        return subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=nowhere, stderr=nowhere) == 0
 
 
 def fingerprint():

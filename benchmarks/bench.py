@@ -109,6 +109,7 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
 def _probe_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Probe]:
     """Establish load times and memory, one child process after the other."""
     probes = []
+    reporter.progress("load time and memory", 0, len(candidates))
     for done, candidate in enumerate(candidates, start=1):
         probes.append(probe(candidate.probe_arguments))
         reporter.progress("load time and memory", done, len(candidates))

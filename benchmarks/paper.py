@@ -1,10 +1,10 @@
 """The paper's Tables 1 and 2: its rows trained again, ours beside theirs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overfly.runtime.documents import read_document, write_document
+from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, WeightsError
 from overfly.runtime.files import write_atomically
 from overfly.runtime.reporter import SILENT, Reporter
@@ -134,11 +134,6 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     return table
 
 
-def read_paper(folder: Path) -> PaperTable:
-    """Read the table that `reproduce` wrote."""
-    return read_document(folder / "paper.json", PaperTable, schema=PAPER_SCHEMA)
-
-
 def paper_markdown(table: PaperTable) -> str:
     """Return the table as Markdown, ours beside the paper's."""
     lines = [
@@ -184,8 +179,12 @@ def _finished(out: Path, recipe: "Recipe", weights: str, seed: int) -> "Run | No
     if not out.exists():
         return None
     run = Run.open(out)
-    if (run.record.recipe, run.record.seed, run.record.weights) != (recipe, seed, weights_id(weights)):
-        raise OutputError(f"{out} holds a run made with other options: repeat those, or choose another --out")
+    made = {**asdict(run.record.recipe), "seed": run.record.seed, "weights": run.record.weights}
+    for name, wanted in {**asdict(recipe), "seed": seed, "weights": weights_id(weights)}.items():
+        if made[name] != wanted:
+            raise OutputError(
+                f"{out} holds a run with {name} = {made[name]}, not {wanted}: repeat that, or choose another --out"
+            )
     return run
 
 

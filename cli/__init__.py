@@ -3,7 +3,9 @@
 Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
 """
 
+import glob
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -47,7 +49,14 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    # A file name that the terminal's encoding lacks is shown with escapes, and stops nothing.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = sys.argv[1:]
+    if sys.platform == "win32":
+        # Windows leaves it to the program to expand *.jpg.
+        arguments = [found for text in arguments for found in (sorted(glob.glob(text)) or [text])]  # noqa: PTH207
+    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:

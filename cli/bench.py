@@ -49,11 +49,13 @@ def command(
     from overfly.benchmarks.answer import gate_failure
     from overfly.benchmarks.bench import BenchJob, bench
     from overfly.benchmarks.report import REPORT_SCHEMA, write_report
-    from overfly.cli.terminal import Terminal, print_report
+    from overfly.benchmarks.table import print_report
+    from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files import atomic_folder, refuse_existing
+    from overfly.runtime.files import atomic_folder, refuse_existing, refuse_inputs
 
     # Before minutes of measuring, not after.
+    refuse_inputs(out, [data, bundle] if run is None else [data, bundle, run])
     refuse_existing(out, overwrite=overwrite)
     job = BenchJob(bundle, data, run, devices, quick, max_drop, cache=not no_cache)
     with Terminal() as terminal:

@@ -63,7 +63,8 @@ def command(
 
     from overfly.benchmarks.bench import BenchJob, bench
     from overfly.benchmarks.report import REPORT_SCHEMA, write_report
-    from overfly.cli.terminal import Terminal, print_report
+    from overfly.benchmarks.table import print_report
+    from overfly.cli.terminal import Terminal
     from overfly.export.bundle_writer import ExportJob, export
     from overfly.runtime.documents import dump_document
     from overfly.runtime.files import atomic_folder, refuse_existing

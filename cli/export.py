@@ -26,6 +26,12 @@ from overfly.cli import options
     show_default=True,
     help="How many training images set the INT8 ranges.",
 )
+@click.option(
+    "--max-drop",
+    type=options.Real(min=0),
+    metavar="PP",
+    help="Percentage points of accuracy that INT8 may lose on held-back images; if it loses more, nothing is written.",
+)
 @options.overwrite
 @options.as_json
 def command(
@@ -34,6 +40,7 @@ def command(
     data: Path | None,
     variants: tuple[str, ...],
     calibration_images: int,
+    max_drop: float | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -44,6 +51,7 @@ def command(
     from overfly.runtime.errors import needs_extra
 
     with needs_extra("train"):
+        import safetensors  # noqa: F401
         import torch  # noqa: F401
     with needs_extra("export"):
         # Used at later steps; that one is missing must show now.
@@ -54,7 +62,7 @@ def command(
         from overfly.cli.terminal import Terminal
         from overfly.export.bundle_writer import ExportJob, export
         from overfly.runtime.bundle import VARIANTS
-    job = ExportJob(run, out, data, variants or VARIANTS, calibration_images)
+    job = ExportJob(run, out, data, variants or VARIANTS, calibration_images, max_drop)
     with Terminal() as terminal:
         bundle = export(job, overwrite=overwrite, reporter=terminal)
     manifest = bundle.manifest

@@ -12,13 +12,13 @@ FOLDER = click.Path(path_type=Path)
 
 
 class Real(click.FloatRange):
-    """A number in a range; unlike click's own, it does not take ``nan``, which is in no range."""
+    """A number in a range; unlike click's own, it takes neither ``nan`` nor ``inf``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
         """Return the number, or fail as a wrong usage."""
         number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number", param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
@@ -43,7 +43,9 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace what --out h
 
 no_cache = click.option("--no-cache", is_flag=True, help="Do not keep compiled models in the user's cache folder.")
 
-seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance.")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all chance."
+)
 
 
 def out(what: str) -> Callable[[FC], FC]:

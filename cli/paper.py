@@ -38,6 +38,8 @@ def command(
 
     files = dict(_pair(text) for text in weights)
     with needs_extra("train"):
+        import matplotlib.figure  # noqa: F401
+        import safetensors  # noqa: F401
         import torch  # noqa: F401
 
     from overfly.benchmarks.paper import PAPER_SCHEMA, PaperJob, paper_markdown, reproduce

@@ -12,8 +12,6 @@ from overfly.runtime.reporter import Reporter
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from overfly.benchmarks.report import Report
-
 
 class Terminal(Reporter, AbstractContextManager["Terminal"]):
     """Draws a bar for each stage on a terminal; elsewhere it writes only the notes, as plain lines."""
@@ -54,15 +52,6 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
             self._bars.start()
         return self._bars
-
-
-def print_report(report: "Report") -> None:
-    """Print the table of a report, with its verdict, on standard output."""
-    from rich.console import Console
-
-    from overfly.benchmarks.table import report_table
-
-    Console().print(report_table(report))

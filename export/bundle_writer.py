@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from overfly.export.int8 import quantise
 from overfly.export.ir import convert, run_ir, save_ir
@@ -30,7 +31,7 @@ from overfly.runtime.bundle import (
 )
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import ParityError
-from overfly.runtime.files import atomic_folder, sha256_file, write_atomically
+from overfly.runtime.files import atomic_folder, refuse_inputs, sha256_file, write_atomically
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.parity import compare_logits
 from overfly.runtime.reporter import SILENT, Reporter
@@ -38,12 +39,15 @@ from overfly.runtime.runner import Logits
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import Scene, decode_unchanged
 from overfly.training.loop import predict_logits
+from overfly.training.models import Deployed
 from overfly.training.run import RUN_FILE, Run
 from overfly.training.split import Split, sample_evenly
 
 N_GOLDEN = 64
 # More do not help: 100, 200 and 300 images gave logits equally close to fp32's on held-back training scenes.
 N_CALIBRATION = 128
+# One image is half a point of accuracy.
+N_HELD_BACK = 200
 _BATCH_SIZES = (1, 5, 16)
 
 # The largest absolute difference of a logit that the order of float32 additions explains, with a wide margin: about
@@ -70,6 +74,9 @@ class ExportJob:
         Which of ``fp32``, ``fp16`` and ``int8`` to write.
     n_calibration
         How many training images set the INT8 ranges.
+    max_drop_pp
+        Percentage points of accuracy that INT8 may lose against PyTorch, on images that neither tested nor
+        calibrated it; None sets no bound.
     """
 
     run: Path
@@ -77,6 +84,7 @@ class ExportJob:
     data: Path | None = None
     variants: tuple[str, ...] = VARIANTS
     n_calibration: int = N_CALIBRATION
+    max_drop_pp: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,14 @@ class _Evidence:
 
     names: tuple[str, ...]
     golden: Golden
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldBack:
+    """Images to judge INT8 on before it is signed off: uint8 ``[N, S, S, 3]``, and int64 labels ``[N]``."""
+
+    images: ImageBatch
+    labels: npt.NDArray[np.int64]
 
 
 def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Bundle:
@@ -107,6 +123,7 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
         For a bad run, data folder or output; see `overfly.runtime.errors`.
     """
     run = Run.open(job.run)
+    refuse_inputs(job.out, [job.run, job.data or Path(run.record.data)])
     with atomic_folder(job.out, overwrite=overwrite) as folder:
         _fill(folder, job, run, reporter)
     return Bundle.open(job.out)
@@ -139,6 +156,8 @@ def _fill(folder: Path, job: ExportJob, run: Run, reporter: Reporter) -> None:
             model = quantise(model, calibration_images, partial(reporter.progress, "calibrating"))
             calibration = Calibration(record.seed, tuple(scene.sha256 for scene in scenes))
         variants[name] = _write_variant(folder, name, model, evidence, calibration)
+        if name == "int8" and job.max_drop_pp is not None:
+            _refuse_drop(folder / "int8.xml", deployed, _hold_back(data, split, scenes, run), job.max_drop_pp)
         reporter.progress(f"writing {name}", 1, 1)
     _write_golden(folder / GOLDEN, evidence.golden)
     write_atomically(folder / LABELS, "".join(f"{name}\n" for name in record.classes).encode())
@@ -190,6 +209,32 @@ def _write_variant(
         "int8": "nncf.quantize, post-training, full bias correction",
     }[name]
     return VariantRecord(xml.name, xml.with_suffix(".bin").name, made_by, parity, calibration)
+
+
+def _hold_back(data: Path, split: Split, calibration: list[Scene], run: Run) -> _HeldBack:
+    """Return images to judge INT8 on: of the validation part, else training images that did not calibrate it."""
+    used = {scene.sha256 for scene in calibration}
+    rest = [scene for scene in split.scenes("train") if scene.sha256 not in used]
+    scenes = sample_evenly(split.scenes("val") or rest, N_HELD_BACK, seed=run.record.seed)
+    images = decode_unchanged(data, scenes, size=run.record.image.size)
+    return _HeldBack(images, np.array([scene.label for scene in scenes], dtype=np.int64))
+
+
+def _refuse_drop(xml: Path, deployed: Deployed, held_back: _HeldBack, max_drop_pp: float) -> None:
+    """Raise if INT8 loses more accuracy against PyTorch than allowed."""
+    n_images = len(held_back.labels)
+    if n_images == 0:
+        raise ParityError(
+            "--max-drop can't be checked, as every training image calibrated INT8: use fewer --calibration-images"
+        )
+    answers = (predict_logits(deployed, held_back.images), run_ir(xml, held_back.images))
+    pytorch, int8 = (int((logits.argmax(axis=1) == held_back.labels).sum()) for logits in answers)
+    drop_pp = 100 * (pytorch - int8) / n_images
+    if drop_pp > max_drop_pp:
+        raise ParityError(
+            f"INT8 loses {drop_pp:.2f} points of accuracy on {n_images} held-back images, more than --max-drop "
+            f"{max_drop_pp:g} allows; nothing was written. Export --variant fp32 --variant fp16, or allow more"
+        )
 
 
 def _check_onnx(path: Path, evidence: _Evidence) -> Parity:

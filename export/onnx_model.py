@@ -76,6 +76,8 @@ def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
     """
     import onnxruntime
 
+    # Its builds for Windows report usage events otherwise.
+    onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     starts = range(0, len(images), batch_size)
     return np.concatenate([session.run([OUTPUT], {INPUT: images[i : i + batch_size]})[0] for i in starts])

@@ -119,7 +119,11 @@ class Manifest:
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        """Refuse file names that lead out of the bundle."""
+        """Refuse file names that lead out of the bundle, unknown variants, and classes that can't name answers."""
+        if not self.variants or not set(self.variants) <= set(VARIANTS):
+            raise ValueError(f"the variants are {sorted(self.variants)}, expected some of {', '.join(VARIANTS)}")
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ValueError("there is no class, or one twice")
         for name in self.files:
             if name != Path(name).name or name in {"", ".", ".."} or "\\" in name:
                 raise ValueError(f"the file name {name!r} is not a plain name")

@@ -123,7 +123,8 @@ def precision_name(element_type: Any) -> str:  # noqa: ANN401 - ov.Type, which h
 
 def _aliases(devices: list[str]) -> set[str]:
     """Return ``GPU`` for ``GPU.0`` and the other way round: OpenVINO takes both, but lists one."""
-    return {d.partition(".")[0] for d in devices} | {f"{d}.0" for d in devices if "." not in d}
+    gpus = [d for d in devices if d.startswith("GPU")]
+    return {d.partition(".")[0] for d in gpus} | {f"{d}.0" for d in gpus if "." not in d}
 
 
 def _property(device: str, name: str) -> Any:  # noqa: ANN401 - properties are of any type

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,19 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise if the output `path` is, or holds, one of the inputs: replacing it would destroy what it is made from.
+
+    Raises
+    ------
+    OutputError
+        For the first such input.
+    """
+    for given in inputs:
+        if path.resolve() in (given.resolve(), *given.resolve().parents):
+            raise OutputError(f"can't write to {path}: it holds the input {given}; choose another --out")
+
+
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise unless `path` may be written: it is absent, an empty folder, or `overwrite` is set.
 
@@ -64,7 +77,7 @@ def _refuse_existing(path: Path, *, overwrite: bool) -> None:
             raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
     occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if occupied and not overwrite:
-        raise OutputError(f"{path} exists already: choose another --out, or add --overwrite to replace it")
+        raise OutputError(f"{path} exists already: choose another place, or add --overwrite to replace it")
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Runner:
         self.requested_precision = requested_precision
         self.device = ",".join(str(d) for d in compiled.get_property("EXECUTION_DEVICES"))
         self.device_name = full_name(self.device)
-        self.execution_precision = precision_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        self.execution_precision = _effective_precision(compiled)
         self._request = compiled.create_infer_request()
 
     @property
@@ -151,6 +151,11 @@ def compile_variant(
     target = resolve_device(device)
     size = bundle.manifest.image.size
     model = _read(xml, weights)
+    n_classes = len(bundle.manifest.classes)
+    expected = f"[?,{size},{size},3] to [?,{n_classes}]"
+    found = f"{model.input(0).partial_shape} to {model.output(0).partial_shape}"
+    if found != expected:
+        raise BundleError(f"{xml} maps {found}, expected {expected} by the manifest: export the run again")
     model.reshape([1, size, size, 3])
     requested = "f32" if execution_precision == "auto" and variant == "fp32" else execution_precision
     config = _config(target, requested, hint, cache=cache)
@@ -177,6 +182,14 @@ def _read(xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which ha
         return core().read_model(xml, weights)
     except RuntimeError as error:
         raise BundleError(f"{xml} is not an IR that OpenVINO can read: {_last_line(error)}") from error
+
+
+def _effective_precision(compiled: Any) -> str:  # noqa: ANN401 - ov.CompiledModel, which has no stub
+    """Return what the model is computed in; ``unknown`` for OpenVINO's devices that hand the work to others."""
+    try:
+        return precision_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
+    except RuntimeError:
+        return "unknown"
 
 
 def _finish(request: Any) -> Logits:  # noqa: ANN401 - ov.InferRequest, which has no stub

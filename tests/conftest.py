@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def pytest_runtest_setup(item):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)
             pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _proxies_of_this_test_only(monkeypatch):
+    """Make urllib look at the proxies again: it keeps the opener of its first request for good."""
+    monkeypatch.setattr(urllib.request, "_opener", None)
 
 
 @pytest.fixture(scope="session")

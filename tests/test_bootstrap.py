@@ -26,16 +26,19 @@ def bootstrap(tmp_path, monkeypatch):
     module.calls = []
 
     def call(arguments, **_):
+        if "--version" in arguments:
+            return 0 if module.pip_works else 1
         module.calls.append(arguments)
         if "venv" in arguments:
-            python.parent.mkdir(parents=True)
+            python.parent.mkdir(parents=True, exist_ok=True)
             python.touch()
+            module.pip_works = module.failing != "venv"
         if "wheel" in arguments:
             (venv / "wheels").mkdir()
             (venv / "wheels" / "overfly-1-py3-none-any.whl").touch()
-        return module.code
+        return 1 if module.failing in arguments else 0
 
-    module.code = 0
+    module.failing, module.pip_works = None, False
     monkeypatch.setattr(module.subprocess, "call", call)
     return module
 
@@ -74,14 +77,18 @@ def test_changed_code_is_installed_again(bootstrap, monkeypatch):
     assert len(bootstrap.calls) == 4
 
 
-def test_a_failed_installation_is_one_sentence_and_is_tried_again(bootstrap, monkeypatch):
-    bootstrap.code = 1
+def test_a_failed_attempt_is_one_sentence_and_the_next_one_starts_clean(bootstrap, monkeypatch):
+    bootstrap.failing = "venv"
     with pytest.raises(SystemExit, match=r"^bootstrap: the environment can't be made; on Debian: apt install"):
         _main(bootstrap, monkeypatch, "demo")
+    # Python is there now, but no pip: the environment is made again, from nothing.
+    bootstrap.failing = "install"
     with pytest.raises(SystemExit, match=r"^bootstrap: the installation failed; .* Is there a network"):
         _main(bootstrap, monkeypatch, "demo")
-    bootstrap.code = 0
+    assert bootstrap.calls[0][1:4] == ["-m", "venv", "--clear"]
+    bootstrap.failing = None
     assert _main(bootstrap, monkeypatch, "demo") == 0
+    assert "venv" not in bootstrap.calls[0]
 
 
 @pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])

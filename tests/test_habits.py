@@ -28,7 +28,8 @@ def test_ruff_finds_nothing():
 def test_mypy_strict_finds_nothing_in_the_installed_package(tmp_path):
     # From elsewhere, so that it is the installed package that is read.
     options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path / "cache")]
-    result = _run("-m", "mypy", *options, "-p", "overfly", cwd=tmp_path)
+    packages = [part for floor in FLOORS for part in ("-p", f"overfly.{floor}")]
+    result = _run("-m", "mypy", *options, *packages, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     assert result.stdout.startswith("Success: no issues found in "), result.stdout
 

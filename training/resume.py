@@ -54,7 +54,8 @@ def restore_state(folder: Path, trainer: Trainer, identity: dict[str, object]) -
     try:
         with safe_open(path, framework="pt") as stream:
             facts = json.loads((stream.metadata() or {})["overfly"])
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - it is no mapping
+            # Copies: the originals are the file itself, mapped, which Windows would not let us replace.
+            tensors = {key: stream.get_tensor(key).clone() for key in stream.keys()}  # noqa: SIM118 - it is no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error}): start again with --overwrite") from error
     _refuse_changes(path, facts["identity"], identity)

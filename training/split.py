@@ -124,6 +124,8 @@ def match_split(split: Split, dataset: Dataset) -> Split:
             f"the classes of the split are not those of {dataset.folder} (such as {differing}): "
             "pass the folder that was split, or make a new split"
         )
+    if missing := {"train", "test"} - {file.part for file in split.files}:
+        raise SplitError(f"the split has no file in its {min(missing)} part: make a new split")
     held = {scene.name: scene.sha256 for scene in dataset.scenes}
     for file in split.files:
         if file.name not in held:

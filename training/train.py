@@ -16,6 +16,7 @@ from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.files import (
     refuse_existing,
+    refuse_inputs,
     remove,
     replace_folder,
     sha256_file,
@@ -128,6 +129,9 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
         _require_size(deployed, job.recipe)
         # All of them now: a picture that can't be read must not show after hours of training.
         parts = {part: _load(job, split, part, reporter) for part in PARTS}
+        if not resume:
+            # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
+            remove(job.work)
         trainer = Trainer(deployed, job.recipe, n_images=len(parts["train"].labels), seed=job.seed, device=device)
         history = _fit(job, trainer, parts, _identity(job, split), resume=resume, reporter=reporter)
     _write(job, trainer, split, parts["test"], history, reporter)
@@ -136,17 +140,15 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
 
 
 def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
-    """Raise unless the run may be written; clear away what `overwrite` gives up."""
+    """Raise unless the run may be written."""
     if job.recipe.model not in MODELS:
         raise RunError(f"unknown model {job.recipe.model!r}: choose one of {', '.join(sorted(MODELS))}")
+    refuse_inputs(job.out, [job.data])
     refuse_existing(job.out, overwrite=overwrite)
-    if resume or not job.work.exists():
-        return
-    if not overwrite:
+    if job.work.exists() and not (resume or overwrite):
         raise OutputError(
             f"{job.work} holds an unfinished run: add --resume to go on with it, or --overwrite to start again"
         )
-    remove(job.work)
 
 
 def _remarks(dataset: Dataset) -> list[str]:
@@ -177,7 +179,7 @@ def _require_size(deployed: Deployed, recipe: Recipe) -> None:
     try:
         predict_logits(deployed, np.zeros((1, size, size, 3), np.uint8))
     except RuntimeError as error:
-        raise RunError(f"{recipe.model} can't take {size} x {size} pixels: choose a larger --image-size") from error
+        raise RunError(f"{recipe.model} can't take {size} x {size} pixels: choose another --image-size") from error
 
 
 def _fit(

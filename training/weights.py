@@ -50,7 +50,7 @@ def imagenet_state(name: str) -> StateDict:
     try:
         # torch.hub announces a download on standard output, which belongs to our data.
         with contextlib.redirect_stdout(sys.stderr):
-            state: StateDict = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            state: StateDict = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(f"the ImageNet weights of {name} can't be downloaded ({reason}): {remedy}") from error

@@ -142,7 +142,7 @@ def test_an_existing_out_is_refused_and_left_alone(overfly, content, small_data,
         (out / "notes.txt").write_text("mine")
     before = content(tmp_path)
     result = overfly("train", small_data, "--out", out, *briefly)
-    result.assert_failed(out, "exists already", "choose another --out", "--overwrite")
+    result.assert_failed(out, "exists already", "choose another place", "--overwrite")
     assert content(tmp_path) == before
 
 

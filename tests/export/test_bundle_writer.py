@@ -10,7 +10,16 @@ import onnx
 import openvino as ov
 import pytest
 
-from overfly.export.bundle_writer import ExportJob, _Evidence, export, require_parity
+from overfly.export.bundle_writer import (
+    ExportJob,
+    _Evidence,
+    _HeldBack,
+    _hold_back,
+    _refuse_drop,
+    export,
+    require_parity,
+)
+from overfly.export.ir import run_ir
 from overfly.export.onnx_model import run_onnx
 from overfly.runtime.bundle import Bundle, Golden
 from overfly.runtime.errors import DataError, OutputError, ParityError, RunError
@@ -100,9 +109,11 @@ def test_every_convolution_and_the_classifier_are_quantised(bundle):
     layers = [op for op in model.get_ordered_ops() if op.get_type_name() in kinds]
     assert len(layers) == 53
     sources = [layer.input_value(0).get_node() for layer in layers]
-    # Between the pooling's quantised output and the classifier stands a reshape.
-    before = [node.input_value(0).get_node() if node.get_type_name() == "Reshape" else node for node in sources]
-    assert {node.get_type_name() for node in before} == {"FakeQuantize"}
+    # Between the pooling's quantised output and the classifier stand layers that only move numbers.
+    for _ in range(3):
+        moves = {"Reshape", "Gather", "Squeeze", "Slice"}
+        sources = [node.input_value(0).get_node() if node.get_type_name() in moves else node for node in sources]
+    assert {node.get_type_name() for node in sources} == {"FakeQuantize"}
 
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "int8"])
@@ -159,3 +170,31 @@ def test_no_run_no_bundle(tmp_path):
     with pytest.raises(RunError, match="is not a run: found nothing"):
         export(ExportJob(tmp_path / "nothing", tmp_path / "b"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_is_judged_on_images_that_did_not_calibrate_it(tiny_run, tiny_data):
+    run = Run.open(tiny_run)
+    train = run.split().scenes("train")
+    held_back = _hold_back(tiny_data, run.split(), train[:40], run)
+    assert len(held_back.labels) == len(train) - 40
+    np.testing.assert_array_equal(np.sort(held_back.labels), sorted(scene.label for scene in train[40:]))
+
+
+def test_int8_that_loses_more_than_allowed_is_refused(bundle, tiny_run, tiny_data):
+    run = Run.open(tiny_run)
+    deployed = run.load_model()
+    images = decode(tiny_data, run.split().scenes("train")[::3], size=64)
+    answers = predict_logits(deployed, images).argmax(axis=1)
+    int8 = bundle.file("int8.xml")
+    # PyTorch is right on every image by definition, so that each flip of INT8 is a loss.
+    flips = int((run_ir(int8, images).argmax(axis=1) != answers).sum())
+    loss_pp = 100 * flips / len(images)
+    _refuse_drop(int8, deployed, _HeldBack(images, answers), loss_pp)
+    wrong = (answers + 1) % 8
+    ours, theirs = (wrong == answers).sum(), (run_ir(int8, images).argmax(axis=1) == wrong).sum()
+    assert ours == 0
+    _refuse_drop(int8, deployed, _HeldBack(images, wrong), -100 * theirs / len(images))
+    with pytest.raises(ParityError, match=r"INT8 loses \S+ points of accuracy on 24 held-back images"):
+        _refuse_drop(int8, deployed, _HeldBack(images, answers), loss_pp - 0.1)
+    with pytest.raises(ParityError, match="every training image calibrated INT8"):
+        _refuse_drop(int8, deployed, _HeldBack(images[:0], answers[:0]), 1.0)

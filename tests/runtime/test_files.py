@@ -153,7 +153,7 @@ def test_a_failing_block_leaves_the_old_folder(old, error):
 def test_an_existing_folder_is_refused(old):
     with pytest.raises(OutputError) as caught, atomic_folder(old):
         pytest.fail("the block must not run")
-    assert str(caught.value) == f"{old} exists already: choose another --out, or add --overwrite to replace it"
+    assert str(caught.value) == f"{old} exists already: choose another place, or add --overwrite to replace it"
     assert names(old.parent) == ["out"]
 
 

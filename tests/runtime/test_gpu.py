@@ -36,17 +36,8 @@ def test_auto_takes_the_gpu():
     assert resolve_device("gpu") == "GPU"
 
 
-def test_check_passes_on_the_gpu_in_half_precision(tiny_bundle, capsys):
-    assert run(["check", str(tiny_bundle), "--device", "GPU", "--variant", "fp16", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["valid"] is True
-    assert answer["device"].startswith("GPU")
-    assert answer["execution_precision"] == "f16"
-    assert answer["parity"]["min_cosine"] > 0.99
-
-
-def test_the_compiled_model_comes_from_the_cache_and_agrees_with_the_cpu(tiny_bundle, tiny_data, capsys):
-    """After the check above the model is cached; its labels on drawn scenes are those of the CPU."""
+def test_half_precision_on_the_gpu_agrees_with_the_cpu(tiny_bundle, tiny_data, capsys):
+    """Through predict, which asks for throughput; the check of the golden answers is among the commands' tests."""
     folder = str(tiny_data / "harbor")
     answers = {}
     for device in ("GPU", "CPU"):

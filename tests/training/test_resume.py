@@ -183,7 +183,7 @@ def test_a_finished_run_is_not_overwritten(occupied, finished, resume):
     with pytest.raises(OutputError) as caught:
         train(occupied, resume=resume)
     assert str(caught.value) == (
-        f"{occupied.out} exists already: choose another --out, or add --overwrite to replace it"
+        f"{occupied.out} exists already: choose another place, or add --overwrite to replace it"
     )
     assert Run.open(occupied.out).record == finished[0].record
     assert not occupied.work.exists()

@@ -182,7 +182,7 @@ def test_errors_that_are_found_before_anything_is_written(make_job, tmp_path, re
         ({"data": absent}, DataError, "found nothing, expected one folder for each class"),
         ({"weights": str(absent)}, WeightsError, "does not exist"),
         ({"device": "tpu"}, RunError, "PyTorch has no device 'tpu' here: found"),
-        ({"recipe": override(recipe, model="alexnet")}, RunError, "alexnet can't take 32 x 32 pixels: choose a larger"),
+        ({"recipe": override(recipe, model="alexnet")}, RunError, "alexnet can't take 32 x 32 pixels: choose another"),
         ({"recipe": override(recipe, model="lenet")}, RunError, "unknown model 'lenet': choose one of alexnet, mob"),
     ]:
         with pytest.raises(error) as caught:
