@@ -13,6 +13,7 @@ import numpy.typing as npt
 from overfly.benchmarks.report import Raw, Stretch
 from overfly.runtime.errors import OverflyError
 from overfly.runtime.images import ImageBatch
+from overfly.runtime.runner import last_line
 
 Logits = npt.NDArray[np.float32]
 Clock = Callable[[], int]
@@ -135,7 +136,7 @@ def measure(
                     try:
                         turn(backend, row, images, share, plan, clock)
                     except (OverflyError, RuntimeError, ValueError, MemoryError) as error:
-                        row.problem = f"failed while it was measured: {_reason(error)}"
+                        row.problem = f"failed while it was measured: {last_line(error)}"
                 done += 1
                 if progress is not None:
                     progress(done, n_turns)
@@ -218,8 +219,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _reason(error: BaseException) -> str:
-    """Return the last line of an error's message: OpenVINO puts source places before it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

@@ -17,7 +17,6 @@ from overfly.runtime.images import ImageBatch
 
 Logits = npt.NDArray[np.float32]
 Hint = Literal["latency", "throughput"]
-EXECUTION_PRECISIONS = ("auto", "f32", "f16", "bf16")
 
 _ELEMENT_TYPES = {"f32": ov.Type.f32, "f16": ov.Type.f16, "bf16": ov.Type.bf16}
 
@@ -162,7 +161,7 @@ def compile_variant(
     try:
         compiled = core().compile_model(model, target, config)
     except RuntimeError as error:
-        raise DeviceError(f"{target} can't compile the {variant} variant: {_last_line(error)}") from error
+        raise DeviceError(f"{target} can't compile the {variant} variant: {last_line(error)}") from error
     return Runner(compiled, variant=variant, requested_precision=requested)
 
 
@@ -181,7 +180,7 @@ def _read(xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which ha
     try:
         return core().read_model(xml, weights)
     except RuntimeError as error:
-        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {_last_line(error)}") from error
+        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {last_line(error)}") from error
 
 
 def _effective_precision(compiled: Any) -> str:  # noqa: ANN401 - ov.CompiledModel, which has no stub
@@ -198,7 +197,7 @@ def _finish(request: Any) -> Logits:  # noqa: ANN401 - ov.InferRequest, which ha
     return np.array(request.get_output_tensor(0).data[0])
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: BaseException) -> str:
     """Return the line of OpenVINO's message that says what happened; the others are source places."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
