@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from overfly.benchmarks.timing import Backend, Logits
 from overfly.runtime.bundle import MANIFEST, VARIANTS, Bundle
-from overfly.runtime.devices import META_DEVICES, full_name, resolve_device
+from overfly.runtime.devices import full_name, is_meta, resolve_device
 from overfly.runtime.errors import DeviceError, RunError, needs_extra
 from overfly.runtime.files import sha256_file
 from overfly.runtime.images import ImageBatch
@@ -120,7 +120,7 @@ def openvino_candidates(bundle: Bundle, devices: Sequence[str], *, cache: bool) 
     """
     targets = dict.fromkeys(resolve_device(name) for name in devices)
     for target in targets:
-        if target.partition(":")[0] in META_DEVICES:
+        if is_meta(target):
             raise DeviceError(f"{target} can't be measured, as it hands the work to other devices: name one of those")
     variants = sorted(bundle.manifest.variants, key=lambda v: VARIANTS.index(v) if v in VARIANTS else len(VARIANTS))
     return [_openvino_candidate(bundle, variant, target, cache=cache) for target in targets for variant in variants]

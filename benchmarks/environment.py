@@ -10,6 +10,7 @@ from pathlib import Path
 
 from overfly.benchmarks.report import Environment
 from overfly.runtime.devices import full_name
+from overfly.runtime.machine import memory_bytes, usable_cores
 from overfly.runtime.versions import installed_versions
 
 _PROC_STAT = Path("/proc/stat")
@@ -31,12 +32,6 @@ def describe_environment(busy: float | None) -> Environment:
     )
 
 
-def usable_cores() -> int:
-    """Return how many logical cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def busy_fraction(stat: Path = _PROC_STAT) -> float | None:
     """Return how much of the processor's time others use right now, in [0, 1]; None where it can't tell.
 
@@ -52,16 +47,6 @@ def busy_fraction(stat: Path = _PROC_STAT) -> float | None:
     if hasattr(os, "getloadavg"):
         return float(min(1.0, os.getloadavg()[0] / usable_cores()))
     return None
-
-
-def memory_bytes() -> int | None:
-    """Return the size of the machine's memory; None where it can't tell."""
-    if sys.platform == "win32":
-        return _windows_memory_bytes()
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
 
 
 def power_source(supplies: Path = _POWER_SUPPLY) -> str | None:
@@ -88,14 +73,6 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-
-
-def _windows_memory_bytes() -> int | None:
-    """Ask GlobalMemoryStatusEx; its structure is 64 bytes, the total at offset 8."""
-    buffer = ctypes.create_string_buffer((64).to_bytes(4, "little"), 64)
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer):  # type: ignore[attr-defined,unused-ignore]
-        return None
-    return int.from_bytes(buffer.raw[8:16], "little")
 
 
 def _windows_power_source() -> str | None:

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.decorators import FC
+
+if TYPE_CHECKING:
+    from overfly.runtime.runner import Runner
 
 FOLDER = click.Path(path_type=Path)
 
@@ -37,6 +40,15 @@ execution_precision = click.option(
     help="What to compute in; auto asks f32 for the fp32 variant and leaves the others to the device.",
 )
 
+properties = click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _option, pairs: _parse_properties(pairs),
+    help="A property of OpenVINO's to compile with, such as GPU_DISABLE_WINOGRAD_CONVOLUTION=YES; may be repeated.",
+)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace what --out holds, once the new one is complete.")
@@ -46,6 +58,22 @@ no_cache = click.option("--no-cache", is_flag=True, help="Do not keep compiled m
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all chance."
 )
+
+
+def place(runner: "Runner") -> str:
+    """Return what runs where, and in which precision: that in force, and that asked for if it is another."""
+    asked = runner.requested_precision
+    effective = runner.execution_precision
+    instead = "" if asked in {"auto", effective} else f" ({asked} was asked for)"
+    return f"{runner.variant} on {runner.device} ({runner.device_name}) in {effective}{instead}"
+
+
+def _parse_properties(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return name and value of each ``NAME=VALUE``."""
+    for pair in pairs:
+        if not all(pair.partition("=")):
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def out(what: str) -> Callable[[FC], FC]:

@@ -1,17 +1,28 @@
 """``overfly predict``: pictures in, labels out."""
 
-import csv
-import io
-import json
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from overfly.cli import options
+from overfly.cli import formats, options
 
 if TYPE_CHECKING:
-    from overfly.runtime.classifier import FileResult
+    from overfly.cli.terminal import Terminal
+    from overfly.runtime.classifier import Classifier, Prediction
+    from overfly.runtime.errors import ImageError
+
+    Answers = Iterator[tuple[Path, Prediction | ImageError]]
+
+_WRITERS: dict[str, Callable[[Path, "Prediction | ImageError", int], str]] = {
+    "table": formats.table_line,
+    "json": formats.json_line,
+    "csv": formats.csv_lines,
+}
+
+_LOOK_EVERY_S = 1.0
 
 
 @click.command(short_help="Classify pictures with a bundle.")
@@ -26,9 +37,12 @@ if TYPE_CHECKING:
     help="auto takes the smallest in the bundle.",
 )
 @options.execution_precision
+@options.properties
 @click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Classes for each picture.")
-@click.option("--format", "style", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--format", "style", type=click.Choice(list(_WRITERS)), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json: one object a line.")
+@click.option("--strict", is_flag=True, help="Stop at the first picture that can't be read.")
+@click.option("--watch", is_flag=True, help="Go on with the pictures that arrive in the folders, until interrupted.")
 @options.no_cache
 def command(
     bundle: Path,
@@ -36,9 +50,12 @@ def command(
     device: str,
     variant: str,
     execution_precision: str,
+    properties: dict[str, str],
     top_k: int,
     style: str,
     as_json: bool,
+    strict: bool,
+    watch: bool,
     no_cache: bool,
 ) -> None:
     """Classify pictures, or all pictures below folders, with BUNDLE.
@@ -46,80 +63,71 @@ def command(
     A picture that can't be read is named, the others go on, and the exit code is 1.
     """
     from overfly.cli.terminal import Terminal
-    from overfly.runtime.bundle import Bundle
-    from overfly.runtime.classifier import Classifier, predict_files
+    from overfly.runtime.classifier import Classifier
+    from overfly.runtime.devices import is_meta
     from overfly.runtime.images import find_images
-    from overfly.runtime.runner import compile_variant
 
-    opened = Bundle.open(bundle)
-    files = find_images(list(paths))
-    runner = compile_variant(
-        opened,
-        variant=opened.smallest_variant() if variant == "auto" else variant,
+    files = _folders(paths) if watch else find_images(list(paths))
+    classifier = Classifier.from_bundle(
+        bundle,
         device=device,
+        variant=variant,
         execution_precision=execution_precision,
-        hint="throughput" if len(files) > 1 else "latency",
+        hint="throughput" if len(files) > 1 and not watch else "latency",
         cache=not no_cache,
+        properties=properties,
     )
-    classifier = Classifier(opened.manifest.classes, opened.manifest.image.size, runner)
-    write = {"table": _table_line, "json": _json_line, "csv": _csv_line}["json" if as_json else style]
-    width = max(map(len, classifier.classes))
-    n_bad = 0
-    with Terminal() as terminal:
-        if device == "auto":
-            terminal.note(f"running on {runner.device} ({runner.device_name})")
-        if write is _csv_line:
-            click.echo(_csv_row(["path", "label", "probability", "error"]))
-        for done, result in enumerate(predict_files(classifier, files, top_k=top_k), start=1):
-            click.echo(write(result, width))
-            if result.error is not None:
-                n_bad += 1
-                terminal.note(f"overfly: {result.error}")
-            terminal.progress("classifying", done, len(files))
+    with classifier, Terminal() as terminal:
+        if device == "auto" or execution_precision != "auto":
+            terminal.note(f"running {options.place(classifier.runner)}")
+        answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
+        n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
+        if is_meta(device.upper()) and device != "auto":
+            terminal.note(f"ran {options.place(classifier.runner)}")
     if n_bad:
         raise click.exceptions.Exit(1)
 
 
-def _table_line(result: "FileResult", width: int) -> str:
-    """Return a line with the classes and their probabilities, then the path."""
-    if result.prediction is None:
-        return f"{'(unreadable)':<{width}}          {_printable(result.path)}"
-    pairs = zip(result.prediction.labels, result.prediction.probabilities, strict=True)
-    return (
-        "  ".join(f"{label:<{width}}  {probability:6.1%}" for label, probability in pairs)
-        + f"  {_printable(result.path)}"
-    )
+def _answers(classifier: "Classifier", files: list[Path], top_k: int, terminal: "Terminal") -> "Answers":
+    """Yield each file with its answer, and move the bar."""
+    for done, (path, answer) in enumerate(zip(files, classifier.answers(files, top_k=top_k), strict=True), start=1):
+        yield path, answer
+        terminal.progress("classifying", done, len(files))
 
 
-def _json_line(result: "FileResult", width: int) -> str:
-    """Return a JSON object."""
-    del width
-    if result.prediction is None:
-        return json.dumps({"path": str(result.path), "error": result.error})
-    pairs = zip(result.prediction.labels, result.prediction.probabilities, strict=True)
-    top = [{"label": label, "probability": round(probability, 6)} for label, probability in pairs]
-    return json.dumps({"path": str(result.path), **top[0], "top": top})
+def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Answers":
+    """Yield the pictures in the folders, then those that arrive, and never end."""
+    from overfly.runtime.errors import ImageError
+    from overfly.runtime.watch import FolderWatch
+
+    watch = FolderWatch(folders)
+    while True:
+        settled = watch.settled()
+        for path, answer in zip(settled, classifier.answers(settled, top_k=top_k), strict=True):
+            if not (isinstance(answer, ImageError) and watch.put_back(path)):
+                yield path, answer
+        time.sleep(_LOOK_EVERY_S)
 
 
-def _csv_line(result: "FileResult", width: int) -> str:
-    """Return a CSV row for each class, all with the same path."""
-    del width
-    if result.prediction is None:
-        return _csv_row([_printable(result.path), "", "", _printable(result.error)])
-    pairs = zip(result.prediction.labels, result.prediction.probabilities, strict=True)
-    return "\n".join(
-        _csv_row([_printable(result.path), label, f"{probability:.6f}", ""]) for label, probability in pairs
-    )
+def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "Terminal", *, strict: bool) -> int:
+    """Write the answers; return how many pictures could not be read."""
+    width = max(map(len, classifier.classes))
+    n_bad = 0
+    if style == "csv":
+        click.echo(formats.CSV_HEAD)
+    for path, answer in answers:
+        click.echo(_WRITERS[style](path, answer, width))
+        if isinstance(answer, Exception):
+            n_bad += 1
+            terminal.note(f"overfly: {formats.one_line(answer)}")
+            if strict:
+                break
+    return n_bad
 
 
-def _printable(text: object) -> str:
-    """Return a path or a message with the bytes that are no UTF-8 written as escapes."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _csv_row(cells: list[str]) -> str:
-    """Return one properly quoted row without its line end."""
-    # Without a line end of its own the writer would not quote a name that holds one.
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n")
+def _folders(paths: tuple[Path, ...]) -> list[Path]:
+    """Return the paths, or fail as a wrong usage when one is no folder."""
+    for path in paths:
+        if not path.is_dir():
+            raise click.UsageError(f"--watch needs folders, and {path} is none")
+    return list(paths)

@@ -1,16 +1,29 @@
 """The Python door: pictures or arrays in, labels out."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from overfly.runtime.bundle import Bundle
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images import ImageBatch, load_image
-from overfly.runtime.runner import Logits, Runner, compile_variant
+from overfly.runtime.images import ImageBatch, load_image, resize_pixels
+from overfly.runtime.machine import usable_cores
+from overfly.runtime.pipeline import Known, Started, in_order
+from overfly.runtime.runner import Hint, Logits, Runner, compile_variant
+
+# A path, or uint8 RGB pixels of shape [height, width, 3].
+Picture = str | os.PathLike[str] | ImageBatch
+
+# Decoding beside the inference; more threads than this only wait for each other.
+_MAX_DECODERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +40,13 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Classifier:
-    """A bundle's variant on a device, with the bundle's class names.
+class Classifier(AbstractContextManager["Classifier"]):
+    """A bundle's variant on a device, with the bundle's class names; may be used from several threads.
 
     Examples
     --------
-    >>> classifier = Classifier.from_bundle(Path("bundle"), device="CPU", variant="int8")
-    >>> classifier.predict([Path("scene.jpg")])[0].label
+    >>> with Classifier.from_bundle("bundle", device="CPU", variant="int8") as classifier:
+    ...     classifier.predict(["scene.jpg"])[0].label
     'harbor'
     """
 
@@ -43,20 +56,64 @@ class Classifier:
 
     @classmethod
     def from_bundle(
-        cls, path: Path, *, device: str = "auto", variant: str = "int8", execution_precision: str = "auto"
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        variant: str = "auto",
+        execution_precision: str = "auto",
+        hint: Hint = "latency",
+        cache: bool = True,
+        properties: Mapping[str, str] | None = None,
     ) -> "Classifier":
-        """Open the bundle in the folder `path` and compile a variant; see `compile_variant`."""
-        bundle = Bundle.open(path)
-        runner = compile_variant(bundle, variant=variant, device=device, execution_precision=execution_precision)
+        """Open the bundle in the folder `path` and compile a variant.
+
+        Parameters
+        ----------
+        path
+            The folder that ``overfly export`` wrote.
+        variant
+            ``fp32``, ``fp16``, ``int8``, or ``auto`` for the smallest in the bundle.
+        device, execution_precision, hint, cache, properties
+            As `overfly.runtime.runner.compile_variant` takes them; with ``hint="throughput"`` a
+            stream of images is done sooner, and each single one later.
+
+        Raises
+        ------
+        BundleError
+            When the bundle or the variant is missing, altered or unreadable.
+        DeviceError
+            When the device is not there or can't compile the model.
+        """
+        bundle = Bundle.open(Path(path))
+        runner = compile_variant(
+            bundle,
+            variant=bundle.smallest_variant() if variant == "auto" else variant,
+            device=device,
+            execution_precision=execution_precision,
+            hint=hint,
+            cache=cache,
+            properties=properties,
+        )
         return cls(bundle.manifest.classes, bundle.manifest.image.size, runner)
 
-    def predict(self, images: Sequence[Path | ImageBatch], *, top_k: int = 1) -> list[Prediction]:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the device's memory; a prediction after this raises ValueError."""
+        self.runner.close()
+
+    def predict(self, images: Iterable[Picture], *, top_k: int = 1) -> list[Prediction]:
         """Classify images.
 
         Parameters
         ----------
         images
-            Paths, or uint8 arrays of shape ``[size, size, 3]``, RGB.
+            Paths, or uint8 arrays of shape ``[height, width, 3]``, RGB, of any size; an array of
+            shape ``[N, height, width, 3]`` does as well.
         top_k
             How many classes each prediction holds.
 
@@ -64,24 +121,43 @@ class Classifier:
         ------
         ImageError
             When a picture can't be read.
+        TypeError
+            When `images` is a single path.
         ValueError
-            When an array has another shape or dtype.
+            When an array has another shape or dtype, or the classifier is closed.
         """
         return list(self.predict_stream(images, top_k=top_k))
 
-    def predict_stream(self, images: Iterable[Path | ImageBatch], *, top_k: int = 1) -> Iterator[Prediction]:
-        """Classify images one by one, in order, without holding them all in memory."""
-        for logits in self.runner.stream(self._pixels(image) for image in images):
-            yield self._prediction(logits, top_k)
+    def predict_stream(self, images: Iterable[Picture], *, top_k: int = 1) -> Iterator[Prediction]:
+        """Classify images one by one, in order; of those ahead only a few are in memory.
 
-    def _pixels(self, image: Path | ImageBatch) -> ImageBatch:
-        """Return uint8 pixels of shape ``[size, size, 3]``."""
-        if isinstance(image, Path):
-            return load_image(image, self.size)
-        if image.dtype != np.uint8 or image.shape != (self.size, self.size, 3):
-            expected = f"uint8 [{self.size}, {self.size}, 3]"
-            raise ValueError(f"the array is {image.dtype} {list(image.shape)}, expected {expected}")
-        return image
+        Takes and raises what `predict` does. The next image is asked for when there is room for it,
+        and an answer is given when it and all before it are there.
+        """
+        for answer in self.answers(images, top_k=top_k):
+            if isinstance(answer, ImageError):
+                raise answer
+            yield answer
+
+    def answers(self, images: Iterable[Picture], *, top_k: int = 1) -> Iterator[Prediction | ImageError]:
+        """Classify images like `predict_stream`, but give the error of one that can't be read in its place."""
+        if isinstance(images, str | os.PathLike):
+            raise TypeError(f"images is the single path {images!r}, expected several: put it into a list")
+        n_decoders = min(usable_cores(), _MAX_DECODERS)
+        with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
+            pixels = in_order((self._decode(pool, image) for image in images), 2 * n_decoders)
+            for logits in in_order(map(self._infer, pixels), self.runner.depth):
+                yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
+
+    def _decode(self, pool: ThreadPoolExecutor, image: Picture) -> Started[ImageBatch | ImageError]:
+        """Start to turn a picture into pixels of shape ``[size, size, 3]``."""
+        if isinstance(image, str | os.PathLike):
+            return pool.submit(_load, Path(image), self.size)
+        return Known(_fit(image, self.size))
+
+    def _infer(self, pixels: ImageBatch | ImageError) -> Started[Logits | ImageError]:
+        """Start the inference of what could be decoded."""
+        return Known(pixels) if isinstance(pixels, ImageError) else self.runner.start(pixels)
 
     def _prediction(self, logits: Logits, top_k: int) -> Prediction:
         """Turn one row of logits into the `top_k` most likely classes."""
@@ -90,41 +166,25 @@ class Classifier:
         return Prediction(tuple(self.classes[i] for i in order), tuple(float(probabilities[i]) for i in order))
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
-    """The answer for one file: a prediction, or the sentence that says why there is none."""
-
-    path: Path
-    prediction: Prediction | None
-    error: str | None
-
-
-def predict_files(classifier: Classifier, paths: Iterable[Path], *, top_k: int = 1) -> Iterator[FileResult]:
-    """Classify files in order; one that can't be read gives an error and the rest goes on."""
-    read: deque[tuple[Path, str | None]] = deque()
-
-    def readable() -> Iterator[ImageBatch]:
-        for path in paths:
-            try:
-                pixels = load_image(path, classifier.size)
-            except ImageError as error:
-                read.append((path, str(error)))
-                continue
-            read.append((path, None))
-            yield pixels
-
-    def unreadable() -> Iterator[FileResult]:
-        while read and read[0][1] is not None:
-            yield FileResult(read[0][0], None, read.popleft()[1])
-
-    for prediction in classifier.predict_stream(readable(), top_k=top_k):
-        yield from unreadable()
-        yield FileResult(read.popleft()[0], prediction, None)
-    yield from unreadable()
-
-
 def softmax(logits: Logits) -> Logits:
     """Return probabilities along the last axis, float32, computed without overflow."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Logits = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities
+
+
+def _load(path: Path, size: int) -> ImageBatch | ImageError:
+    """Return a file's pixels, or the error to report in its place."""
+    try:
+        return load_image(path, size)
+    except ImageError as error:
+        return error
+
+
+def _fit(image: npt.NDArray[Any], size: int) -> ImageBatch:
+    """Return an array's pixels at the model's size."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:  # noqa: PLR2004 - RGB
+        raise ValueError(f"the array is {image.dtype} {list(image.shape)}, expected uint8 [height, width, 3]")
+    fitted = resize_pixels(image, size)
+    # The caller may write into its array when the next one is asked for, and this one may still wait for its turn.
+    return fitted.copy() if fitted is image else fitted

@@ -9,6 +9,8 @@ import openvino as ov
 
 from overfly.runtime.diagnosis import explain_absence
 from overfly.runtime.errors import DeviceError
+from overfly.runtime.machine import memory_bytes
+from overfly.runtime.opencl import driver_version
 
 # OpenVINO's devices that hand the work to others.
 META_DEVICES = ("AUTO", "HETERO", "BATCH", "MULTI")
@@ -61,8 +63,12 @@ def describe(name: str) -> Device:
     """Return what the physical device `name` says of itself."""
     kind = _property(name, "DEVICE_TYPE")
     precision = _property(name, "INFERENCE_PRECISION_HINT")
-    memory = _property(name, "GPU_DEVICE_TOTAL_MEM_SIZE") or _property(name, "NPU_DEVICE_TOTAL_MEM_SIZE")
-    driver = _property(name, "GPU_DRIVER_VERSION") or _property(name, "NPU_DRIVER_VERSION")
+    memory = (
+        memory_bytes()
+        if name == "CPU"
+        else _property(name, "GPU_DEVICE_TOTAL_MEM_SIZE") or _property(name, "NPU_DEVICE_TOTAL_MEM_SIZE")
+    )
+    driver = driver_version(full_name(name)) if name.startswith("GPU") else _property(name, "NPU_DRIVER_VERSION")
     capabilities = (str(c) for c in _property(name, "OPTIMIZATION_CAPABILITIES") or ())
     return Device(
         name=name,
@@ -100,7 +106,7 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return next((d for d in devices if d.startswith("GPU")), "CPU")
     upper = name.upper()
-    if upper in devices or upper.partition(":")[0] in META_DEVICES:
+    if upper in devices or is_meta(upper):
         return upper
     if upper.partition(".")[0] in PHYSICAL_DEVICES and upper in _aliases(devices):
         return upper
@@ -110,9 +116,14 @@ def resolve_device(name: str) -> str:
     raise DeviceError(f"unknown device {name!r}: found {held}; choose one of them, or auto")
 
 
+def is_meta(device: str) -> bool:
+    """Whether a device is one of OpenVINO's that hand the work to others."""
+    return device.partition(":")[0] in META_DEVICES
+
+
 def supports(device: str, name: str) -> bool:
-    """Whether a device takes a property: each device refuses those that it does not know."""
-    return name in core().get_property(device.partition(":")[0], "SUPPORTED_PROPERTIES")
+    """Whether a device takes a property: each refuses those that it does not know, but a meta device hands them on."""
+    return is_meta(device) or name in core().get_property(device, "SUPPORTED_PROPERTIES")
 
 
 def precision_name(element_type: Any) -> str:  # noqa: ANN401 - ov.Type, which has no stub

@@ -1,6 +1,9 @@
 """Pictures in, uint8 RGB arrays out: the one implementation that training and deployment share."""
 
+import os
+import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +72,7 @@ def load_image(path: Path, size: int) -> ImageBatch:
         more than `MAX_PIXELS` pixels.
     """
     try:
+        _refuse_other_than_file(path)
         with Image.open(path) as picture:
             _refuse_bomb(path, picture.size)
             rgb = _to_rgb(path, ImageOps.exif_transpose(picture))
@@ -76,20 +80,28 @@ def load_image(path: Path, size: int) -> ImageBatch:
         raise
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist: expected a picture") from None
+    except PermissionError:
+        raise ImageError(f"{path} can't be opened: you have no right to read it; change its rights") from None
     except UnidentifiedImageError:
         raise ImageError(f"{path} is not a picture that can be read: {_describe(path)}; remove or replace it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path} is too large: {error}; cut it into scenes") from None
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        # Pillow's decoders raise all of these for damaged files.
+    except Exception as error:
+        # For damaged files Pillow's decoders raise whatever comes, TypeError and struct.error among others.
         raise ImageError(f"{path} can't be decoded ({error}): remove or replace it") from error
-    if rgb.size != (size, size):
-        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb, dtype=np.uint8)
+    return _resize(rgb, size)
+
+
+def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
+    """Return uint8 RGB pixels of shape ``[height, width, 3]`` as `load_image` would have resized them."""
+    return pixels if pixels.shape == (size, size, 3) else _resize(Image.fromarray(pixels), size)
 
 
 def find_images(paths: list[Path]) -> list[Path]:
     """Return the pictures named, and those below each folder named, sorted within a folder.
+
+    What has a picture's name but is none, such as a link that leads nowhere, and a folder that
+    can't be listed are among them: `load_image` says what is wrong with each.
 
     Raises
     ------
@@ -98,21 +110,44 @@ def find_images(paths: list[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.exists():
+        if not os.path.lexists(path):
             raise DataError(f"{path} does not exist: expected a picture or a folder of pictures")
-        below = [p for p in visible_files(path) if is_image_name(p)] if path.is_dir() else [path]
+        below = pictures_below(path) if path.is_dir() else [path]
         if not below:
             raise DataError(f"{path} holds no picture: expected files ending in {suffix_list()}")
         found += below
     return found
 
 
-def visible_files(folder: Path) -> list[Path]:
-    """Return every file below `folder`, sorted, but for those that are hidden or in a hidden folder."""
-    files = (
-        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    return sorted(path for path in files if path.is_file())
+def visible_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
+    """Return all below `folder` that is no folder, sorted, but for what is hidden or in a hidden folder.
+
+    Links to folders are not followed, so that none can lead in a circle.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    on_error
+        Called for a folder that can't be listed; without it the error is raised.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=on_error or _raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Return the pictures below a folder, and the folders that can't be listed."""
+    unlistable: list[Path] = []
+    files = visible_files(folder, lambda error: unlistable.append(Path(error.filename)))
+    return sorted([path for path in files if is_image_name(path)] + unlistable)
+
+
+def _raise(error: OSError) -> None:
+    """Raise what `os.walk` would pass over."""
+    raise error
 
 
 def is_image_name(path: Path) -> bool:
@@ -140,6 +175,13 @@ def _to_rgb(path: Path, picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+def _resize(rgb: Image.Image, size: int) -> ImageBatch:
+    """Return the pixels of an RGB picture, shape ``[size, size, 3]``."""
+    if rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(rgb, dtype=np.uint8)
+
+
 def _refuse_bomb(path: Path, size: tuple[int, int]) -> None:
     """Raise for a picture whose pixels would not fit a scene classifier's memory."""
     if size[0] * size[1] > MAX_PIXELS:
@@ -148,6 +190,14 @@ def _refuse_bomb(path: Path, size: tuple[int, int]) -> None:
 
 def _describe(path: Path) -> str:
     """Say what stands where a picture was expected."""
-    if path.is_dir():
-        return "it is a folder"
     return "it is empty" if path.stat().st_size == 0 else "its content is of no known image format"
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    """Raise for what is no file: a folder, or a pipe, which would never end."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        os.listdir(path)  # noqa: PTH208 - a folder among the pictures is one that could not be listed: this says why
+        raise ImageError(f"{path} is a folder: expected a picture")
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{path} is no file but a device, pipe or socket: expected a picture; remove it")

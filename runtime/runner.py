@@ -1,7 +1,9 @@
 """One variant of a bundle, compiled on one device: uint8 images in, logits out."""
 
+import hashlib
+import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +12,11 @@ import numpy.typing as npt
 import openvino as ov
 
 from overfly.runtime.bundle import Bundle
-from overfly.runtime.cache import model_cache_folder
-from overfly.runtime.devices import core, full_name, precision_name, resolve_device, supports
+from overfly.runtime.cache import keep_blob, read_blob
+from overfly.runtime.devices import core, describe, full_name, is_meta, precision_name, resolve_device, supports
 from overfly.runtime.errors import BundleError, DeviceError
 from overfly.runtime.images import ImageBatch
+from overfly.runtime.pipeline import Started, in_order
 
 Logits = npt.NDArray[np.float32]
 Hint = Literal["latency", "throughput"]
@@ -22,7 +25,7 @@ _ELEMENT_TYPES = {"f32": ov.Type.f32, "f16": ov.Type.f16, "bf16": ov.Type.bf16}
 
 
 class Runner:
-    """A compiled model that takes one image at a time, several of them in flight.
+    """A compiled model that takes one image at a time, several of them in flight, from any thread.
 
     Use `compile_variant` to make one.
 
@@ -30,32 +33,40 @@ class Runner:
     ----------
     variant
         ``fp32``, ``fp16`` or ``int8``.
-    device
-        What the model really runs on, such as ``CPU`` or ``GPU.0``.
-    device_name
-        The full name of that device.
     requested_precision
         The execution precision that was asked for; ``auto`` leaves it to the device.
-    execution_precision
-        The one in force, read back from the compiled model, such as ``f32``.
     """
 
     def __init__(self, compiled: Any, *, variant: str, requested_precision: str) -> None:  # noqa: ANN401 - no stub
         self._compiled = compiled
+        self._n_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        # Requests that wait for work. Taking from a deque and adding to it are atomic, so threads may share it.
+        self._idle: deque[Any] = deque()
         self.variant = variant
         self.requested_precision = requested_precision
-        self.device = ",".join(str(d) for d in compiled.get_property("EXECUTION_DEVICES"))
-        self.device_name = full_name(self.device)
-        self.execution_precision = _effective_precision(compiled)
-        self._request = compiled.create_infer_request()
+
+    @property
+    def device(self) -> str:
+        """What the model runs on right now, such as ``CPU`` or ``GPU.0``; OpenVINO's AUTO may move it."""
+        return ",".join(self._devices())
+
+    @property
+    def device_name(self) -> str:
+        """The full name of that device."""
+        return ", ".join(map(full_name, self._devices()))
+
+    @property
+    def execution_precision(self) -> str:
+        """What the model is computed in, read back from the compiled model, such as ``f32``."""
+        return ",".join(dict.fromkeys(_effective_precision(self._open(), device) for device in self._devices()))
 
     @property
     def n_requests(self) -> int:
         """How many images the device wants in flight for the hint it was compiled with."""
-        return int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        return self._n_requests
 
     def infer(self, image: ImageBatch) -> Logits:
-        """Return the logits of one image and wait for them; not for use from several threads.
+        """Return the logits of one image and wait for them.
 
         Parameters
         ----------
@@ -65,13 +76,35 @@ class Runner:
         Returns
         -------
         ndarray
-            float32, shape ``[1, n_classes]``; a view that the next call overwrites.
+            float32, shape ``[1, n_classes]``.
         """
-        self._request.infer({0: image}, share_inputs=True)
-        return np.asarray(self._request.get_output_tensor(0).data)
+        request = self._take()
+        request.get_input_tensor(0).data[:] = image
+        request.infer()
+        logits = np.array(request.get_output_tensor(0).data)
+        self._give_back(request)
+        return logits
+
+    def start(self, image: ImageBatch) -> Started[Logits]:
+        """Begin to infer one image and return at once; the image may be changed afterwards.
+
+        Parameters
+        ----------
+        image
+            uint8, shape ``[size, size, 3]``, RGB.
+
+        Returns
+        -------
+        Started
+            Its result is float32, shape ``[n_classes]``; to be asked for once.
+        """
+        request = self._take()
+        request.get_input_tensor(0).data[0] = image
+        request.start_async()
+        return _Inference(request, self._give_back)
 
     def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
-        """Yield the logits of each image, in order, with at most `n_requests` in flight.
+        """Yield the logits of each image, in order, with few more than `n_requests` in flight.
 
         Parameters
         ----------
@@ -83,17 +116,12 @@ class Runner:
         ndarray
             float32, shape ``[n_classes]``.
         """
-        idle = [self._compiled.create_infer_request() for _ in range(self.n_requests)]
-        busy: deque[Any] = deque()
-        for image in images:
-            if not idle:
-                idle.append(busy.popleft())
-                yield _finish(idle[-1])
-            request = idle.pop()
-            request.start_async({0: np.ascontiguousarray(image)[np.newaxis]}, share_inputs=True)
-            busy.append(request)
-        while busy:
-            yield _finish(busy.popleft())
+        return in_order((self.start(image) for image in images), self.depth)
+
+    @property
+    def depth(self) -> int:
+        """How many images to have in flight: one more than are worked on, so that no part of the device waits."""
+        return self._n_requests + 1
 
     def logits(self, images: ImageBatch) -> Logits:
         """Return the logits of a stack of images.
@@ -110,6 +138,54 @@ class Runner:
         """
         return np.stack(list(self.stream(images)))
 
+    def close(self) -> None:
+        """Give back the device's memory, once what is in flight has ended; the runner can't be used any more."""
+        self._compiled = None
+        self._idle.clear()
+
+    def _take(self) -> Any:  # noqa: ANN401 - ov.InferRequest, which has no stub
+        """Return a request that no one else uses."""
+        compiled = self._open()
+        try:
+            return self._idle.popleft()
+        except IndexError:
+            return compiled.create_infer_request()
+
+    def _give_back(self, request: Any) -> None:  # noqa: ANN401 - ov.InferRequest, which has no stub
+        """Leave a request to others; a closed runner keeps none, as it would hold the device's memory."""
+        self._idle.append(request)
+        if self._compiled is None:  # looked at last, so that close() may come at any moment
+            self._idle.clear()
+
+    def _open(self) -> Any:  # noqa: ANN401 - ov.CompiledModel, which has no stub
+        """Return the compiled model, or raise when the runner was closed."""
+        if self._compiled is None:
+            raise ValueError("the runner is closed: open the bundle again")
+        return self._compiled
+
+    def _devices(self) -> list[str]:
+        """Return the devices that the model runs on; AUTO puts the one it starts on in brackets."""
+        return [str(name).strip("()") for name in self._open().get_property("EXECUTION_DEVICES")]
+
+
+class _Inference:
+    """One request under way."""
+
+    def __init__(self, request: Any, give_back: Callable[[Any], None]) -> None:  # noqa: ANN401 - ov.InferRequest
+        self._request = request
+        self._give_back = give_back
+
+    def done(self) -> bool:
+        """Return whether the logits are there."""
+        return bool(self._request.wait_for(0))
+
+    def result(self) -> Logits:
+        """Wait, return a copy of the one row of logits, and leave the request to others."""
+        self._request.wait()
+        logits: Logits = np.array(self._request.get_output_tensor(0).data[0])
+        self._give_back(self._request)
+        return logits
+
 
 def compile_variant(
     bundle: Bundle,
@@ -119,6 +195,7 @@ def compile_variant(
     execution_precision: str = "auto",
     hint: Hint = "latency",
     cache: bool = True,
+    properties: Mapping[str, str] | None = None,
 ) -> Runner:
     """Compile one variant of a bundle for one device.
 
@@ -136,65 +213,103 @@ def compile_variant(
     hint
         OpenVINO's performance hint: one image as soon as possible, or many at once.
     cache
-        Keep the compiled model in the user's cache folder.
+        Keep the compiled model in the user's cache folder, and take it from there.
+    properties
+        Properties of OpenVINO's to compile with besides, by name, such as
+        ``{"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}``.
 
     Raises
     ------
     BundleError
         When the variant is missing or altered, or OpenVINO can't read it.
     DeviceError
-        When the device is not there or can't compile the model.
+        When the device is not there, lacks a property, or can't compile the model.
     """
-    record = bundle.variant(variant)
-    xml, weights = bundle.file(record.xml), bundle.file(record.bin)
     target = resolve_device(device)
+    requested = "f32" if execution_precision == "auto" and variant == "fp32" else execution_precision
+    config = _config(target, requested, hint, properties or {})
+    record = bundle.variant(variant)
+    files = bundle.file(record.xml), bundle.file(record.bin)
+    key = _cache_key(bundle, variant, target, config) if cache and _can_export(target) else None
+    compiled = None if key is None else _compiled_before(key, target, config)
+    if compiled is None:
+        compiled = _compile(bundle, _read(bundle, *files), target, config, variant)
+        if key is not None:
+            keep_blob(key, compiled.export_model().getvalue())
+    return Runner(compiled, variant=variant, requested_precision=requested)
+
+
+def _config(device: str, execution_precision: str, hint: Hint, properties: Mapping[str, str]) -> dict[str, object]:
+    """Return the properties to compile with: of ours those that the device takes, of the caller's all."""
+    ours: dict[str, object] = {"PERFORMANCE_HINT": hint.upper()}
+    if execution_precision != "auto":
+        ours["INFERENCE_PRECISION_HINT"] = _ELEMENT_TYPES[execution_precision]
+    for name in properties:
+        if not supports(device, name):
+            raise DeviceError(f"{device} has no property {name}: leave it out, or name another device")
+    return {**{name: value for name, value in ours.items() if supports(device, name)}, **properties}
+
+
+def _cache_key(bundle: Bundle, variant: str, device: str, config: Mapping[str, object]) -> str:
+    """Return a hash of all that decides what compiling gives."""
+    record, image = bundle.variant(variant), bundle.manifest.image
+    facts = (
+        ov.get_version(),
+        repr(describe(device)),
+        sorted((name, str(value)) for name, value in config.items()),
+        (image.size, len(bundle.manifest.classes)),
+        [bundle.manifest.files[name].sha256 for name in (record.xml, record.bin)],
+    )
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _can_export(device: str) -> bool:
+    """Whether a compiled model can be written to a file; OpenVINO's meta devices hold several."""
+    return not is_meta(device) and "EXPORT_IMPORT" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+
+
+def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any:  # noqa: ANN401 - ov.CompiledModel
+    """Return the model from the cache; None when it is not there, or the device does not take it back."""
+    blob = read_blob(key)
+    try:
+        return None if blob is None else core().import_model(blob, device, dict(config))
+    except RuntimeError:
+        return None
+
+
+def _compile(bundle: Bundle, model: Any, device: str, config: Mapping[str, object], variant: str) -> Any:  # noqa: ANN401
+    """Compile for single images."""
     size = bundle.manifest.image.size
-    model = _read(xml, weights)
-    n_classes = len(bundle.manifest.classes)
+    model.reshape([1, size, size, 3])
+    try:
+        return core().compile_model(model, device, dict(config))
+    except RuntimeError as error:
+        raise DeviceError(f"{device} can't compile the {variant} variant: {last_line(error)}") from error
+
+
+def _read(bundle: Bundle, xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which has no stub
+    """Read an IR, with a sentence where OpenVINO prints a trace, and check its shapes against the manifest."""
+    try:
+        model = core().read_model(xml, weights)
+    except RuntimeError as error:
+        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {last_line(error)}") from error
+    size, n_classes = bundle.manifest.image.size, len(bundle.manifest.classes)
     expected = f"[?,{size},{size},3] to [?,{n_classes}]"
     found = f"{model.input(0).partial_shape} to {model.output(0).partial_shape}"
     if found != expected:
         raise BundleError(f"{xml} maps {found}, expected {expected} by the manifest: export the run again")
-    model.reshape([1, size, size, 3])
-    requested = "f32" if execution_precision == "auto" and variant == "fp32" else execution_precision
-    config = _config(target, requested, hint, cache=cache)
-    try:
-        compiled = core().compile_model(model, target, config)
-    except RuntimeError as error:
-        raise DeviceError(f"{target} can't compile the {variant} variant: {last_line(error)}") from error
-    return Runner(compiled, variant=variant, requested_precision=requested)
+    return model
 
 
-def _config(device: str, execution_precision: str, hint: Hint, *, cache: bool) -> dict[str, object]:
-    """Return the properties to compile with, those the device does not take left out."""
-    wanted: dict[str, object] = {"PERFORMANCE_HINT": hint.upper()}
-    if execution_precision != "auto":
-        wanted["INFERENCE_PRECISION_HINT"] = _ELEMENT_TYPES[execution_precision]
-    config = {name: value for name, value in wanted.items() if supports(device, name)}
-    # Not listed as a property of every device, but the core itself takes it for all of them.
-    return {**config, "CACHE_DIR": str(model_cache_folder())} if cache else config
-
-
-def _read(xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which has no stub
-    """Read an IR, with a sentence where OpenVINO prints a trace."""
-    try:
-        return core().read_model(xml, weights)
-    except RuntimeError as error:
-        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {last_line(error)}") from error
-
-
-def _effective_precision(compiled: Any) -> str:  # noqa: ANN401 - ov.CompiledModel, which has no stub
-    """Return what the model is computed in; ``unknown`` for OpenVINO's devices that hand the work to others."""
+def _effective_precision(compiled: Any, device: str) -> str:  # noqa: ANN401 - ov.CompiledModel, which has no stub
+    """Return what a device computes the model in."""
     try:
         return precision_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
     except RuntimeError:
-        return "unknown"
-
-
-def _finish(request: Any) -> Logits:  # noqa: ANN401 - ov.InferRequest, which has no stub
-    """Wait for a request and return a copy of its one row of logits."""
-    request.wait()
-    return np.array(request.get_output_tensor(0).data[0])
+        # OpenVINO's meta devices know only what each of their devices does.
+        of_device = compiled.get_property("DEVICE_PROPERTIES").get(device, {})
+        precision = of_device.get("INFERENCE_PRECISION_HINT")
+        return "unknown" if precision is None else precision_name(precision)
 
 
 def last_line(error: BaseException) -> str:

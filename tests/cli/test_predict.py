@@ -212,7 +212,7 @@ def test_auto_says_what_it_runs_on(overfly, tiny_bundle, pictures):
     result = overfly("predict", tiny_bundle, pictures[0])
     result.assert_done()
     device = next((d for d in core().available_devices if d.startswith("GPU")), "CPU")
-    assert result.err.startswith(f"running on {device} (")
+    assert result.err.startswith(f"running int8 on {device} (")
     assert core().get_property(device, "FULL_DEVICE_NAME") in result.err
 
 

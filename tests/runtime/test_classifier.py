@@ -1,5 +1,6 @@
 """Pictures or arrays in, labels out, in the order given."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from overfly.runtime.classifier import Classifier, Prediction, softmax
 from overfly.runtime.errors import BundleError, ImageError
+from overfly.runtime.machine import usable_cores
 
 SIZE = 8
 
@@ -76,15 +78,37 @@ def test_a_picture_of_another_size_is_resized(classifier, tmp_path, pixels):
     ("shape", "dtype", "found"),
     [
         ((SIZE, SIZE, 3), np.float32, "float32 [8, 8, 3]"),
-        ((SIZE, SIZE + 1, 3), np.uint8, "uint8 [8, 9, 3]"),
+        ((SIZE, SIZE, 4), np.uint8, "uint8 [8, 8, 4]"),
         ((1, SIZE, SIZE, 3), np.uint8, "uint8 [1, 8, 8, 3]"),
         ((SIZE, SIZE), np.uint8, "uint8 [8, 8]"),
+        ((0, SIZE, 3), np.uint8, "uint8 [0, 8, 3]"),
     ],
 )
 def test_an_array_of_another_kind_is_refused(classifier, shape, dtype, found):
     with pytest.raises(ValueError, match="the array is") as caught:
         classifier.predict([np.zeros(shape, dtype)])
-    assert str(caught.value) == f"the array is {found}, expected uint8 [8, 8, 3]"
+    assert str(caught.value) == f"the array is {found}, expected uint8 [height, width, 3]"
+
+
+@pytest.mark.parametrize("shape", [(50, 31), (3, 3), (8, 80)])
+def test_an_array_of_another_size_is_resized_like_a_picture(classifier, tmp_path, pixels, shape):
+    content = pixels(*shape)
+    Image.fromarray(content).save(tmp_path / "scene.png")
+    by_array, by_path = classifier.predict([content, tmp_path / "scene.png"], top_k=4)
+    assert by_array == by_path
+
+
+def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, picture, pixels):
+    path, content = picture
+    assert classifier.predict([str(path)], top_k=4) == classifier.predict([content], top_k=4)
+    stack = np.stack([pixels(SIZE, seed=i) for i in range(5)])
+    assert classifier.predict(stack, top_k=4) == classifier.predict(list(stack), top_k=4)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_single_path_is_told_from_several(classifier, kind):
+    with pytest.raises(TypeError, match="expected several: put it into a list"):
+        classifier.predict(kind("scene.png"))
 
 
 def test_an_unreadable_picture_is_named(classifier, picture):
@@ -93,9 +117,11 @@ def test_an_unreadable_picture_is_named(classifier, picture):
         classifier.predict([path, path.with_name("absent.png")])
 
 
-def test_the_default_variant_is_int8_and_its_absence_is_told(make_bundle):
+def test_the_default_variant_is_the_smallest_there_is(make_bundle):
+    path = make_bundle()
+    assert Classifier.from_bundle(path, device="CPU").runner.variant == "fp16"
     with pytest.raises(BundleError, match="has no variant int8"):
-        Classifier.from_bundle(make_bundle(), device="CPU")
+        Classifier.from_bundle(str(path), device="CPU", variant="int8")
 
 
 def test_a_stream_answers_before_it_has_seen_everything(classifier, pixels):
@@ -114,3 +140,108 @@ def test_nothing_in_nothing_out(classifier):
 def test_a_bundle_that_is_not_there():
     with pytest.raises(BundleError, match="found nothing"):
         Classifier.from_bundle(Path("no such bundle"))
+
+
+def mixed_pictures(folder, pixels, n_pictures):
+    """Write pictures of which every seventh is broken; return their paths and the pixels of the good ones."""
+    paths, contents = [], []
+    for index in range(n_pictures):
+        path = folder / f"{index:03}.png"
+        if index % 7 == 3:
+            path.write_bytes(b"no picture")
+            contents.append(None)
+        else:
+            contents.append(pixels(SIZE, seed=index))
+            Image.fromarray(contents[-1]).save(path)
+        paths.append(path)
+    return paths, contents
+
+
+def test_bad_pictures_keep_their_places_among_hundreds(classifier, tmp_path, pixels):
+    paths, contents = mixed_pictures(tmp_path, pixels, 300)
+    good = iter(classifier.predict([content for content in contents if content is not None], top_k=4))
+    answers = list(classifier.answers(paths, top_k=4))
+    assert len(answers) == 300
+    for path, content, answer in zip(paths, contents, answers, strict=True):
+        if content is None:
+            assert isinstance(answer, ImageError)
+            assert str(path) in str(answer)
+        else:
+            assert answer == next(good)
+
+
+def test_a_stream_raises_after_the_answers_before_the_bad_picture(classifier, tmp_path, pixels):
+    paths, _ = mixed_pictures(tmp_path, pixels, 20)
+    stream = classifier.predict_stream(paths)
+    assert [next(stream) for _ in range(3)] == classifier.predict(paths[:3])
+    with pytest.raises(ImageError, match=r"003\.png"):
+        next(stream)
+
+
+def test_pictures_alone_that_are_bad_are_told_without_waiting_for_a_good_one(classifier, tmp_path):
+    paths = [tmp_path / f"{index}.png" for index in range(3)]
+    asked = []
+
+    def source():
+        for path in paths:
+            asked.append(path)
+            yield path
+
+    answers = classifier.answers(source())
+    assert "0.png does not exist" in str(next(answers))
+    assert "1.png does not exist" in str(next(answers))
+
+
+def test_only_a_few_images_are_ahead_of_the_answers(classifier, tmp_path, pixels):
+    paths, _ = mixed_pictures(tmp_path, pixels, 200)
+    asked = 0
+
+    def source():
+        nonlocal asked
+        for path in paths:
+            asked += 1
+            yield path
+
+    limit = 2 * usable_cores() + classifier.runner.depth + 1
+    for n_answered, _ in enumerate(classifier.answers(source()), start=1):
+        assert asked - n_answered <= limit
+    assert asked == 200
+
+
+def test_threads_share_a_classifier(classifier, tmp_path, pixels):
+    paths, _ = mixed_pictures(tmp_path, pixels, 60)
+    expected = [str(answer) for answer in classifier.answers(paths, top_k=4)]
+    with ThreadPoolExecutor(6) as pool:
+        runs = [pool.submit(lambda: [str(answer) for answer in classifier.answers(paths, top_k=4)]) for _ in range(12)]
+        assert all(run.result() == expected for run in runs)
+
+
+def test_a_stream_that_is_left_early_harms_nothing(classifier, pixels):
+    images = [pixels(SIZE, seed=i) for i in range(50)]
+    expected = classifier.predict(images)
+    for n_taken in (1, 2, 7):
+        stream = classifier.predict_stream(iter(images))
+        assert [next(stream) for _ in range(n_taken)] == expected[:n_taken]
+        stream.close()
+    assert classifier.predict(images) == expected
+
+
+def test_a_closed_classifier_says_so(make_bundle, pixels):
+    with Classifier.from_bundle(make_bundle(), device="CPU") as classifier:
+        assert len(classifier.predict([pixels(SIZE)])) == 1
+    with pytest.raises(ValueError, match="the runner is closed"):
+        classifier.predict([pixels(SIZE)])
+    classifier.close()  # once more does no harm
+
+
+def test_all_settings_reach_the_runner(make_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "cache"))
+    settings = {"hint": "throughput", "cache": False, "properties": {"INFERENCE_NUM_THREADS": "1"}}
+    classifier = Classifier.from_bundle(
+        make_bundle(), device="CPU", variant="fp16", execution_precision="f32", **settings
+    )
+    compiled = classifier.runner._compiled
+    assert classifier.runner.requested_precision == "f32"
+    assert str(compiled.get_property("PERFORMANCE_HINT")).endswith("THROUGHPUT")
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert not (tmp_path / "cache").exists()

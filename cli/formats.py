@@ -1,0 +1,58 @@
+"""How ``overfly predict`` writes an answer: as a line of a table, a JSON object, or CSV."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from overfly.runtime.classifier import Prediction
+    from overfly.runtime.errors import ImageError
+
+CSV_HEAD = "path,label,probability,error"
+
+
+def table_line(path: Path, answer: "Prediction | ImageError", width: int) -> str:
+    """Return a line with the classes and their probabilities, then the path; `width` is the longest class's."""
+    if isinstance(answer, Exception):
+        return f"{'(unreadable)':<{width}}          {one_line(path)}"
+    pairs = zip(answer.labels, answer.probabilities, strict=True)
+    return "  ".join(f"{label:<{width}}  {probability:6.1%}" for label, probability in pairs) + f"  {one_line(path)}"
+
+
+def json_line(path: Path, answer: "Prediction | ImageError", width: int) -> str:
+    """Return a JSON object."""
+    del width
+    if isinstance(answer, Exception):
+        return json.dumps({"path": str(path), "error": str(answer)})
+    pairs = zip(answer.labels, answer.probabilities, strict=True)
+    top = [{"label": label, "probability": round(probability, 6)} for label, probability in pairs]
+    return json.dumps({"path": str(path), **top[0], "top": top})
+
+
+def csv_lines(path: Path, answer: "Prediction | ImageError", width: int) -> str:
+    """Return a CSV row for each class, all with the same path."""
+    del width
+    if isinstance(answer, Exception):
+        return _csv_row([_utf8(path), "", "", _utf8(answer)])
+    pairs = zip(answer.labels, answer.probabilities, strict=True)
+    return "\n".join(_csv_row([_utf8(path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
+
+
+def one_line(text: object) -> str:
+    """Return a path or a message with line breaks, other control characters and broken bytes written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _utf8(text))
+
+
+def _utf8(text: object) -> str:
+    """Return a path or a message with the bytes that are no UTF-8 written as escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _csv_row(cells: list[str]) -> str:
+    """Return one properly quoted row without its line end."""
+    # Without a line end of its own the writer would not quote a name that holds one.
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")

@@ -1,0 +1,29 @@
+"""What this machine has: cores and memory."""
+
+import ctypes
+import os
+import sys
+
+
+def usable_cores() -> int:
+    """Return how many logical cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def memory_bytes() -> int | None:
+    """Return the size of the machine's memory; None where it can't tell."""
+    if sys.platform == "win32":
+        return _windows_memory_bytes()
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _windows_memory_bytes() -> int | None:
+    """Ask GlobalMemoryStatusEx; its structure is 64 bytes, the total at offset 8."""
+    buffer = ctypes.create_string_buffer((64).to_bytes(4, "little"), 64)
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer):  # type: ignore[attr-defined,unused-ignore]
+        return None
+    return int.from_bytes(buffer.raw[8:16], "little")

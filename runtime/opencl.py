@@ -1,0 +1,54 @@
+"""The version of a GPU's driver, which OpenVINO does not tell, from the OpenCL loader that its GPU plugin uses."""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+
+_LOADER = {"win32": "OpenCL.dll"}.get(sys.platform, "libOpenCL.so.1")
+
+# From the OpenCL specification's cl.h.
+_SUCCESS = 0
+_DEVICE_TYPE_GPU = 1 << 2
+_DEVICE_NAME = 0x102B
+_DRIVER_VERSION = 0x102D
+
+
+def driver_version(full_name: str) -> str | None:
+    """Return the driver's version of the first OpenCL GPU whose name is in `full_name`; None where it can't tell."""
+    try:
+        library = ctypes.CDLL(_LOADER)
+    except OSError:
+        return None
+    for device in _gpus(library):
+        name = _text(library, device, _DEVICE_NAME)
+        if name and name in full_name:
+            return _text(library, device, _DRIVER_VERSION) or None
+    return None
+
+
+def _gpus(library: ctypes.CDLL) -> Iterator[ctypes.c_void_p]:
+    """Yield every GPU of every platform."""
+    for platform in _handles(library.clGetPlatformIDs):
+        yield from _handles(library.clGetDeviceIDs, platform, ctypes.c_uint64(_DEVICE_TYPE_GPU))
+
+
+def _handles(function: Callable[..., int], *arguments: object) -> list[ctypes.c_void_p]:
+    """Ask one of OpenCL's listing functions, which take (..., room, handles, count), first how many, then which."""
+    count = ctypes.c_uint32()
+    if function(*arguments, 0, None, ctypes.byref(count)) != _SUCCESS:
+        return []
+    handles = (ctypes.c_void_p * count.value)()
+    if function(*arguments, count, handles, None) != _SUCCESS:
+        return []
+    return [ctypes.c_void_p(handle) for handle in handles]
+
+
+def _text(library: ctypes.CDLL, device: ctypes.c_void_p, parameter: int) -> str:
+    """Return a text that a device tells of itself; empty where it does not."""
+    size = ctypes.c_size_t()
+    if library.clGetDeviceInfo(device, parameter, 0, None, ctypes.byref(size)) != _SUCCESS:
+        return ""
+    buffer = ctypes.create_string_buffer(size.value)
+    if library.clGetDeviceInfo(device, parameter, size, buffer, None) != _SUCCESS:
+        return ""
+    return buffer.value.decode(errors="replace").strip()

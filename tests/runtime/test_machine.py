@@ -1,0 +1,38 @@
+"""What the machine has is read from the system, and agrees with other ways to ask."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from overfly.runtime.machine import memory_bytes, usable_cores
+
+
+def test_cores_are_those_that_this_process_may_use():
+    assert 1 <= usable_cores() <= os.cpu_count()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can bind a process to cores")
+def test_a_process_bound_to_one_core_has_one():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="compares with /proc/meminfo")
+def test_memory_is_what_the_kernel_says():
+    total = next(line for line in Path("/proc/meminfo").read_text("ascii").splitlines() if line.startswith("MemTotal:"))
+    assert memory_bytes() == int(total.split()[1]) * 1024
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
+def test_memory_that_the_system_does_not_tell_is_none(monkeypatch):
+    def refuse(name):
+        raise ValueError(name)
+
+    monkeypatch.setattr(os, "sysconf", refuse)
+    assert memory_bytes() is None

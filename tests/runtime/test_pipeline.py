@@ -1,0 +1,142 @@
+"""Answers come in the order in which their work was started, with no more of it under way than allowed."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overfly.runtime.pipeline import Known, in_order
+
+
+class Work:
+    """Work on a number that is done after it was looked at `looks` times; counts what is under way."""
+
+    under_way = 0
+
+    def __init__(self, number, looks=0):
+        self.number = number
+        self.looks = looks
+        Work.under_way += 1
+
+    def done(self):
+        self.looks -= 1
+        return self.looks < 0
+
+    def result(self):
+        Work.under_way -= 1
+        return self.number
+
+
+@pytest.fixture(autouse=True)
+def _nothing_under_way():
+    Work.under_way = 0
+
+
+def refused(reason):
+    """Return work that has failed."""
+    future = Future()
+    future.set_exception(ValueError(reason))
+    return future
+
+
+@given(st.lists(st.integers(0, 5), max_size=40), st.integers(1, 7))
+def test_any_work_is_answered_in_order_and_never_more_is_under_way(looks, limit):
+    Work.under_way = 0
+
+    def source():
+        for number, n_looks in enumerate(looks):
+            assert Work.under_way < limit, "asked for more without room"
+            yield Work(number, n_looks)
+
+    assert list(in_order(source(), limit)) == list(range(len(looks)))
+    assert Work.under_way == 0
+
+
+def test_known_answers_keep_their_place_among_others():
+    with ThreadPoolExecutor(4) as pool:
+        items = (Known(i) if i % 3 else pool.submit(int, i) for i in range(200))
+        assert list(in_order(items, 5)) == list(range(200))
+
+
+def test_what_is_known_is_done_and_may_be_anything():
+    known = Known(None)
+    assert known.done()
+    assert known.result() is None
+    assert list(in_order([known], 1)) == [None]
+
+
+def test_nothing_in_nothing_out():
+    assert list(in_order([], 3)) == []
+
+
+def test_an_answer_that_is_there_is_given_before_the_source_is_asked_again():
+    asked = []
+
+    def source():
+        for i in range(4):
+            asked.append(i)
+            yield Known(i)
+
+    for answered, _ in enumerate(in_order(source(), 10)):
+        assert asked == list(range(answered + 1))
+
+
+def test_slow_work_fills_the_room_before_it_is_waited_for():
+    asked = 0
+
+    def source():
+        nonlocal asked
+        for i in range(10):
+            asked += 1
+            yield Work(i, looks=1000)
+
+    answers = in_order(source(), 4)
+    assert [(next(answers), asked) for _ in range(10)] == [(i, min(i + 4, 10)) for i in range(10)]
+
+
+def test_with_room_for_one_each_is_answered_before_the_next_is_asked_for():
+    events = []
+
+    def source():
+        for i in range(3):
+            events.append(f"ask {i}")
+            yield Work(i, looks=1000)
+
+    for answer in in_order(source(), 1):
+        events.append(f"answer {answer}")  # noqa: PERF401 - the order among the source's events is what counts
+    assert events == ["ask 0", "answer 0", "ask 1", "answer 1", "ask 2", "answer 2"]
+
+
+def test_an_error_is_raised_in_its_place_after_the_answers_before_it():
+    answers = in_order([Known(0), Known(1), refused("two"), Known(3)], 10)
+    assert [next(answers), next(answers)] == [0, 1]
+    with pytest.raises(ValueError, match="two"):
+        next(answers)
+    assert list(answers) == []
+
+
+def test_what_the_source_raises_comes_through():
+    def source():
+        yield Known(0)
+        raise KeyError("camera unplugged")
+
+    answers = in_order(source(), 2)
+    assert next(answers) == 0
+    with pytest.raises(KeyError, match="camera unplugged"):
+        next(answers)
+
+
+def test_an_abandoned_pipeline_asks_for_nothing_more():
+    asked = 0
+
+    def source():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield Known(asked)
+
+    answers = in_order(source(), 3)
+    assert next(answers) == 1
+    answers.close()
+    assert asked == 1

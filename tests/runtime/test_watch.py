@@ -1,0 +1,121 @@
+"""Each picture that arrives is given once, when it is complete."""
+
+import os
+
+import pytest
+
+from overfly.runtime.watch import FolderWatch
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def watch(tmp_path, clock):
+    return FolderWatch([tmp_path], patience_s=10, clock=clock)
+
+
+def test_a_picture_is_given_at_the_second_look_and_then_no_more(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"there before the start")
+    assert watch.settled() == []
+    assert watch.settled() == [path]
+    assert watch.settled() == []
+
+
+def test_one_that_grows_waits_until_it_has_stopped(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    for size in range(1, 5):
+        path.write_bytes(b"x" * size)
+        assert watch.settled() == []
+    assert watch.settled() == [path]
+
+
+def test_a_change_that_keeps_the_size_counts(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x")
+    os.utime(path, (1000, 1000))
+    assert watch.settled() == []
+    os.utime(path, (2000, 2000))
+    assert watch.settled() == []
+    assert watch.settled() == [path]
+
+
+def test_what_was_given_and_changes_later_is_not_given_again(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x")
+    watch.settled()
+    assert watch.settled() == [path]
+    path.write_bytes(b"changed")
+    assert [watch.settled() for _ in range(3)] == [[], [], []]
+
+
+def test_one_that_is_gone_and_comes_back_is_a_new_one(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x")
+    watch.settled()
+    assert watch.settled() == [path]
+    path.unlink()
+    assert watch.settled() == []
+    path.write_bytes(b"x")
+    assert watch.settled() == []
+    assert watch.settled() == [path]
+
+
+def test_one_that_is_put_back_comes_again_until_its_time_is_over(tmp_path, watch, clock):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"half")
+    watch.settled()
+    for now in (1, 5, 9.9):
+        clock.now = now
+        assert watch.settled() == [path]
+        assert watch.put_back(path)
+    clock.now = 10
+    assert watch.settled() == [path]
+    assert not watch.put_back(path)
+    assert watch.settled() == []
+
+
+def test_the_time_of_one_that_goes_on_growing_starts_again(tmp_path, watch, clock):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"half")
+    watch.settled()
+    clock.now = 9
+    assert watch.settled() == [path]
+    assert watch.put_back(path)
+    path.write_bytes(b"half and more")
+    assert watch.settled() == []
+    clock.now = 18
+    assert watch.settled() == [path]
+    assert watch.put_back(path)
+
+
+def test_folders_below_and_several_folders_are_watched_and_other_files_are_not(tmp_path, clock):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    paths = [tmp_path / "one" / "deep" / "er" / "b.png", tmp_path / "two" / "a.tif"]
+    for path in [*paths, tmp_path / "two" / "notes.txt", tmp_path / "two" / ".hidden.jpg"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    watch = FolderWatch(folders, clock=clock)
+    watch.settled()
+    assert watch.settled() == paths
+
+
+def test_a_folder_that_vanishes_is_named_as_one_that_can_not_be_listed_and_the_rest_goes_on(tmp_path, clock):
+    (tmp_path / "here").mkdir()
+    watch = FolderWatch([tmp_path / "gone", tmp_path / "here"], clock=clock)
+    watch.settled()
+    (tmp_path / "here" / "a.jpg").write_bytes(b"x")
+    assert watch.settled() == [tmp_path / "gone"]
+    assert watch.settled() == [tmp_path / "here" / "a.jpg"]
