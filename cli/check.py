@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,7 @@ import click
 from overfly.cli import options
 
 if TYPE_CHECKING:
-    from overfly.runtime.bundle import Parity
-    from overfly.runtime.runner import Runner
+    from overfly.runtime.check import Finding
 
 
 @click.command(short_help="Check a bundle's files and a device's answers.")
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     help="Which precision to check; may be repeated. [default: all in the bundle]",
 )
 @options.execution_precision
+@options.properties
 @options.no_cache
 @options.as_json
 def command(
@@ -32,37 +33,48 @@ def command(
     device: str,
     variants: tuple[str, ...],
     execution_precision: str,
+    properties: dict[str, str],
     no_cache: bool,
     as_json: bool,
 ) -> None:
-    """Check every file of BUNDLE, then run its golden images on a device and compare with the signed-off answers."""
-    from dataclasses import asdict
+    """Check every file of BUNDLE, then run its golden images on a device and compare with the signed-off answers.
 
+    Where they differ, it tries f32, Winograd convolutions off, the other variants and the CPU, and names what helps.
+    """
     from overfly.runtime.bundle import Bundle
-    from overfly.runtime.parity import check_golden
-    from overfly.runtime.runner import compile_variant
+    from overfly.runtime.check import Setting, check_golden, find_remedy
 
     opened = Bundle.open(bundle)
     opened.verify()
     golden = opened.golden()
-    names = variants or tuple(opened.manifest.variants)
     all_valid = True
-    for name in names:
-        runner = compile_variant(
-            opened, variant=name, device=device, execution_precision=execution_precision, cache=not no_cache
-        )
-        parity, problems = check_golden(runner, golden, opened.variant(name).parity)
-        all_valid = all_valid and not problems
-        if as_json:
-            place = {"device": runner.device, "device_name": runner.device_name}
-            how = {"variant": name, **place, "execution_precision": runner.execution_precision}
-            click.echo(
-                json.dumps({"valid": not problems, **how, "parity": _finite(asdict(parity)), "problems": problems})
-            )
-        else:
-            _print(runner, parity, problems)
+    for name in variants or tuple(opened.manifest.variants):
+        setting = Setting(name, device, execution_precision, properties, cache=not no_cache)
+        finding = check_golden(setting.compile(opened), golden, opened.variant(name).parity)
+        remedy = None if finding.valid else find_remedy(opened, golden, setting)
+        click.echo(_json_line(finding, remedy) if as_json else _lines(finding, remedy))
+        all_valid = all_valid and finding.valid
     if not all_valid:
         raise click.exceptions.Exit(1)
+
+
+def _json_line(finding: "Finding", remedy: str | None) -> str:
+    """Return a variant's verdict as a JSON object."""
+    runner = finding.runner
+    return json.dumps(
+        {
+            "valid": finding.valid,
+            "variant": runner.variant,
+            "device": runner.device,
+            "device_name": runner.device_name,
+            "requested_precision": runner.requested_precision,
+            "execution_precision": runner.execution_precision,
+            "parity": _finite(asdict(finding.parity)),
+            "bounds": asdict(finding.bounds),
+            "problems": finding.problems,
+            "remedy": remedy,
+        }
+    )
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:
@@ -70,15 +82,13 @@ def _finite(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _print(runner: "Runner", parity: "Parity", problems: list[str]) -> None:
-    """Write a variant's verdict first, then why, then what to try."""
-    verdict = "INVALID" if problems else "VALID  "
-    place = f"{runner.device} ({runner.device_name}) in {runner.execution_precision}"
-    click.echo(
-        f"{verdict} {runner.variant} on {place}: top-1 agreement {parity.top1_agreement:.1%} on {parity.n_images} "
-        f"images, worst cosine {parity.min_cosine:.4f}"
+def _lines(finding: "Finding", remedy: str | None) -> str:
+    """Return a variant's verdict first, then why, then what to do."""
+    parity = finding.parity
+    verdict = "VALID  " if finding.valid else "INVALID"
+    figures = (
+        f"top-1 agreement {parity.top1_agreement:.1%} on {parity.n_images} images, "
+        f"worst cosine {parity.min_cosine:.4f}, largest difference {parity.max_abs_diff:.2g}"
     )
-    for problem in problems:
-        click.echo(f"        {problem}")
-    if problems:
-        click.echo("        try --execution-precision f32, another --variant or another --device")
+    head = f"{verdict} {options.place(finding.runner)}: {figures}"
+    return "\n        ".join([head, *finding.problems, *([] if remedy is None else [remedy])])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from xml.etree import ElementTree as ET
 
@@ -103,9 +104,7 @@ def test_other_answers_with_the_right_hashes_are_invalid(overfly, bundle):
     lines = result.out.splitlines()
     assert [line.split()[:2] for line in lines[:3]] == [["VALID", "fp32"], ["VALID", "fp16"], ["INVALID", "int8"]]
     assert "expected at least" in lines[3]
-    assert lines[-1].strip().startswith("try ")
-    assert "--variant" in lines[-1]
-    assert "--device" in lines[-1]
+    assert lines[-1].strip() == "use --variant fp32: with it the answers are those that were signed off"
 
 
 def test_json_tells_the_invalid_variant_and_why(overfly, bundle):
@@ -115,7 +114,10 @@ def test_json_tells_the_invalid_variant_and_why(overfly, bundle):
     told = {line["variant"]: line for line in map(json.loads, result.out.splitlines())}
     assert [told[name]["valid"] for name in VARIANTS] == [True, True, False]
     assert told["int8"]["problems"]
-    assert all("expected at least" in problem for problem in told["int8"]["problems"])
+    assert all("expected at" in problem for problem in told["int8"]["problems"])
+    assert told["int8"]["remedy"].startswith("use --variant fp32")
+    assert told["fp32"]["remedy"] is None
+    assert told["int8"]["parity"]["min_cosine"] < told["int8"]["bounds"]["min_cosine"]
 
 
 def test_weights_that_give_no_numbers_are_invalid_and_the_json_still_parses(overfly, bundle):
@@ -190,11 +192,51 @@ def test_an_absent_gpu_or_npu_is_explained(overfly, tiny_bundle, kind):
     overfly("check", tiny_bundle, "--device", kind).assert_failed(f"no device {kind} here", "found: CPU")
 
 
-@pytest.mark.gpu
-def test_a_gpu_gives_the_answers_that_were_signed_off(overfly, tiny_bundle):
-    result = overfly("check", tiny_bundle, "--device", "GPU", "--variant", "fp16")
+def test_an_operator_that_computes_wrongly_is_caught_though_every_hash_is_right(overfly, bundle):
+    """The IR is patched so that each ReLU6 cuts at 1, which is what a wrong kernel would give."""
+    xml = bundle / "fp16.xml"
+    patched, n_patched = re.subn(r'(type="Clamp".*?max=)"6"', r'\1"1"', xml.read_text("utf-8"), flags=re.DOTALL)
+    assert n_patched == 35
+    xml.write_text(patched, "utf-8")
+    sign_again(bundle, "fp16.xml")
+    result = overfly("check", bundle, "--device", "CPU", "--variant", "fp16")
+    assert result.code == 1
+    lines = [line.strip() for line in result.out.splitlines()]
+    assert lines[0].startswith("INVALID fp16 on CPU (")
+    assert any(line.startswith("the worst cosine similarity is") for line in lines[1:])
+    assert lines[-1] == "use --variant fp32: with it the answers are those that were signed off"
+
+
+def test_a_precision_that_the_device_lacks_is_told_beside_the_one_in_force(overfly, tiny_bundle):
+    if "FP16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU computes in f16")
+    arguments = ("--device", "CPU", "--variant", "int8", "--execution-precision", "f16")
+    result = overfly("check", tiny_bundle, *arguments)
     result.assert_done()
-    assert result.out.startswith("VALID   fp16 on GPU")
+    assert " in f32 (f16 was asked for): top-1" in result.out
+    told = json.loads(overfly("check", tiny_bundle, *arguments, "--json").out)
+    assert (told["requested_precision"], told["execution_precision"]) == ("f16", "f32")
+
+
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU"])
+def test_openvinos_own_devices_are_reported_as_what_they_ran_on(overfly, tiny_bundle, device):
+    result = overfly("check", tiny_bundle, "--device", device, "--variant", "fp32", "--json")
+    result.assert_done()
+    told = json.loads(result.out)
+    assert told["device"] in core().available_devices
+    assert told["device_name"] != told["device"]
+    assert told["execution_precision"] == "f32"
+
+
+def test_a_property_is_passed_on_and_one_that_the_device_lacks_is_named(overfly, tiny_bundle):
+    arguments = ("check", tiny_bundle, "--device", "CPU", "--variant", "fp32")
+    overfly(*arguments, "--property", "INFERENCE_NUM_THREADS=1").assert_done()
+    result = overfly(*arguments, "--property", "GPU_DISABLE_WINOGRAD_CONVOLUTION=YES")
+    result.assert_failed("CPU has no property GPU_DISABLE_WINOGRAD_CONVOLUTION", "leave it out")
+    result = overfly(*arguments, "--property", "INFERENCE_NUM_THREADS=many")
+    result.assert_failed("CPU can't compile the fp32 variant", "many")
+    for bad in ("INFERENCE_NUM_THREADS", "=1", "NAME="):
+        overfly(*arguments, "--property", bad).assert_misused("NAME=VALUE")
 
 
 def test_a_variant_that_the_bundle_lacks_is_exit_code_1(overfly, fp32_bundle):

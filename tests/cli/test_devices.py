@@ -45,10 +45,3 @@ def test_an_absent_device_is_explained_with_a_remedy(overfly, present, kind):
         pytest.skip(f"there is a {kind} here")
     line = next(line for line in overfly("devices").out.splitlines() if line.startswith(kind))
     assert line == f"{kind:<6} absent: {explain_absence(kind)}"
-
-
-@pytest.mark.gpu
-def test_a_gpu_is_listed_with_its_full_name(overfly):
-    result = overfly("devices", "--json")
-    gpu = next(device for device in json.loads(result.out)["devices"] if device["name"].startswith("GPU"))
-    assert gpu["full_name"].startswith(core().get_property(gpu["name"], "FULL_DEVICE_NAME"))

@@ -22,8 +22,8 @@ from overfly.export.bundle_writer import (
 from overfly.export.ir import run_ir
 from overfly.export.onnx_model import run_onnx
 from overfly.runtime.bundle import Bundle, Golden
+from overfly.runtime.check import check_golden
 from overfly.runtime.errors import DataError, OutputError, ParityError, RunError
-from overfly.runtime.parity import check_golden
 from overfly.runtime.runner import compile_variant
 from overfly.training.dataset import decode
 from overfly.training.loop import predict_logits
@@ -119,9 +119,9 @@ def test_every_convolution_and_the_classifier_are_quantised(bundle):
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "int8"])
 def test_the_cpu_gives_the_signed_off_answers(bundle, variant):
     runner = compile_variant(bundle, variant=variant, device="CPU")
-    parity, problems = check_golden(runner, bundle.golden(), bundle.variant(variant).parity)
-    assert problems == []
-    assert parity.n_images == 24
+    finding = check_golden(runner, bundle.golden(), bundle.variant(variant).parity)
+    assert finding.problems == ()
+    assert finding.parity.n_images == 24
 
 
 def test_a_step_that_disagrees_is_refused_with_its_worst_image():

@@ -1,20 +1,10 @@
-"""How far logits are apart is computed as by hand, and a device that answers wrongly is caught."""
-
-from dataclasses import replace
+"""How far logits are apart is computed as by hand, and the bounds depend on the precision."""
 
 import numpy as np
 import pytest
 
-from overfly.runtime.bundle import Bundle, Golden, Parity
-from overfly.runtime.parity import check_golden, compare_logits, parity_bounds
-from overfly.runtime.runner import compile_variant
-
-PERFECT = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
-
-
-@pytest.fixture
-def runner(bundle):
-    return compile_variant(bundle, variant="fp32", device="CPU")
+from overfly.runtime.bundle import Parity
+from overfly.runtime.parity import Bounds, compare_logits, missed_bounds, parity_bounds
 
 
 def test_equal_logits():
@@ -49,67 +39,28 @@ def test_zero_logits_have_no_direction():
 @pytest.mark.parametrize(
     ("variant", "precision", "bounds"),
     [
-        ("fp32", "f32", (0.9999, 1.0)),
-        ("fp32", "f16", (0.99, 0.95)),
-        ("fp32", "bf16", (0.99, 0.95)),
-        ("fp16", "f32", (0.99, 0.95)),
-        ("fp16", "f16", (0.99, 0.95)),
-        ("int8", "f32", (0.92, 0.91)),
-        ("int8", "f16", (0.92, 0.91)),
+        ("fp32", "f32", (0.9999, 0.01, 1.0)),
+        ("fp32", "f16", (0.99, 0.5, 0.95)),
+        ("fp32", "bf16", (0.97, 2.0, 0.9)),
+        ("fp16", "f32", (0.99, 0.5, 0.95)),
+        ("fp16", "f16", (0.99, 0.5, 0.95)),
+        ("fp16", "bf16", (0.97, 2.0, 0.9)),
+        ("fp32", "unknown", (0.97, 2.0, 0.9)),
+        ("int8", "f32", (0.92, 3.5, 0.91)),
+        ("int8", "f16", (0.92, 3.5, 0.91)),
     ],
 )
 def test_bounds(variant, precision, bounds):
     signed_off = Parity(n_images=50, max_abs_diff=1.5, min_cosine=0.97, top1_agreement=0.96)
-    assert parity_bounds(variant, precision, signed_off) == pytest.approx(bounds)
+    found = parity_bounds(variant, precision, signed_off)
+    assert (found.min_cosine, found.max_abs_diff, found.top1_agreement) == pytest.approx(bounds)
 
 
-@pytest.mark.parametrize("variant", ["fp32", "fp16"])
-def test_the_signed_off_answers_pass(bundle, variant):
-    runner = compile_variant(bundle, variant=variant, device="CPU")
-    parity, problems = check_golden(runner, bundle.golden(), PERFECT)
-    assert problems == []
-    assert parity.n_images == 6
-    assert parity.top1_agreement == 1
-    assert parity.min_cosine > 0.999
-
-
-def test_other_answers_are_told_with_both_bounds(runner, bundle):
-    golden = bundle.golden()
-    others = Golden(golden.images, np.roll(golden.logits, 1, axis=1))
-    parity, problems = check_golden(runner, others, PERFECT)
-    assert parity.top1_agreement < 1
-    assert problems == [
-        f"the worst cosine similarity is {parity.min_cosine:.4f}, expected at least 0.9999",
-        f"top-1 agreement is {parity.top1_agreement:.1%}, expected at least 100.0%",
+def test_a_bound_that_is_just_reached_is_kept_and_each_that_is_missed_is_told():
+    bounds = Bounds(min_cosine=0.99, max_abs_diff=0.5, top1_agreement=0.95)
+    assert missed_bounds(Parity(100, 0.5, 0.99, 0.95), bounds) == []
+    assert missed_bounds(Parity(100, 0.52, 0.98, 0.9), bounds) == [
+        "the worst cosine similarity is 0.9800, expected at least 0.9900",
+        "a logit differs by 0.52, expected at most 0.5",
+        "top-1 agreement is 90.0%, expected at least 95.0%",
     ]
-
-
-def test_one_image_in_the_wrong_place_is_enough(runner, bundle):
-    golden = bundle.golden()
-    images = golden.images.copy()
-    images[[0, 1]] = images[[1, 0]]
-    _, problems = check_golden(runner, Golden(images, golden.logits), PERFECT)
-    assert any("cosine" in problem for problem in problems)
-
-
-def test_int8_is_held_to_what_was_signed_off(runner, bundle):
-    golden = bundle.golden()
-    runner.variant = "int8"
-    turned = Golden(golden.images, np.roll(golden.logits, 1, axis=1))
-    found, problems = check_golden(runner, turned, PERFECT)
-    assert len(problems) == 2
-    near = replace(found, min_cosine=found.min_cosine + 0.04, top1_agreement=found.top1_agreement + 0.04)
-    assert check_golden(runner, turned, near) == (found, [])
-    far = replace(found, min_cosine=found.min_cosine + 0.06, top1_agreement=found.top1_agreement + 0.06)
-    assert len(check_golden(runner, turned, far)[1]) == 2
-
-
-@pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_answers_that_are_no_numbers(make_bundle, expected_logits, pixels, value):
-    weights = np.full((8 * 8 * 3, 4), value, np.float32)
-    images = np.stack([pixels(8, seed=i) for i in range(6)])
-    bundle = Bundle.open(make_bundle(weights=weights, images=images, logits=expected_logits(images)))
-    runner = compile_variant(bundle, variant="fp32", device="CPU")
-    parity, problems = check_golden(runner, bundle.golden(), PERFECT)
-    assert problems == ["some logits are not finite numbers"]
-    assert (parity.top1_agreement, parity.min_cosine) == (0.0, 0.0)

@@ -1,0 +1,144 @@
+"""A device that answers wrongly is caught, and what helps is found by trying it."""
+
+import json
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from overfly.runtime.bundle import MANIFEST, Bundle, Golden, Parity, hash_files
+from overfly.runtime.check import Setting, check_golden, find_remedy
+from overfly.runtime.errors import DeviceError
+from overfly.runtime.runner import compile_variant
+
+PERFECT = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
+
+
+@pytest.fixture
+def runner(bundle):
+    return compile_variant(bundle, variant="fp32", device="CPU")
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16"])
+def test_the_signed_off_answers_pass(bundle, variant):
+    finding = check_golden(Setting(variant, "CPU").compile(bundle), bundle.golden(), PERFECT)
+    assert finding.valid
+    assert finding.problems == ()
+    assert finding.parity.n_images == 6
+    assert finding.parity.top1_agreement == 1
+    assert finding.parity.min_cosine > 0.999
+
+
+def test_other_answers_are_told_with_every_bound(runner, bundle):
+    golden = bundle.golden()
+    finding = check_golden(runner, Golden(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
+    assert not finding.valid
+    assert finding.parity.top1_agreement < 1
+    assert finding.problems == (
+        f"the worst cosine similarity is {finding.parity.min_cosine:.4f}, expected at least 0.9999",
+        f"a logit differs by {finding.parity.max_abs_diff:.2g}, expected at most 0.01",
+        f"top-1 agreement is {finding.parity.top1_agreement:.1%}, expected at least 100.0%",
+    )
+
+
+def test_one_image_in_the_wrong_place_is_enough(runner, bundle):
+    golden = bundle.golden()
+    images = golden.images.copy()
+    images[[0, 1]] = images[[1, 0]]
+    finding = check_golden(runner, Golden(images, golden.logits), PERFECT)
+    assert any("cosine" in problem for problem in finding.problems)
+
+
+def test_int8_is_held_to_what_was_signed_off(runner, bundle):
+    golden = bundle.golden()
+    runner.variant = "int8"
+    turned = Golden(golden.images, np.roll(golden.logits, 1, axis=1))
+    found = check_golden(runner, turned, PERFECT).parity
+    near = Parity(6, found.max_abs_diff / 2, found.min_cosine + 0.04, found.top1_agreement + 0.04)
+    assert check_golden(runner, turned, near).problems == ()
+    far = Parity(6, found.max_abs_diff / 2 - 0.3, found.min_cosine + 0.06, found.top1_agreement + 0.06)
+    assert len(check_golden(runner, turned, far).problems) == 3
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_answers_that_are_no_numbers(make_bundle, expected_logits, pixels, value):
+    weights = np.full((8 * 8 * 3, 4), value, np.float32)
+    images = np.stack([pixels(8, seed=i) for i in range(6)])
+    bundle = Bundle.open(make_bundle(weights=weights, images=images, logits=expected_logits(images)))
+    finding = check_golden(compile_variant(bundle, variant="fp32", device="CPU"), bundle.golden(), PERFECT)
+    assert finding.problems == ("some logits are not finite numbers",)
+    assert (finding.parity.top1_agreement, finding.parity.min_cosine) == (0.0, 0.0)
+
+
+@pytest.fixture
+def broken(bundle, make_bundle):
+    """A function that gives variants of the bundle the weights of another model, with the manifest in order."""
+
+    def call(*names):
+        other = make_bundle("other", weights=np.random.default_rng(8).normal(size=(8 * 8 * 3, 4)).astype(np.float32))
+        manifest = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
+        for name in (f"{name}.bin" for name in names):
+            shutil.copy(other / name, bundle.path / name)
+            manifest["files"][name] = asdict(hash_files(bundle.path)[name])
+        (bundle.path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        return Bundle.open(bundle.path)
+
+    return call
+
+
+def test_the_first_option_that_helps_is_named(broken):
+    bundle, setting = broken("fp16"), Setting("fp16", "CPU")
+    assert not check_golden(setting.compile(bundle), bundle.golden(), PERFECT).valid
+    sentence = "use --variant fp32: with it the answers are those that were signed off"
+    assert find_remedy(bundle, bundle.golden(), setting) == sentence
+
+
+def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, monkeypatch):
+    """The CPU here may have one precision only, so the compiling is what is wrong unless f32 is asked for."""
+    right = Setting.compile
+
+    def compile_wrongly(setting, opened):
+        runner = right(setting, opened)
+        if setting.execution_precision != "f32":
+            monkeypatch.setattr(runner, "logits", lambda images: -np.ones((len(images), 4), np.float32))
+        return runner
+
+    monkeypatch.setattr(Setting, "compile", compile_wrongly)
+    remedy = find_remedy(bundle, bundle.golden(), Setting("fp16", "CPU"))
+    assert remedy.startswith("use --execution-precision f32:")
+
+
+def test_when_nothing_helps_it_says_what_was_tried(broken):
+    bundle = broken("fp16", "fp32")
+    remedy = find_remedy(bundle, bundle.golden(), Setting("fp16", "CPU"))
+    tried = "of --execution-precision f32, --variant fp32 nothing helped"
+    assert remedy == f"{tried}: export the run again, or use another device"
+
+
+def test_a_remedy_that_can_not_be_compiled_is_passed_over(broken, monkeypatch):
+    bundle = broken("fp16")
+    right = Setting.compile
+
+    def refuse_f32(setting, opened):
+        if setting.execution_precision == "f32":
+            raise DeviceError("no f32 here")
+        return right(setting, opened)
+
+    monkeypatch.setattr(Setting, "compile", refuse_f32)
+    assert find_remedy(bundle, bundle.golden(), Setting("fp16", "CPU")).startswith("use --variant fp32:")
+
+
+def test_with_one_variant_in_f32_there_is_nothing_else_to_try(bundle):
+    manifest = replace(bundle.manifest, variants={"fp32": bundle.manifest.variants["fp32"]})
+    setting = Setting("fp32", "CPU", "f32")
+    remedy = find_remedy(Bundle(bundle.path, manifest), bundle.golden(), setting)
+    assert remedy == "there is nothing else to try: export the run again, or use another device"
+
+
+def test_a_setting_passes_everything_on(bundle):
+    runner = Setting("fp16", "CPU", "f32", {"INFERENCE_NUM_THREADS": "1"}, cache=False).compile(bundle)
+    assert (runner.variant, runner.requested_precision, runner.execution_precision) == ("fp16", "f32", "f32")
+    assert runner._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert isinstance(runner._compiled, ov.CompiledModel)
