@@ -64,9 +64,8 @@ def tiny_data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_run(tiny_data):
-    """Return the run of a MobileNetV2 trained from nothing on the small data set, at 64 pixels."""
+def _train_tiny(data, out):
+    """Train a MobileNetV2 from nothing on the small data set, at 64 pixels."""
     from overfly.training.recipe import RECIPES, override
     from overfly.training.train import Job, train
 
@@ -74,16 +73,50 @@ def tiny_run(tiny_data):
     plain = {"ema_decay": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0}
     sizes = {"image_size": 64, "batch_size": 8, "epochs": 9, "test_fraction": 0.25}
     recipe = override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain)
-    out = tiny_data.with_name("run")
-    train(Job(tiny_data, out, recipe, weights="none"))
+    train(Job(data, out, recipe, weights="none"))
     return out
+
+
+def _export_tiny(run, out):
+    """Export a run in all three variants."""
+    from overfly.export.bundle_writer import ExportJob, export
+
+    export(ExportJob(run, out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data):
+    """Return the run of a MobileNetV2 on the small data set."""
+    return _train_tiny(tiny_data, tiny_data.with_name("run"))
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_run):
     """Return the bundle of the small run, with all three variants."""
-    from overfly.export.bundle_writer import ExportJob, export
+    return _export_tiny(tiny_run, tiny_run.with_name("bundle"))
 
-    out = tiny_run.with_name("bundle")
-    export(ExportJob(tiny_run, out))
-    return out
+
+@pytest.fixture(scope="session")
+def gpu_run(tiny_data):
+    """Return the run of a MobileNetV2 with three of its seventeen blocks, which a GPU compiles much sooner."""
+    from overfly.training.torchvision_import import torchvision_models
+
+    models = torchvision_models()
+    blocks = [[1, 16, 1, 1], [6, 24, 1, 2], [6, 40, 1, 2]]
+
+    def build(*, weights):
+        assert weights is None
+        return models.MobileNetV2(inverted_residual_setting=blocks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "mobilenet_v2", build)
+        run = _train_tiny(tiny_data, tiny_data.with_name("gpu-run"))
+        _export_tiny(run, tiny_data.with_name("gpu-bundle"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def gpu_bundle(gpu_run):
+    """Return the bundle of that run, with all three variants."""
+    return gpu_run.with_name("gpu-bundle")
