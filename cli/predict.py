@@ -114,9 +114,9 @@ def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "
     width = max(map(len, classifier.classes))
     n_bad = 0
     if style == "csv":
-        click.echo(formats.CSV_HEAD)
+        terminal.line(formats.CSV_HEAD)
     for path, answer in answers:
-        click.echo(_WRITERS[style](path, answer, width))
+        terminal.line(_WRITERS[style](path, answer, width))
         if isinstance(answer, Exception):
             n_bad += 1
             terminal.note(f"overfly: {formats.one_line(answer)}")

@@ -45,13 +45,22 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
         else:
             self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
+    def line(self, text: str) -> None:
+        """Write a line of the command's answer to standard output, above the bars if they are on the same screen."""
+        if self._bars is not None and sys.stdout.isatty():
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(text)
+
     def _started(self) -> "Progress":
-        """Return the bars, drawn since the first call."""
+        """Return the bars, drawn since the first call; where the answer is on the screen they share its stream."""
         if self._bars is None:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+            self._bars = Progress(
+                *columns, console=Console(stderr=not sys.stdout.isatty()), transient=True, redirect_stdout=False
+            )
             self._bars.start()
         return self._bars

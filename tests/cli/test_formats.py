@@ -1,0 +1,61 @@
+"""Lines of a table stay lines, whatever a name holds, and CSV and JSON can be read back."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overfly.cli.formats import CSV_HEAD, csv_lines, json_line, one_line, table_line
+from overfly.runtime.classifier import Prediction
+from overfly.runtime.errors import ImageError
+
+# Any text, and lone surrogates, by which Python stands in for bytes that are no UTF-8.
+NAMES = st.text(st.characters(blacklist_characters="\0/"), min_size=1).map(lambda name: Path(f"folder/{name}"))
+ANSWERS = st.one_of(st.just(Prediction(("harbor", "sea, open"), (0.75, 0.25))), st.text(min_size=1).map(ImageError))
+
+
+@given(NAMES, ANSWERS)
+def test_a_table_line_is_one_printable_line(path, answer):
+    line = table_line(path, answer, 9)
+    assert line.isprintable()
+    assert line.startswith("(unreadable)" if isinstance(answer, ImageError) else "harbor      75.0%  sea, open   25.0%")
+    line.encode("utf-8")
+
+
+@given(NAMES, ANSWERS)
+def test_json_gives_back_the_path_as_it_is(path, answer):
+    line = json_line(path, answer, 9)
+    assert line.isascii()
+    assert "\n" not in line
+    told = json.loads(line)
+    assert told["path"] == str(path)
+    if isinstance(answer, ImageError):
+        assert told == {"path": str(path), "error": str(answer)}
+    else:
+        assert (told["label"], told["probability"]) == ("harbor", 0.75)
+        assert told["top"] == [{"label": "harbor", "probability": 0.75}, {"label": "sea, open", "probability": 0.25}]
+
+
+@given(NAMES, ANSWERS)
+def test_csv_can_be_read_back(path, answer):
+    text = f"{CSV_HEAD}\n{csv_lines(path, answer, 9)}\n"
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    name = str(path).encode("utf-8", "backslashreplace").decode()
+    if isinstance(answer, ImageError):
+        error = str(answer).encode("utf-8", "backslashreplace").decode()
+        assert rows == [{"path": name, "label": "", "probability": "", "error": error}]
+    else:
+        assert [row["path"] for row in rows] == [name, name]
+        assert [(row["label"], float(row["probability"])) for row in rows] == [("harbor", 0.75), ("sea, open", 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a b", "a b"), ("a\nb\r\x1b[31m", "a\\nb\\r\\x1b[31m"), ("été 景", "été 景"), ("caf\udce9", "caf\\udce9")],
+)
+def test_one_line(text, shown):
+    assert one_line(text) == shown
