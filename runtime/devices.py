@@ -95,7 +95,8 @@ def resolve_device(name: str) -> str:
     ----------
     name
         ``auto`` in lower case (GPU where there is one, else CPU), a device that OpenVINO lists, or
-        one of OpenVINO's own ``AUTO``, ``HETERO:...``, ``BATCH:...``, which are passed on.
+        one of OpenVINO's own ``AUTO``, ``HETERO:...``, ``BATCH:...``, which are passed on if the
+        devices that they name are there.
 
     Raises
     ------
@@ -106,7 +107,13 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return next((d for d in devices if d.startswith("GPU")), "CPU")
     upper = name.upper()
-    if upper in devices or is_meta(upper):
+    if is_meta(upper):
+        # OpenVINO would fail for an absent one as well, with the name of a library that can't be loaded.
+        for named in upper.partition(":")[2].split(","):
+            if named and not named.startswith("-"):  # AUTO:-GPU leaves the GPU out
+                resolve_device(named.partition("(")[0])  # BATCH:GPU(4) says how many at once
+        return upper
+    if upper in devices:
         return upper
     if upper.partition(".")[0] in PHYSICAL_DEVICES and upper in _aliases(devices):
         return upper
