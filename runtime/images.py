@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from overfly.runtime.errors import DataError, ImageError
 
@@ -20,6 +20,17 @@ MAX_PIXELS = 89_478_485
 
 # Our own limit below refuses what Pillow only warns of; its warning would come beside our sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# What undoes each EXIF orientation but 1, which is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 ImageBatch = npt.NDArray[np.uint8]
 
@@ -75,7 +86,7 @@ def load_image(path: Path, size: int) -> ImageBatch:
         _refuse_other_than_file(path)
         with Image.open(path) as picture:
             _refuse_bomb(path, picture.size)
-            rgb = _to_rgb(path, ImageOps.exif_transpose(picture))
+            rgb = _to_rgb(path, _upright(picture))
     except ImageError:
         raise
     except FileNotFoundError:
@@ -158,6 +169,16 @@ def is_image_name(path: Path) -> bool:
 def suffix_list() -> str:
     """Return the accepted suffixes for a message."""
     return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation.
+
+    Pillow's `exif_transpose` writes all other tags again, and fails where one is odd.
+    """
+    picture.load()  # a PNG may tell its orientation after its pixels, and a TIFF is turned while it is loaded
+    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _to_rgb(path: Path, picture: Image.Image) -> Image.Image:
