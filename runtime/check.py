@@ -111,7 +111,8 @@ def _remedies(bundle: Bundle, setting: Setting) -> Iterator[tuple[str, Setting]]
     In f16, INT8 models have given wrong answers on Iris Xe (OpenVINO's issues 37446 and 31045), and
     Winograd convolutions have cost fine-tuned models accuracy.
     """
-    if setting.execution_precision != "f32":
+    # fp32 is computed in f32 unless told otherwise.
+    if setting.execution_precision not in ({"f32", "auto"} if setting.variant == "fp32" else {"f32"}):
         yield "--execution-precision f32", replace(setting, execution_precision="f32")
     device = resolve_device(setting.device)
     name, value = _WINOGRAD_OFF

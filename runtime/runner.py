@@ -233,7 +233,7 @@ def compile_variant(
     key = _cache_key(bundle, variant, target, config) if cache and _can_export(target) else None
     compiled = None if key is None else _compiled_before(key, target, config)
     if compiled is None:
-        compiled = _compile(bundle, _read(bundle, *files), target, config, variant)
+        compiled = _compile(_read(bundle, *files), target, config, f"the {variant} variant{_told(properties or {})}")
         if key is not None:
             keep_blob(key, compiled.export_model().getvalue())
     return Runner(compiled, variant=variant, requested_precision=requested)
@@ -277,14 +277,19 @@ def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any
         return None
 
 
-def _compile(bundle: Bundle, model: Any, device: str, config: Mapping[str, object], variant: str) -> Any:  # noqa: ANN401
-    """Compile for single images."""
-    size = bundle.manifest.image.size
-    model.reshape([1, size, size, 3])
+def _compile(model: Any, device: str, config: Mapping[str, object], what: str) -> Any:  # noqa: ANN401 - no stub
+    """Compile a model for single images; `what` names it in the error."""
+    _, height, width, channels = model.input(0).partial_shape
+    model.reshape([1, height, width, channels])
     try:
         return core().compile_model(model, device, dict(config))
     except RuntimeError as error:
-        raise DeviceError(f"{device} can't compile the {variant} variant: {last_line(error)}") from error
+        raise DeviceError(f"{device} can't compile {what}: {last_line(error)}") from error
+
+
+def _told(properties: Mapping[str, str]) -> str:
+    """Return the caller's properties in words: OpenVINO does not always name the value that it refuses."""
+    return "".join(f" with {name}={value}" for name, value in properties.items())
 
 
 def _read(bundle: Bundle, xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which has no stub

@@ -234,7 +234,7 @@ def test_a_property_is_passed_on_and_one_that_the_device_lacks_is_named(overfly,
     result = overfly(*arguments, "--property", "GPU_DISABLE_WINOGRAD_CONVOLUTION=YES")
     result.assert_failed("CPU has no property GPU_DISABLE_WINOGRAD_CONVOLUTION", "leave it out")
     result = overfly(*arguments, "--property", "INFERENCE_NUM_THREADS=many")
-    result.assert_failed("CPU can't compile the fp32 variant", "many")
+    result.assert_failed("CPU can't compile the fp32 variant with INFERENCE_NUM_THREADS=many: ", "non negative integer")
     for bad in ("INFERENCE_NUM_THREADS", "=1", "NAME="):
         overfly(*arguments, "--property", bad).assert_misused("NAME=VALUE")
 

@@ -8,6 +8,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
+from overfly.runtime import check
 from overfly.runtime.bundle import MANIFEST, Bundle, Golden, Parity, hash_files
 from overfly.runtime.check import Setting, check_golden, find_remedy
 from overfly.runtime.errors import DeviceError
@@ -135,6 +136,58 @@ def test_with_one_variant_in_f32_there_is_nothing_else_to_try(bundle):
     setting = Setting("fp32", "CPU", "f32")
     remedy = find_remedy(Bundle(bundle.path, manifest), bundle.golden(), setting)
     assert remedy == "there is nothing else to try: export the run again, or use another device"
+
+
+def on_a_gpu(monkeypatch):
+    """Make the rules believe in a GPU that knows Winograd convolutions; nothing is compiled on it."""
+    monkeypatch.setattr(check, "resolve_device", lambda name: "CPU" if name == "CPU" else "GPU")
+    monkeypatch.setattr(check, "supports", lambda device, _: device == "GPU")
+
+
+def test_on_a_gpu_the_least_change_is_tried_first(bundle, monkeypatch):
+    on_a_gpu(monkeypatch)
+    winograd = {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}
+    setting = Setting("fp16", "auto", "auto", {"GPU_QUEUE_PRIORITY": "LOW"}, cache=False)
+    assert list(check._remedies(bundle, setting)) == [
+        ("--execution-precision f32", replace(setting, execution_precision="f32")),
+        (
+            "--property GPU_DISABLE_WINOGRAD_CONVOLUTION=YES",
+            replace(setting, properties={"GPU_QUEUE_PRIORITY": "LOW", **winograd}),
+        ),
+        ("--variant fp32", replace(setting, variant="fp32")),
+        ("--device CPU", replace(setting, device="CPU", properties={})),
+    ]
+    assert setting.properties == {"GPU_QUEUE_PRIORITY": "LOW"}
+
+
+def test_what_the_user_asked_for_already_is_not_tried_again(bundle, monkeypatch):
+    on_a_gpu(monkeypatch)
+    # fp32 is computed in f32 without being told.
+    for precision in ("f32", "auto"):
+        setting = Setting("fp32", "GPU", precision, {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "NO"})
+        assert [option for option, _ in check._remedies(bundle, setting)] == ["--variant fp16", "--device CPU"]
+    in_f16 = [option for option, _ in check._remedies(bundle, Setting("fp32", "GPU", "f16"))]
+    assert in_f16[0] == "--execution-precision f32"
+
+
+@pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
+def test_instead_of_a_meta_device_the_cpu_itself_is_tried_and_winograd_is_not(bundle, device):
+    options = [option for option, _ in check._remedies(bundle, Setting("fp16", device))]
+    assert options == ["--execution-precision f32", "--variant fp32", "--device CPU"]
+
+
+def test_the_cpu_that_helps_is_named(bundle, monkeypatch):
+    right = Setting.compile
+
+    def compile_wrongly(setting, opened):
+        runner = right(setting, opened)
+        if setting.device != "CPU":
+            monkeypatch.setattr(runner, "logits", lambda images: -np.ones((len(images), 4), np.float32))
+        return runner
+
+    monkeypatch.setattr(Setting, "compile", compile_wrongly)
+    remedy = find_remedy(bundle, bundle.golden(), Setting("fp16", "HETERO:CPU"))
+    assert remedy == "use --device CPU: with it the answers are those that were signed off"
 
 
 def test_a_setting_passes_everything_on(bundle):

@@ -1,5 +1,7 @@
 """Pictures or arrays in, labels out, in the order given."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,8 +109,9 @@ def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, pict
 
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_single_path_is_told_from_several(classifier, kind):
-    with pytest.raises(TypeError, match="expected several: put it into a list"):
-        classifier.predict(kind("scene.png"))
+    for way in (classifier.predict, classifier.predict_stream, classifier.answers):
+        with pytest.raises(TypeError, match="expected several: put it into a list"):
+            list(way(kind("scene.png")))
 
 
 def test_an_unreadable_picture_is_named(classifier, picture):
@@ -208,6 +211,102 @@ def test_only_a_few_images_are_ahead_of_the_answers(classifier, tmp_path, pixels
     assert asked == 200
 
 
+class Unhurried:
+    """A runner whose work is never done before it is waited for."""
+
+    def __init__(self, runner):
+        self.runner = runner
+        self.depth = 3
+        self.n_started = 0
+
+    def start(self, image):
+        self.n_started += 1
+        started = self.runner.start(image)
+        started.done = lambda: False
+        return started
+
+
+def test_no_more_is_started_than_the_runner_wants_in_flight(classifier, pixels):
+    images = [pixels(SIZE, seed=i) for i in range(30)]
+    runner = Unhurried(classifier.runner)
+    answers = []
+    for answer in Classifier(classifier.classes, classifier.size, runner).predict_stream(images, top_k=4):
+        assert runner.n_started - len(answers) <= runner.depth
+        answers.append(answer)
+    assert answers == classifier.predict(images, top_k=4)
+
+
+def test_a_camera_may_draw_into_one_array_even_beside_files_that_take_long(classifier, tmp_path, pixels):
+    path = tmp_path / "large.png"
+    Image.fromarray(pixels(600, 600)).save(path)
+    contents = [pixels(SIZE, seed=i) for i in range(100)]
+    buffer = np.empty_like(contents[0])
+
+    def source():
+        for index, content in enumerate(contents):
+            if index % 5 == 0:
+                yield path
+            buffer[:] = content
+            yield buffer
+            buffer[:] = 0
+
+    answers = classifier.predict(source(), top_k=4)
+    from_array = [answer for i, answer in enumerate(answers) if i % 6]
+    assert from_array == classifier.predict(contents, top_k=4)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "files"])
+def test_a_slow_source_gets_its_answers_within_two_images(classifier, picture, kind):
+    path, content = picture
+    n_asked = n_answered = 0
+
+    def source():
+        nonlocal n_asked
+        for _ in range(6):
+            time.sleep(0.1)
+            assert n_asked - n_answered <= 2
+            n_asked += 1
+            yield content if kind == "arrays" else path
+
+    for _ in classifier.predict_stream(source()):
+        n_answered += 1
+    assert n_answered == 6
+
+
+def decoding_threads():
+    """Return the threads that decode pictures at this moment."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("overfly-decode")]
+
+
+def test_no_thread_outlives_its_stream(classifier, tmp_path, pixels):
+    paths, _ = mixed_pictures(tmp_path, pixels, 30)
+    left_early = classifier.predict_stream(paths)
+    next(left_early)
+    assert 1 <= len(decoding_threads()) <= 8
+    left_early.close()
+    assert decoding_threads() == []
+    with pytest.raises(ImageError, match=r"003\.png"):
+        classifier.predict(paths)
+    assert decoding_threads() == []
+    assert len(list(classifier.answers(paths))) == 30
+    assert decoding_threads() == []
+
+
+def test_a_source_that_fails_harms_nothing(classifier, picture):
+    path, content = picture
+
+    def unplugged():
+        yield from [path, content] * 5
+        raise KeyError("camera unplugged")
+
+    with pytest.raises(KeyError, match="camera unplugged"):
+        classifier.predict(unplugged())
+    with pytest.raises(ValueError, match="the array is"):
+        classifier.predict([path, content, content[0]])
+    assert decoding_threads() == []
+    assert len(classifier.predict([path, content])) == 2
+
+
 def test_threads_share_a_classifier(classifier, tmp_path, pixels):
     paths, _ = mixed_pictures(tmp_path, pixels, 60)
     expected = [str(answer) for answer in classifier.answers(paths, top_k=4)]
@@ -232,6 +331,22 @@ def test_a_closed_classifier_says_so(make_bundle, pixels):
     with pytest.raises(ValueError, match="the runner is closed"):
         classifier.predict([pixels(SIZE)])
     classifier.close()  # once more does no harm
+
+
+def test_an_error_inside_the_block_closes_too_and_comes_through(make_bundle, pixels):
+    opened = Classifier.from_bundle(make_bundle(), device="CPU")
+    stream = opened.predict_stream([pixels(SIZE)] * 100)
+
+    def fail():
+        with opened as classifier:
+            assert classifier is opened
+            next(stream)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fail()
+    with pytest.raises(ValueError, match="the runner is closed"):
+        list(stream)
 
 
 def test_all_settings_reach_the_runner(make_bundle, tmp_path, monkeypatch):

@@ -1,7 +1,5 @@
-"""A hand-made model gives the right logits, one image at a time and in a stream, in order."""
+"""A hand-made model gives the right logits, one image at a time and in a stream, in order, from any thread."""
 
-import multiprocessing
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from overfly.runtime import runner as runner_module
 from overfly.runtime.bundle import Bundle, hash_files
-from overfly.runtime.cache import keep_blob, model_cache_folder, read_blob
 from overfly.runtime.devices import core, full_name
 from overfly.runtime.errors import BundleError, DeviceError
 from overfly.runtime.runner import compile_variant
@@ -73,6 +69,25 @@ def test_an_image_may_be_overwritten_as_soon_as_it_was_given(runner, stack, expe
     assert np.allclose([each.result() for each in started], expected_logits(stack[:50]), rtol=0, atol=1e-4)
 
 
+def test_a_stream_may_draw_every_image_into_the_same_array(runner, stack, expected_logits):
+    buffer = np.empty_like(stack[0])
+
+    def camera():
+        for image in stack:
+            buffer[:] = image
+            yield buffer
+            buffer[:] = 0
+
+    assert np.allclose(list(runner.stream(camera())), expected_logits(stack), rtol=0, atol=1e-4)
+
+
+def test_logits_are_the_callers_own(runner, stack, expected_logits):
+    kept = [runner.infer(image[np.newaxis])[0] for image in stack[:5]]
+    kept += [runner.start(image).result() for image in stack[:5]]
+    runner.logits(stack)
+    assert np.allclose(kept, np.tile(expected_logits(stack[:5]), (2, 1)), rtol=0, atol=1e-4)
+
+
 def test_a_request_that_is_done_says_so(runner, stack):
     started = runner.start(stack[0])
     started._request.wait()
@@ -95,6 +110,8 @@ def test_threads_share_a_runner(bundle, stack, expected_logits):
     def work(seed):
         order = np.random.default_rng(seed).permutation(N_IMAGES)
         single = np.concatenate([runner.infer(stack[i : i + 1]) for i in order[:50]])
+        started = [runner.start(stack[i]) for i in order[:50]]
+        assert np.allclose([each.result() for each in started], expected[order[:50]], rtol=0, atol=1e-4)
         stream = np.stack(list(runner.stream(stack[i] for i in order)))
         assert np.allclose(single, expected[order[:50]], rtol=0, atol=1e-4)
         assert np.allclose(stream, expected[order], rtol=0, atol=1e-4)
@@ -113,12 +130,76 @@ def test_a_stream_left_early_harms_nothing(runner, stack, expected_logits):
     assert np.allclose(runner.logits(stack[:50]), expected_logits(stack[:50]), atol=1e-4)
 
 
-def test_a_closed_runner_says_so(runner, stack):
+def test_threads_may_compile_at_once(bundle, stack, expected_logits):
+    with ThreadPoolExecutor(4) as pool:
+        for runner in pool.map(lambda _: compile_variant(bundle, variant="fp32", device="CPU"), range(8)):
+            assert np.allclose(runner.logits(stack[:3]), expected_logits(stack[:3]), rtol=0, atol=1e-4)
+
+
+def test_a_source_that_fails_harms_nothing(runner, stack, expected_logits):
+    def unplugged():
+        yield from stack[:7]
+        raise KeyError("camera unplugged")
+
+    with pytest.raises(KeyError, match="camera unplugged"):
+        runner.logits(unplugged())
+    assert np.allclose(runner.logits(stack[:50]), expected_logits(stack[:50]), atol=1e-4)
+
+
+CLOSED = "the runner is closed: open the bundle again"
+
+
+def test_a_closed_runner_says_so_whatever_it_is_asked(runner, stack):
     runner.logits(stack[:3])
     runner.close()
-    for use in (lambda: runner.infer(stack[:1]), lambda: runner.logits(stack), lambda: runner.device):
-        with pytest.raises(ValueError, match="the runner is closed: open the bundle again"):
+    runner.close()
+    for use in (
+        lambda: runner.infer(stack[:1]),
+        lambda: runner.start(stack[0]),
+        lambda: runner.logits(stack),
+        lambda: runner.device,
+        lambda: runner.device_name,
+        lambda: runner.execution_precision,
+    ):
+        with pytest.raises(ValueError, match=CLOSED):
             use()
+
+
+def test_what_is_in_flight_when_the_runner_is_closed_is_answered_and_no_more(runner, stack, expected_logits):
+    in_flight = [runner.start(image) for image in stack[:5]]
+    runner.close()
+    assert np.allclose([each.result() for each in in_flight], expected_logits(stack[:5]), atol=1e-4)
+    # The requests that came back are not handed out again, nor kept, as each holds the device's memory.
+    assert not runner._idle
+    with pytest.raises(ValueError, match=CLOSED):
+        runner.infer(stack[:1])
+
+
+def test_a_stream_ends_with_its_runner(runner, stack):
+    stream = runner.stream(stack)
+    next(stream)
+    runner.close()
+    with pytest.raises(ValueError, match=CLOSED):
+        list(stream)
+
+
+def test_closing_while_threads_infer_leaves_them_right_answers_until_they_are_told(runner, stack, expected_logits):
+    expected = expected_logits(stack)
+
+    def infer_until_told(first):
+        for i in range(first, 10**9):
+            try:
+                row = runner.infer(stack[i % N_IMAGES][np.newaxis])[0]
+            except ValueError as error:
+                return str(error)
+            assert np.allclose(row, expected[i % N_IMAGES], rtol=0, atol=1e-4)
+        raise AssertionError("never told")
+
+    with ThreadPoolExecutor(4) as pool:
+        threads = [pool.submit(infer_until_told, 50 * i) for i in range(4)]
+        runner.logits(stack)
+        runner.close()
+    assert [thread.result() for thread in threads] == [CLOSED] * 4
 
 
 def test_an_empty_stream_yields_nothing(runner):
@@ -159,105 +240,6 @@ def test_auto_compiles_somewhere(bundle, stack, expected_logits):
     assert np.allclose(runner.logits(stack[:3]), expected_logits(stack[:3]), atol=1e-2)
 
 
-def test_the_compiled_model_is_kept_in_the_cache_when_asked(bundle, tmp_path, monkeypatch):
-    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "cache"))
-    compile_variant(bundle, variant="fp32", device="CPU", cache=False)
-    assert not (tmp_path / "cache").exists()
-    compile_variant(bundle, variant="fp32", device="CPU")
-    blobs = list((tmp_path / "cache" / "models").iterdir())
-    assert [path.suffix for path in blobs] == [".blob"]
-
-
-@pytest.fixture
-def no_compiling(monkeypatch):
-    """Make compiling fail, so that only the cache can give a model."""
-
-    def refuse(*_arguments):
-        raise AssertionError("compiled")
-
-    monkeypatch.setattr(runner_module, "_compile", refuse)
-
-
-@pytest.mark.parametrize("hint", ["latency", "throughput"])
-def test_a_model_from_the_cache_answers_the_same(bundle, stack, hint, request):
-    settings = {"variant": "fp32", "device": "CPU", "hint": hint}
-    first = compile_variant(bundle, **settings)
-    logits = first.logits(stack)
-    request.getfixturevalue("no_compiling")
-    second = compile_variant(bundle, **settings)
-    assert (second.logits(stack) == logits).all()
-    assert (second.execution_precision, second.n_requests) == (first.execution_precision, first.n_requests)
-    assert second._compiled.get_property("PERFORMANCE_HINT") == first._compiled.get_property("PERFORMANCE_HINT")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"variant": "fp16"},
-        {"hint": "throughput"},
-        {"execution_precision": "bf16"},
-        {"properties": {"INFERENCE_NUM_THREADS": "1"}},
-    ],
-)
-def test_every_setting_has_a_model_of_its_own_in_the_cache(bundle, other, request):
-    settings = {"variant": "fp32", "device": "CPU"}
-    compile_variant(bundle, **settings)
-    request.getfixturevalue("no_compiling")
-    compile_variant(bundle, **settings)
-    with pytest.raises(AssertionError, match="compiled"):
-        compile_variant(bundle, **{**settings, **other})
-
-
-def test_another_model_with_the_same_names_is_not_taken_from_the_cache(make_bundle, stack, expected_logits):
-    compile_variant(Bundle.open(make_bundle("one")), variant="fp32", device="CPU")
-    zeros = np.zeros((SIZE * SIZE * 3, N_CLASSES), np.float32)
-    other = compile_variant(Bundle.open(make_bundle("two", weights=zeros)), variant="fp32", device="CPU")
-    assert (other.logits(stack[:3]) == 0).all()
-    assert not np.allclose(expected_logits(stack[:3]), 0)
-
-
-def test_a_damaged_model_in_the_cache_is_compiled_again(bundle, stack, expected_logits):
-    compile_variant(bundle, variant="fp32", device="CPU")
-    (path,) = model_cache_folder().iterdir()
-    whole = path.read_bytes()
-    for at in (0, 40, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
-        runner = compile_variant(bundle, variant="fp32", device="CPU")
-        assert np.allclose(runner.logits(stack), expected_logits(stack), atol=1e-4)
-        assert read_blob(path.stem) is not None
-
-
-def test_a_whole_blob_that_the_device_does_not_take_is_compiled_again(bundle, stack, expected_logits):
-    compile_variant(bundle, variant="fp32", device="CPU")
-    (path,) = model_cache_folder().iterdir()
-    keep_blob(path.stem, b"of another version of OpenVINO")
-    runner = compile_variant(bundle, variant="fp32", device="CPU")
-    assert np.allclose(runner.logits(stack), expected_logits(stack), atol=1e-4)
-
-
-def _compile_in_a_process(path, cache):
-    """Compile a bundle's model with an empty cache that another process fills at the same time."""
-    os.environ["OVERFLY_CACHE"] = cache
-    bundle = Bundle.open(Path(path))
-    golden = bundle.golden()
-    for variant in ("fp32", "fp16"):
-        logits = compile_variant(bundle, variant=variant, device="CPU").logits(golden.images)
-        assert np.allclose(logits, golden.logits, atol=0.05)
-
-
-def test_processes_that_start_at_once_share_the_cache(bundle, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    arguments = (str(bundle.path), str(tmp_path / "cache"))
-    processes = [context.Process(target=_compile_in_a_process, args=arguments) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    names = [path.suffix for path in (tmp_path / "cache" / "models").iterdir()]
-    assert names == [".blob", ".blob"]
-
-
 @pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU", "MULTI:CPU"])
 def test_meta_devices_say_what_they_really_run_on(bundle, stack, expected_logits, device):
     runner = compile_variant(bundle, variant="fp32", device=device)
@@ -273,6 +255,13 @@ def test_a_property_reaches_the_device_and_one_it_lacks_is_named(bundle):
     assert runner._compiled.get_property("INFERENCE_NUM_THREADS") == 1
     with pytest.raises(DeviceError, match="CPU has no property GPU_QUEUE_PRIORITY: leave it out"):
         compile_variant(bundle, variant="fp32", device="CPU", properties={"GPU_QUEUE_PRIORITY": "LOW"})
+
+
+@pytest.mark.parametrize(("name", "value"), [("INFERENCE_NUM_THREADS", "many"), ("FULL_DEVICE_NAME", "mine")])
+def test_a_property_that_the_device_does_not_take_gives_one_sentence(bundle, name, value):
+    with pytest.raises(DeviceError, match=f"CPU can't compile the fp32 variant with {name}={value}: ") as caught:
+        compile_variant(bundle, variant="fp32", device="CPU", properties={name: value})
+    assert "\n" not in str(caught.value)
 
 
 def test_an_altered_variant_is_not_compiled(bundle):
@@ -291,8 +280,8 @@ def test_an_unknown_variant_and_an_unknown_device(bundle):
 
 def test_a_device_that_can_not_compile_gives_one_sentence(bundle):
     with pytest.raises(DeviceError) as caught:
-        compile_variant(bundle, variant="fp32", device="HETERO:NO_SUCH")
-    assert str(caught.value).startswith("HETERO:NO_SUCH can't ")
+        compile_variant(bundle, variant="fp32", device="MULTI")
+    assert str(caught.value).startswith("MULTI can't compile the fp32 variant: ")
     assert "\n" not in str(caught.value)
 
 

@@ -112,6 +112,56 @@ def test_folders_below_and_several_folders_are_watched_and_other_files_are_not(t
     assert watch.settled() == paths
 
 
+def test_a_picture_in_two_watched_folders_is_given_once(tmp_path, clock):
+    path = tmp_path / "deep" / "a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    watch = FolderWatch([tmp_path, tmp_path / "deep"], clock=clock)
+    looks = [watch.settled() for _ in range(4)]
+    path.write_bytes(b"changed")
+    looks += [watch.settled() for _ in range(2)]
+    assert looks == [[], [path], [], [], [], []]
+
+
+def test_each_picture_has_a_time_of_its_own(tmp_path, watch, clock):
+    early, late = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    early.write_bytes(b"half")
+    watch.settled()
+    clock.now = 6
+    late.write_bytes(b"half")
+    assert watch.settled() == [early]
+    assert watch.put_back(early)
+    clock.now = 12
+    assert watch.settled() == [early, late]
+    assert (watch.put_back(early), watch.put_back(late)) == (False, True)
+    assert watch.settled() == [late]
+
+
+def test_a_bad_picture_whose_time_is_over_is_not_given_again_though_it_changes(tmp_path, watch, clock):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"half")
+    watch.settled()
+    clock.now = 10
+    assert watch.settled() == [path]
+    assert not watch.put_back(path)
+    path.write_bytes(b"whole at last")
+    assert [watch.settled() for _ in range(3)] == [[], [], []]
+
+
+def test_a_link_that_leads_nowhere_is_given_like_a_bad_picture(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    try:
+        path.symlink_to(tmp_path / "nowhere.jpg")
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    assert watch.settled() == []
+    assert watch.settled() == [path]
+    assert watch.put_back(path)
+    (tmp_path / "nowhere.jpg").write_bytes(b"there at last")
+    assert watch.settled() == []
+    assert watch.settled() == [path, tmp_path / "nowhere.jpg"]
+
+
 def test_a_folder_that_vanishes_is_named_as_one_that_can_not_be_listed_and_the_rest_goes_on(tmp_path, clock):
     (tmp_path / "here").mkdir()
     watch = FolderWatch([tmp_path / "gone", tmp_path / "here"], clock=clock)

@@ -1,0 +1,239 @@
+"""A compiled model comes from the cache when it is the very one asked for, and the answers are right in any case."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from overfly.runtime import cache, runner
+from overfly.runtime.bundle import Bundle, hash_files
+from overfly.runtime.cache import keep_blob, model_cache_folder, read_blob
+from overfly.runtime.devices import describe
+from overfly.runtime.runner import compile_variant
+
+SIZE = 8
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(5).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def answers_right(bundle, images, expected_logits):
+    """A function that compiles fp32 on the CPU and says whether its logits are right."""
+
+    def answer(of=bundle, **options):
+        logits = compile_variant(of, variant="fp32", device="CPU", **options).logits(images)
+        return np.allclose(logits, expected_logits(images), rtol=0, atol=1e-4)
+
+    return answer
+
+
+@pytest.fixture
+def never_compile(monkeypatch):
+    """A function after whose call compiling fails, so that a model can come from the cache only."""
+
+    def refuse(*_arguments):
+        raise AssertionError("compiled, though the cache holds the model")
+
+    return lambda: monkeypatch.setattr(runner, "_compile", refuse)
+
+
+def files():
+    """Return the names in the folder of compiled models."""
+    folder = model_cache_folder()
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def only_file():
+    """Return the one file in the folder of compiled models."""
+    (path,) = model_cache_folder().iterdir()
+    return path
+
+
+@pytest.mark.parametrize("hint", ["latency", "throughput"])
+def test_the_second_time_the_model_comes_from_the_cache_and_is_the_same(bundle, images, never_compile, hint):
+    first = compile_variant(bundle, variant="fp32", device="CPU", hint=hint)
+    never_compile()
+    second = compile_variant(bundle, variant="fp32", device="CPU", hint=hint)
+    assert (second.logits(images) == first.logits(images)).all()
+    facts = ("variant", "device", "device_name", "requested_precision", "execution_precision", "n_requests")
+    assert [getattr(second, name) for name in facts] == [getattr(first, name) for name in facts]
+    assert second.execution_precision == "f32"
+    assert str(second._compiled.get_property("PERFORMANCE_HINT")).endswith(hint.upper())
+    with pytest.raises(AssertionError, match="compiled, though"):
+        compile_variant(bundle, variant="fp32", device="CPU", hint=hint, cache=False)
+
+
+def test_without_the_cache_no_file_appears(answers_right):
+    assert answers_right(cache=False)
+    assert not model_cache_folder().exists()
+    assert answers_right()
+    assert only_file().suffix == ".blob"
+
+
+def test_nothing_is_written_where_one_stands(bundle, answers_right, tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert answers_right()
+    for device in ("AUTO", "HETERO:CPU"):
+        compile_variant(bundle, variant="fp16", device=device)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_openvinos_meta_devices_keep_nothing(bundle):
+    for device in ("AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU"):
+        compile_variant(bundle, variant="fp32", device=device)
+    assert files() == set()
+
+
+def test_whatever_changes_the_compiled_model_has_a_file_of_its_own(bundle, make_bundle, monkeypatch):
+    other = Bundle.open(make_bundle("other", weights=np.ones((SIZE * SIZE * 3, 4), np.float32)))
+
+    def compile_other(of=bundle, **options):
+        before = files()
+        compile_variant(of, **{"variant": "fp32", "device": "CPU", **options})
+        return len(files() - before)
+
+    def compile_on(device):
+        monkeypatch.setattr(runner, "describe", lambda _: device)
+        return compile_other()
+
+    assert compile_other() == 1
+    assert compile_other(execution_precision="f32", hint="latency", properties={}) == 0
+    assert compile_other(variant="fp16") == 1
+    assert compile_other(variant="fp16", execution_precision="f32") == 1
+    assert compile_other(execution_precision="bf16") == 1
+    assert compile_other(hint="throughput") == 1
+    assert compile_other(properties={"INFERENCE_NUM_THREADS": "1"}) == 1
+    assert compile_other(properties={"INFERENCE_NUM_THREADS": "2"}) == 1
+    assert compile_other(of=other) == 1
+    cpu = describe("CPU")
+    assert compile_on(cpu) == 0
+    assert compile_on(replace(cpu, full_name="another CPU")) == 1
+    assert compile_on(replace(cpu, driver="another driver")) == 1
+    assert compile_on(replace(cpu, capabilities=("INT4",))) == 1
+    monkeypatch.setattr(ov, "get_version", lambda: "another OpenVINO")
+    assert compile_other() == 1
+
+
+def test_a_bundle_in_another_place_uses_the_same_model(bundle, never_compile, answers_right, tmp_path):
+    assert answers_right()
+    never_compile()
+    assert answers_right(Bundle.open(shutil.copytree(bundle.path, tmp_path / "copy")))
+
+
+def test_an_altered_model_with_the_hashes_in_order_is_compiled_anew(bundle, images, expected_logits, make_bundle):
+    before = compile_variant(bundle, variant="fp32", device="CPU").logits(images)
+    altered = make_bundle("altered", weights=np.ones((SIZE * SIZE * 3, 4), np.float32))
+    for name in ("fp32.xml", "fp32.bin"):
+        shutil.copy(altered / name, bundle.path)
+    bundle.manifest.files.update(hash_files(bundle.path))
+    after = compile_variant(bundle, variant="fp32", device="CPU").logits(images)
+    assert np.allclose(before, expected_logits(images), rtol=0, atol=1e-4)
+    sums = images.reshape(len(images), -1).sum(axis=1, keepdims=True) / 255
+    assert np.allclose(after, np.repeat(sums, 4, axis=1), rtol=0, atol=1e-3)
+    assert len(files()) == 2
+
+
+@pytest.mark.parametrize("place", [0, 31, 32, 33, 500, 0.5, 0.9, -1])
+def test_a_flipped_byte_anywhere_costs_a_compilation_and_no_wrong_answer(answers_right, never_compile, place):
+    assert answers_right()
+    path = only_file()
+    whole = bytearray(path.read_bytes())
+    damaged = whole.copy()
+    damaged[int(place * len(whole)) if isinstance(place, float) else place] ^= 0x10
+    path.write_bytes(damaged)
+    assert read_blob(path.stem) is None
+    path.write_bytes(damaged)
+    assert answers_right()
+    assert only_file() == path
+    assert path.read_bytes() != damaged
+    never_compile()
+    assert answers_right()
+
+
+@pytest.mark.parametrize("content", [b"", b"whole by its digest, but no model", bytes(100_000)])
+def test_a_whole_blob_that_the_device_does_not_take_is_replaced(answers_right, never_compile, content):
+    assert answers_right()
+    key = only_file().stem
+    keep_blob(key, content)
+    assert answers_right()
+    assert read_blob(key) != content
+    never_compile()
+    assert answers_right()
+
+
+@pytest.mark.parametrize("depth", ["", "models"])
+def test_a_file_in_place_of_the_cache_stops_nothing(answers_right, tmp_path, monkeypatch, depth):
+    place = tmp_path / "cache"
+    monkeypatch.setenv("OVERFLY_CACHE", str(place))
+    (place / depth).parent.mkdir(exist_ok=True)
+    (place / depth).write_bytes(b"a file of the user's")
+    assert answers_right()
+    assert (place / depth).read_bytes() == b"a file of the user's"
+
+
+def test_a_user_without_a_home_gets_answers(answers_right, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("OVERFLY_CACHE", "LOCALAPPDATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert answers_right()
+
+
+def test_a_full_disk_stops_nothing(answers_right, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache, "write_atomically", refuse)
+    assert answers_right()
+    assert files() == set()
+
+
+COMPILE = """
+import json, sys
+import numpy as np
+from pathlib import Path
+from overfly.runtime.bundle import Bundle
+from overfly.runtime.runner import compile_variant
+bundle, images = Bundle.open(Path(sys.argv[1])), np.load(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(5):
+    logits = compile_variant(bundle, variant="fp32", device="CPU").logits(images)
+    print(json.dumps(logits.tolist()), flush=True)
+"""
+
+
+def test_processes_that_compile_at_once_from_an_empty_cache_all_answer_right(
+    bundle, images, expected_logits, never_compile, answers_right, tmp_path
+):
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-c", COMPILE, str(bundle.path), str(tmp_path / "images.npy")]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    assert files() == set()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        answers = [json.loads(line) for line in process.communicate()[0].splitlines()]
+        assert process.returncode == 0
+        assert len(answers) == 5
+        assert np.allclose(answers, expected_logits(images), rtol=0, atol=1e-4)
+    assert only_file().suffix == ".blob"
+    never_compile()
+    assert answers_right()
