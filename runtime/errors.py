@@ -7,6 +7,7 @@ OverflyError
 │   ├── RunError                      a run with a file missing, altered or unreadable
 │   └── BundleError                   a bundle with a file missing, altered or unreadable
 ├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
+├── DownloadError (OSError)            a public data set that can't be downloaded, or is another file
 ├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
 ├── ParityError (RuntimeError)        an export step whose answers differ from the step before
 ├── OutputError (OSError)             an output that exists, or can't be written
@@ -46,6 +47,10 @@ class BundleError(DocumentError):
 
 class WeightsError(OverflyError, ValueError):
     """Pretrained weights that can't be had or don't fit the model."""
+
+
+class DownloadError(OverflyError, OSError):
+    """A public data set that can't be downloaded, or is another file."""
 
 
 class DeviceError(OverflyError, RuntimeError):
