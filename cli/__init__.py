@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -49,6 +50,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # What the caller closed goes nowhere; Python has None there. Open to the end of the process.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     # A file name that the terminal's encoding lacks is shown with escapes, and stops nothing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -80,7 +84,9 @@ def run(arguments: Sequence[str]) -> int:
     except (OverflyError, OSError) as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"overfly: {_sentence(error)}", err=True)
+        from overfly.cli.formats import one_line
+
+        click.echo(f"overfly: {one_line(_sentence(error))}", err=True)
         return 1
     return 0
 

@@ -11,7 +11,18 @@ from click.decorators import FC
 if TYPE_CHECKING:
     from overfly.runtime.runner import Runner
 
-FOLDER = click.Path(path_type=Path)
+
+class _Place(click.Path):
+    """A path; unlike click's own, it does not take an empty text, such as a variable that is not set, for ``.``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the path, or fail as a wrong usage."""
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Place(path_type=Path)
 
 
 class Real(click.FloatRange):

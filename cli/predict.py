@@ -78,8 +78,7 @@ def command(
         properties=properties,
     )
     with classifier, Terminal() as terminal:
-        if device == "auto" or execution_precision != "auto":
-            terminal.note(f"running {options.place(classifier.runner)}")
+        terminal.note(f"running {options.place(classifier.runner)}")
         answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
         n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
         if is_meta(device.upper()) and device != "auto":

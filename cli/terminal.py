@@ -1,7 +1,7 @@
 """What a person sees while a command works: bars and notes, on standard error."""
 
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -40,17 +40,26 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
 
     def note(self, message: str) -> None:
         """Write a line above the bars."""
-        if self._bars is None:
-            click.echo(message, err=True)
-        else:
-            self._bars.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        with suppress(BrokenPipeError):  # that no one reads the notes stops nothing
+            if self._bars is None:
+                click.echo(message, err=True)
+            else:
+                self._above_bars(message)
 
     def line(self, text: str) -> None:
         """Write a line of the command's answer to standard output, above the bars if they are on the same screen."""
         if self._bars is not None and sys.stdout.isatty():
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._above_bars(text)
         else:
-            click.echo(text)
+            # color: click would take what looks like a colour out of a file's name.
+            click.echo(text, color=True)
+
+    def _above_bars(self, text: str) -> None:
+        """Write a line to the bars' stream; as a segment, since rich would change tabs and words between colons."""
+        from rich.segment import Segment, Segments
+
+        if self._bars is not None:
+            self._bars.console.print(Segments([Segment(text)], new_lines=True), soft_wrap=True)
 
     def _started(self) -> "Progress":
         """Return the bars, drawn since the first call; where the answer is on the screen they share its stream."""

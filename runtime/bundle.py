@@ -236,11 +236,12 @@ class Bundle:
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} holds no golden images and logits ({error}): export the run again") from error
         size, n_classes = self.manifest.image.size, len(self.manifest.classes)
-        if golden.images.shape[1:] != (size, size, 3) or golden.logits.shape != (
-            len(golden.images),
-            n_classes,
-        ):
-            raise BundleError(f"{path} holds arrays of the wrong shape: export the run again")
+        n = len(golden.images) if golden.images.ndim else 0
+        found = [(array.dtype, array.shape) for array in (golden.images, golden.logits)]
+        if not n or found != [(np.uint8, (n, size, size, 3)), (np.float32, (n, n_classes))]:
+            raise BundleError(f"{path} holds arrays of the wrong shape or type, or none: export the run again")
+        if not np.isfinite(golden.logits).all():
+            raise BundleError(f"{path} holds logits that are not finite numbers: export the run again")
         return golden
 
 

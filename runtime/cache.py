@@ -22,7 +22,8 @@ def user_cache_folder() -> Path:
     """Return overfly's own folder among the user's caches; it may not exist yet.
 
     ``OVERFLY_CACHE`` overrides the operating system's place (``%LOCALAPPDATA%``,
-    ``~/Library/Caches``, or ``$XDG_CACHE_HOME``, by default ``~/.cache``).
+    ``~/Library/Caches``, or ``$XDG_CACHE_HOME``, by default ``~/.cache``). Of the operating system's,
+    a relative path does not count, as the XDG specification has it: it would lead into the working folder.
 
     Raises
     ------
@@ -32,12 +33,18 @@ def user_cache_folder() -> Path:
     if override := os.environ.get("OVERFLY_CACHE"):
         return Path(override)
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = _absolute("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = _absolute("XDG_CACHE_HOME") or Path.home() / ".cache"
     return base / "overfly"
+
+
+def _absolute(variable: str) -> Path | None:
+    """Return the absolute path that an environment variable holds, if it does."""
+    path = Path(os.environ.get(variable, ""))
+    return path if path.is_absolute() else None
 
 
 def model_cache_folder() -> Path:

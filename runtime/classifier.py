@@ -1,9 +1,9 @@
 """The Python door: pictures or arrays in, labels out."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -122,27 +122,31 @@ class Classifier(AbstractContextManager["Classifier"]):
         ImageError
             When a picture can't be read.
         TypeError
-            When `images` is a single path.
+            When `images` is a single path, or one of them is neither a path nor an array.
         ValueError
-            When an array has another shape or dtype, or the classifier is closed.
+            When an array has another shape or dtype, `top_k` is less than 1, or the classifier is closed.
         """
         return list(self.predict_stream(images, top_k=top_k))
 
     def predict_stream(self, images: Iterable[Picture], *, top_k: int = 1) -> Iterator[Prediction]:
         """Classify images one by one, in order; of those ahead only a few are in memory.
 
-        Takes and raises what `predict` does. The next image is asked for when there is room for it,
-        and an answer is given when it and all before it are there.
+        Takes and raises what `predict` does. The next image is asked for when there is room for it. An
+        answer is given when it and all before it are there, at the latest when the next image but one is;
+        where images come seldom, `predict` of each answers at once.
         """
-        for answer in self.answers(images, top_k=top_k):
-            if isinstance(answer, ImageError):
-                raise answer
-            yield answer
+        return _all_read(self.answers(images, top_k=top_k))
 
-    def answers(self, images: Iterable[Picture], *, top_k: int = 1) -> Iterator[Prediction | ImageError]:
+    def answers(self, images: Iterable[Picture], *, top_k: int = 1) -> Generator[Prediction | ImageError, None, None]:
         """Classify images like `predict_stream`, but give the error of one that can't be read in its place."""
-        if isinstance(images, str | os.PathLike):
+        if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"images is the single path {images!r}, expected several: put it into a list")
+        if top_k < 1:
+            raise ValueError(f"top_k is {top_k}, expected at least 1")
+        return self._answers(images, top_k)
+
+    def _answers(self, images: Iterable[Picture], top_k: int) -> Generator[Prediction | ImageError, None, None]:
+        """Decode in threads, infer what is decoded, and yield what becomes of each image."""
         n_decoders = min(usable_cores(), _MAX_DECODERS)
         with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
             pixels = in_order((self._decode(pool, image) for image in images), 2 * n_decoders)
@@ -181,8 +185,19 @@ def _load(path: Path, size: int) -> ImageBatch | ImageError:
         return error
 
 
+def _all_read(answers: Generator[Prediction | ImageError, None, None]) -> Iterator[Prediction]:
+    """Yield the answers; raise the first error that stands in the place of one."""
+    with closing(answers):
+        for answer in answers:
+            if isinstance(answer, ImageError):
+                raise answer
+            yield answer
+
+
 def _fit(image: npt.NDArray[Any], size: int) -> ImageBatch:
     """Return an array's pixels at the model's size."""
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"an image is a {type(image).__name__}, expected a path or a uint8 array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:  # noqa: PLR2004 - RGB
         raise ValueError(f"the array is {image.dtype} {list(image.shape)}, expected uint8 [height, width, 3]")
     fitted = resize_pixels(image, size)

@@ -108,18 +108,21 @@ def resolve_device(name: str) -> str:
         return next((d for d in devices if d.startswith("GPU")), "CPU")
     upper = name.upper()
     if is_meta(upper):
+        named = _named_by(upper)
+        if not named and upper.partition(":")[0] != "AUTO":
+            raise DeviceError(f"{upper} names no device: say which, such as {upper.partition(':')[0]}:CPU")
         # OpenVINO would fail for an absent one as well, with the name of a library that can't be loaded.
-        for named in upper.partition(":")[2].split(","):
-            if named and not named.startswith("-"):  # AUTO:-GPU leaves the GPU out
-                resolve_device(named.partition("(")[0])  # BATCH:GPU(4) says how many at once
+        for device in named:
+            resolve_device(device)
         return upper
     if upper in devices:
         return upper
     if upper.partition(".")[0] in PHYSICAL_DEVICES and upper in _aliases(devices):
         return upper
     held = ", ".join(devices)
-    if upper.partition(".")[0] in {"GPU", "NPU"}:
-        raise DeviceError(f"no device {upper} here (found: {held}): {explain_absence(upper.partition('.')[0])}")
+    kind = upper.partition(".")[0]
+    if kind in {"GPU", "NPU"} and not any(device.startswith(kind) for device in devices):
+        raise DeviceError(f"no device {upper} here (found: {held}): {explain_absence(kind)}")
     raise DeviceError(f"unknown device {name!r}: found {held}; choose one of them, or auto")
 
 
@@ -129,8 +132,16 @@ def is_meta(device: str) -> bool:
 
 
 def supports(device: str, name: str) -> bool:
-    """Whether a device takes a property: each refuses those that it does not know, but a meta device hands them on."""
-    return is_meta(device) or name in core().get_property(device, "SUPPORTED_PROPERTIES")
+    """Whether a device takes a property: each refuses those that it does not know, and a meta device hands them on."""
+    devices = [device, *(_named_by(device) or core().available_devices if is_meta(device) else ())]
+    return any(name in core().get_property(each.partition(":")[0], "SUPPORTED_PROPERTIES") for each in devices)
+
+
+def _named_by(meta: str) -> list[str]:
+    """Return the devices that a meta device is to use; none where the choice is left to it."""
+    names = meta.partition(":")[2].split(",")
+    # BATCH:GPU(4) says how many at once, and AUTO:-GPU leaves the GPU out.
+    return [name.partition("(")[0] for name in names if name and not name.startswith("-")]
 
 
 def precision_name(element_type: Any) -> str:  # noqa: ANN401 - ov.Type, which has no stub

@@ -51,7 +51,7 @@ def read_document(
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise error(f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?") from None
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
     found = content.pop("schema", None) if isinstance(content, dict) else None
     if found != schema:

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +24,12 @@ def sha256_file(path: Path) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` under a temporary name beside `path`, flush it to disk, then rename it."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    partial = Path(name)
+    partial = _partial(path)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with partial.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        partial.chmod(0o666 & ~_umask())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -103,12 +101,12 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_existing(path, overwrite=overwrite)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        partial = _partial(path)
+        partial.mkdir()
     except OSError as error:
         raise _explain(error, path) from error
     try:
         yield partial
-        partial.chmod(0o777 & ~_umask())
         replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -156,8 +154,6 @@ def _explain(error: OSError, path: Path) -> OutputError:
     return OutputError(f"can't write to {path}: {error.strerror or error}; choose another --out")
 
 
-def _umask() -> int:
-    """Return the process's umask: mkstemp and mkdtemp ignore it, other tools expect it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _partial(path: Path) -> Path:
+    """Return a name beside `path` that no one else uses; tempfile's own makers would not heed the process's umask."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")

@@ -18,6 +18,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".
 # Pillow's own limit: past it a small file may be a decompression bomb.
 MAX_PIXELS = 89_478_485
 
+# Named, as Pillow knows many more, and hands some of them to programs that it finds on the machine.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+
 # Our own limit below refuses what Pillow only warns of; its warning would come beside our sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -84,7 +87,7 @@ def load_image(path: Path, size: int) -> ImageBatch:
     """
     try:
         _refuse_other_than_file(path)
-        with Image.open(path) as picture:
+        with Image.open(path, formats=_FORMATS) as picture:
             _refuse_bomb(path, picture.size)
             rgb = _to_rgb(path, _upright(picture))
     except ImageError:
@@ -186,7 +189,7 @@ def _to_rgb(path: Path, picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise ImageError(f"{path} has floating-point pixels: expected 8 or 16 bits a channel; convert it first")
     if picture.mode.startswith("I"):
-        pixels = np.asarray(picture, dtype=np.int64)
+        pixels = np.asarray(picture)
         if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
             raise ImageError(f"{path} has pixels outside 16 bits: expected 8 or 16 bits a channel; convert it first")
         picture = Image.fromarray((pixels >> 8).astype(np.uint8))

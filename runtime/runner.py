@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -224,7 +224,11 @@ def compile_variant(
         When the variant is missing or altered, or OpenVINO can't read it.
     DeviceError
         When the device is not there, lacks a property, or can't compile the model.
+    ValueError
+        When `execution_precision` or `hint` is none of these.
     """
+    _require(execution_precision, "execution_precision", ("auto", *_ELEMENT_TYPES))
+    _require(hint, "hint", get_args(Hint))
     target = resolve_device(device)
     requested = "f32" if execution_precision == "auto" and variant == "fp32" else execution_precision
     config = _config(target, requested, hint, properties or {})
@@ -233,10 +237,17 @@ def compile_variant(
     key = _cache_key(bundle, variant, target, config) if cache and _can_export(target) else None
     compiled = None if key is None else _compiled_before(key, target, config)
     if compiled is None:
-        compiled = _compile(_read(bundle, *files), target, config, f"the {variant} variant{_told(properties or {})}")
+        what = _told(variant, execution_precision, properties or {})
+        compiled = _compile(_read(bundle, *files), target, config, what)
         if key is not None:
             keep_blob(key, compiled.export_model().getvalue())
     return Runner(compiled, variant=variant, requested_precision=requested)
+
+
+def _require(value: str, name: str, known: Sequence[str]) -> None:
+    """Raise a ValueError that names the argument, unless its value is known."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
 
 def _config(device: str, execution_precision: str, hint: Hint, properties: Mapping[str, str]) -> dict[str, object]:
@@ -287,9 +298,10 @@ def _compile(model: Any, device: str, config: Mapping[str, object], what: str) -
         raise DeviceError(f"{device} can't compile {what}: {last_line(error)}") from error
 
 
-def _told(properties: Mapping[str, str]) -> str:
-    """Return the caller's properties in words: OpenVINO does not always name the value that it refuses."""
-    return "".join(f" with {name}={value}" for name, value in properties.items())
+def _told(variant: str, execution_precision: str, properties: Mapping[str, str]) -> str:
+    """Return in words what the caller asked for: OpenVINO does not always name the value that it refuses."""
+    precision = "" if execution_precision == "auto" else f" in {execution_precision}"
+    return f"the {variant} variant{precision}" + "".join(f" with {name}={value}" for name, value in properties.items())
 
 
 def _read(bundle: Bundle, xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which has no stub

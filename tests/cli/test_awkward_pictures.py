@@ -74,7 +74,7 @@ def test_every_kind_is_named_once_in_both_places_and_the_rest_goes_on(start, tin
     process = start("predict", tiny_bundle, path, "--device", "CPU", "--format", style)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    sentences = err.splitlines()
+    sentences = err.splitlines()[1:]  # after what it runs on
     assert len(sentences) == len(bad)
     for sentence, (name, said) in zip(sentences, sorted(bad.items()), strict=True):
         assert sentence.startswith("overfly: ")
@@ -105,8 +105,8 @@ def test_strict_stops_at_the_first_and_keeps_what_was_answered(start, tiny_bundl
     answers = [json.loads(line) for line in out.splitlines()]
     assert [Path(answer["path"]).name for answer in answers] == ["a.jpg", "b bomb.png"]
     assert answers[0]["label"]
-    assert len(err.splitlines()) == 1
-    assert "b bomb.png" in err
+    (sentence,) = err.splitlines()[1:]  # after what it runs on
+    assert "b bomb.png" in sentence
 
 
 def test_strict_over_good_pictures_changes_nothing(overfly, tiny_bundle, good):
@@ -149,7 +149,7 @@ def test_what_may_not_be_read_is_named_and_the_rest_goes_on(python, tiny_bundle,
     assert list(answers) == ["a.jpg", "closed", "secret.jpg", "z.jpg"]
     for name in ("closed", "secret.jpg"):
         assert "can't be opened: you have no right to read it" in answers[name]["error"]
-    assert len(done.err.splitlines()) == 2
+    assert len([line for line in done.err.splitlines() if line.startswith("overfly: ")]) == 2
     assert answers["a.jpg"]["label"] == answers["z.jpg"]["label"]
 
 
@@ -163,7 +163,7 @@ def test_an_interrupt_ends_quietly_with_whole_lines(start, tiny_bundle, tiny_dat
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "overfly: interrupted\n"
+    assert err.splitlines()[1:] == ["overfly: interrupted"]
     lines = (first + out).splitlines()
     assert 2 <= len(lines) < 60 * 96
     assert (first + out).endswith("\n")

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import re
+import shlex
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -52,7 +55,7 @@ def assert_top(top, expected):
 def test_json_is_one_object_a_line_with_the_classifiers_answers(predict, classifier, pictures, flag):
     result = predict(*pictures, "--top-k", 3, *flag)
     result.assert_done()
-    assert result.err == ""
+    assert len(result.err.splitlines()) == 1
     answers = [json.loads(line) for line in result.out.splitlines()]
     assert [answer["path"] for answer in answers] == [str(path) for path in pictures]
     for answer, expected in zip(answers, classifier.predict(pictures, top_k=3), strict=True):
@@ -208,6 +211,25 @@ def test_an_absent_gpu_is_explained_and_never_replaced(overfly, tiny_bundle, pic
     result.assert_failed("no device GPU here", "found: CPU")
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--variant", "fp32"), "fp32 on CPU (.*) in f32"),
+        (("--variant", "fp32", "--execution-precision", "f16"), r"fp32 on CPU (.*) in (f32 \(f16 was asked for\)|f16)"),
+        (("--variant", "fp16", "--property", "INFERENCE_PRECISION_HINT=f32"), "fp16 on CPU (.*) in f32"),
+    ],
+)
+def test_the_precision_in_force_is_told_and_the_one_asked_for_where_it_is_another(predict, pictures, options, told):
+    result = predict(pictures[0], *options)
+    result.assert_done()
+    assert re.fullmatch(f"running {told}\n", result.err)
+
+
+def test_an_empty_path_is_wrong_usage_and_does_not_stand_for_the_current_folder(predict, pictures, monkeypatch):
+    monkeypatch.chdir(pictures[0].parent)
+    predict("").assert_misused("the path is empty")
+
+
 def test_auto_says_what_it_runs_on(overfly, tiny_bundle, pictures):
     result = overfly("predict", tiny_bundle, pictures[0])
     result.assert_done()
@@ -289,5 +311,35 @@ def test_a_reader_that_closes_the_pipe_is_no_error(start, tiny_bundle, tiny_data
     process.stdout.close()
     process.stdout = None
     _, err = process.communicate()
-    assert err == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("running ")
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's way to close a stream")
+@pytest.mark.parametrize(("closing", "n_answers"), [(">&-", 0), ("2>&-", 96), (">&- 2>&-", 0)])
+def test_a_stream_that_the_caller_closed_goes_nowhere_and_stops_nothing(tiny_bundle, tiny_data, closing, n_answers):
+    command = [sys.executable, "-m", "overfly.cli", "predict", tiny_bundle, tiny_data, "--device", "CPU", "--json"]
+    line = f"{shlex.join(map(str, command))} {closing}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - closes a stream
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == n_answers
+    assert "Traceback" not in done.stderr
+
+
+def test_when_no_one_reads_the_notes_every_picture_is_answered_all_the_same(start, tiny_bundle, pictures, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    process = start("predict", tiny_bundle, tmp_path / "a.jpg", *pictures, "--device", "CPU", "--json")
+    process.stderr.close()
+    process.stderr = None
+    out, _ = process.communicate()
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert ["error" in answer for answer in answers] == [True] + [False] * len(pictures)
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such name")
+def test_an_error_about_an_odd_name_stays_on_one_line(overfly, tiny_bundle, tmp_path):
+    path = tmp_path / "no\nsuch\x1b[31m.jpg"
+    result = overfly("predict", tiny_bundle, path, "--device", "CPU")
+    result.assert_failed(r"no\nsuch\x1b[31m.jpg does not exist")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -68,3 +69,19 @@ def test_answers_in_a_file_are_free_of_the_bar_that_the_terminal_shows(tiny_bund
     assert "/288" in screen
     assert "\x1b" not in out
     assert len(out.splitlines()) == 1 + 3 * 96
+
+
+@pytest.mark.parametrize("stdout_too", [True, False])
+@pytest.mark.parametrize("style", ["json", "csv", "table"])
+def test_names_are_written_as_they_are(tiny_bundle, tiny_data, tmp_path, style, stdout_too):
+    """rich would make a picture of a word between colons, and click take out what looks like a colour."""
+    names = ["a:smile:.jpg", "b\ttab.jpg", "c[bold]d.jpg", "e\x1b[31mred.jpg"]
+    for name in names:
+        shutil.copy(min((tiny_data / "harbor").iterdir()), tmp_path / name)
+    # The last stands after the bar has come.
+    arguments = ("predict", tiny_bundle, tmp_path, "--device", "CPU", "--format", style)
+    screen, out = on_terminal(arguments, stdout_too=stdout_too)
+    written = screen.replace("\r\n", "\n") if stdout_too else out
+    escaped = {"json": ("\\t", "\\u001b"), "csv": ("\t", "\x1b"), "table": ("\\t", "\\x1b")}[style]
+    for name in names:
+        assert name.replace("\t", escaped[0]).replace("\x1b", escaped[1]) in written

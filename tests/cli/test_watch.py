@@ -51,7 +51,8 @@ class Watched:
         names = [self.next()[0] for _ in range(self._lines.qsize())]
         self.process.stdout.close()
         with self.process.stderr as stream:
-            return code, names, stream.read()
+            # The first line says what it runs on.
+            return code, names, "".join(stream.readlines()[1:])
 
 
 @pytest.fixture

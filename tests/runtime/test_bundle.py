@@ -150,6 +150,24 @@ def test_golden_images_and_logits(bundle, pixels, expected_logits):
 
 
 @pytest.mark.parametrize(
+    "arrays",
+    [
+        {"images": np.zeros((0, SIZE, SIZE, 3), np.uint8), "logits": np.zeros((0, 4), np.float32)},
+        {"images": np.zeros((2, SIZE, SIZE, 3), np.float32), "logits": np.zeros((2, 4), np.float32)},
+        {"images": np.zeros((2, SIZE, SIZE, 3), np.uint8), "logits": np.zeros((2, 4), np.float64)},
+        {"images": np.zeros((2, SIZE, SIZE, 3), np.uint8), "logits": np.zeros((2, 4), np.complex64)},
+        {"images": np.zeros((2, SIZE, SIZE, 3), np.uint8), "logits": np.full((2, 4), np.inf, np.float32)},
+        {"images": np.uint8(3), "logits": np.float32(4)},
+    ],
+)
+def test_golden_arrays_that_nothing_can_be_compared_with(bundle, arrays):
+    np.savez(bundle.path / GOLDEN, **arrays)
+    bundle.manifest.files.update(hash_files(bundle.path))
+    with pytest.raises(BundleError, match=r"golden\.npz holds (arrays of the wrong shape or type|logits that are not)"):
+        bundle.golden()
+
+
+@pytest.mark.parametrize(
     ("images", "logits"),
     [
         ((2, SIZE, SIZE + 1, 3), (2, N_CLASSES)),

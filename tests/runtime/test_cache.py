@@ -74,10 +74,11 @@ def test_the_operating_systems_place(home, monkeypatch, platform, variable, defa
         assert model_cache_folder() == home / "elsewhere" / "overfly" / "models"
 
 
-def test_an_empty_variable_counts_as_none(home, monkeypatch):
+@pytest.mark.parametrize("value", ["", "relative", "./here"])
+def test_an_empty_or_relative_variable_counts_as_none(home, monkeypatch, value):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("OVERFLY_CACHE", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
     assert model_cache_folder() == home / ".cache" / "overfly" / "models"
 
 

@@ -111,7 +111,20 @@ def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, pict
 def test_a_single_path_is_told_from_several(classifier, kind):
     for way in (classifier.predict, classifier.predict_stream, classifier.answers):
         with pytest.raises(TypeError, match="expected several: put it into a list"):
-            list(way(kind("scene.png")))
+            way(kind("scene.png"))
+
+
+@pytest.mark.parametrize("image", [b"scene.jpg", None, [[1, 2]], Image.new("RGB", (SIZE, SIZE))])
+def test_what_is_neither_a_path_nor_an_array_is_named_by_its_type(classifier, image):
+    with pytest.raises(TypeError, match=f"an image is a {type(image).__name__}, expected a path or a uint8 array"):
+        classifier.predict([image])
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_fewer_than_one_class_is_refused(classifier, pixels, top_k):
+    for way in (classifier.predict, classifier.predict_stream, classifier.answers):
+        with pytest.raises(ValueError, match=f"top_k is {top_k}, expected at least 1"):
+            way([pixels(SIZE)], top_k=top_k)
 
 
 def test_an_unreadable_picture_is_named(classifier, picture):

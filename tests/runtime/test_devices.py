@@ -3,6 +3,7 @@
 import openvino as ov
 import pytest
 
+from overfly.runtime import devices
 from overfly.runtime.devices import (
     core,
     describe,
@@ -115,3 +116,14 @@ def test_what_a_device_can_not_tell_is_unknown():
     ghost = describe("NO_SUCH_DEVICE")
     assert (ghost.full_name, ghost.kind, ghost.default_precision) == ("NO_SUCH_DEVICE", "unknown", "unknown")
     assert (ghost.driver, ghost.memory_bytes, ghost.capabilities) == (None, None, ())
+
+
+@pytest.mark.parametrize("name", ["GPU.1", "gpu.7", "NPU.3"])
+def test_another_one_of_a_kind_that_is_there_is_not_called_absent(monkeypatch, name):
+    class OneOfEach:
+        available_devices = ("CPU", "GPU", "NPU")
+
+    monkeypatch.setattr(devices, "core", OneOfEach)
+    with pytest.raises(DeviceError) as caught:
+        resolve_device(name)
+    assert str(caught.value) == f"unknown device {name!r}: found CPU, GPU, NPU; choose one of them, or auto"

@@ -151,7 +151,9 @@ def test_an_unknown_schema_is_refused(edited, schema):
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2", b"not json", b"\xff\xfe\x00", b'{"a": 1} trailing'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1, 2", b"not json", b"\xff\xfe\x00", b'{"a": 1} trailing', b"[" * 200_000]
+)
 def test_a_file_that_is_no_json(tmp_path, content):
     path = tmp_path / "tree.json"
     path.write_bytes(content)

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -369,3 +370,30 @@ def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
 def test_an_image_spec_that_no_model_can_take(size, std):
     with pytest.raises(ValueError, match="must be positive"):
         ImageSpec(size, (0, 0, 0), std)
+
+
+def test_what_other_programs_would_have_to_read_is_no_picture(tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    path = tmp_path / "scene.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    monkeypatch.setattr("subprocess.Popen", lambda *_arguments, **_options: pytest.fail("a program was started"))
+    with pytest.raises(ImageError, match="its content is of no known image format"):
+        load_image(path, 8)
+
+
+def test_a_picture_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
+    views = [Image.fromarray(pixels(24, seed=i)) for i in range(2)]
+    views[0].save(tmp_path / "stereo.jpg", "MPO", save_all=True, append_images=views[1:], quality=95)
+    views[0].save(tmp_path / "one.jpg", quality=95)
+    assert (load_image(tmp_path / "stereo.jpg", 24) == load_image(tmp_path / "one.jpg", 24)).all()
+
+
+def test_16_bits_take_no_more_memory_than_they_need(tmp_path):
+    Image.fromarray(np.zeros((2000, 2000), np.uint16)).save(tmp_path / "deep.png")
+    tracemalloc.start()
+    try:
+        load_image(tmp_path / "deep.png", 8)
+        # In numpy: two bytes for each pixel, the same shifted, and one byte of the result.
+        assert tracemalloc.get_traced_memory()[1] < 6 * 2000 * 2000
+    finally:
+        tracemalloc.stop()

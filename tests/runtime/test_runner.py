@@ -278,11 +278,31 @@ def test_an_unknown_variant_and_an_unknown_device(bundle):
         compile_variant(bundle, variant="fp32", device="TPU")
 
 
-def test_a_device_that_can_not_compile_gives_one_sentence(bundle):
-    with pytest.raises(DeviceError) as caught:
-        compile_variant(bundle, variant="fp32", device="MULTI")
-    assert str(caught.value).startswith("MULTI can't compile the fp32 variant: ")
-    assert "\n" not in str(caught.value)
+def test_a_meta_device_without_a_device_is_told_to_name_one(bundle):
+    for name in ("HETERO", "HETERO:", "batch", "MULTI", "BATCH:"):
+        with pytest.raises(DeviceError, match=f"^{name.upper()} names no device: say which, such as .*:CPU$"):
+            compile_variant(bundle, variant="fp32", device=name)
+
+
+@pytest.mark.parametrize("device", ["CPU", "AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU"])
+def test_a_property_that_no_device_concerned_has_is_named(bundle, device):
+    with pytest.raises(DeviceError, match=f"^{device} has no property GPU_FOO: leave it out"):
+        compile_variant(bundle, variant="fp32", device=device, properties={"GPU_FOO": "LOW"})
+
+
+@pytest.mark.parametrize("wrong", [{"execution_precision": "f64"}, {"execution_precision": "FP32"}, {"hint": "fast"}])
+def test_a_word_that_is_not_known_is_named_with_those_that_are(bundle, wrong):
+    ((name, value),) = wrong.items()
+    known = "auto, f32, f16, bf16" if name == "execution_precision" else "latency, throughput"
+    with pytest.raises(ValueError, match=f"^{name} is '{value}', expected one of {known}$"):
+        compile_variant(bundle, variant="fp32", device="CPU", **wrong)
+
+
+def test_what_was_asked_for_is_told_when_it_can_not_be_compiled(bundle):
+    with pytest.raises(DeviceError, match=r"^CPU can't compile the fp16 variant in f32 with PERF_COUNT=maybe: Wrong"):
+        compile_variant(
+            bundle, variant="fp16", device="CPU", execution_precision="f32", properties={"PERF_COUNT": "maybe"}
+        )
 
 
 def replace_file(bundle, name, content):

@@ -137,15 +137,55 @@ def test_each_picture_has_a_time_of_its_own(tmp_path, watch, clock):
     assert watch.settled() == [late]
 
 
-def test_a_bad_picture_whose_time_is_over_is_not_given_again_though_it_changes(tmp_path, watch, clock):
+def test_a_bad_picture_whose_time_is_over_is_a_new_one_when_it_changes(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
     watch.settled()
     clock.now = 10
     assert watch.settled() == [path]
     assert not watch.put_back(path)
-    path.write_bytes(b"whole at last")
-    assert [watch.settled() for _ in range(3)] == [[], [], []]
+    assert [watch.settled() for _ in range(2)] == [[], []]
+    clock.now = 30
+    path.write_bytes(b"more, and then for long nothing")
+    assert [watch.settled() for _ in range(3)] == [[], [path], []]
+    assert watch.put_back(path)
+    path.write_bytes(b"whole at last, after all this time")
+    assert [watch.settled() for _ in range(3)] == [[], [path], []]
+
+
+def test_one_whose_space_was_taken_first_waits_for_its_end(tmp_path, watch):
+    path = tmp_path / "a.bmp"
+    path.write_bytes(b"half" + bytes(1000))
+    os.utime(path, (1000, 1000))
+    looks = [watch.settled() for _ in range(3)]
+    path.write_bytes(b"half" * 251)
+    os.utime(path, (2000, 2000))
+    looks += [watch.settled() for _ in range(3)]
+    assert looks == [[], [], [], [], [path], []]
+
+
+def test_one_that_really_ends_in_zeros_is_given_when_its_time_is_over(tmp_path, watch, clock):
+    path = tmp_path / "black.bmp"
+    path.write_bytes(b"BM" + bytes(1000))
+    watch.settled()
+    clock.now = 9.9
+    assert watch.settled() == []
+    clock.now = 10
+    assert [watch.settled() for _ in range(2)] == [[path], []]
+
+
+def test_a_folder_that_is_away_for_a_while_comes_back_with_its_pictures_known(tmp_path, clock):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    paths = [tmp_path / "in" / "a.jpg", tmp_path / "in" / "deep" / "b.jpg"]
+    for path in paths:
+        path.write_bytes(b"x")
+    watch = FolderWatch([tmp_path / "in"], clock=clock)
+    assert [watch.settled() for _ in range(2)] == [[], paths]
+    (tmp_path / "in").rename(tmp_path / "away")
+    assert [watch.settled() for _ in range(3)] == [[], [tmp_path / "in"], []]
+    (tmp_path / "away" / "new.jpg").write_bytes(b"x")
+    (tmp_path / "away").rename(tmp_path / "in")
+    assert [watch.settled() for _ in range(3)] == [[], [tmp_path / "in" / "new.jpg"], []]
 
 
 def test_a_link_that_leads_nowhere_is_given_like_a_bad_picture(tmp_path, watch):
