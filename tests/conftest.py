@@ -1,6 +1,8 @@
 """What the tests share: the real data set if it is given, a small one always, and the trip over the small one."""
 
+import hashlib
 import importlib.metadata
+import json
 import os
 import urllib.request
 from pathlib import Path
@@ -39,6 +41,19 @@ def pytest_runtest_setup(item):
 def _proxies_of_this_test_only(monkeypatch):
     """Make urllib look at the proxies again: it keeps the opener of its first request for good."""
     monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture(scope="session")
+def seal():
+    """A function that writes a changed manifest, given as a dict, with the SHA-256 of itself that it must then name."""
+
+    def write(path, content):
+        def text(sha256):
+            return json.dumps({**content, "sha256": sha256}, indent=1) + "\n"
+
+        path.write_bytes(text(hashlib.sha256(text("").encode()).hexdigest()).encode())
+
+    return write
 
 
 @pytest.fixture(scope="session")

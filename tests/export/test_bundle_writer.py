@@ -71,12 +71,12 @@ def test_calibration_used_training_images_only(bundle, tiny_run):
 @pytest.mark.parametrize("batch_size", [1, 5, 16])
 def test_onnx_runtime_gives_pytorchs_logits_at_any_batch(bundle, batch_size):
     golden = bundle.golden()
-    logits = run_onnx(bundle.file("model.onnx"), golden.images, batch_size=batch_size)
+    logits = run_onnx(bundle.path / "model.onnx", golden.images, batch_size=batch_size)
     assert np.abs(logits - golden.logits).max() < 1e-3
 
 
 def test_the_onnx_file_says_what_it_is(bundle):
-    model = onnx.load(bundle.file("model.onnx"))
+    model = onnx.load(bundle.path / "model.onnx")
     facts = {item.key: json.loads(item.value) for item in model.metadata_props}
     assert facts["classes"] == list(bundle.manifest.classes)
     assert facts["image"]["size"] == 64
@@ -89,7 +89,7 @@ def test_the_onnx_file_says_what_it_is(bundle):
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16", "int8"])
 def test_each_variant_opens_by_itself_with_its_labels(bundle, variant):
-    model = ov.Core().read_model(bundle.file(f"{variant}.xml"), bundle.file(f"{variant}.bin"))
+    model = ov.Core().read_model(bundle.path / f"{variant}.xml", bundle.path / f"{variant}.bin")
     assert str(model.inputs[0].partial_shape) == "[?,64,64,3]"
     assert model.inputs[0].element_type == ov.Type.u8
     info = {key: model.get_rt_info(["model_info", key]).value for key in ("model_type", "labels", "resize_type")}
@@ -104,7 +104,7 @@ def test_weights_shrink_with_the_precision(bundle):
 
 
 def test_every_convolution_and_the_classifier_are_quantised(bundle):
-    model = ov.Core().read_model(bundle.file("int8.xml"))
+    model = ov.Core().read_model(bundle.path / "int8.xml")
     kinds = {"Convolution", "GroupConvolution", "MatMul"}
     layers = [op for op in model.get_ordered_ops() if op.get_type_name() in kinds]
     assert len(layers) == 53
@@ -185,7 +185,7 @@ def test_int8_that_loses_more_than_allowed_is_refused(bundle, tiny_run, tiny_dat
     deployed = run.load_model()
     images = decode(tiny_data, run.split().scenes("train")[::3], size=64)
     answers = predict_logits(deployed, images).argmax(axis=1)
-    int8 = bundle.file("int8.xml")
+    int8 = bundle.path / "int8.xml"
     # PyTorch is right on every image by definition, so that each flip of INT8 is a loss.
     flips = int((run_ir(int8, images).argmax(axis=1) != answers).sum())
     loss_pp = 100 * flips / len(images)
