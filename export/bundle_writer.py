@@ -109,19 +109,6 @@ class _Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
-    """What INT8 is judged on before it is signed off: the images, their part, and how many PyTorch has right."""
-
-    part: str
-    judges: Judges
-    pytorch_right: int
-
-    def n_lost(self, model: Any) -> int:  # noqa: ANN401 - ov.Model has no stub
-        """Return how many images fewer than PyTorch a model has right, in f32 on the CPU; fewer than none if more."""
-        return self.pytorch_right - self.judges.n_right(run_model(model, self.judges.images))
-
-
-@dataclass(frozen=True, slots=True)
 class _Made:
     """An INT8 model and what the manifest says of it."""
 
@@ -233,21 +220,22 @@ class _Export:
         left = float_layers(quantised)
         steering = None
         if self._job.max_drop_pp is not None:
-            steer = partial(quantise_within, model, images, reporter=self._reporter)
-            quantised, steering = _keep_bound(quantised, steer, self._judges(), self._job.max_drop_pp)
+            judges, bound = self._judges(), self._job.max_drop_pp
+            steer = partial(quantise_within, model, images, judges, reporter=self._reporter)
+            quantised, steering = _keep_bound(quantised, steer, judges, bound)
         whys = [FloatLayer(name, _NOT_QUANTISED if name in left else _REVERTED) for name in float_layers(quantised)]
         return _Made(quantised, calibration, tuple(whys), steering)
 
-    def _judges(self) -> _Bench:
-        """Return the images to judge INT8 on, and how PyTorch does on them."""
+    def _judges(self) -> Judges:
+        """Return the images to judge INT8 on."""
         chosen = self._chosen.steering
         if not chosen.scenes:
             raise ParityError(
                 "--max-drop can't be checked, as every training image calibrated INT8: use fewer --calibration-images"
             )
         images = self._decode(chosen)
-        judges = Judges(images, np.array([scene.label for scene in chosen.scenes], dtype=np.int64))
-        return _Bench(chosen.part, judges, judges.n_right(predict_logits(self._deployed, images)))
+        labels = np.array([scene.label for scene in chosen.scenes], dtype=np.int64)
+        return Judges(chosen.part, images, labels, predict_logits(self._deployed, images))
 
 
 def _write_variant(
@@ -279,8 +267,8 @@ def _write_variant(
 
 def _keep_bound(
     quantised: Any,  # noqa: ANN401 - ov.Model has no stub
-    steer: Callable[[Judges, int], Any],
-    bench: _Bench,
+    steer: Callable[[int], Any],
+    judges: Judges,
     max_drop_pp: float,
 ) -> tuple[Any, Steering]:
     """Return an INT8 model that loses at most so much, and how it came to it.
@@ -290,30 +278,31 @@ def _keep_bound(
     quantised
         By post-training quantisation alone: it is returned when it keeps the bound.
     steer
-        Makes one with accuracy control, from the judges and how many images it may lose.
+        Makes one with accuracy control, from how many images it may lose.
 
     Raises
     ------
     ParityError
         When the bound can't be kept with any layer in INT8.
     """
-    n_images = len(bench.judges.labels)
+    n_images = len(judges.labels)
     max_lost = int(max_drop_pp * n_images / 100 + _ROUNDING)
     plain = float_layers(quantised)
-    lost = bench.n_lost(quantised)
+    lost = judges.n_lost(run_model(quantised, judges.images))
     if lost > max_lost:
-        quantised = steer(bench.judges, max_lost)
-        lost = bench.n_lost(quantised)
+        quantised = steer(max_lost)
+        lost = judges.n_lost(run_model(quantised, judges.images))
     reverted = tuple(name for name in float_layers(quantised) if name not in plain)
-    drop_pp = 100 * lost / n_images
-    if lost > max_lost or not any(weighted_layers(quantised).values()):
+    steering = Steering(judges.part, n_images, max_drop_pp, 100 * lost / n_images, reverted)
+    nothing_left = not any(weighted_layers(quantised).values())
+    if lost > max_lost or nothing_left:
         raise ParityError(
-            f"INT8 can't keep to --max-drop {max_drop_pp:g}: on {n_images} images of the {bench.part} part it loses "
-            f"{drop_pp:.2f} points of accuracy with {', '.join(reverted) or 'no layer'} put back to floating point"
-            f"{'' if any(weighted_layers(quantised).values()) else ', and no layer is left in INT8'}; nothing was "
-            "written. Export --variant fp32 --variant fp16, or allow more"
+            f"INT8 can't keep to --max-drop {max_drop_pp:g}: on {n_images} images of the {judges.part} part it loses "
+            f"{steering.drop_pp:.2f} points of accuracy with {', '.join(reverted) or 'no layer'} put back to floating "
+            f"point{', and no layer is left in INT8' if nothing_left else ''}; nothing was written. "
+            "Export --variant fp32 --variant fp16, or allow more"
         )
-    return quantised, Steering(bench.part, n_images, max_drop_pp, drop_pp, reverted)
+    return quantised, steering
 
 
 def _check_onnx(path: Path, evidence: _Evidence) -> Parity:

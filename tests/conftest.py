@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def _missing(marker):
     if marker == "wheel":
         files = importlib.metadata.files("overfly") or []
         return None if any(str(file).startswith("overfly/") for file in files) else "overfly is installed editable"
+    if marker == "netns":
+        # A namespace needs the right to make one; as a rule that is root's.
+        try:
+            subprocess.run(["unshare", "--net", "ip", "link", "set", "lo", "up"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            return f"no network namespace can be made: {error}"
+        return None
     from overfly.runtime.devices import core
 
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
@@ -30,7 +38,7 @@ def _missing(marker):
 
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
-    for marker in ("real", "gpu", "wheel"):
+    for marker in ("real", "gpu", "wheel", "netns"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)
