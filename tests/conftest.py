@@ -27,7 +27,8 @@ def _missing(marker):
     if marker == "netns":
         # A namespace needs the right to make one; as a rule that is root's.
         try:
-            subprocess.run(["unshare", "--net", "ip", "link", "set", "lo", "up"], check=True, capture_output=True)
+            command = ["unshare", "--net", "ip", "link", "set", "lo", "up"]
+            subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
             return f"no network namespace can be made: {error}"
         return None

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -40,7 +41,7 @@ def read_counters(text):
     """Return how many connections were opened, and datagrams and packets sent, from the kernel's tables."""
     rows = [line.split() for line in text.splitlines()]
     found = {}
-    for names, values in zip(rows, rows[1:], strict=False):
+    for names, values in pairwise(rows):
         if names[0] == values[0] and names[0].endswith(":"):
             found |= {names[0] + name: int(value) for name, value in zip(names[1:], values[1:], strict=True)}
     found |= {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[0].startswith(("Udp6", "Ip6"))}
