@@ -12,6 +12,7 @@ import openvino as ov
 import pytest
 import torch
 
+from overfly.export import bundle_writer
 from overfly.export.bundle_writer import ExportJob, _Evidence, export, require_parity
 from overfly.export.int8 import quantise
 from overfly.export.layers import float_layers, weighted_layers
@@ -51,6 +52,7 @@ def test_provenance_leads_back_to_the_run_and_its_split(bundle, tiny_run):
     provenance = bundle.manifest.provenance
     assert provenance.run_sha256 == hashlib.sha256((tiny_run / "run.json").read_bytes()).hexdigest()
     assert provenance.split_sha256 == hashlib.sha256((tiny_run / "split.json").read_bytes()).hexdigest()
+    assert provenance.seed == Run.open(tiny_run).record.seed == Run.open(tiny_run).split().seed
     assert sorted(provenance.test_sha256) == sorted(s.sha256 for s in Run.open(tiny_run).split().scenes("test"))
     assert bundle.manifest.classes == tuple((bundle.path / "labels.txt").read_text().splitlines())
 
@@ -142,6 +144,20 @@ def test_a_step_that_disagrees_is_refused_with_its_worst_image():
     ) as caught:
         require_parity(evidence, wrong, step="the step", max_diff=1e-3, min_agreement=1.0)
     assert "the worst is b.jpg" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bound", "step"), [("_MAX_F32_DIFF", "the ONNX model at batch 1"), ("_MAX_F16_DIFF", "the fp16 IR")]
+)
+def test_a_failed_parity_stops_the_export_and_leaves_what_was_there(make_run, monkeypatch, bound, step):
+    run = make_run()
+    out = run.with_name("bundle")
+    before = export(ExportJob(run, out, variants=("fp32", "fp16"))).manifest
+    monkeypatch.setattr(bundle_writer, bound, -1.0)
+    with pytest.raises(ParityError, match=f"^{step} does not agree with PyTorch: .*the worst is (dry|green)/"):
+        export(ExportJob(run, out, variants=("fp32", "fp16")), overwrite=True)
+    assert Bundle.open(out).manifest == before
+    assert sorted(path.name for path in out.parent.iterdir()) == ["bundle", "data", "run"]
 
 
 def test_a_tie_within_the_tolerance_may_change_sides_but_no_more():
