@@ -79,7 +79,7 @@ def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
     """
     import onnxruntime
 
-    # Its builds for Windows report usage events otherwise.
+    # For releases that don't know the variable that overfly.runtime sets.
     onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     starts = range(0, len(images), batch_size)
