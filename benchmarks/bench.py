@@ -18,9 +18,8 @@ from overfly.benchmarks.selection import calibration_overlap, describe_judged, s
 from overfly.benchmarks.statistics import Labels
 from overfly.benchmarks.timing import FULL, QUICK, Measured, Plan, measure
 from overfly.benchmarks.verdict import Evidence, judge
-from overfly.runtime.bundle import MANIFEST, Bundle
+from overfly.runtime.bundle import Bundle
 from overfly.runtime.errors import OverflyError, needs_extra
-from overfly.runtime.files import sha256_file
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.dataset import decode, scan
@@ -96,7 +95,7 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
         answer=choose(compared, baseline, job.max_drop_pp),
         overfly=metadata.version("overfly"),
         quick=job.quick,
-        bundle=BundleFacts(job.bundle.resolve().name, sha256_file(job.bundle / MANIFEST), bundle.manifest.model, size),
+        bundle=BundleFacts(job.bundle.resolve().name, bundle.manifest_sha256(), bundle.manifest.model, size),
         environment=environment,
         classes=bundle.manifest.classes,
         baseline=baseline,

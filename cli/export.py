@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from overfly.cli import options
+
+if TYPE_CHECKING:
+    from overfly.runtime.bundle import Manifest
 
 
 @click.command(short_help="Turn a run into a bundle: ONNX and OpenVINO IR.")
@@ -30,8 +34,10 @@ from overfly.cli import options
     "--max-drop",
     type=options.Real(min=0),
     metavar="PP",
-    help="Percentage points of accuracy that INT8 may lose on held-back images; if it loses more, nothing is written.",
+    help="Percentage points of accuracy that INT8 may lose on held-back images: where it loses more, layers are put "
+    "back to floating point one by one; where that does not help, nothing is written.",
 )
+@click.option("--zip", "as_zip", is_flag=True, help="Write a single file, OUT.zip, instead of a folder.")
 @options.overwrite
 @options.as_json
 def command(
@@ -41,12 +47,14 @@ def command(
     variants: tuple[str, ...],
     calibration_images: int,
     max_drop: float | None,
+    as_zip: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Turn RUN into a bundle: ONNX, OpenVINO IR in three precisions, and golden answers to check a device with.
 
     Every step is compared with PyTorch on real test images; a step that disagrees stops the export.
+    INT8 is made with training and validation images alone.
     """
     from overfly.runtime.errors import needs_extra
 
@@ -62,21 +70,42 @@ def command(
         from overfly.cli.terminal import Terminal
         from overfly.export.bundle_writer import ExportJob, export
         from overfly.runtime.bundle import VARIANTS
-    job = ExportJob(run, out, data, variants or VARIANTS, calibration_images, max_drop)
+    place = out.with_name(f"{out.name}.zip") if as_zip and out.suffix.lower() != ".zip" else out
+    job = ExportJob(run, place, data, variants or VARIANTS, calibration_images, max_drop, as_zip)
     with Terminal() as terminal:
-        bundle = export(job, overwrite=overwrite, reporter=terminal)
-    manifest = bundle.manifest
-    if as_json:
-        from dataclasses import asdict
+        manifest = export(job, overwrite=overwrite, reporter=terminal).manifest
+    click.echo(_json(place, manifest) if as_json else _table(place, manifest))
 
-        parities = {name: asdict(record.parity) for name, record in manifest.variants.items()}
-        click.echo(json.dumps({"bundle": str(out), "parity": {"onnx": asdict(manifest.onnx.parity), **parities}}))
-        return
-    click.echo("variant  megabytes  largest logit difference  same class as PyTorch")
+
+def _json(place: Path, manifest: "Manifest") -> str:
+    """Return where the bundle is, the parity of each step, and what INT8 left in floating point."""
+    from dataclasses import asdict
+
+    parities = {name: asdict(record.parity) for name, record in manifest.variants.items()}
+    told: dict[str, object] = {
+        "bundle": str(place),
+        "golden_part": manifest.golden_part,
+        "parity": {"onnx": asdict(manifest.onnx.parity), **parities},
+    }
+    if int8 := manifest.variants.get("int8"):
+        told["float_layers"] = [asdict(layer) for layer in int8.float_layers or ()]
+        told["steering"] = int8.steering and asdict(int8.steering)
+    return json.dumps(told)
+
+
+def _table(place: Path, manifest: "Manifest") -> str:
+    """Return the same for a person."""
+    lines = ["variant  megabytes  largest logit difference  same class as PyTorch"]
     rows = [("onnx", "model.onnx", manifest.onnx.parity)]
     rows += [(name, record.bin, record.parity) for name, record in manifest.variants.items()]
     for name, file, parity in rows:
         size_mb = manifest.files[file].size_bytes / 1e6
         agreeing = round(parity.top1_agreement * parity.n_images)
-        click.echo(f"{name:<7}  {size_mb:9.2f}  {parity.max_abs_diff:24.2e}  {agreeing:>9} of {parity.n_images} images")
-    click.echo(f"bundle: {out}")
+        same = f"{agreeing:>9} of {parity.n_images} images"
+        lines.append(f"{name:<7}  {size_mb:9.2f}  {parity.max_abs_diff:24.2e}  {same}")
+    if int8 := manifest.variants.get("int8"):
+        lines += [f"int8: {layer.name} is in floating point: {layer.why}" for layer in int8.float_layers or ()]
+        if steering := int8.steering:
+            where = f"{steering.n_images} images of the {steering.part} part"
+            lines.append(f"int8: loses {steering.drop_pp:.2f} points on {where}, at most {steering.max_drop_pp:g}")
+    return "\n".join([*lines, f"bundle: {place}"])

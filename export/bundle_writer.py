@@ -1,53 +1,52 @@
 """From a run to a bundle, with parity checked at each step."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from overfly.export.int8 import quantise
-from overfly.export.ir import convert, run_ir, save_ir
+from overfly.export.int8 import Judges, quantise, quantise_within
+from overfly.export.ir import convert, run_ir, run_model, save_ir
+from overfly.export.layers import float_layers, weighted_layers
 from overfly.export.onnx_model import OPSET, run_onnx, write_onnx
+from overfly.export.selection import Chosen, select
 from overfly.runtime.bundle import (
-    BUNDLE_SCHEMA,
     GOLDEN,
     LABELS,
-    MANIFEST,
     ONNX,
     VARIANTS,
     Bundle,
     Calibration,
+    FloatLayer,
     Golden,
     Manifest,
     OnnxRecord,
     Parity,
     Provenance,
+    Steering,
     VariantRecord,
     hash_files,
+    write_manifest,
 )
-from overfly.runtime.documents import write_document
+from overfly.runtime.bundle_files import write_zip
 from overfly.runtime.errors import ParityError
-from overfly.runtime.files import atomic_folder, refuse_inputs, sha256_file, write_atomically
+from overfly.runtime.files import atomic_file, atomic_folder, refuse_inputs, sha256_file, write_atomically
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.parity import compare_logits
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.runner import Logits
 from overfly.runtime.versions import installed_versions
-from overfly.training.dataset import Scene, decode_unchanged
+from overfly.training.dataset import decode_unchanged
 from overfly.training.loop import predict_logits
-from overfly.training.models import Deployed
 from overfly.training.run import RUN_FILE, Run
-from overfly.training.split import Split, sample_evenly
+from overfly.training.split import Split
 
-N_GOLDEN = 64
 # More do not help: 100, 200 and 300 images gave logits equally close to fp32's on held-back training scenes.
 N_CALIBRATION = 128
-# One image is half a point of accuracy.
-N_HELD_BACK = 200
 _BATCH_SIZES = (1, 5, 16)
 
 # The largest absolute difference of a logit that the order of float32 additions explains, with a wide margin: about
@@ -56,6 +55,17 @@ _MAX_F32_DIFF = 1e-3
 # Weights rounded to 11 bits move logits of a few units by some hundredths.
 _MAX_F16_DIFF = 0.2
 _MIN_F16_AGREEMENT = 0.99
+
+_MADE_BY = {
+    "fp32": "openvino.save_model",
+    "fp16": "openvino.save_model, weights compressed to f16",
+    "int8": "nncf.quantize, post-training, full bias correction",
+    "steered int8": "nncf.quantize_with_accuracy_control, full bias correction",
+}
+_NOT_QUANTISED = "nncf.quantize left it in floating point"
+_REVERTED = "accuracy control put it back: in INT8 the model lost more than --max-drop allows"
+# Half a point of 200 images is 1 image, not 0.9999.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class ExportJob:
     run
         The run folder.
     out
-        The bundle folder to make.
+        The bundle to make.
     data
         The data folder; None takes the one that the run was trained on.
     variants
@@ -76,7 +86,9 @@ class ExportJob:
         How many training images set the INT8 ranges.
     max_drop_pp
         Percentage points of accuracy that INT8 may lose against PyTorch, on images that neither tested nor
-        calibrated it; None sets no bound.
+        calibrated it: where it loses more, NNCF puts layers back to floating point. None sets no bound.
+    as_zip
+        Make one .zip instead of a folder.
     """
 
     run: Path
@@ -85,6 +97,7 @@ class ExportJob:
     variants: tuple[str, ...] = VARIANTS
     n_calibration: int = N_CALIBRATION
     max_drop_pp: float | None = None
+    as_zip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +109,13 @@ class _Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldBack:
-    """Images to judge INT8 on before it is signed off: uint8 ``[N, S, S, 3]``, and int64 labels ``[N]``."""
+class _Made:
+    """An INT8 model and what the manifest says of it."""
 
-    images: ImageBatch
-    labels: npt.NDArray[np.int64]
+    model: Any
+    calibration: Calibration
+    float_layers: tuple[FloatLayer, ...]
+    steering: Steering | None
 
 
 def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Bundle:
@@ -124,64 +139,103 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     """
     run = Run.open(job.run)
     refuse_inputs(job.out, [job.run, job.data or Path(run.record.data)])
-    with atomic_folder(job.out, overwrite=overwrite) as folder:
-        _fill(folder, job, run, reporter)
+    if job.as_zip:
+        with atomic_file(job.out, overwrite=overwrite) as archive:
+            folder = archive.with_name("files")
+            folder.mkdir()
+            _Export(job, run, folder, reporter).fill()
+            write_zip(archive, folder)
+    else:
+        with atomic_folder(job.out, overwrite=overwrite) as folder:
+            _Export(job, run, folder, reporter).fill()
     return Bundle.open(job.out)
 
 
-def _fill(folder: Path, job: ExportJob, run: Run, reporter: Reporter) -> None:
-    """Write every file of the bundle."""
-    split, deployed, record = run.split(), run.load_model(), run.record
-    data = job.data or Path(record.data)
-    images, evidence_scenes = _decode(data, split, "test", N_GOLDEN, run, reporter)
-    evidence = _Evidence(
-        tuple(scene.name for scene in evidence_scenes), Golden(images, predict_logits(deployed, images))
-    )
-    reporter.progress("writing ONNX", 0, 1)
-    metadata: dict[str, object] = {
-        "classes": record.classes,
-        "image": dataclasses.asdict(record.image),
-        "run_sha256": sha256_file(run.path / RUN_FILE),
-    }
-    write_onnx(deployed, folder / ONNX, size=record.image.size, metadata=metadata)
-    onnx_parity = _check_onnx(folder / ONNX, evidence)
-    reporter.progress("writing ONNX", 1, 1)
-    model = convert(folder / ONNX, classes=record.classes, image=record.image)
-    variants = {}
-    for name in sorted(job.variants, key=VARIANTS.index):
-        reporter.progress(f"writing {name}", 0, 1)
-        calibration = None
-        if name == "int8":
-            calibration_images, scenes = _decode(data, split, "train", job.n_calibration, run, reporter)
-            model = quantise(model, calibration_images, partial(reporter.progress, "calibrating"))
-            calibration = Calibration(record.seed, tuple(scene.sha256 for scene in scenes))
-        variants[name] = _write_variant(folder, name, model, evidence, calibration)
-        if name == "int8" and job.max_drop_pp is not None:
-            _refuse_drop(folder / "int8.xml", deployed, _hold_back(data, split, scenes, run), job.max_drop_pp)
-        reporter.progress(f"writing {name}", 1, 1)
-    _write_golden(folder / GOLDEN, evidence.golden)
-    write_atomically(folder / LABELS, "".join(f"{name}\n" for name in record.classes).encode())
-    manifest = Manifest(
-        model=record.model,
-        classes=record.classes,
-        image=record.image,
-        output="logits",
-        files=hash_files(folder),
-        onnx=OnnxRecord(OPSET, onnx_parity),
-        variants=variants,
-        provenance=_provenance(run, split),
-    )
-    write_document(folder / MANIFEST, manifest, schema=BUNDLE_SCHEMA)
+class _Export:
+    """One export on its way: fills `folder` with every file of the bundle."""
 
+    def __init__(self, job: ExportJob, run: Run, folder: Path, reporter: Reporter) -> None:
+        self._job, self._run, self._folder, self._reporter = job, run, folder, reporter
+        self._data = job.data or Path(run.record.data)
+        self._split = run.split()
+        self._deployed = run.load_model()
+        self._chosen = select(self._split, self._data, n_calibration=job.n_calibration, seed=run.record.seed)
 
-def _decode(
-    data: Path, split: Split, part: str, n: int, run: Run, reporter: Reporter
-) -> tuple[ImageBatch, list[Scene]]:
-    """Return `n` images of a part, the classes in turn, and their scenes."""
-    scenes = sample_evenly(split.scenes(part), n, seed=run.record.seed)
-    stage = f"decoding {part} images"
-    size = run.record.image.size
-    return decode_unchanged(data, scenes, size=size, progress=partial(reporter.progress, stage)), scenes
+    def fill(self) -> None:
+        """Write every file of the bundle, the manifest last."""
+        record, golden = self._run.record, self._chosen.golden
+        if golden.part != "test":
+            self._reporter.note(f"the test part is not in {self._data}: comparing on {golden.part} images instead")
+        images = self._decode(golden)
+        names = tuple(scene.name for scene in golden.scenes)
+        evidence = _Evidence(names, Golden(images, predict_logits(self._deployed, images)))
+        onnx_parity = self._write_onnx(evidence)
+        model = convert(self._folder / ONNX, classes=record.classes, image=record.image)
+        variants = {}
+        for name in sorted(self._job.variants, key=VARIANTS.index):
+            self._reporter.progress(f"writing {name}", 0, 1)
+            made = self._quantise(model) if name == "int8" else None
+            variants[name] = _write_variant(self._folder, name, model, evidence, made)
+            self._reporter.progress(f"writing {name}", 1, 1)
+        _write_golden(self._folder / GOLDEN, evidence.golden)
+        write_atomically(self._folder / LABELS, "".join(f"{name}\n" for name in record.classes).encode())
+        manifest = Manifest(
+            model=record.model,
+            classes=record.classes,
+            image=record.image,
+            output="logits",
+            golden_part=golden.part,
+            files=hash_files(self._folder),
+            onnx=OnnxRecord(OPSET, onnx_parity),
+            variants=variants,
+            provenance=_provenance(self._run, self._split),
+        )
+        write_manifest(self._folder, manifest)
+
+    def _decode(self, chosen: Chosen) -> ImageBatch:
+        """Return the images of scenes, after a check that they are still those of the split."""
+        progress = partial(self._reporter.progress, f"decoding {chosen.part} images")
+        return decode_unchanged(self._data, chosen.scenes, size=self._run.record.image.size, progress=progress)
+
+    def _write_onnx(self, evidence: _Evidence) -> Parity:
+        """Write the ONNX file and compare it with PyTorch."""
+        self._reporter.progress("writing ONNX", 0, 1)
+        record = self._run.record
+        metadata: dict[str, object] = {
+            "classes": record.classes,
+            "image": dataclasses.asdict(record.image),
+            "run_sha256": sha256_file(self._run.path / RUN_FILE),
+        }
+        write_onnx(self._deployed, self._folder / ONNX, size=record.image.size, metadata=metadata)
+        parity = _check_onnx(self._folder / ONNX, evidence)
+        self._reporter.progress("writing ONNX", 1, 1)
+        return parity
+
+    def _quantise(self, model: Any) -> _Made:  # noqa: ANN401 - ov.Model has no stub
+        """Return the model in INT8, within the bound where there is one."""
+        chosen = self._chosen.calibration
+        images = self._decode(chosen)
+        calibration = Calibration(self._run.record.seed, tuple(scene.sha256 for scene in chosen.scenes))
+        quantised = quantise(model, images, self._reporter)
+        left = float_layers(quantised)
+        steering = None
+        if self._job.max_drop_pp is not None:
+            judges, bound = self._judges(), self._job.max_drop_pp
+            steer = partial(quantise_within, model, images, judges, reporter=self._reporter)
+            quantised, steering = _keep_bound(quantised, steer, judges, bound)
+        whys = [FloatLayer(name, _NOT_QUANTISED if name in left else _REVERTED) for name in float_layers(quantised)]
+        return _Made(quantised, calibration, tuple(whys), steering)
+
+    def _judges(self) -> Judges:
+        """Return the images to judge INT8 on."""
+        chosen = self._chosen.steering
+        if not chosen.scenes:
+            raise ParityError(
+                "--max-drop can't be checked, as every training image calibrated INT8: use fewer --calibration-images"
+            )
+        images = self._decode(chosen)
+        labels = np.array([scene.label for scene in chosen.scenes], dtype=np.int64)
+        return Judges(chosen.part, images, labels, predict_logits(self._deployed, images))
 
 
 def _write_variant(
@@ -189,11 +243,11 @@ def _write_variant(
     name: str,
     model: Any,  # noqa: ANN401 - ov.Model has no stub
     evidence: _Evidence,
-    calibration: Calibration | None,
+    made: _Made | None,
 ) -> VariantRecord:
-    """Save one variant, compare it with PyTorch, and describe it."""
+    """Save one variant, compare it with PyTorch, and describe it; `made` is what INT8 needs."""
     xml = folder / f"{name}.xml"
-    save_ir(model, xml, fp16=name == "fp16")
+    save_ir(model if made is None else made.model, xml, fp16=name == "fp16")
     logits = run_ir(xml, evidence.golden.images)
     if name == "fp32":
         parity = require_parity(evidence, logits, step="the fp32 IR", max_diff=_MAX_F32_DIFF, min_agreement=1.0)
@@ -201,40 +255,54 @@ def _write_variant(
         agreement = _MIN_F16_AGREEMENT
         parity = require_parity(evidence, logits, step="the fp16 IR", max_diff=_MAX_F16_DIFF, min_agreement=agreement)
     else:
-        # How much INT8 may lose is for bench to measure and the user to decide.
+        # How much INT8 may lose is for the user to decide, with --max-drop here and from what bench measures.
         parity = compare_logits(evidence.golden.logits, logits)
-    made_by = {
-        "fp32": "openvino.save_model",
-        "fp16": "openvino.save_model, weights compressed to f16",
-        "int8": "nncf.quantize, post-training, full bias correction",
-    }[name]
-    return VariantRecord(xml.name, xml.with_suffix(".bin").name, made_by, parity, calibration)
+    weights = xml.with_suffix(".bin").name
+    if made is None:
+        return VariantRecord(xml.name, weights, _MADE_BY[name], parity, None)
+    steered = made.steering is not None and made.steering.reverted
+    made_by = _MADE_BY["steered int8" if steered else "int8"]
+    return VariantRecord(xml.name, weights, made_by, parity, made.calibration, made.float_layers, made.steering)
 
 
-def _hold_back(data: Path, split: Split, calibration: list[Scene], run: Run) -> _HeldBack:
-    """Return images to judge INT8 on: of the validation part, else training images that did not calibrate it."""
-    used = {scene.sha256 for scene in calibration}
-    rest = [scene for scene in split.scenes("train") if scene.sha256 not in used]
-    scenes = sample_evenly(split.scenes("val") or rest, N_HELD_BACK, seed=run.record.seed)
-    images = decode_unchanged(data, scenes, size=run.record.image.size)
-    return _HeldBack(images, np.array([scene.label for scene in scenes], dtype=np.int64))
+def _keep_bound(
+    quantised: Any,  # noqa: ANN401 - ov.Model has no stub
+    steer: Callable[[int], Any],
+    judges: Judges,
+    max_drop_pp: float,
+) -> tuple[Any, Steering]:
+    """Return an INT8 model that loses at most so much, and how it came to it.
 
+    Parameters
+    ----------
+    quantised
+        By post-training quantisation alone: it is returned when it keeps the bound.
+    steer
+        Makes one with accuracy control, from how many images it may lose.
 
-def _refuse_drop(xml: Path, deployed: Deployed, held_back: _HeldBack, max_drop_pp: float) -> None:
-    """Raise if INT8 loses more accuracy against PyTorch than allowed."""
-    n_images = len(held_back.labels)
-    if n_images == 0:
+    Raises
+    ------
+    ParityError
+        When the bound can't be kept with any layer in INT8.
+    """
+    n_images = len(judges.labels)
+    max_lost = int(max_drop_pp * n_images / 100 + _ROUNDING)
+    plain = float_layers(quantised)
+    lost = judges.n_lost(run_model(quantised, judges.images))
+    if lost > max_lost:
+        quantised = steer(max_lost)
+        lost = judges.n_lost(run_model(quantised, judges.images))
+    reverted = tuple(name for name in float_layers(quantised) if name not in plain)
+    steering = Steering(judges.part, n_images, max_drop_pp, 100 * lost / n_images, reverted)
+    nothing_left = not any(weighted_layers(quantised).values())
+    if lost > max_lost or nothing_left:
         raise ParityError(
-            "--max-drop can't be checked, as every training image calibrated INT8: use fewer --calibration-images"
+            f"INT8 can't keep to --max-drop {max_drop_pp:g}: on {n_images} images of the {judges.part} part it loses "
+            f"{steering.drop_pp:.2f} points of accuracy with {', '.join(reverted) or 'no layer'} put back to floating "
+            f"point{', and no layer is left in INT8' if nothing_left else ''}; nothing was written. "
+            "Export --variant fp32 --variant fp16, or allow more"
         )
-    answers = (predict_logits(deployed, held_back.images), run_ir(xml, held_back.images))
-    pytorch, int8 = (int((logits.argmax(axis=1) == held_back.labels).sum()) for logits in answers)
-    drop_pp = 100 * (pytorch - int8) / n_images
-    if drop_pp > max_drop_pp:
-        raise ParityError(
-            f"INT8 loses {drop_pp:.2f} points of accuracy on {n_images} held-back images, more than --max-drop "
-            f"{max_drop_pp:g} allows; nothing was written. Export --variant fp32 --variant fp16, or allow more"
-        )
+    return quantised, steering
 
 
 def _check_onnx(path: Path, evidence: _Evidence) -> Parity:

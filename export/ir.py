@@ -1,5 +1,6 @@
 """An ONNX file becomes OpenVINO IR: fp32, fp16, and what INT8 starts from."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import openvino as ov
 from overfly.runtime.devices import core
 from overfly.runtime.images import ImageBatch, ImageSpec
 from overfly.runtime.runner import Logits
+
+# The kind of an operation and a number; names from ONNX begin with a small letter.
+_MADE_UP = re.compile(r"([A-Z][A-Za-z]*)_\d+")
 
 
 def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any:  # noqa: ANN401 - ov.Model, no stub
@@ -31,7 +35,14 @@ def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any
 
 
 def save_ir(model: Any, xml: Path, *, fp16: bool = False) -> None:  # noqa: ANN401 - ov.Model has no stub
-    """Write ``<name>.xml`` and ``<name>.bin``; `fp16` stores the weights in half the bytes."""
+    """Write ``<name>.xml`` and ``<name>.bin``; `fp16` stores the weights in half the bytes.
+
+    Names that OpenVINO made up count on through the life of the process. They are numbered anew, so that the same
+    model gives the same file.
+    """
+    for index, op in enumerate(model.get_ordered_ops()):
+        if made_up := _MADE_UP.fullmatch(op.get_friendly_name()):
+            op.set_friendly_name(f"{made_up[1]}_{index}")
     ov.save_model(model, xml, compress_to_fp16=fp16)
 
 
@@ -50,7 +61,12 @@ def run_ir(xml: Path, images: ImageBatch) -> Logits:
     ndarray
         float32, shape ``[N, n_classes]``.
     """
-    compiled = core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
+    return run_model(core().read_model(xml), images)
+
+
+def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Model has no stub
+    """Return what `run_ir` does, of a model in memory."""
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
     return np.concatenate([compiled([image[np.newaxis]])[0] for image in images])
 
 

@@ -66,12 +66,12 @@ class Classifier(AbstractContextManager["Classifier"]):
         cache: bool = True,
         properties: Mapping[str, str] | None = None,
     ) -> "Classifier":
-        """Open the bundle in the folder `path` and compile a variant.
+        """Open the bundle at `path` and compile a variant.
 
         Parameters
         ----------
         path
-            The folder that ``overfly export`` wrote.
+            The folder, or the .zip, that ``overfly export`` wrote.
         variant
             ``fp32``, ``fp16``, ``int8``, or ``auto`` for the smallest in the bundle.
         device, execution_precision, hint, cache, properties

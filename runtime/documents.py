@@ -48,10 +48,27 @@ def read_document(
         too few, or a value of the wrong type.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?") from None
-    except (OSError, ValueError, RecursionError) as cause:
+    except (OSError, ValueError) as cause:
+        raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
+    return parse_document(text, path, record_type, schema=schema, error=error)
+
+
+def parse_document(
+    text: str, path: Path, record_type: type[Record], *, schema: str, error: type[DocumentError] = DocumentError
+) -> Record:
+    """Build a record from the text of a document; `path` says in errors where it came from.
+
+    Raises
+    ------
+    DocumentError
+        (or `error`) as `read_document` does for what a file holds.
+    """
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as cause:
         raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
     found = content.pop("schema", None) if isinstance(content, dict) else None
     if found != schema:

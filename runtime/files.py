@@ -98,6 +98,32 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         When `path` exists and may not be replaced, or can't be written.
     """
     path = path.absolute()
+    with _folder_beside(path, overwrite=overwrite) as partial:
+        yield partial
+        replace_folder(partial, path)
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give the path of a file to write, in a temporary folder of its own; when the block ends well, it becomes `path`.
+
+    Takes, holds and raises what `atomic_folder` does, for a file that is too large to be held in memory.
+    """
+    path = path.absolute()
+    with _folder_beside(path, overwrite=overwrite) as folder:
+        partial = folder / path.name
+        yield partial
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        if path.is_dir():
+            replace_folder(partial, path)
+        else:
+            partial.replace(path)
+
+
+@contextmanager
+def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, which may be written, and delete what is left of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_existing(path, overwrite=overwrite)
@@ -107,7 +133,6 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise _explain(error, path) from error
     try:
         yield partial
-        replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

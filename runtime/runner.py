@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -233,12 +232,12 @@ def compile_variant(
     requested = "f32" if execution_precision == "auto" and variant == "fp32" else execution_precision
     config = _config(target, requested, hint, properties or {})
     record = bundle.variant(variant)
-    files = bundle.file(record.xml), bundle.file(record.bin)
+    files = bundle.read(record.xml), bundle.read(record.bin)
     key = _cache_key(bundle, variant, target, config) if cache and _can_export(target) else None
     compiled = None if key is None else _compiled_before(key, target, config)
     if compiled is None:
         what = _told(variant, execution_precision, properties or {})
-        compiled = _compile(_read(bundle, *files), target, config, what)
+        compiled = _compile(_read(bundle, variant, *files), target, config, what)
         if key is not None:
             keep_blob(key, compiled.export_model().getvalue())
     return Runner(compiled, variant=variant, requested_precision=requested)
@@ -304,10 +303,11 @@ def _told(variant: str, execution_precision: str, properties: Mapping[str, str])
     return f"the {variant} variant{precision}" + "".join(f" with {name}={value}" for name, value in properties.items())
 
 
-def _read(bundle: Bundle, xml: Path, weights: Path) -> Any:  # noqa: ANN401 - ov.Model, which has no stub
+def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model
     """Read an IR, with a sentence where OpenVINO prints a trace, and check its shapes against the manifest."""
+    xml = bundle.place(bundle.variant(variant).xml)
     try:
-        model = core().read_model(xml, weights)
+        model = core().read_model(network, ov.Tensor(np.frombuffer(weights, np.uint8)))
     except RuntimeError as error:
         raise BundleError(f"{xml} is not an IR that OpenVINO can read: {last_line(error)}") from error
     size, n_classes = bundle.manifest.image.size, len(bundle.manifest.classes)

@@ -1,7 +1,10 @@
 """What the tests share: the real data set if it is given, a small one always, and the trip over the small one."""
 
+import hashlib
 import importlib.metadata
+import json
 import os
+import subprocess
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +24,14 @@ def _missing(marker):
     if marker == "wheel":
         files = importlib.metadata.files("overfly") or []
         return None if any(str(file).startswith("overfly/") for file in files) else "overfly is installed editable"
+    if marker == "netns":
+        # A namespace needs the right to make one; as a rule that is root's.
+        try:
+            command = ["unshare", "--net", "ip", "link", "set", "lo", "up"]
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            return f"no network namespace can be made: {error}"
+        return None
     from overfly.runtime.devices import core
 
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
@@ -28,7 +39,7 @@ def _missing(marker):
 
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
-    for marker in ("real", "gpu", "wheel"):
+    for marker in ("real", "gpu", "wheel", "netns"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)
@@ -39,6 +50,19 @@ def pytest_runtest_setup(item):
 def _proxies_of_this_test_only(monkeypatch):
     """Make urllib look at the proxies again: it keeps the opener of its first request for good."""
     monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture(scope="session")
+def seal():
+    """A function that writes a changed manifest, given as a dict, with the SHA-256 of itself that it must then name."""
+
+    def write(path, content):
+        def text(sha256):
+            return json.dumps({**content, "sha256": sha256}, indent=1) + "\n"
+
+        path.write_bytes(text(hashlib.sha256(text("").encode()).hexdigest()).encode())
+
+    return write
 
 
 @pytest.fixture(scope="session")

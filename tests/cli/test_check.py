@@ -31,27 +31,38 @@ def bundle(tiny_bundle, tmp_path):
     return shutil.copytree(tiny_bundle, tmp_path / "bundle")
 
 
-def sign_again(bundle, name):
-    """Make the manifest agree with a changed file, so that only the model's answers can tell."""
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    content = (bundle / name).read_bytes()
-    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+@pytest.fixture
+def sign_again(seal):
+    """A function that makes the manifest agree with a changed file, so that only the model's answers can tell."""
+
+    def call(bundle, name):
+        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+        content = (bundle / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+        seal(bundle / "manifest.json", manifest)
+
+    return call
 
 
-def change_weights(bundle, variant, element_type, change):
-    """Apply `change` in place to the bytes of each constant of a type; axes and shapes, of other types, stay."""
-    weights = np.fromfile(bundle / f"{variant}.bin", np.uint8)
-    n_changed = 0
-    graph = ET.parse(bundle / f"{variant}.xml")  # noqa: S314 - our own file
-    for data in graph.iterfind("layers/layer[@type='Const']/data"):
-        if data.get("element_type") == element_type:
-            start = int(data.get("offset"))
-            change(weights[start : start + int(data.get("size"))])
-            n_changed += 1
-    assert n_changed > 50
-    weights.tofile(bundle / f"{variant}.bin")
-    sign_again(bundle, f"{variant}.bin")
+@pytest.fixture
+def change_weights(sign_again):
+    """A function that changes constants in a bundle; every hash stays right."""
+
+    def call(bundle, variant, element_type, change):
+        """Apply `change` in place to the bytes of each constant of a type; axes and shapes, of other types, stay."""
+        weights = np.fromfile(bundle / f"{variant}.bin", np.uint8)
+        n_changed = 0
+        graph = ET.parse(bundle / f"{variant}.xml")  # noqa: S314 - our own file
+        for data in graph.iterfind("layers/layer[@type='Const']/data"):
+            if data.get("element_type") == element_type:
+                start = int(data.get("offset"))
+                change(weights[start : start + int(data.get("size"))])
+                n_changed += 1
+        assert n_changed > 50
+        weights.tofile(bundle / f"{variant}.bin")
+        sign_again(bundle, f"{variant}.bin")
+
+    return call
 
 
 def test_an_untouched_bundle_is_valid_in_every_variant(overfly, tiny_bundle):
@@ -94,7 +105,7 @@ def test_the_precision_asked_for_is_the_one_computed_in(overfly, tiny_bundle):
     assert [json.loads(line)["execution_precision"] for line in result.out.splitlines()] == ["f32"] * 3
 
 
-def test_other_answers_with_the_right_hashes_are_invalid(overfly, bundle):
+def test_other_answers_with_the_right_hashes_are_invalid(overfly, bundle, change_weights):
     # Once before, so that a compiled model of the unharmed weights lies in the cache.
     overfly("check", bundle, "--device", "CPU").assert_done()
     change_weights(bundle, "int8", "i8", np.random.default_rng(0).shuffle)
@@ -107,7 +118,7 @@ def test_other_answers_with_the_right_hashes_are_invalid(overfly, bundle):
     assert lines[-1].strip() == "use --variant fp32: with it the answers are those that were signed off"
 
 
-def test_json_tells_the_invalid_variant_and_why(overfly, bundle):
+def test_json_tells_the_invalid_variant_and_why(overfly, bundle, change_weights):
     change_weights(bundle, "int8", "i8", np.random.default_rng(0).shuffle)
     result = overfly("check", bundle, "--device", "CPU", "--json", "--no-cache")
     assert result.code == 1
@@ -120,7 +131,7 @@ def test_json_tells_the_invalid_variant_and_why(overfly, bundle):
     assert told["int8"]["parity"]["min_cosine"] < told["int8"]["bounds"]["min_cosine"]
 
 
-def test_weights_that_give_no_numbers_are_invalid_and_the_json_still_parses(overfly, bundle):
+def test_weights_that_give_no_numbers_are_invalid_and_the_json_still_parses(overfly, bundle, change_weights):
     """Not-a-number is no JSON: the strict parser of any other tool must be able to read the line."""
     change_weights(bundle, "fp32", "f32", lambda raw: raw.view(np.float32).fill(np.nan))
     result = overfly("check", bundle, "--device", "CPU", "--variant", "fp32", "--json", "--no-cache")
@@ -174,7 +185,7 @@ def test_a_manifest_that_is_not_ours_is_refused_with_the_key(overfly, bundle, ch
 
 
 @pytest.mark.parametrize("name", ["int8.xml", "int8.bin", "golden.npz"])
-def test_a_file_of_another_kind_with_the_right_hash_is_named(overfly, bundle, name):
+def test_a_file_of_another_kind_with_the_right_hash_is_named(overfly, bundle, name, sign_again):
     (bundle / name).write_bytes(b"nothing of the kind")
     sign_again(bundle, name)
     overfly("check", bundle, "--device", "CPU", "--variant", "int8").assert_failed(bundle / name.split(".")[0])
@@ -192,7 +203,7 @@ def test_an_absent_gpu_or_npu_is_explained(overfly, tiny_bundle, kind):
     overfly("check", tiny_bundle, "--device", kind).assert_failed(f"no device {kind} here", "found: CPU")
 
 
-def test_an_operator_that_computes_wrongly_is_caught_though_every_hash_is_right(overfly, bundle):
+def test_an_operator_that_computes_wrongly_is_caught_though_every_hash_is_right(overfly, bundle, sign_again):
     """The IR is patched so that each ReLU6 cuts at 1, which is what a wrong kernel would give."""
     xml = bundle / "fp16.xml"
     patched, n_patched = re.subn(r'(type="Clamp".*?max=)"6"', r'\1"1"', xml.read_text("utf-8"), flags=re.DOTALL)

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from overfly.runtime.bundle import Bundle
+from overfly.runtime.bundle_files import write_zip
+from overfly.runtime.files import sha256_file
 
 
 @pytest.fixture
@@ -45,6 +47,7 @@ def test_json_holds_the_parity_of_each_step(fp32_bundle):
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     assert told == {
         "bundle": str(bundle),
+        "golden_part": "test",
         "parity": {"onnx": manifest["onnx"]["parity"], "fp32": manifest["variants"]["fp32"]["parity"]},
     }
     for parity in told["parity"].values():
@@ -146,11 +149,56 @@ def test_killed_in_the_middle_it_leaves_nothing_at_out(start, tiny_run, tmp_path
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_zip_it_leaves_nothing_at_out(start, tiny_run, tmp_path):
+    process = start("export", tiny_run, "--out", tmp_path / "bundle", "--zip", "--variant", "fp32")
+    kill_while_writing(process, tmp_path, ".bundle.zip.*.part/files/model.onnx")
+    assert not (tmp_path / "bundle.zip").exists()
+
+
 def test_killed_while_overwriting_it_leaves_the_old_bundle(start, content, tiny_run, tiny_bundle, tmp_path):
     shutil.copytree(tiny_bundle, tmp_path / "bundle")
     process = start("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32", "--overwrite")
     kill_while_writing(process, tmp_path, ".bundle.*.part")
     assert content(tmp_path / "bundle") == content(tiny_bundle)
+
+
+def test_a_zip_is_checked_and_used_like_the_folder(overfly, fp32_bundle, tiny_data, tmp_path):
+    packed = tmp_path / "bundle.zip"
+    write_zip(packed, fp32_bundle[0])
+    pictures = sorted((tiny_data / "forest").iterdir())[:2]
+    answers = []
+    for bundle in (fp32_bundle[0], packed):
+        checked = overfly("check", bundle, "--device", "CPU")
+        checked.assert_done()
+        predicted = overfly("predict", bundle, *pictures, "--device", "CPU", "--json")
+        predicted.assert_done()
+        answers.append((checked.out, predicted.out))
+    assert answers[0] == answers[1]
+    packed.write_bytes(packed.read_bytes()[:-1])
+    overfly("check", packed).assert_failed(packed, "no whole .zip")
+
+
+@pytest.mark.slow
+def test_an_export_makes_one_zip_and_replaces_it_as_a_whole(overfly, tiny_run, fp32_bundle, tmp_path):
+    packed = tmp_path / "bundle.zip"
+    packed.write_bytes(b"old")
+    overfly("export", tiny_run, "--out", tmp_path / "bundle", "--zip").assert_failed(packed, "exists already")
+    assert packed.read_bytes() == b"old"
+    result = overfly("export", tiny_run, "--out", packed, "--zip", "--variant", "fp32", "--overwrite")
+    result.assert_done()
+    assert result.out.splitlines()[-1] == f"bundle: {packed}"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle.zip"]
+    assert Bundle.open(packed).manifest == Bundle.open(fp32_bundle[0]).manifest
+
+
+@pytest.mark.slow
+def test_a_bench_measures_a_zip(overfly, tiny_run, tiny_data, fp32_bundle, tmp_path):
+    write_zip(tmp_path / "bundle.zip", fp32_bundle[0])
+    options = ["--data", tiny_data, "--run", tiny_run, "--out", tmp_path / "report", "--quick", "--json"]
+    report = json.loads(overfly("bench", tmp_path / "bundle.zip", *options).out)
+    assert [(row["backend"], row["status"]) for row in report["rows"]] == [("pytorch", "ok"), ("openvino", "ok")]
+    assert report["bundle"]["manifest_sha256"] == sha256_file(fp32_bundle[0] / "manifest.json")
 
 
 @pytest.mark.slow

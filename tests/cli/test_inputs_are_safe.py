@@ -60,11 +60,11 @@ def test_openvinos_own_devices_answer_and_say_what_they_ran_on(overfly, tiny_bun
         ({"classes": ["a", "b", "c"]}, "expected [?,64,64,3] to [?,3] by the manifest"),
     ],
 )
-def test_a_manifest_that_can_not_be_true_is_a_sentence(overfly, tiny_bundle, tiny_data, tmp_path, change, words):
+def test_a_manifest_that_can_not_be_true_is_a_sentence(overfly, tiny_bundle, tiny_data, seal, tmp_path, change, words):
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    (bundle / "manifest.json").write_text(json.dumps(manifest | change), encoding="utf-8")
+    seal(bundle / "manifest.json", manifest | change)
     picture = next((tiny_data / "forest").iterdir())
     overfly("predict", bundle, picture, "--device", "CPU").assert_failed(words)
     assert overfly("check", bundle, "--device", "CPU").code == 1

@@ -7,10 +7,8 @@ from openvino import opset13
 from PIL import Image
 
 from overfly.runtime.bundle import (
-    BUNDLE_SCHEMA,
     GOLDEN,
     LABELS,
-    MANIFEST,
     ONNX,
     Bundle,
     Calibration,
@@ -20,8 +18,8 @@ from overfly.runtime.bundle import (
     Provenance,
     VariantRecord,
     hash_files,
+    write_manifest,
 )
-from overfly.runtime.documents import write_document
 from overfly.runtime.images import ImageSpec
 
 CLASSES = ("beach", "forest", "harbor", "river")
@@ -97,12 +95,13 @@ def write_bundle(folder, *, weights, images, logits):
         classes=CLASSES,
         image=ImageSpec(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         output="logits",
+        golden_part="test",
         files=hash_files(folder),
         onnx=OnnxRecord(opset=18, parity=PARITY),
         variants=variants,
         provenance=Provenance("1" * 64, "2" * 64, 0, ("3" * 64,), {"openvino": "2025.0"}),
     )
-    write_document(folder / MANIFEST, manifest, schema=BUNDLE_SCHEMA)
+    write_manifest(folder, manifest)
     return folder
 
 

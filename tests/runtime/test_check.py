@@ -74,7 +74,7 @@ def test_answers_that_are_no_numbers(make_bundle, expected_logits, pixels, value
 
 
 @pytest.fixture
-def broken(bundle, make_bundle):
+def broken(bundle, make_bundle, seal):
     """A function that gives variants of the bundle the weights of another model, with the manifest in order."""
 
     def call(*names):
@@ -83,7 +83,7 @@ def broken(bundle, make_bundle):
         for name in (f"{name}.bin" for name in names):
             shutil.copy(other / name, bundle.path / name)
             manifest["files"][name] = asdict(hash_files(bundle.path)[name])
-        (bundle.path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        seal(bundle.path / MANIFEST, manifest)
         return Bundle.open(bundle.path)
 
     return call

@@ -1,0 +1,72 @@
+"""Which layers of an OpenVINO model are computed in INT8, read from its graph."""
+
+from typing import Any
+
+_LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
+# What may stand between a tensor of INT8 values and the layer that takes it: they move or pick numbers, or rescale the
+# stored weights, and leave them on the INT8 grid.
+_MOVES = {
+    "Concat",
+    "Gather",
+    "MaxPool",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "StridedSlice",
+    "Transpose",
+    "Unsqueeze",
+    "VariadicSplit",
+}
+_STORAGE = {"Convert", "Multiply", "Reshape", "Subtract", "Transpose"}
+_INT8 = {"i8", "u8"}
+
+
+def weighted_layers(model: Any) -> dict[str, bool]:  # noqa: ANN401 - ov.Model has no stub
+    """Return every convolution and matrix product, and whether its input and its weights are both in INT8.
+
+    Parameters
+    ----------
+    model
+        An OpenVINO model as `nncf.quantize` leaves it.
+
+    Returns
+    -------
+    dict
+        By the name of the layer's module in PyTorch, such as ``features.0.0``, in the order of computation.
+    """
+    layers = [op for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
+    # OpenVINO's ONNX reader splits a layer with a bias in two.
+    return {op.get_friendly_name().removesuffix("/WithoutBiases"): _is_int8(op) for op in layers}
+
+
+def float_layers(model: Any) -> list[str]:  # noqa: ANN401 - ov.Model has no stub
+    """Return the names of the layers that are not in INT8, as `weighted_layers` gives them."""
+    return [name for name, is_int8 in weighted_layers(model).items() if not is_int8]
+
+
+def _is_int8(layer: Any) -> bool:  # noqa: ANN401 - ov.Node has no stub
+    """Whether both inputs of a layer are in INT8."""
+    return _is_quantised(_source(layer, 0)) and _has_int8_weights(_source(layer, 1))
+
+
+def _is_quantised(node: Any) -> bool:  # noqa: ANN401
+    """Whether a tensor holds values of an INT8 grid, moved at most."""
+    if node.get_type_name() not in _MOVES:
+        return bool(node.get_type_name() == "FakeQuantize")
+    n_tensors = node.get_input_size() if node.get_type_name() == "Concat" else 1
+    return all(_is_quantised(_source(node, index)) for index in range(n_tensors))
+
+
+def _has_int8_weights(node: Any) -> bool:  # noqa: ANN401
+    """Whether weights are stored in INT8, or rounded to it before they are used."""
+    while node.get_type_name() in _STORAGE:
+        node = _source(node, 0)
+    if node.get_type_name() == "FakeQuantize":
+        return True
+    return node.get_type_name() == "Constant" and node.get_element_type().get_type_name() in _INT8
+
+
+def _source(node: Any, index: int) -> Any:  # noqa: ANN401
+    """Return the node that an input comes from."""
+    return node.input_value(index).get_node()

@@ -1,0 +1,66 @@
+"""What overfly exports opens elsewhere: in OpenVINO's Model API, in benchmark_app, and in ONNX Runtime."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from overfly.export.ir import convert
+from overfly.runtime.bundle import Bundle
+from overfly.runtime.classifier import Classifier
+from overfly.runtime.images import ImageSpec, find_images, load_image
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle):
+    return Bundle.open(tiny_bundle)
+
+
+@pytest.fixture
+def pictures(tiny_data):
+    """Five pictures of each class."""
+    return [path for folder in sorted(tiny_data.iterdir()) for path in find_images([folder])[:5]]
+
+
+def test_model_api_gives_our_labels_with_nothing_but_the_ir(bundle, pictures, tmp_path):
+    models = pytest.importorskip("model_api.models", reason="openvino-model-api needs Python 3.11")
+    for name in ("int8.xml", "int8.bin"):
+        shutil.copy(bundle.path / name, tmp_path / name)
+    theirs = models.Model.create_model(str(tmp_path / "int8.xml"), device="CPU")
+    with Classifier.from_bundle(bundle.path, device="CPU", variant="int8", execution_precision="f32") as ours:
+        expected = ours.predict(pictures)
+    for path, prediction in zip(pictures, expected, strict=True):
+        # At the model's size, as it would resize without antialiasing.
+        (top,) = theirs(load_image(path, 64)).top_labels
+        assert top.name == prediction.label
+        assert top.confidence == pytest.approx(prediction.probabilities[0], abs=1e-3)
+
+
+def test_a_blank_in_a_label_is_an_underscore_there_as_blanks_part_labels(bundle):
+    model = convert(bundle.path / "model.onnx", classes=("golf course", "sea"), image=ImageSpec(64, (0,) * 3, (1,) * 3))
+    assert model.get_rt_info(["model_info", "labels"]).value == "golf_course sea"
+
+
+def test_benchmark_app_runs_the_ir(bundle, tmp_path):
+    command = [sys.executable, "-c", "from openvino.tools.benchmark.main import main; main()"]
+    command += ["-m", str(bundle.path / "int8.xml"), "-d", "CPU", "-shape", "[1,64,64,3]", "-niter", "20"]
+    command += ["-json_stats", "-report_type", "no_counters", "-report_folder", str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    results = json.loads((tmp_path / "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
+    assert int(results["total number of iterations"]) >= 20
+
+
+def test_onnx_runtime_runs_the_onnx_file_on_the_pixels_themselves(bundle, pictures):
+    session = onnxruntime.InferenceSession(bundle.path / "model.onnx", providers=["CPUExecutionProvider"])
+    (given,), (returned,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 64, 64, 3])
+    images = np.stack([load_image(path, 64) for path in pictures])
+    (logits,) = session.run([returned.name], {given.name: images})
+    with Classifier.from_bundle(bundle.path, device="CPU", variant="fp32") as ours:
+        labels = [prediction.label for prediction in ours.predict(pictures)]
+    assert [bundle.manifest.classes[i] for i in logits.argmax(axis=1)] == labels

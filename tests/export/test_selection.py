@@ -1,0 +1,80 @@
+"""Which scenes an export looks at, and that what it makes does not depend on the test part."""
+
+import shutil
+
+import pytest
+
+from overfly.export.bundle_writer import ExportJob, export
+from overfly.export.selection import select
+from overfly.runtime.bundle import Bundle
+from overfly.runtime.errors import DataError
+from overfly.training.run import Run
+
+
+def names(chosen):
+    return {scene.name for scene in chosen.scenes}
+
+
+@pytest.mark.parametrize(("val_fraction", "held_back"), [(0.0, "train"), (0.2, "val")])
+def test_no_image_both_calibrates_and_judges_and_only_the_golden_ones_are_of_the_test_part(
+    make_run, val_fraction, held_back
+):
+    run = Run.open(make_run(val_fraction=val_fraction))
+    split = run.split()
+    chosen = select(split, run.path.with_name("data"), n_calibration=10, seed=0)
+    parts = {file.name: file.part for file in split.files}
+    assert [parts[name] for name in sorted(names(chosen.calibration))] == ["train"] * 10
+    assert {parts[name] for name in names(chosen.steering)} == {held_back} == {chosen.steering.part}
+    assert {parts[name] for name in names(chosen.golden)} == {"test"} == {chosen.golden.part}
+    assert not names(chosen.calibration) & names(chosen.steering)
+    assert [scene.label for scene in chosen.calibration.scenes] == [0, 1] * 5
+
+
+@pytest.mark.parametrize(
+    ("val_fraction", "n_calibration", "part"), [(0.2, 10, "val"), (0, 10, "train"), (0, 60, "train")]
+)
+def test_without_the_test_part_others_prove_the_bundle(make_run, tmp_path, val_fraction, n_calibration, part):
+    run = Run.open(make_run(val_fraction=val_fraction))
+    chosen = select(run.split(), tmp_path / "elsewhere", n_calibration=n_calibration, seed=0)
+    assert chosen.golden.part == part
+    assert chosen.golden.scenes
+    assert names(chosen.golden) <= {scene.name for scene in run.split().scenes(part)}
+    assert bool(names(chosen.golden) & names(chosen.calibration)) == (n_calibration == 60)
+
+
+def weights(bundle):
+    """Return the hash of every file that the golden images are not part of."""
+    return {name: file.sha256 for name, file in bundle.manifest.files.items() if name != "golden.npz"}
+
+
+def test_the_test_part_is_not_needed_and_changes_no_weight(make_run):
+    run = make_run(val_fraction=0.2)
+    options = {"n_calibration": 16, "max_drop_pp": 1.0}
+    whole = export(ExportJob(run, run.with_name("whole"), **options))
+    again = export(ExportJob(run, run.with_name("again"), **options))
+    assert again.manifest.files == whole.manifest.files
+    for scene in Run.open(run).split().scenes("test"):
+        (run.with_name("data") / scene.name).unlink()
+    without = export(ExportJob(run, run.with_name("without"), **options))
+    assert (whole.manifest.golden_part, without.manifest.golden_part) == ("test", "val")
+    assert weights(without) == weights(whole)
+    assert {"int8.bin", "fp32.bin", "fp16.bin", "int8.xml", "model.onnx"} <= weights(whole).keys()
+
+
+def test_a_test_part_that_is_there_in_part_is_an_error(make_run):
+    run = make_run()
+    lost, *_ = Run.open(run).split().scenes("test")
+    (run.with_name("data") / lost.name).unlink()
+    with pytest.raises(DataError, match="of the run's split is missing"):
+        export(ExportJob(run, run.with_name("bundle")))
+    assert not run.with_name("bundle").exists()
+
+
+@pytest.mark.slow
+def test_a_mobilenet_is_the_same_to_the_last_byte_without_its_test_part(tiny_run, tiny_data, tiny_bundle, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for scene in Run.open(tiny_run).split().scenes("test"):
+        (tmp_path / "data" / scene.name).unlink()
+    without = export(ExportJob(tiny_run, tmp_path / "bundle", tmp_path / "data"))
+    assert without.manifest.golden_part == "train"
+    assert weights(without) == weights(Bundle.open(tiny_bundle))

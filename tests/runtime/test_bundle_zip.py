@@ -1,0 +1,241 @@
+"""A bundle in one .zip: read where it is, the same as the folder, and refused when it could do harm."""
+
+import shutil
+import stat
+import zipfile
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from overfly.runtime.bundle import GOLDEN, LABELS, MANIFEST, Bundle
+from overfly.runtime.bundle_files import write_zip
+from overfly.runtime.classifier import Classifier
+from overfly.runtime.errors import BundleError
+from overfly.runtime.runner import compile_variant
+
+REPEATED = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture
+def packed(bundle):
+    """The small bundle as a .zip."""
+    path = bundle.path.with_suffix(".zip")
+    write_zip(path, bundle.path)
+    return path
+
+
+def rewrite(path, change):
+    """Write a .zip anew, each entry as `change` returns it: a list of (ZipInfo, content)."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in change(entries):
+            archive.writestr(entry, content)
+
+
+def test_it_holds_what_the_folder_holds(bundle, packed):
+    opened = Bundle.open(packed)
+    opened.verify()
+    assert opened.manifest == bundle.manifest
+    assert opened.manifest_sha256() == bundle.manifest_sha256()
+    for name in bundle.manifest.files:
+        assert opened.read(name) == (bundle.path / name).read_bytes()
+    assert (opened.golden().logits == bundle.golden().logits).all()
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16"])
+def test_it_gives_the_folders_answers_and_writes_nothing_beside_it(bundle, packed, variant):
+    before = sorted(path.name for path in packed.parent.iterdir())
+    images = bundle.golden().images
+    expected = compile_variant(bundle, variant=variant, device="CPU", cache=False).logits(images)
+    found = compile_variant(Bundle.open(packed), variant=variant, device="CPU", cache=False).logits(images)
+    assert (found == expected).all()
+    assert sorted(path.name for path in packed.parent.iterdir()) == before
+
+
+def test_the_python_door_takes_it_as_well(bundle, packed):
+    with (
+        Classifier.from_bundle(packed, device="CPU") as ours,
+        Classifier.from_bundle(bundle.path, device="CPU") as same,
+    ):
+        assert ours.predict(bundle.golden().images) == same.predict(bundle.golden().images)
+
+
+def test_the_same_files_give_the_same_bytes(bundle, packed, tmp_path):
+    other = shutil.copytree(bundle.path, tmp_path / "other", copy_function=shutil.copyfile)
+    write_zip(tmp_path / "other.zip", other)
+    assert (tmp_path / "other.zip").read_bytes() == packed.read_bytes()
+
+
+def test_one_that_another_tool_has_deflated_is_read_too(bundle, packed):
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in bundle.path.iterdir():
+            archive.write(path, path.name)
+    Bundle.open(packed).verify()
+
+
+def entry(name, **fields):
+    """Return a ZipInfo with other fields than those it starts with."""
+    info = zipfile.ZipInfo(name)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+LINK = (stat.S_IFLNK | 0o777) << 16
+
+
+@pytest.mark.parametrize(
+    ("added", "content", "problem"),
+    [
+        (entry("../evil"), b"", "it holds '../evil', expected plain files that lie in no folder"),
+        (entry("/etc/passwd"), b"", "it holds '/etc/passwd', expected plain files"),
+        (entry("C:evil"), b"", "it holds 'C:evil', expected plain files"),
+        (entry("a\\b"), b"", "expected plain files"),
+        (entry("bundle/manifest.json"), b"", "it holds 'bundle/manifest.json', expected plain files"),
+        (entry("folder/"), b"", "it holds 'folder/', expected plain files"),
+        (entry("link", external_attr=LINK), b"/etc/passwd", "it holds 'link', expected plain files"),
+        (entry("inner.zip"), b"", "it holds another archive, 'inner.zip'"),
+        (entry("odd", compress_type=zipfile.ZIP_LZMA), b"x", "its entry 'odd' is packed by method 14"),
+        (entry("bomb", compress_type=zipfile.ZIP_DEFLATED), bytes(1 << 24), "its entry 'bomb' unpacks from"),
+    ],
+)
+def test_what_could_do_harm_is_refused(packed, added, content, problem):
+    rewrite(packed, lambda entries: [*entries, (added, content)])
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(packed)
+    assert str(caught.value).startswith(f"{packed} is not a bundle: ")
+    assert problem in str(caught.value)
+    assert str(caught.value).endswith("; make it with overfly export --zip")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_is_refused(packed):
+    rewrite(packed, lambda entries: [*entries, (zipfile.ZipInfo(LABELS), b"other\n")])
+    with pytest.raises(BundleError, match=r"it holds 'labels\.txt' twice"):
+        Bundle.open(packed)
+
+
+def change_contents(path, change):
+    """Change a .zip's table of contents in place; the first of its entries starts at 0."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    table = content[start:]
+    change(table)
+    path.write_bytes(content[:start] + table)
+
+
+def test_an_encrypted_entry_is_refused(packed):
+    def encrypt(table):
+        table[8] |= 1
+
+    change_contents(packed, encrypt)
+    with pytest.raises(BundleError, match="is encrypted; make it with overfly export --zip"):
+        Bundle.open(packed)
+
+
+def test_one_that_claims_to_be_huge_is_refused_before_anything_is_unpacked(packed):
+    def swell(table):
+        """Let two entries be 3 GiB each, packed and unpacked."""
+        second = table.index(b"PK\x01\x02", 4)
+        for start in (0, second):
+            table[start + 20 : start + 28] = (3 << 30).to_bytes(4, "little") * 2
+
+    change_contents(packed, swell)
+    with pytest.raises(BundleError, match=r"it unpacks to \d+ bytes, expected at most 4294967296"):
+        Bundle.open(packed)
+
+
+def test_golden_images_that_unpack_to_more_than_there_can_be_are_refused(make_bundle, monkeypatch):
+    monkeypatch.setattr("overfly.runtime.bundle._MAX_GOLDEN_BYTES", 1000)
+    with pytest.raises(BundleError, match=r"holds no golden images and logits \(it unpacks to"):
+        Bundle.open(make_bundle()).golden()
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "fp32.bin", GOLDEN])
+def test_a_missing_file_is_named(packed, name):
+    rewrite(packed, lambda entries: [(info, content) for info, content in entries if info.filename != name])
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(packed).verify()
+    assert str(caught.value).startswith(f"{packed / name} is missing: ")
+
+
+def test_an_added_file_is_named(packed):
+    rewrite(packed, lambda entries: [*entries, (zipfile.ZipInfo("notes.txt"), b"")])
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(packed).verify()
+    assert (
+        str(caught.value)
+        == f"{packed / 'notes.txt'} is not listed in the manifest: remove it, or copy the bundle again"
+    )
+
+
+def test_an_altered_file_whose_zip_is_in_order_is_named(packed):
+    rewrite(packed, lambda entries: [(i, c + b"\0" if i.filename == "fp32.bin" else c) for i, c in entries])
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(packed).verify()
+    assert str(caught.value).startswith(f"{packed / 'fp32.bin'} was altered: its SHA-256 is not the ")
+
+
+@given(data=st.data())
+@REPEATED
+def test_any_byte_of_any_file_of_a_folder_counts(bundle, data):
+    name = data.draw(st.sampled_from([MANIFEST, *bundle.manifest.files]))
+    path = bundle.path / name
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        path.write_bytes(damaged)
+        with pytest.raises(BundleError) as caught:
+            Bundle.open(bundle.path).verify()
+    finally:
+        path.write_bytes(content)
+    # What no longer fits the schema is said of the manifest; of every other file, that it was altered.
+    assert str(caught.value).startswith(str(path) if name == MANIFEST else f"{path} was altered: ")
+    Bundle.open(bundle.path).verify()
+
+
+def read_all(path):
+    """Return the manifest and every file of a bundle, or the sentence that it is refused with."""
+    try:
+        opened = Bundle.open(path)
+        opened.verify()
+        return opened.manifest, {name: opened.read(name) for name in opened.manifest.files}
+    except BundleError as error:
+        return str(error)
+
+
+@given(data=st.data())
+@REPEATED
+def test_no_byte_of_a_zip_changes_what_is_read(bundle, packed, data):
+    content = packed.read_bytes()
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        packed.write_bytes(damaged)
+        found = read_all(packed)
+    finally:
+        packed.write_bytes(content)
+    # A .zip has fields that decide nothing, such as dates.
+    if isinstance(found, str):
+        assert found.startswith(str(packed))
+    else:
+        assert found == read_all(bundle.path)
+
+
+@given(length=st.integers(0, 100_000))
+@settings(REPEATED, max_examples=50)
+def test_a_zip_that_was_cut_is_refused(packed, length):
+    content = packed.read_bytes()
+    try:
+        packed.write_bytes(content[: min(length, len(content) - 1)])
+        # The golden images are a .zip within: cut behind them, theirs is the last table of contents.
+        assert isinstance(read_all(packed), str)
+    finally:
+        packed.write_bytes(content)
