@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overfly.benchmarks.report import Report, Row
+from overfly.benchmarks.report import OPENVINO, PYTORCH, Report, Row
 
 # In units of the view box; at 348 pixels, a phone, the smallest text is still 10 pixels high.
 WIDTH, HEIGHT = 440, 290
@@ -141,10 +141,12 @@ def strips(report: Report) -> Strips | None:
 
 def short_name(report: Report, row: Row) -> str:
     """Return the shortest name that tells the rows of a report apart."""
-    if row.backend == "pytorch":
-        return "PyTorch"
-    several = len({other.device for other in report.rows if other.backend != "pytorch"}) > 1
-    return f"{row.variant} {row.device}" if several else row.variant
+    if row.backend != OPENVINO:
+        plain = "PyTorch" if row.backend == PYTORCH else "ORT"
+        variant = "" if row.variant == "fp32" else row.variant
+        return " ".join(part for part in (plain, variant, row.flavour) if part)
+    several = len({other.device for other in report.rows if other.backend == OPENVINO}) > 1
+    return " ".join(part for part in (row.variant, row.flavour, row.device if several else "") if part)
 
 
 def _interval(row: Row) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import click
 
 from overfly.runtime.errors import OverflyError
 
-COMMANDS = ("train", "export", "bench", "check", "predict", "devices", "paper", "sample", "demo")
+COMMANDS = ("train", "export", "bench", "compare", "check", "predict", "devices", "paper", "sample", "demo")
 
 
 class _LazyGroup(click.Group):

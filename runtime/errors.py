@@ -6,6 +6,7 @@ OverflyError
 ├── DocumentError (ValueError)        a JSON file of ours with an unknown schema, key or type
 │   ├── RunError                      a run with a file missing, altered or unreadable
 │   └── BundleError                   a bundle with a file missing, altered or unreadable
+├── ComparisonError (ValueError)      reports that can't stand side by side
 ├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
 ├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
 ├── ParityError (RuntimeError)        an export step whose answers differ from the step before
@@ -42,6 +43,10 @@ class RunError(DocumentError):
 
 class BundleError(DocumentError):
     """A bundle with a file missing, altered or unreadable."""
+
+
+class ComparisonError(OverflyError, ValueError):
+    """Reports that can't stand side by side."""
 
 
 class WeightsError(OverflyError, ValueError):

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def _missing(marker):
     if marker == "wheel":
         files = importlib.metadata.files("overfly") or []
         return None if any(str(file).startswith("overfly/") for file in files) else "overfly is installed editable"
+    if marker == "chromium":
+        absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+        return f"there is no {' and no '.join(absent)} on the PATH" if absent else None
     from overfly.runtime.devices import core
 
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
@@ -28,7 +32,7 @@ def _missing(marker):
 
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
-    for marker in ("real", "gpu", "wheel"):
+    for marker in ("real", "gpu", "wheel", "chromium"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)
