@@ -170,8 +170,10 @@ def load_pytorch(run: Path, flavour: str = "", *, batches: Sequence[int] = (1, B
         model = _compile(model, batches, opened.record.image.size)
 
     def infer(images: ImageBatch) -> Logits:
+        # What Pillow decoded may be read-only, and PyTorch warns of that.
+        tensor = torch.from_numpy(images if images.flags.writeable else images.copy())
         with torch.inference_mode():
-            logits: Logits = model(torch.from_numpy(images)).numpy()
+            logits: Logits = model(tensor).numpy()
         return logits
 
     backend = BatchBackend(infer, always_full=flavour == COMPILED)

@@ -128,17 +128,18 @@ def _context(report: Report) -> dict[str, object]:
 
 def _row_views(report: Report) -> list[RowView]:
     """Return the rows of the main table with bars that are relative to the largest figure of their column."""
-    p50s = [row.latency_ms.p50 if row.latency_ms else None for row in report.rows]
-    rates = [row.throughput_ips for row in report.rows]
-    sizes = [None if row.size_bytes is None else float(row.size_bytes) for row in report.rows]
-    bars = zip(_relative(p50s), _relative(rates), _relative(sizes), strict=True)
-    return [_row_view(report, i, *bar) for i, bar in enumerate(bars)]
+    columns: list[list[float | None]] = [
+        [row.latency_ms.p50 if row.latency_ms else None for row in report.rows],
+        [row.file_latency_ms.p50 if row.file_latency_ms else None for row in report.rows],
+        [row.throughput_ips for row in report.rows],
+        [None if row.size_bytes is None else float(row.size_bytes) for row in report.rows],
+    ]
+    bars = zip(*map(_relative, columns), strict=True)
+    return [_row_view(report, i, of_row) for i, of_row in enumerate(bars)]
 
 
-def _row_view(
-    report: Report, index: int, p50_bar: float | None, rate_bar: float | None, size_bar: float | None
-) -> RowView:  # fmt: skip
-    """Return one row of the main table."""
+def _row_view(report: Report, index: int, bars: Sequence[float | None]) -> RowView:
+    """Return one row of the main table; `bars` are those of latency, file latency, throughput and size."""
     row = report.rows[index]
     is_baseline = index == report.baseline
     accuracy_bar = None if row.accuracy is None else 100 * row.accuracy
@@ -149,12 +150,12 @@ def _row_view(
         Cell(
             "p50 latency, ms",
             wording.p50(row.latency_ms),
-            "" if row.latency_speedup is None else f"{wording.times(row.latency_speedup)} the speed",
-            p50_bar,
+            _speed(row.latency_speedup),
+            bars[0],
         ),
-        Cell("file to label, ms", wording.p50(row.file_latency_ms), "", None),
-        Cell("images/s", wording.count(row.throughput_ips), "", rate_bar),
-        Cell("size, MiB", wording.megabytes(row.size_bytes), "", size_bar),
+        Cell("file to label, ms", wording.p50(row.file_latency_ms), "", bars[1]),
+        Cell("images/s", wording.count(row.throughput_ips), "", bars[2]),
+        Cell("size, MiB", wording.megabytes(row.size_bytes), "", bars[3]),
     )
     problem = None if row.status == OK else row.status
     short = charts.short_name(report, row)
@@ -201,7 +202,18 @@ def _gain(report: Report, ratio: Ratio | None) -> str:
     """Say how much faster than the baseline something is, with the range of the rounds."""
     if ratio is None or report.baseline is None:
         return ""
-    return f"{wording.times_range(ratio)} {report.rows[report.baseline].name}"
+    low, high = wording.ends(ratio)
+    return f"{_speed(ratio)} of {report.rows[report.baseline].name} ({low} to {high})"
+
+
+def _speed(ratio: Ratio | None) -> str:
+    """Say how many times as fast as the baseline something is."""
+    return "" if ratio is None else f"{wording.times(ratio).replace(' ~', '')} the speed{_doubt(ratio)}"
+
+
+def _doubt(ratio: Ratio) -> str:
+    """Return the mark of what is not significant."""
+    return "" if ratio.is_significant else " ~"
 
 
 def _latency_text(row: Row) -> str:

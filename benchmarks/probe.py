@@ -101,6 +101,8 @@ def probe_pytorch(images: ImageBatch, run: Path, flavour: str) -> Probe:
     """Load a run's model, with torch imported before, and infer; compile it again where it was compiled."""
     import torch
 
+    import overfly.training.run  # noqa: F401 - nor is that of torchvision
+
     cold_ms, loaded = _timed(lambda: load_pytorch(run, flavour, batches=(1,)))
     first_ms = _infer_all(loaded.backend.infer, images)
     peak = peak_rss_bytes()

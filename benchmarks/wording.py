@@ -68,7 +68,12 @@ def times(ratio: Ratio | None) -> str:
 
 def times_range(ratio: Ratio | None) -> str:
     """Return a ratio of speeds with the range of its rounds, such as ``14.2x (13.9 to 14.4)``."""
-    return NONE if ratio is None else f"{times(ratio)} ({_times(ratio.low)} to {_times(ratio.high)})"
+    return NONE if ratio is None else f"{times(ratio)} ({' to '.join(ends(ratio))})"
+
+
+def ends(ratio: Ratio) -> tuple[str, str]:
+    """Return the smallest and the largest of a ratio's rounds."""
+    return _times(ratio.low), _times(ratio.high)
 
 
 def _times(value: float) -> str:

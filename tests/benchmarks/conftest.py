@@ -151,7 +151,7 @@ def _identity(backend, variant, device="CPU", flavour="", precision="f32", n_thr
     )
 
 
-def measured_report(bundle_folder):
+def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
     """Return the report of fakes: a PyTorch baseline, ONNX Runtime, two variants, and one that could not be loaded.
 
     Their speeds differ a little from sample to sample, by 4% at most, so that no summary is trivial.
@@ -169,7 +169,7 @@ def measured_report(bundle_folder):
         _identity("openvino", "int8"),
     ]
     base = {4: 0}  # one image that everybody takes for a beach
-    options = {"n_classes": len(CLASSES)}
+    options = {"n_classes": len(classes)}
     backends = [
         Fake(clock, around(40.0), 25.0, base, **options),
         Fake(clock, around(10.0), 8.0, base, **options),
@@ -185,24 +185,24 @@ def measured_report(bundle_folder):
         stream_min_s=0.2,
         n_warmup=5,
     )
-    results = measure(backends, _pictures(clock, N_IMAGES), plan, clock=clock)
+    results = measure(backends, _pictures(clock, n_images), plan, clock=clock)
     raws = [result.raw() for result in results]
     raws.insert(3, type(raws[0])())
-    truth = np.arange(N_IMAGES) % len(CLASSES)
+    truth = np.arange(n_images) % len(classes)
     probe = Probe(LoadTimes(120.0, 30.0), 14.5, 150 << 20)
     statuses = [OK, OK, OK, "GPU can't compile the fp16 variant", OK]
     rows = [
-        make_row(identity, raw, truth, n_classes=len(CLASSES), probe=probe if status == OK else Probe(), status=status)
+        make_row(identity, raw, truth, n_classes=len(classes), probe=probe if status == OK else Probe(), status=status)
         for identity, raw, status in zip(identities, raws, statuses, strict=True)
     ]
-    names = tuple(f"{CLASSES[t]}/{i:02}.jpg" for i, t in enumerate(truth))
+    names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
     facts = Facts(
         bundle=SimpleNamespace(
             path=bundle_folder,
-            manifest=SimpleNamespace(model="mobilenet_v2", image=SimpleNamespace(size=64), classes=CLASSES),
+            manifest=SimpleNamespace(model="mobilenet_v2", image=SimpleNamespace(size=64), classes=classes),
         ),
         job=BenchJob(bundle_folder, bundle_folder),
-        images=Judged(TEST_PART, N_IMAGES, names, tuple(truth.tolist()), "0" * 64),
+        images=Judged(TEST_PART, n_images, names, tuple(truth.tolist()), "0" * 64),
         n_calibration=0,
     )
     return conclude(rows, raws, facts, quiet_machine())
@@ -215,6 +215,12 @@ def bundle_folder(tmp_path_factory):
     folder.mkdir()
     (folder / "manifest.json").write_bytes(b"{}\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def measured():
+    """The function that makes the report of fakes, for another one."""
+    return measured_report
 
 
 @pytest.fixture(scope="session")
