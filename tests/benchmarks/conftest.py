@@ -1,6 +1,7 @@
 """Fixtures for floor 3: a clock that only work moves, backends of known speed and errors, and a report made of them."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -231,5 +232,13 @@ def report(bundle_folder):
 
 @pytest.fixture
 def golden():
-    """A function that returns the path of a golden file; OVERFLY_GOLDEN=write makes the tests write them anew."""
-    return lambda name: Path(__file__).parent / "golden" / name
+    """A function that returns a golden file's text; with OVERFLY_GOLDEN=write it becomes `text` first."""
+
+    def call(name, text):
+        path = Path(__file__).parent / "golden" / name
+        if os.environ.get("OVERFLY_GOLDEN") == "write":
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+
+    return call

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,23 +32,15 @@ def table_of(report):
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def held(text, path):
-    """Compare a text with its golden file; with OVERFLY_GOLDEN=write, write the file instead."""
-    if os.environ.get("OVERFLY_GOLDEN") == "write":
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return path.read_text(encoding="utf-8")
-
-
 def test_the_table_is_the_golden_one(report, golden):
     table = table_of(report)
-    assert table == held(table, golden("table.txt"))
+    assert table == golden("table.txt", table)
     assert max(map(len, table.splitlines())) <= 80
 
 
 def test_the_markdown_is_the_golden_one(report, golden):
     markdown = report_markdown(report)
-    assert markdown == held(markdown, golden("report.md"))
+    assert markdown == golden("report.md", markdown)
 
 
 def numbers(value):
@@ -70,7 +61,7 @@ def test_the_json_is_the_golden_one(report, golden):
         for key in ("latency_rounds_ms", "file_latency_rounds_ms"):
             raw[key] = [samples[:5] for samples in raw[key]]
     text = json.dumps(numbers(content), indent=1) + "\n"
-    assert json.loads(text) == json.loads(held(text, golden("report.json")))
+    assert json.loads(text) == json.loads(golden("report.json", text))
 
 
 def test_its_figures_are_those_of_the_fakes(report):
