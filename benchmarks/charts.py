@@ -16,7 +16,7 @@ _N_BINS = 80
 _MAX_TICKS = 6
 _STEPS = ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 6, 8), (1, 2, 5), (1, 3), (1,))
 _LABEL_HEIGHT = 14
-_LETTER_WIDTH = 7
+_LETTER_WIDTH = 8
 
 
 @dataclass(frozen=True, slots=True)

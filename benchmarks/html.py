@@ -213,7 +213,7 @@ def _speed(ratio: Ratio | None) -> str:
 
 def _doubt(ratio: Ratio) -> str:
     """Return the mark of what is not significant."""
-    return "" if ratio.is_significant else " ~"
+    return "" if ratio.is_significant else "\N{NO-BREAK SPACE}~"
 
 
 def _latency_text(row: Row) -> str:
