@@ -1,5 +1,6 @@
 """What executes a model: OpenVINO, ONNX Runtime, and PyTorch, each behind `timing.Backend`."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +12,7 @@ import numpy as np
 from overfly.benchmarks.timing import Backend, Logits
 from overfly.runtime.bundle import Bundle
 from overfly.runtime.devices import core, full_name, supports
-from overfly.runtime.errors import DeviceError, OverflyError, needs_extra
+from overfly.runtime.errors import DeviceError, needs_extra
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.runner import Hint, Runner, compile_variant
 
@@ -190,13 +191,13 @@ def _compile(model: "nn.Module", batches: Sequence[int], size: int) -> "nn.Modul
     """Return a model compiled by torch's default backend for fixed batch sizes, now and not when it is timed."""
     import torch
 
-    compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment,unused-ignore]
     try:
-        with torch.inference_mode():
+        # What it remarks on its own internals helps nobody here.
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment,unused-ignore]
             for n_images in batches:
                 compiled(torch.zeros(n_images, size, size, 3, dtype=torch.uint8))
-    except OverflyError:
-        raise
     except Exception as error:  # whatever the compiler behind it raises
         raise DeviceError(
             f"torch.compile failed: {first_line(error)}; it needs a C++ compiler and Python's headers"

@@ -36,7 +36,7 @@ from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.dataset import Dataset, Scene, decode, scan
 
 # PyTorch takes some 25 ms for each on a slow laptop: seconds in all.
-QUICK_IMAGES = 126
+QUICK_IMAGES = 84
 
 _INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 

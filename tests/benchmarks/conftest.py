@@ -103,6 +103,7 @@ PLAN = Plan(
     latency_floor=2,
     latency_limit_s=1.0,
     stream_min_s=0.01,
+    file_stream_images=100,
     n_warmup=1,
 )
 
@@ -184,6 +185,7 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
         latency_floor=20,
         latency_limit_s=60.0,
         stream_min_s=0.2,
+        file_stream_images=100,
         n_warmup=5,
     )
     results = measure(backends, _pictures(clock, n_images), plan, clock=clock)
