@@ -1,9 +1,10 @@
 """What to deploy: the fastest row that costs no more accuracy than allowed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from overfly.benchmarks.report import OK, Answer, Choice, Report, Row
+from overfly.benchmarks.report import Answer, Choice, Ratio, Report, Row
 from overfly.benchmarks.statistics import SIGNIFICANCE
+from overfly.runtime.recommendation import Placement, Recommendation, forget, remember
 
 
 def choose(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None) -> Answer:
@@ -19,7 +20,7 @@ def choose(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None)
         How many percentage points of accuracy a row may lose against the baseline. None allows
         what is not significant.
     """
-    worked = [row for row in rows if row.backend != "pytorch" and row.status == OK]
+    worked = [row for row in rows if row.is_deployable]
     fit = [row for row in worked if _qualifies(row, max_drop_pp)]
     if not fit:
         reason = "each loses too much accuracy" if worked else "none worked"
@@ -29,6 +30,38 @@ def choose(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None)
     reference = None if baseline is None else rows[baseline]
     sentence = _sentence(quickest, widest, reference)
     return Answer(_choice(quickest), _choice(widest), max_drop_pp, sentence)
+
+
+def keep_answer(report: Report) -> None:
+    """Keep the answer of a full bench where `overfly predict` finds it on this machine.
+
+    A quick look is not kept: it must not replace what a full bench established. An INVALID report
+    is, and is called that: on a box without PyTorch there is no other.
+    """
+    if report.quick:
+        return
+    latency, throughput = (_placement(report, choice) for choice in (report.answer.latency, report.answer.throughput))
+    if latency is None or throughput is None:
+        forget(report.bundle.manifest_sha256)
+        return
+    machine = report.environment
+    remember(
+        Recommendation(
+            manifest_sha256=report.bundle.manifest_sha256,
+            host=machine.host,
+            cpu=machine.cpu,
+            latency=latency,
+            throughput=throughput,
+            valid=report.verdict.valid,
+            timestamp=machine.timestamp,
+        )
+    )
+
+
+def _placement(report: Report, choice: Choice | None) -> Placement | None:
+    """Return a choice with the full name of its device."""
+    rows = (row for row in report.rows if row.is_deployable and _choice(row) == choice)
+    return next((Placement(row.variant, row.device, row.device_name) for row in rows), None)
 
 
 def gate_failure(report: Report) -> str | None:
@@ -42,7 +75,7 @@ def gate_failure(report: Report) -> str | None:
     drops = [
         (-row.delta_accuracy_pp, row)
         for row in report.rows
-        if row.variant == "int8" and row.delta_accuracy_pp is not None
+        if row.variant == "int8" and row.is_deployable and row.delta_accuracy_pp is not None
     ]
     if not drops:
         return f"--max-drop {limit:g} can't be checked: no INT8 row could be compared with an fp32 row"
@@ -73,8 +106,10 @@ def _choice(row: Row) -> Choice:
 
 def _sentence(quickest: Row, widest: Row, reference: Row | None) -> str:
     """Say the choices, with their figures and their price."""
-    latency = f"{_p50_ms(quickest):.1f} ms (p50{_times(quickest, reference, _latency_ratio)})"
-    stream = f"{widest.throughput_ips or 0:.0f} images a second{_in_brackets(_times(widest, reference, _stream_ratio))}"
+    apposition = _times(quickest.latency_speedup, reference)
+    latency = f"{_p50_ms(quickest):.1f} ms (p50{f', {apposition}' if apposition else ''})"
+    apposition = _times(widest.throughput_speedup, reference)
+    stream = f"{widest.throughput_ips or 0:.0f} images a second{f' ({apposition})' if apposition else ''}"
     if quickest is widest:
         return f"Deploy {_place(quickest)}: {latency} and {stream}; {_price(quickest, reference)}."
     return (
@@ -88,27 +123,12 @@ def _place(row: Row) -> str:
     return f"{row.variant} on {row.device}"
 
 
-def _times(row: Row, reference: Row | None, ratio: Callable[[Row, Row], float | None]) -> str:
-    """Return how many times faster than the reference a row is, as an apposition."""
-    times = None if reference is None or row is reference else ratio(row, reference)
-    if times is None or reference is None:
+def _times(ratio: Ratio | None, reference: Row | None) -> str:
+    """Return how many times faster than the reference something is; empty where that is not known."""
+    if ratio is None or reference is None:
         return ""
-    return f", {times:.1f} times as fast as {reference.name}"
-
-
-def _in_brackets(apposition: str) -> str:
-    """Return an apposition in brackets of its own."""
-    return f" ({apposition.removeprefix(', ')})" if apposition else ""
-
-
-def _latency_ratio(row: Row, reference: Row) -> float | None:
-    """Return the reference's median latency by the row's."""
-    return reference.latency_ms.p50 / row.latency_ms.p50 if reference.latency_ms and row.latency_ms else None
-
-
-def _stream_ratio(row: Row, reference: Row) -> float | None:
-    """Return the row's throughput by the reference's."""
-    return row.throughput_ips / reference.throughput_ips if reference.throughput_ips and row.throughput_ips else None
+    doubt = "" if ratio.is_significant else ", which the rounds do not agree on"
+    return f"{ratio.value:.1f} times as fast as {reference.name}{doubt}"
 
 
 def _price(row: Row, reference: Row | None) -> str:

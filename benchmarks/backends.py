@@ -1,72 +1,49 @@
-"""The models that a bench measures: the variants of a bundle by OpenVINO, and the run by PyTorch."""
+"""What executes a model: OpenVINO, ONNX Runtime, and PyTorch, each behind `timing.Backend`."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from overfly.benchmarks.timing import Backend, Logits
-from overfly.runtime.bundle import MANIFEST, VARIANTS, Bundle
-from overfly.runtime.devices import full_name, is_meta, resolve_device
-from overfly.runtime.errors import DeviceError, RunError, needs_extra
-from overfly.runtime.files import sha256_file
+from overfly.runtime.bundle import Bundle
+from overfly.runtime.devices import core, full_name, supports
+from overfly.runtime.errors import DeviceError, needs_extra
 from overfly.runtime.images import ImageBatch
-from overfly.runtime.runner import Runner, compile_variant
+from overfly.runtime.runner import Hint, Runner, compile_variant
 
 if TYPE_CHECKING:
     from torch import nn
 
-PYTORCH = "pytorch"
-OPENVINO = "openvino"
-
 # Large enough to use every core, small enough for the memory of a laptop.
-PYTORCH_BATCH = 16
+BATCH = 16
 
-_RUN_FILE = "run.json"
-_CHECKPOINT = "checkpoint.safetensors"
+# Flavours, see `report.Row`.
+COMPILED = "compiled"
+CHANNELS_LAST = "channels-last"
+STATIC = "static"
+FROM_ONNX = "from ONNX"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model that is ready, where it really runs, and in which precision it computes."""
+    """A model that is ready, where it really runs, in which precision it computes, and with how many threads."""
 
     backend: Backend
     device: str
     device_name: str
     requested_precision: str
     execution_precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A row to be: what is known before it is loaded.
-
-    Attributes
-    ----------
-    requested_precision
-        What it will ask for.
-    size_bytes
-        Of its files.
-    load
-        Loads it.
-    probe_arguments
-        What makes `overfly.benchmarks.probe` load the same.
-    """
-
-    backend: str
-    variant: str
-    device: str
-    device_name: str
-    requested_precision: str
-    size_bytes: int | None
-    load: Callable[[], Loaded]
-    probe_arguments: tuple[str, ...]
+    n_threads: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoBackend:
-    """A variant, compiled once for each of OpenVINO's performance hints."""
+    """A model, compiled once for each of OpenVINO's performance hints."""
 
     latency: Runner
     throughput: Runner
@@ -80,95 +57,98 @@ class OpenVinoBackend:
         return self.throughput.stream(images)
 
 
-class PyTorchBackend:
-    """A deployed model in eager mode on the CPU, as PyTorch runs it by default.
+class BatchBackend:
+    """A function of a batch, which runs single images one by one and a stream in batches of `BATCH`.
 
     Parameters
     ----------
-    model
-        Takes uint8 ``[N, S, S, 3]`` and returns logits, in eval mode.
+    run
+        Takes uint8 ``[N, S, S, 3]`` and returns float32 ``[N, n_classes]`` logits.
+    always_full
+        Fill up the last batch of a stream: a model compiled for fixed shapes would be compiled again for it.
     """
 
-    def __init__(self, model: "nn.Module") -> None:
-        self._model = model
+    def __init__(self, run: Callable[[ImageBatch], Logits], *, always_full: bool = False) -> None:
+        self._run = run
+        self._always_full = always_full
 
     def infer(self, image: ImageBatch) -> Logits:
         """Infer one image."""
-        import torch
-
-        with torch.inference_mode():
-            logits: Logits = self._model(torch.from_numpy(image)).numpy()
-        return logits
+        return self._run(image)
 
     def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
-        """Infer a stream in batches of `PYTORCH_BATCH`."""
-        import numpy as np
-
+        """Infer a stream, batch by batch."""
         source = iter(images)
-        while batch := list(islice(source, PYTORCH_BATCH)):
-            yield from self.infer(np.stack(batch))
-
-
-def openvino_candidates(bundle: Bundle, devices: Sequence[str], *, cache: bool) -> list[Candidate]:
-    """Return every variant of a bundle on every device, in order, no device twice.
-
-    Raises
-    ------
-    DeviceError
-        When a device is not there, or is one of OpenVINO's that hand the work to others: they
-        change it while they run, so a figure of theirs would be nobody's.
-    """
-    targets = dict.fromkeys(resolve_device(name) for name in devices)
-    for target in targets:
-        if is_meta(target):
-            raise DeviceError(f"{target} can't be measured, as it hands the work to other devices: name one of those")
-    variants = sorted(bundle.manifest.variants, key=lambda v: VARIANTS.index(v) if v in VARIANTS else len(VARIANTS))
-    return [_openvino_candidate(bundle, variant, target, cache=cache) for target in targets for variant in variants]
-
-
-def pytorch_candidate(bundle: Bundle, run: Path) -> Candidate:
-    """Return the PyTorch baseline of the run that a bundle comes from; imports no torch yet.
-
-    Raises
-    ------
-    RunError
-        When the folder is no run, or not the one that the bundle was exported from.
-    """
-    if not (run / _RUN_FILE).is_file():
-        raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {_RUN_FILE}")
-    if sha256_file(run / _RUN_FILE) != bundle.manifest.provenance.run_sha256:
-        raise RunError(
-            f"{bundle.path / MANIFEST} was not exported from {run}: the SHA-256 of its {_RUN_FILE} differs; "
-            "pass the run that the bundle was made from, or export it again"
-        )
-    checkpoint = run / _CHECKPOINT
-    return Candidate(
-        backend=PYTORCH,
-        variant="fp32",
-        device="CPU",
-        device_name=full_name("CPU"),
-        requested_precision="f32",
-        size_bytes=checkpoint.stat().st_size if checkpoint.is_file() else None,
-        load=lambda: load_pytorch(run),
-        probe_arguments=("--bundle", str(bundle.path), "--run", str(run)),
-    )
+        while batch := list(islice(source, BATCH)):
+            n_images = len(batch)
+            if self._always_full:
+                batch += batch[-1:] * (BATCH - n_images)
+            yield from self._run(np.stack(batch))[:n_images]
 
 
 def load_openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Loaded:
     """Compile a variant for latency and for throughput."""
     latency = compile_variant(bundle, variant=variant, device=device, hint="latency", cache=cache)
     throughput = compile_variant(bundle, variant=variant, device=device, hint="throughput", cache=cache)
-    return Loaded(
-        backend=OpenVinoBackend(latency, throughput),
-        device=latency.device,
-        device_name=latency.device_name,
-        requested_precision=latency.requested_precision,
-        execution_precision=latency.execution_precision,
-    )
+    return _loaded_openvino(latency, throughput)
 
 
-def load_pytorch(run: Path) -> Loaded:
-    """Load a run's model; this imports torch.
+def load_openvino_from_onnx(path: Path, device: str) -> Loaded:
+    """Compile an ONNX file as it is, in f32, for latency and for throughput."""
+    return _loaded_openvino(*(compile_onnx(path, device, hint) for hint in ("latency", "throughput")))
+
+
+def compile_onnx(path: Path, device: str, hint: Hint) -> Runner:
+    """Compile an ONNX file as it is for single images, in f32."""
+    model = core().read_model(path)
+    _, height, width, channels = model.input(0).partial_shape
+    model.reshape([1, height, width, channels])
+    wanted = {"PERFORMANCE_HINT": hint.upper(), "INFERENCE_PRECISION_HINT": "f32"}
+    config = {name: value for name, value in wanted.items() if supports(device, name)}
+    return Runner(core().compile_model(model, device, config), variant="fp32", requested_precision="f32")
+
+
+def load_onnxruntime(path: Path, *, variant: str) -> Loaded:
+    """Load an ONNX file into ONNX Runtime on the CPU, with its own defaults.
+
+    Raises
+    ------
+    MissingExtraError
+        When onnxruntime is not installed.
+    DeviceError
+        When it can't run the file.
+    """
+    with needs_extra("bench"):
+        import onnxruntime
+    # Its builds for Windows report usage events otherwise.
+    onnxruntime.disable_telemetry_events()
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own exceptions share no other base
+        raise DeviceError(f"ONNX Runtime can't run {path}: {first_line(error)}") from error
+    source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
+
+    def run(images: ImageBatch) -> Logits:
+        logits: Logits = session.run([target], {source: images})[0]
+        return logits
+
+    # 0 stands for its own choice, one for each physical core, which it does not tell.
+    n_threads = session.get_session_options().intra_op_num_threads or None
+    precision = "i8" if variant == "int8" else "f32"
+    return Loaded(BatchBackend(run), "CPU", full_name("CPU"), "auto", precision, n_threads)
+
+
+def load_pytorch(run: Path, flavour: str = "", *, batches: Sequence[int] = (1, BATCH)) -> Loaded:
+    """Load a run's model into PyTorch on the CPU; this imports torch.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    flavour
+        Empty for eager mode, `CHANNELS_LAST` or `COMPILED`.
+    batches
+        The batch sizes to compile for.
 
     Raises
     ------
@@ -176,25 +156,62 @@ def load_pytorch(run: Path) -> Loaded:
         When torch is not installed.
     RunError
         When the run is not complete.
+    DeviceError
+        When ``torch.compile`` fails, as it does without a C++ compiler.
     """
     with needs_extra("train"):
+        import torch
+
         from overfly.training.run import Run
-    model = Run.open(run).load_model()
-    return Loaded(PyTorchBackend(model), "CPU", full_name("CPU"), "f32", "f32")
+    opened = Run.open(run)
+    model: nn.Module = opened.load_model()
+    if flavour == CHANNELS_LAST:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if flavour == COMPILED:
+        model = _compile(model, batches, opened.record.image.size)
+
+    def infer(images: ImageBatch) -> Logits:
+        # What Pillow decoded may be read-only, and PyTorch warns of that.
+        tensor = torch.from_numpy(images if images.flags.writeable else images.copy())
+        with torch.inference_mode():
+            logits: Logits = model(tensor).numpy()
+        return logits
+
+    backend = BatchBackend(infer, always_full=flavour == COMPILED)
+    return Loaded(backend, "CPU", full_name("CPU"), "f32", "f32", torch.get_num_threads())
 
 
-def _openvino_candidate(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Candidate:
-    """Return one variant on one device."""
-    record = bundle.variant(variant)
-    files = [bundle.manifest.files.get(name) for name in (record.xml, record.bin)]
-    arguments = ("--bundle", str(bundle.path), "--variant", variant, "--device", device)
-    return Candidate(
-        backend=OPENVINO,
-        variant=variant,
-        device=device,
-        device_name=full_name(device),
-        requested_precision="f32" if variant == "fp32" else "auto",
-        size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
-        load=lambda: load_openvino(bundle, variant, device, cache=cache),
-        probe_arguments=arguments if cache else (*arguments, "--no-cache"),
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message that says something: compilers print pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _compile(model: "nn.Module", batches: Sequence[int], size: int) -> "nn.Module":
+    """Return a model compiled by torch's default backend for fixed batch sizes, now and not when it is timed."""
+    import torch
+
+    try:
+        # What it remarks on its own internals helps nobody here.
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment,unused-ignore]
+            for n_images in batches:
+                compiled(torch.zeros(n_images, size, size, 3, dtype=torch.uint8))
+    except Exception as error:  # whatever the compiler behind it raises
+        raise DeviceError(
+            f"torch.compile failed: {first_line(error)}; it needs a C++ compiler and Python's headers"
+        ) from error
+    return compiled
+
+
+def _loaded_openvino(latency: Runner, throughput: Runner) -> Loaded:
+    """Return what two runners of the same model say of themselves."""
+    return Loaded(
+        backend=OpenVinoBackend(latency, throughput),
+        device=latency.device,
+        device_name=latency.device_name,
+        requested_precision=latency.requested_precision,
+        execution_precision=latency.execution_precision,
+        n_threads=latency.n_threads,
     )

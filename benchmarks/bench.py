@@ -1,28 +1,43 @@
 """From a bundle and a labelled folder to a report."""
 
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from overfly.benchmarks.answer import choose
-from overfly.benchmarks.backends import Candidate, Loaded, openvino_candidates, pytorch_candidate
-from overfly.benchmarks.environment import busy_fraction, describe_environment
+from overfly.benchmarks.backends import Loaded
+from overfly.benchmarks.candidates import Candidate, check_run, choose_devices, default_candidates, peer_candidates
+from overfly.benchmarks.environment import OthersLoad, busy_fraction, describe_environment
 from overfly.benchmarks.probe import Probe, probe
-from overfly.benchmarks.report import OK, BundleFacts, Judged, Raw, Report, Row
+from overfly.benchmarks.report import OK, BundleFacts, Environment, Judged, Raw, Report, Row
 from overfly.benchmarks.rows import Identity, choose_baseline, compare_rows, make_row
-from overfly.benchmarks.selection import calibration_overlap, describe_judged, select_scenes
-from overfly.benchmarks.statistics import Labels
-from overfly.benchmarks.timing import FULL, QUICK, Measured, Plan, measure
+from overfly.benchmarks.selection import (
+    calibration_overlap,
+    calibration_scenes,
+    describe_judged,
+    select_scenes,
+    thin_out,
+)
+from overfly.benchmarks.timing import FULL, QUICK, Measured, Pictures, Plan, measure
 from overfly.benchmarks.verdict import Evidence, judge
 from overfly.runtime.bundle import Bundle
 from overfly.runtime.errors import OverflyError, needs_extra
-from overfly.runtime.images import ImageBatch
+from overfly.runtime.images import ImageBatch, load_image
 from overfly.runtime.reporter import SILENT, Reporter
-from overfly.training.dataset import decode, scan
+from overfly.training.dataset import Dataset, Scene, decode, scan
+
+# PyTorch takes some 25 ms for each on a slow laptop: seconds in all.
+QUICK_IMAGES = 84
+
+_INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,12 @@ class BenchJob:
     devices
         As `overfly.runtime.devices.resolve_device` takes them.
     quick
-        Fewer samples: a rough picture in a fraction of the time.
+        Fewer samples and images, and no ``torch.compile``: a rough picture in a fraction of the time.
+    peers
+        Measure what else people compare with.
+    n_images
+        Judge at most about so many images, drawn evenly from the classes; None: all, or with `quick`
+        `QUICK_IMAGES`.
     max_drop_pp
         Percentage points of accuracy that a recommended row may lose.
     cache
@@ -52,12 +72,19 @@ class BenchJob:
     run: Path | None = None
     devices: tuple[str, ...] = ("CPU",)
     quick: bool = False
+    peers: bool = False
+    n_images: int | None = None
     max_drop_pp: float | None = None
     cache: bool = True
 
+    @property
+    def max_images(self) -> int | None:
+        """How many images are judged at most; None: all."""
+        return QUICK_IMAGES if self.n_images is None and self.quick else self.n_images
+
 
 def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
-    """Measure every variant of a bundle on every device, and the PyTorch baseline when a run is given.
+    """Measure every variant of a bundle on every device, ONNX Runtime, and PyTorch when a run is given.
 
     Parameters
     ----------
@@ -76,33 +103,101 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
     with needs_extra("bench"):
         import jinja2  # noqa: F401 - now, rather than after minutes of measuring
     bundle = Bundle.open(job.bundle)
-    candidates = [] if job.run is None else [pytorch_candidate(bundle, job.run)]
-    candidates += openvino_candidates(bundle, job.devices, cache=job.cache)
+    devices = choose_devices(job.devices)
+    if job.run is not None:
+        check_run(bundle, job.run)
     busy = busy_fraction()
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     source, scenes = select_scenes(dataset, bundle.manifest)
+    n_available = len(scenes)
+    if job.max_images is not None:
+        scenes = thin_out(scenes, job.max_images)
     size = bundle.manifest.image.size
-    images = decode(job.data, scenes, size=size, progress=partial(reporter.progress, "decoding"))
-    judged = describe_judged(source, scenes)
-    probes = _probe_all(candidates, reporter)
-    rows, raws = _measure_all(candidates, probes, images, judged, bundle, job, reporter)
-    environment = describe_environment(busy)
-    overlap = calibration_overlap(bundle.manifest, scenes)
+    load = partial(load_scene, job.data, scenes, size)
+    pixels = decode(job.data, scenes, size=size, progress=partial(reporter.progress, "decoding"))
+    facts = Facts(
+        bundle, job, describe_judged(source, scenes, n_available), calibration_overlap(bundle.manifest, scenes)
+    )
+    with _workspace() as workspace:
+        candidates = default_candidates(bundle, job.run, devices, workspace, cache=job.cache, quick=job.quick)
+        if job.peers:
+            calibration = partial(_calibration_images, job.data, dataset, bundle)
+            candidates += peer_candidates(bundle, job.run, devices, calibration, workspace)
+        probes = _probe_all(candidates, reporter)
+        loaded = _load_all(candidates, reporter)
+        others = OthersLoad()
+        measured = _measure_all(loaded, Pictures(pixels, load), QUICK if job.quick else FULL, reporter)
+        environment = describe_environment(busy, others.fraction())
+    rows, raws = _rows(candidates, loaded, measured, probes, facts)
+    for row in rows:
+        if row.status != OK:
+            reporter.note(f"{row.name} failed: {row.status}")
+    return conclude(rows, raws, facts, environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a report says beside its rows.
+
+    Attributes
+    ----------
+    n_calibration
+        Judged images that also set the ranges of a quantised variant.
+    """
+
+    bundle: Bundle
+    job: BenchJob
+    images: Judged
+    n_calibration: int
+
+
+def conclude(rows: Sequence[Row], raws: Sequence[Raw], facts: Facts, environment: Environment) -> Report:
+    """Compare the rows, judge them, and return the report.
+
+    Parameters
+    ----------
+    rows
+        Not yet compared.
+    raws
+        What they were made from.
+    facts, environment
+        What else the report says.
+    """
+    manifest, job = facts.bundle.manifest, facts.job
     baseline = choose_baseline(rows)
-    compared = compare_rows(rows, raws, np.array(judged.truth, dtype=np.int64), baseline)
+    compared = compare_rows(rows, raws, np.array(facts.images.truth, dtype=np.int64), baseline)
     return Report(
-        verdict=judge(Evidence(compared, raws, job.quick, environment, overlap)),
+        verdict=judge(Evidence(compared, raws, job.quick, environment, facts.images, facts.n_calibration)),
         answer=choose(compared, baseline, job.max_drop_pp),
         overfly=metadata.version("overfly"),
         quick=job.quick,
-        bundle=BundleFacts(job.bundle.resolve().name, bundle.manifest_sha256(), bundle.manifest.model, size),
+        bundle=BundleFacts(
+            facts.bundle.path.resolve().name, facts.bundle.manifest_sha256(), manifest.model, manifest.image.size
+        ),
         environment=environment,
-        classes=bundle.manifest.classes,
+        classes=manifest.classes,
         baseline=baseline,
         rows=tuple(compared),
-        images=judged,
+        images=facts.images,
         raw=tuple(raws),
     )
+
+
+def load_scene(data: Path, scenes: Sequence[Scene], size: int, index: int) -> ImageBatch:
+    """Decode a scene from its file; uint8, shape ``[size, size, 3]``."""
+    return load_image(data / scenes[index].name, size)
+
+
+def _calibration_images(data: Path, dataset: Dataset, bundle: Bundle) -> ImageBatch:
+    """Decode the images that set the INT8 ranges of the bundle.
+
+    Raises
+    ------
+    DataError
+        When the bundle names none, or the data folder lacks one.
+    """
+    scenes = calibration_scenes(dataset, bundle.manifest)
+    return decode(data, scenes, size=bundle.manifest.image.size)
 
 
 def _probe_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Probe]:
@@ -110,56 +205,61 @@ def _probe_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Prob
     probes = []
     reporter.progress("load time and memory", 0, len(candidates))
     for done, candidate in enumerate(candidates, start=1):
-        probes.append(probe(candidate.probe_arguments))
+        probes.append(Probe() if candidate.probe_arguments is None else probe(candidate.probe_arguments))
         reporter.progress("load time and memory", done, len(candidates))
     return probes
 
 
+def _load_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Loaded | str]:
+    """Load every model; what can't be loaded is the reason for it."""
+    loaded: list[Loaded | str] = []
+    reporter.progress("loading", 0, len(candidates))
+    for done, candidate in enumerate(candidates, start=1):
+        try:
+            loaded.append(candidate.load())
+        except (OverflyError, RuntimeError) as error:
+            loaded.append(str(error))
+        reporter.progress("loading", done, len(candidates))
+    return loaded
+
+
 def _measure_all(
+    loaded: Sequence[Loaded | str], pictures: Pictures, plan: Plan, reporter: Reporter
+) -> list[Measured | None]:
+    """Measure what could be loaded; None for the others. After the first round say how long the rest takes."""
+    start = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        reporter.progress("measuring", done, total)
+        if done * plan.n_rounds == total and plan is FULL:
+            left_s = (time.monotonic() - start) * (plan.n_rounds - 1)
+            reporter.note(f"the first of {plan.n_rounds} rounds is done; about {max(1, round(left_s / 60))} min left")
+
+    backends = [item.backend for item in loaded if isinstance(item, Loaded)]
+    results = iter(measure(backends, pictures, plan, progress=progress))
+    return [next(results) if isinstance(item, Loaded) else None for item in loaded]
+
+
+def _rows(
     candidates: Sequence[Candidate],
+    loaded: Sequence[Loaded | str],
+    measured: Sequence[Measured | None],
     probes: Sequence[Probe],
-    images: ImageBatch,
-    judged: Judged,
-    bundle: Bundle,
-    job: BenchJob,
-    reporter: Reporter,
+    facts: Facts,
 ) -> tuple[list[Row], list[Raw]]:
-    """Load and measure every candidate; return their rows, not yet compared, and what they were made from."""
-    loaded = [_load(candidate) for candidate in candidates]
-    ready = [item for item in loaded if isinstance(item, Loaded)]
-    plan: Plan = QUICK if job.quick else FULL
-    progress = partial(reporter.progress, "measuring")
-    results = iter(measure([item.backend for item in ready], images, plan, progress=progress))
-    truth = np.array(judged.truth, dtype=np.int64)
-    rows, raws = [], []
-    for candidate, item, found in zip(candidates, loaded, probes, strict=True):
-        measured = next(results) if isinstance(item, Loaded) else None
-        row, raw = _row(candidate, item, measured, found, truth, len(bundle.manifest.classes))
-        if row.status != OK:
-            reporter.note(f"{row.name} failed: {row.status}")
-        rows.append(row)
-        raws.append(raw)
+    """Return the rows, not yet compared, and what they were made from, whatever became of each candidate."""
+    truth = np.array(facts.images.truth, dtype=np.int64)
+    n_classes = len(facts.bundle.manifest.classes)
+    raws = [Raw() if item is None else item.raw() for item in measured]
+    problems = [
+        item if isinstance(item, str) else result.problem if result else None
+        for item, result in zip(loaded, measured, strict=True)
+    ]
+    rows = [
+        make_row(_identity(candidate, item), raw, truth, n_classes=n_classes, probe=found, status=problem or OK)
+        for candidate, item, raw, found, problem in zip(candidates, loaded, raws, probes, problems, strict=True)
+    ]
     return rows, raws
-
-
-def _load(candidate: Candidate) -> Loaded | str:
-    """Return the loaded model, or why it can't be."""
-    try:
-        return candidate.load()
-    except (OverflyError, RuntimeError) as error:
-        return str(error)
-
-
-def _row(
-    candidate: Candidate, item: Loaded | str, measured: Measured | None, found: Probe, truth: Labels, n_classes: int
-) -> tuple[Row, Raw]:
-    """Return the row and the raw measurements of one candidate, whatever became of it."""
-    problem = item if isinstance(item, str) else measured.problem if measured else None
-    raw = Raw((), (), ()) if measured is None else measured.raw()
-    row = make_row(
-        _identity(candidate, item), raw, truth, n_classes=n_classes, probe=found, status=problem or OK
-    )  # fmt: skip
-    return row, raw
 
 
 def _identity(candidate: Candidate, item: Loaded | str) -> Identity:
@@ -168,9 +268,26 @@ def _identity(candidate: Candidate, item: Loaded | str) -> Identity:
     return Identity(
         backend=candidate.backend,
         variant=candidate.variant,
+        flavour=candidate.flavour,
         device=effective.device,
         device_name=effective.device_name,
         requested_precision=effective.requested_precision,
         execution_precision=None if isinstance(item, str) else item.execution_precision,
+        n_threads=None if isinstance(item, str) else item.n_threads,
         size_bytes=candidate.size_bytes,
     )
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    """Make a folder that is gone afterwards; torch.compile keeps in it what it compiles, not in the user's cache."""
+    before = os.environ.get(_INDUCTOR_CACHE)
+    with TemporaryDirectory(prefix="overfly-bench-", ignore_cleanup_errors=True) as folder:
+        os.environ[_INDUCTOR_CACHE] = str(Path(folder) / "inductor")
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ[_INDUCTOR_CACHE]
+            else:
+                os.environ[_INDUCTOR_CACHE] = before

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overfly.benchmarks.report import Report, Row
+from overfly.benchmarks.report import OPENVINO, PYTORCH, Report, Row
 
 # In units of the view box; at 348 pixels, a phone, the smallest text is still 10 pixels high.
 WIDTH, HEIGHT = 440, 290
@@ -14,8 +14,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 40
 STRIP_WIDTH, STRIP_HEIGHT = 400, 40
 _N_BINS = 80
 _MAX_TICKS = 6
+_STEPS = ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 6, 8), (1, 2, 5), (1, 3), (1,))
 _LABEL_HEIGHT = 14
-_LETTER_WIDTH = 7
+_LETTER_WIDTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,9 @@ class LogScale:
         return math.log(max(value, 1e-6) / self.low) / math.log(self.high / self.low)
 
     def ticks(self) -> list[float]:
-        """Return 1, 2 and 5 times powers of ten in range, fewer of them when they are many."""
+        """Return round numbers in range, the densest series of them that is not too many."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
+        for steps in _STEPS:
             found = [s * 10.0**d for d in decades for s in steps if self.low <= s * 10.0**d <= self.high]
             if len(found) <= _MAX_TICKS:
                 break
@@ -141,10 +142,12 @@ def strips(report: Report) -> Strips | None:
 
 def short_name(report: Report, row: Row) -> str:
     """Return the shortest name that tells the rows of a report apart."""
-    if row.backend == "pytorch":
-        return "PyTorch"
-    several = len({other.device for other in report.rows if other.backend != "pytorch"}) > 1
-    return f"{row.variant} {row.device}" if several else row.variant
+    if row.backend != OPENVINO:
+        plain = "PyTorch" if row.backend == PYTORCH else "ORT"
+        variant = "" if row.variant == "fp32" else row.variant
+        return " ".join(part for part in (plain, variant, row.flavour) if part)
+    several = len({other.device for other in report.rows if other.backend == OPENVINO}) > 1
+    return " ".join(part for part in (row.variant, row.flavour, row.device if several else "") if part)
 
 
 def _interval(row: Row) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from overfly.benchmarks import charts, wording
 from overfly.benchmarks.comparison import class_scores, confusion_of, differences
 from overfly.benchmarks.markdown import detail_cells, machine_facts
 from overfly.benchmarks.method import METHOD
-from overfly.benchmarks.report import OK, Report, Row
+from overfly.benchmarks.report import OK, Choice, Ratio, Report, Row
 from overfly.runtime.errors import needs_extra
 from overfly.runtime.metrics import most_confused
 
@@ -128,20 +128,20 @@ def _context(report: Report) -> dict[str, object]:
 
 def _row_views(report: Report) -> list[RowView]:
     """Return the rows of the main table with bars that are relative to the largest figure of their column."""
-    p50s = [row.latency_ms.p50 if row.latency_ms else None for row in report.rows]
-    rates = [row.throughput_ips for row in report.rows]
-    sizes = [None if row.size_bytes is None else float(row.size_bytes) for row in report.rows]
-    bars = zip(_relative(p50s), _relative(rates), _relative(sizes), strict=True)
-    return [_row_view(report, i, *bar) for i, bar in enumerate(bars)]
+    columns: list[list[float | None]] = [
+        [row.latency_ms.p50 if row.latency_ms else None for row in report.rows],
+        [row.file_latency_ms.p50 if row.file_latency_ms else None for row in report.rows],
+        [row.throughput_ips for row in report.rows],
+        [None if row.size_bytes is None else float(row.size_bytes) for row in report.rows],
+    ]
+    bars = zip(*map(_relative, columns), strict=True)
+    return [_row_view(report, i, of_row) for i, of_row in enumerate(bars)]
 
 
-def _row_view(
-    report: Report, index: int, p50_bar: float | None, rate_bar: float | None, size_bar: float | None
-) -> RowView:  # fmt: skip
-    """Return one row of the main table."""
+def _row_view(report: Report, index: int, bars: Sequence[float | None]) -> RowView:
+    """Return one row of the main table; `bars` are those of latency, file latency, throughput and size."""
     row = report.rows[index]
     is_baseline = index == report.baseline
-    faster = wording.speedup(report, row)
     accuracy_bar = None if row.accuracy is None else 100 * row.accuracy
     cells = (
         Cell("accuracy", wording.percent(row.accuracy), _images_note(row, is_baseline=is_baseline), accuracy_bar),
@@ -149,12 +149,13 @@ def _row_view(
         Cell("kappa", wording.ratio(row.kappa), "", None),
         Cell(
             "p50 latency, ms",
-            wording.milliseconds(row.latency_ms.p50 if row.latency_ms else None),
-            "" if faster is None else f"{wording.times(faster)} the speed",
-            p50_bar,
+            wording.p50(row.latency_ms),
+            _speed(row.latency_speedup),
+            bars[0],
         ),
-        Cell("images/s", wording.count(row.throughput_ips), "", rate_bar),
-        Cell("size, MiB", wording.megabytes(row.size_bytes), "", size_bar),
+        Cell("file to label, ms", wording.p50(row.file_latency_ms), "", bars[1]),
+        Cell("images/s", wording.count(row.throughput_ips), "", bars[2]),
+        Cell("size, MiB", wording.megabytes(row.size_bytes), "", bars[3]),
     )
     problem = None if row.status == OK else row.status
     short = charts.short_name(report, row)
@@ -184,35 +185,35 @@ def _heroes(report: Report) -> list[Hero]:
     """Return the recommended rows, the one for latency first."""
     heroes = []
     for title, choice in (("Fastest answer", report.answer.latency), ("Most images", report.answer.throughput)):
-        row = next((r for r in report.rows if choice and (r.variant, r.device) == (choice.variant, choice.device)
-                    and r.backend != "pytorch"), None)  # fmt: skip
+        row = next((r for r in report.rows if r.is_deployable and Choice(r.variant, r.device) == choice), None)
         if row is None or row.latency_ms is None:
             continue
         place = f"{row.variant} on {row.device}"
         if title == "Fastest answer":
-            heroes.append(Hero(title, place, wording.milliseconds(row.latency_ms.p50), "ms p50", _gain(report, row)))
+            gain = _gain(report, row.latency_speedup)
+            heroes.append(Hero(title, place, wording.milliseconds(row.latency_ms.p50), "ms p50", gain))
         else:
-            heroes.append(Hero(title, place, wording.count(row.throughput_ips), "images/s", _stream_gain(report, row)))
+            gain = _gain(report, row.throughput_speedup)
+            heroes.append(Hero(title, place, wording.count(row.throughput_ips), "images/s", gain))
     return heroes
 
 
-def _gain(report: Report, row: Row) -> str:
-    """Say how much faster than the baseline one image is."""
-    faster = wording.speedup(report, row)
-    return "" if faster is None or report.baseline is None else f"{wording.times(faster)} the speed of {_base(report)}"
-
-
-def _stream_gain(report: Report, row: Row) -> str:
-    """Say how much faster than the baseline a stream is."""
-    base = None if report.baseline is None else report.rows[report.baseline].throughput_ips
-    if not base or row.throughput_ips is None or row is report.rows[report.baseline or 0]:
+def _gain(report: Report, ratio: Ratio | None) -> str:
+    """Say how much faster than the baseline something is, with the range of the rounds."""
+    if ratio is None or report.baseline is None:
         return ""
-    return f"{wording.times(row.throughput_ips / base)} the rate of {_base(report)}"
+    low, high = wording.ends(ratio)
+    return f"{_speed(ratio)} of {report.rows[report.baseline].name} ({low} to {high})"
 
 
-def _base(report: Report) -> str:
-    """Return the baseline's name."""
-    return "" if report.baseline is None else report.rows[report.baseline].name
+def _speed(ratio: Ratio | None) -> str:
+    """Say how many times as fast as the baseline something is."""
+    return "" if ratio is None else f"{wording.times(ratio).replace(' ~', '')} the speed{_doubt(ratio)}"
+
+
+def _doubt(ratio: Ratio) -> str:
+    """Return the mark of what is not significant."""
+    return "" if ratio.is_significant else "\N{NO-BREAK SPACE}~"
 
 
 def _latency_text(row: Row) -> str:
@@ -229,7 +230,8 @@ def _accuracy_text(row: Row) -> str:
     """Return a row's place in the scatter plot in words."""
     if row.accuracy is None or row.latency_ms is None:
         return "not measured"
-    return f"{wording.percent(row.accuracy)} ({wording.interval(row)}) at {wording.milliseconds(row.latency_ms.p50)} ms"
+    accuracy = f"{wording.percent(row.accuracy)} ({wording.interval(row.accuracy_ci95)})"
+    return f"{accuracy} at {wording.p50(row.latency_ms)} ms"
 
 
 def _matrix(report: Report, index: int) -> Matrix | None:

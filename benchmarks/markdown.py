@@ -51,7 +51,10 @@ def _verdict(report: Report) -> list[str]:
 
 def _results(report: Report) -> list[str]:
     """Return the main table, and a line for each row that failed."""
-    header = ("model", "computes in", "accuracy", "images vs base", "F1", "kappa", "p50 ms", "speed", "images/s", "MiB")
+    header = (
+        "model", "computes in", "accuracy", "images vs base", "F1", "kappa", "p50 ms", "speed", "file to label ms",
+        "images/s", "MiB",
+    )  # fmt: skip
     rows = [
         (
             row.name,
@@ -60,8 +63,9 @@ def _results(report: Report) -> list[str]:
             wording.delta(row),
             wording.ratio(row.f1_macro),
             wording.ratio(row.kappa),
-            wording.milliseconds(row.latency_ms.p50 if row.latency_ms else None),
-            wording.times(wording.speedup(report, row)),
+            wording.p50(row.latency_ms),
+            wording.times(row.latency_speedup),
+            wording.p50(row.file_latency_ms),
             wording.count(row.throughput_ips),
             wording.megabytes(row.size_bytes),
         )
@@ -73,9 +77,11 @@ def _results(report: Report) -> list[str]:
 
 def detail_cells(row: Row) -> list[tuple[str, str]]:
     """Return the figures of a row that the main table leaves out, each with its name and unit."""
-    latency, load = row.latency_ms, row.load_ms
+    latency, files, load = row.latency_ms, row.file_latency_ms, row.load_ms
     return [
-        ("accuracy, 95% interval", wording.interval(row)),
+        ("accuracy, 95% interval", wording.interval(row.accuracy_ci95)),
+        ("macro F1, 95% interval", wording.interval_of_ratio(row.f1_macro_ci95)),
+        ("kappa, 95% interval", wording.interval_of_ratio(row.kappa_ci95)),
         ("points vs base", wording.NONE if row.delta_accuracy_pp is None else f"{row.delta_accuracy_pp:+.2f}"),
         ("McNemar p", wording.ratio(row.mcnemar_p)),
         ("agreement", wording.percent(row.agreement)),
@@ -84,10 +90,16 @@ def detail_cells(row: Row) -> list[tuple[str, str]]:
         ("mean ms", wording.milliseconds(None if latency is None else latency.mean)),
         ("sd ms", wording.milliseconds(None if latency is None else latency.std)),
         ("samples", wording.NONE if latency is None else f"{latency.n:,}"),
+        ("latency, speed", wording.times_range(row.latency_speedup)),
+        ("throughput, speed", wording.times_range(row.throughput_speedup)),
+        ("file to label, p50 ms", wording.p50(files)),
+        ("file to label, p90 ms", wording.milliseconds(None if files is None else files.p90)),
+        ("file to label, images/s", wording.count(row.file_throughput_ips)),
         ("first inference ms", wording.milliseconds(row.first_inference_ms)),
         ("load ms, cold", wording.milliseconds(None if load is None else load.cold)),
         ("load ms, cached", wording.milliseconds(None if load is None else load.cached)),
         ("peak memory MiB", wording.megabytes(row.peak_rss_bytes)),
+        ("threads", "its own choice" if row.n_threads is None else str(row.n_threads)),
         ("asked for", row.requested_precision),
         ("device", row.device_name),
     ]
@@ -146,21 +158,30 @@ def _differences(report: Report) -> list[str]:
 
 def machine_facts(report: Report) -> list[tuple[str, str]]:
     """Return the environment and the origin of the report, each with its name."""
-    machine, busy = report.environment, report.environment.busy_fraction
+    machine = report.environment
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return [
-        ("processor", f"{machine.cpu}, {machine.n_cores} logical cores"),
+        ("host", machine.host),
+        ("processor", f"{machine.cpu}, {machine.n_cores} logical cores to use"),
+        ("affinity", "not known" if machine.affinity is None else f"cores {', '.join(map(str, machine.affinity))}"),
         ("memory", wording.NONE if machine.memory_bytes is None else f"{machine.memory_bytes / 2**30:.1f} GiB"),
         ("system", machine.system),
         ("power", machine.power_source or "not known"),
-        ("busy before", "not known" if busy is None else f"{busy:.0%} of the processor"),
+        ("power saving", machine.power_saving or "none known"),
+        ("others before", _share(machine.busy_fraction)),
+        ("others during", _share(machine.busy_during_fraction)),
         ("versions", versions),
         ("time", machine.timestamp),
         ("bundle", f"{report.bundle.name}, manifest {report.bundle.manifest_sha256[:16]}"),
         ("input", f"{report.bundle.image_size} x {report.bundle.image_size} pixels"),
-        ("images", f"{len(report.images.names)}, {report.images.source}, contents {report.images.sha256[:16]}"),
+        ("images", f"{wording.judged_sentence(report)} Contents {report.images.sha256[:16]}."),
         ("mode", "quick" if report.quick else "full"),
     ]
+
+
+def _share(busy: float | None) -> str:
+    """Say how much of the processor was used."""
+    return "not known" if busy is None else f"{busy:.0%} of the processor"
 
 
 def _machine(report: Report) -> list[str]:

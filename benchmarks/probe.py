@@ -1,7 +1,8 @@
 """Load times and peak memory of one row, in a process of its own.
 
-Run as ``python -m overfly.benchmarks.probe --bundle B (--variant V --device D [--no-cache] | --run R)``; the last
-line of its standard output is the result as JSON.
+Run as ``python -m overfly.benchmarks.probe --bundle B`` with ``--variant V --device D [--no-cache]`` for OpenVINO,
+``--onnx FILE --variant V`` for ONNX Runtime, ``--onnx FILE --device D`` for OpenVINO from ONNX, or ``--run R
+[--flavour F]`` for PyTorch; the last line of its standard output is the result as JSON.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from overfly.benchmarks.backends import load_pytorch
+from overfly.benchmarks.backends import COMPILED, compile_onnx, load_onnxruntime, load_pytorch
 from overfly.benchmarks.report import LoadTimes
 from overfly.benchmarks.timing import Logits
 from overfly.runtime.bundle import Bundle
@@ -65,23 +66,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="overfly.benchmarks.probe")
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--variant")
-    parser.add_argument("--device", default="CPU")
+    parser.add_argument("--device")
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--flavour", default="")
+    parser.add_argument("--onnx", type=Path)
     parser.add_argument("--no-cache", action="store_true")
     options = parser.parse_args(arguments)
     bundle = Bundle.open(options.bundle)
+    images = bundle.golden().images[:_N_IMAGES]
     if options.run is not None:
-        result = probe_pytorch(bundle, options.run)
+        result = probe_pytorch(images, options.run, options.flavour)
+    elif options.onnx is not None:
+        result = probe_onnx(images, options.onnx, options.variant, options.device)
     else:
-        result = probe_openvino(bundle, options.variant, options.device, cache=not options.no_cache)
+        result = probe_openvino(bundle, images, options.variant, options.device, cache=not options.no_cache)
     sys.stdout.write(json.dumps(asdict(result)) + "\n")
 
 
-def probe_openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Probe:
+def probe_openvino(bundle: Bundle, images: ImageBatch, variant: str, device: str, *, cache: bool) -> Probe:
     """Compile a variant without a cache, infer, and compile it twice more with one: the second time it is filled."""
     # Loads the device's plugin, which would otherwise count for the cold compilation only.
     full_name(device)
-    images = bundle.golden().images[:_N_IMAGES]
     cold_ms, runner = _timed(lambda: compile_variant(bundle, variant=variant, device=device, cache=False))
     first_ms = _infer_all(runner.infer, images)
     peak = peak_rss_bytes()
@@ -92,13 +97,34 @@ def probe_openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) ->
     return Probe(LoadTimes(cold_ms, cached_ms), first_ms, peak)
 
 
-def probe_pytorch(bundle: Bundle, run: Path) -> Probe:
-    """Load a run's model, with torch imported before, and infer."""
-    import torch  # noqa: F401 - its import is not the model's load time
+def probe_pytorch(images: ImageBatch, run: Path, flavour: str) -> Probe:
+    """Load a run's model, with torch imported before, and infer; compile it again where it was compiled."""
+    import torch
 
-    images = bundle.golden().images[:_N_IMAGES]
-    cold_ms, loaded = _timed(lambda: load_pytorch(run))
+    import overfly.training.run  # noqa: F401 - nor is that of torchvision
+
+    cold_ms, loaded = _timed(lambda: load_pytorch(run, flavour, batches=(1,)))
     first_ms = _infer_all(loaded.backend.infer, images)
+    peak = peak_rss_bytes()
+    cached_ms = None
+    if flavour == COMPILED:
+        torch.compiler.reset()
+        cached_ms, _ = _timed(lambda: load_pytorch(run, flavour, batches=(1,)))
+    return Probe(LoadTimes(cold_ms, cached_ms), first_ms, peak)
+
+
+def probe_onnx(images: ImageBatch, path: Path, variant: str | None, device: str | None) -> Probe:
+    """Load an ONNX file into OpenVINO on `device`, or into ONNX Runtime where there is none, and infer."""
+    if device is None:
+        import onnxruntime  # noqa: F401 - its import is not the model's load time
+
+        cold_ms, loaded = _timed(lambda: load_onnxruntime(path, variant=variant or "fp32"))
+        infer = loaded.backend.infer
+    else:
+        full_name(device)
+        cold_ms, runner = _timed(lambda: compile_onnx(path, device, "latency"))
+        infer = runner.infer
+    first_ms = _infer_all(infer, images)
     return Probe(LoadTimes(cold_ms, None), first_ms, peak_rss_bytes())
 
 

@@ -6,13 +6,18 @@ from pathlib import Path
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.files import write_atomically
 
-REPORT_SCHEMA = "overfly.report/1"
+REPORT_SCHEMA = "overfly.report/2"
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
 
 OK = "ok"
+
+PYTORCH = "pytorch"
+ONNXRUNTIME = "onnxruntime"
+OPENVINO = "openvino"
+TITLES = {PYTORCH: "PyTorch", ONNXRUNTIME: "ONNX Runtime", OPENVINO: "OpenVINO"}
 
 TEST_PART = "test part of the run"
 ALL_IMAGES = "all images of the data folder"
@@ -41,6 +46,28 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast as the baseline, from rounds in which both had their turn.
+
+    Attributes
+    ----------
+    value
+        The median over the rounds.
+    low, high
+        The smallest and the largest of a round.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether every round says the same of who is faster."""
+        return self.low > 1 or self.high < 1
+
+
+@dataclass(frozen=True, slots=True)
 class LoadTimes:
     """From the files of the bundle to a model that can infer, in milliseconds.
 
@@ -63,25 +90,39 @@ class Row:
     Attributes
     ----------
     backend
-        ``pytorch`` or ``openvino``.
+        ``pytorch``, ``onnxruntime`` or ``openvino``.
     variant
         ``fp32``, ``fp16`` or ``int8``.
+    flavour
+        What sets it apart from the plain row of the same backend and variant, such as ``compiled``;
+        empty for the plain one.
     device, device_name
         What it really ran on, and its full name.
     requested_precision, execution_precision
         What the device was asked to compute in (``auto`` left it the choice), and what it did.
-    accuracy, f1_macro, kappa, accuracy_ci95
-        Fractions, the last the Wilson interval.
+    n_threads
+        With how many threads one image is computed; None where that is the library's own choice and
+        it does not tell, or on a GPU.
+    accuracy, f1_macro, kappa
+        Fractions.
+    accuracy_ci95, f1_macro_ci95, kappa_ci95
+        Their 95% intervals, by the bootstrap.
     delta_accuracy_pp, delta_images
         Accuracy less the baseline's, in percentage points and in images.
     mcnemar_p
         Exact two-sided p of the difference.
     agreement
         Fraction of the images with the baseline's answer.
+    latency_ms
+        Of the model alone, from pixels to logits.
+    latency_speedup, throughput_speedup
+        How many times as fast as the baseline, by median latency and by throughput.
+    file_latency_ms
+        From a picture's file to its label: decoding, resizing, inference.
     first_inference_ms
         The first one after loading, in a process of its own.
-    throughput_ips
-        Images per second by wall clock, many in flight.
+    throughput_ips, file_throughput_ips
+        Images per second by wall clock, many in flight: the model alone, and from files to labels.
     size_bytes
         The weights and graph on disk.
     peak_rss_bytes
@@ -92,22 +133,30 @@ class Row:
 
     backend: str
     variant: str
+    flavour: str
     device: str
     device_name: str
     requested_precision: str
     execution_precision: str | None
+    n_threads: int | None
     accuracy: float | None
     f1_macro: float | None
     kappa: float | None
     n_images: int | None
     accuracy_ci95: tuple[float, float] | None
+    f1_macro_ci95: tuple[float, float] | None
+    kappa_ci95: tuple[float, float] | None
     delta_accuracy_pp: float | None
     delta_images: int | None
     mcnemar_p: float | None
     agreement: float | None
     latency_ms: Latency | None
+    latency_speedup: Ratio | None
+    file_latency_ms: Latency | None
     first_inference_ms: float | None
     throughput_ips: float | None
+    throughput_speedup: Ratio | None
+    file_throughput_ips: float | None
     load_ms: LoadTimes | None
     size_bytes: int | None
     peak_rss_bytes: int | None
@@ -116,9 +165,23 @@ class Row:
     @property
     def name(self) -> str:
         """What a person calls it, such as ``OpenVINO int8 CPU``."""
-        if self.backend == "pytorch":
-            return f"PyTorch {self.variant}"
-        return f"OpenVINO {self.variant} {self.device}"
+        device = self.device if self.backend == OPENVINO else ""
+        return " ".join(part for part in (TITLES[self.backend], self.variant, self.flavour, device) if part)
+
+    @property
+    def is_deployable(self) -> bool:
+        """Whether it worked and `overfly predict` can run it: a variant of the bundle, by OpenVINO."""
+        return self.status == OK and self.backend == OPENVINO and not self.flavour
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether it is PyTorch as most people run it."""
+        return self.backend == PYTORCH and not self.flavour
+
+    def __post_init__(self) -> None:
+        """Refuse a backend without a title."""
+        if self.backend not in TITLES:
+            raise ValueError(f"the backend is {self.backend!r}, expected one of {', '.join(TITLES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +200,17 @@ class Raw:
     ----------
     predictions
         A class index for each judged image, in their order; empty when the row failed.
-    latency_rounds_ms
-        The latency samples of each round.
-    throughput_rounds
-        The stretch of each round.
+    latency_rounds_ms, file_latency_rounds_ms
+        The latency samples of each round: of the model alone, and from file to label.
+    throughput_rounds, file_throughput_rounds
+        The stretch of each round, likewise.
     """
 
-    predictions: tuple[int, ...]
-    latency_rounds_ms: tuple[tuple[float, ...], ...]
-    throughput_rounds: tuple[Stretch, ...]
+    predictions: tuple[int, ...] = ()
+    latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
+    throughput_rounds: tuple[Stretch, ...] = ()
+    file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
+    file_throughput_rounds: tuple[Stretch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +265,8 @@ class Judged:
     ----------
     source
         `TEST_PART` or `ALL_IMAGES`.
+    n_available
+        How many images that are; fewer are judged with ``--quick``.
     names
         Their paths below the data folder.
     truth
@@ -209,6 +276,7 @@ class Judged:
     """
 
     source: str
+    n_available: int
     names: tuple[str, ...]
     truth: tuple[int, ...]
     sha256: str
@@ -230,22 +298,33 @@ class Environment:
 
     Attributes
     ----------
+    host
+        The machine's name in its network.
     n_cores
         Logical cores that this process may use.
+    affinity
+        Their numbers; None where the system does not tell.
     power_source
         ``mains`` or ``battery``; None where the machine does not tell.
-    busy_fraction
-        How busy the processor was with other work before the measurement; None where it can't tell.
+    power_saving
+        What saves power at the cost of speed, such as a governor of the kernel's; None: nothing known.
+    busy_fraction, busy_during_fraction
+        How busy the processor was with other work before, and during the measurement; None where it
+        can't tell.
     timestamp
         UTC, ISO 8601.
     """
 
+    host: str
     system: str
     cpu: str
     n_cores: int
+    affinity: tuple[int, ...] | None
     memory_bytes: int | None
     power_source: str | None
+    power_saving: str | None
     busy_fraction: float | None
+    busy_during_fraction: float | None
     versions: dict[str, str]
     timestamp: str
 
@@ -289,8 +368,8 @@ class Report:
 
     @property
     def contender(self) -> int | None:
-        """Index of the row shown beside the baseline: the first int8 that worked, else the last other row that did."""
-        others = [i for i, row in enumerate(self.rows) if row.status == OK and i != self.baseline]
+        """Index of the row shown beside the baseline: the first int8 of the bundle, else its last variant."""
+        others = [i for i, row in enumerate(self.rows) if row.is_deployable and i != self.baseline]
         int8 = [i for i in others if self.rows[i].variant == "int8"]
         return next(iter(int8 or others[-1:]), None)
 

@@ -6,9 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import OK, Raw, Row
-from overfly.benchmarks.statistics import Labels, discordant, mcnemar_exact_p, summarise_latency, wilson_interval
-from overfly.runtime.metrics import evaluate
+from overfly.benchmarks.report import OK, Latency, Raw, Row, Stretch
+from overfly.benchmarks.statistics import (
+    Labels,
+    bootstrap_intervals,
+    discordant,
+    mcnemar_exact_p,
+    paired_ratio,
+    summarise_latency,
+)
+from overfly.runtime.metrics import confusion_matrix, summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +24,12 @@ class Identity:
 
     backend: str
     variant: str
+    flavour: str
     device: str
     device_name: str
     requested_precision: str
     execution_precision: str | None
+    n_threads: int | None
     size_bytes: int | None
 
 
@@ -48,45 +57,64 @@ def make_row(
     if status != OK or not raw.predictions:
         return row
     predictions = np.array(raw.predictions, dtype=np.int64)
-    metrics = evaluate(truth, predictions, n_classes=n_classes)
+    confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
+    metrics, intervals = summarise(confusion), bootstrap_intervals(confusion)
     return replace(
         row,
         accuracy=metrics.accuracy,
         f1_macro=metrics.f1_macro,
         kappa=metrics.kappa,
         n_images=metrics.n_images,
-        accuracy_ci95=wilson_interval(int((predictions == truth).sum()), len(truth)),
-        latency_ms=summarise_latency([sample for samples in raw.latency_rounds_ms for sample in samples]),
-        throughput_ips=throughput(raw),
+        accuracy_ci95=intervals.accuracy,
+        f1_macro_ci95=intervals.f1_macro,
+        kappa_ci95=intervals.kappa,
+        latency_ms=_latency(raw.latency_rounds_ms),
+        file_latency_ms=_latency(raw.file_latency_rounds_ms),
+        throughput_ips=throughput(raw.throughput_rounds),
+        file_throughput_ips=throughput(raw.file_throughput_rounds),
     )
 
 
-def throughput(raw: Raw) -> float:
+def throughput(stretches: Sequence[Stretch]) -> float:
     """Return images per second over all stretches: all images by all seconds."""
-    seconds = sum(stretch.seconds for stretch in raw.throughput_rounds)
-    return sum(stretch.n_images for stretch in raw.throughput_rounds) / seconds
+    return sum(stretch.n_images for stretch in stretches) / sum(stretch.seconds for stretch in stretches)
+
+
+def medians_ms(rounds: Sequence[Sequence[float]]) -> list[float]:
+    """Return the median latency of each round."""
+    return [float(np.median(samples)) for samples in rounds]
+
+
+def rates_ips(stretches: Sequence[Stretch]) -> list[float]:
+    """Return the throughput of each round in images per second."""
+    return [stretch.n_images / stretch.seconds for stretch in stretches]
+
+
+def _latency(rounds: Sequence[Sequence[float]]) -> Latency:
+    """Return the summary of the samples of all rounds."""
+    return summarise_latency([sample for samples in rounds for sample in samples])
 
 
 def compare_rows(rows: Sequence[Row], raws: Sequence[Raw], truth: Labels, baseline: int | None) -> list[Row]:
     """Return the rows with their differences to the baseline; none for itself, nor for a row that failed."""
     if baseline is None:
         return list(rows)
-    reference = np.array(raws[baseline].predictions, dtype=np.int64)
     return [
-        row if i == baseline or row.status != OK else _compared(row, raw, truth, reference)
+        row if i == baseline or row.status != OK else _compared(row, raw, truth, raws[baseline])
         for i, (row, raw) in enumerate(zip(rows, raws, strict=True))
     ]
 
 
 def choose_baseline(rows: Sequence[Row]) -> int | None:
-    """Return the PyTorch row if it worked, else the first fp32 row that did, else None."""
-    worked = [i for i, row in enumerate(rows) if row.status == OK and row.variant == "fp32"]
-    return next((i for i in worked if rows[i].backend == "pytorch"), worked[0] if worked else None)
+    """Return PyTorch in eager mode if it worked, else the first plain fp32 row that did, else None."""
+    worked = [i for i, row in enumerate(rows) if row.status == OK and row.variant == "fp32" and not row.flavour]
+    return next((i for i in worked if rows[i].is_eager), worked[0] if worked else None)
 
 
-def _compared(row: Row, raw: Raw, truth: Labels, reference: Labels) -> Row:
-    """Return a row with its differences to the baseline's predictions."""
+def _compared(row: Row, raw: Raw, truth: Labels, baseline: Raw) -> Row:
+    """Return a row with its differences to the baseline."""
     predictions = np.array(raw.predictions, dtype=np.int64)
+    reference = np.array(baseline.predictions, dtype=np.int64)
     only_reference, only_row = discordant(truth, reference, predictions)
     delta_images = only_row - only_reference
     return replace(
@@ -95,6 +123,8 @@ def _compared(row: Row, raw: Raw, truth: Labels, reference: Labels) -> Row:
         delta_images=delta_images,
         mcnemar_p=mcnemar_exact_p(only_reference, only_row),
         agreement=float((predictions == reference).mean()),
+        latency_speedup=paired_ratio(medians_ms(baseline.latency_rounds_ms), medians_ms(raw.latency_rounds_ms)),
+        throughput_speedup=paired_ratio(rates_ips(raw.throughput_rounds), rates_ips(baseline.throughput_rounds)),
     )
 
 
@@ -103,22 +133,30 @@ def _empty_row(identity: Identity, probe: Probe, status: str) -> Row:
     return Row(
         backend=identity.backend,
         variant=identity.variant,
+        flavour=identity.flavour,
         device=identity.device,
         device_name=identity.device_name,
         requested_precision=identity.requested_precision,
         execution_precision=identity.execution_precision,
+        n_threads=identity.n_threads,
         accuracy=None,
         f1_macro=None,
         kappa=None,
         n_images=None,
         accuracy_ci95=None,
+        f1_macro_ci95=None,
+        kappa_ci95=None,
         delta_accuracy_pp=None,
         delta_images=None,
         mcnemar_p=None,
         agreement=None,
         latency_ms=None,
+        latency_speedup=None,
+        file_latency_ms=None,
         first_inference_ms=probe.first_inference_ms,
         throughput_ips=None,
+        throughput_speedup=None,
+        file_throughput_ips=None,
         load_ms=probe.load_ms,
         size_bytes=identity.size_bytes,
         peak_rss_bytes=probe.peak_rss_bytes,

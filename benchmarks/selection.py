@@ -1,6 +1,7 @@
 """Which images of a data folder are judged, and what their right answers are."""
 
 import hashlib
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,10 +52,54 @@ def select_scenes(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Scene
     return source, _relabel(scenes, dataset, manifest)
 
 
-def describe_judged(source: str, scenes: Sequence[Scene]) -> Judged:
-    """Return the record of the judged scenes."""
+def thin_out(scenes: Sequence[Scene], n_wanted: int, *, seed: int = 0) -> list[Scene]:
+    """Return about `n_wanted` scenes, the same number of each class as far as it has them, in their order.
+
+    Parameters
+    ----------
+    scenes
+        To choose from.
+    n_wanted
+        All, if there are no more. At least one of each class is taken all the same.
+    seed
+        Of the choice.
+    """
+    if len(scenes) <= n_wanted:
+        return list(scenes)
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for index, scene in enumerate(scenes):
+        by_class[scene.label].append(index)
+    share = max(1, n_wanted // len(by_class))
+    chance = random.Random(seed)  # noqa: S311 - which images are judged is no secret
+    chosen = [i for _, held in sorted(by_class.items()) for i in chance.sample(held, min(share, len(held)))]
+    return [scenes[i] for i in sorted(chosen)]
+
+
+def describe_judged(source: str, scenes: Sequence[Scene], n_available: int) -> Judged:
+    """Return the record of the judged scenes, chosen from `n_available`."""
     digest = hashlib.sha256("\n".join(sorted(scene.sha256 for scene in scenes)).encode()).hexdigest()
-    return Judged(source, tuple(s.name for s in scenes), tuple(s.label for s in scenes), digest)
+    return Judged(source, n_available, tuple(s.name for s in scenes), tuple(s.label for s in scenes), digest)
+
+
+def calibration_scenes(dataset: Dataset, manifest: Manifest) -> list[Scene]:
+    """Return the scenes that set the ranges of the bundle's INT8 variant.
+
+    Raises
+    ------
+    DataError
+        When the bundle has none, or the data folder lacks some of them.
+    """
+    record = next((v.calibration for v in manifest.variants.values() if v.calibration is not None), None)
+    if record is None:
+        raise DataError("the bundle names no calibration images: export the run with --variant int8")
+    held = {scene.sha256: scene for scene in dataset.scenes}
+    missing = sum(sha256 not in held for sha256 in record.sha256)
+    if missing:
+        raise DataError(
+            f"{dataset.folder} lacks {missing} of the {len(record.sha256)} images that calibrated the bundle: "
+            "pass the data folder that the run was trained on"
+        )
+    return [held[sha256] for sha256 in record.sha256]
 
 
 def calibration_overlap(manifest: Manifest, scenes: Sequence[Scene]) -> int:

@@ -2,22 +2,36 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.report import Latency
+from overfly.benchmarks.report import Latency, Ratio
+from overfly.runtime.metrics import Confusion
 
 # Below it the 99th percentile rests on fewer than ten samples; MLPerf's loadgen asks for 1,024 queries.
 MIN_SAMPLES_P99 = 1_000
 
-# Two-sided 95% point of the standard normal distribution.
-_Z_95 = 1.959963984540054
+# Enough for a percentile interval (Efron and Tibshirani, 1993, ask for 1,000 or more).
+N_RESAMPLES = 2_000
+
+_MIDDLE_95 = (2.5, 97.5)
 
 # The customary level of a test.
 SIGNIFICANCE = 0.05
 
 Labels = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """95% intervals, as fractions."""
+
+    accuracy: tuple[float, float]
+    f1_macro: tuple[float, float]
+    kappa: tuple[float, float]
 
 
 def summarise_latency(samples_ms: Sequence[float]) -> Latency:
@@ -47,25 +61,65 @@ def summarise_latency(samples_ms: Sequence[float]) -> Latency:
     )
 
 
-def wilson_interval(n_correct: int, n_images: int) -> tuple[float, float]:
-    """Return the 95% score interval of a proportion, as fractions.
+def bootstrap_intervals(confusion: Confusion, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Intervals:
+    """Return 95% percentile intervals of accuracy, macro F1 and kappa over the images.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-    Unlike the bootstrap, its width is not zero when every image is right.
+    The images are drawn again with replacement, as often as there are, `n_resamples` times (Efron,
+    "Bootstrap methods: another look at the jackknife", 1979). As the metrics depend on the confusion
+    matrix alone, its cells are drawn from a multinomial distribution instead, which is the same.
+    Where no image is wrong, no resample has a wrong one: the interval has no width.
+
+    Parameters
+    ----------
+    confusion
+        int64, shape ``[n_classes, n_classes]``, rows the truth; at least one image.
+    seed
+        Of the draws: the same matrix has the same intervals.
+    n_resamples
+        How many draws.
+    """
+    cells = np.argwhere(confusion > 0)
+    counts = confusion[cells[:, 0], cells[:, 1]]
+    n_images = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(n_images, counts / n_images, size=n_resamples)
+    one_hot = np.eye(len(confusion), dtype=np.int64)
+    truth, answer = one_hot[cells[:, 0]], one_hot[cells[:, 1]]
+    # Each of shape [n_resamples, n_classes].
+    rows, columns, hits = draws @ truth, draws @ answer, draws @ (truth * answer)
+    return Intervals(*(_interval(values) for values in _metrics(rows, columns, hits, n_images)))
+
+
+def _metrics(rows: Labels, columns: Labels, hits: Labels, n_images: int) -> tuple[Values, Values, Values]:
+    """Return accuracy, macro F1 and kappa of many matrices at once, as `runtime.metrics.summarise` has them of one."""
+    total = rows + columns
+    f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
+    observed = hits.sum(axis=1) / n_images
+    chance = (rows * columns).sum(axis=1) / n_images**2
+    kappa = np.divide(observed - chance, 1 - chance, out=np.ones(len(chance)), where=chance < 1)
+    return observed, f1.sum(axis=1) / (total > 0).sum(axis=1), kappa
+
+
+def _interval(values: Values) -> tuple[float, float]:
+    """Return the range that holds the middle 95% of the values."""
+    low, high = np.percentile(values, _MIDDLE_95)
+    return float(low), float(high)
+
+
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
+    """Return the ratios of two rows round by round: their median and their range.
+
+    If the rounds were independent, the range of six would hold the true median ratio with
+    ``1 - 2 / 2**6``, or 97%, whatever the distribution (the order-statistic interval of a median).
 
     Raises
     ------
     ValueError
-        Unless ``0 <= n_correct <= n_images`` and ``n_images > 0``.
+        When there is no round, or not the same number of both.
     """
-    if not 0 <= n_correct <= n_images or n_images == 0:
-        raise ValueError(f"{n_correct} of {n_images} is no proportion")
-    share, z2 = n_correct / n_images, _Z_95**2
-    centre = (share + z2 / (2 * n_images)) / (1 + z2 / n_images)
-    half = _Z_95 / (1 + z2 / n_images) * math.sqrt(share * (1 - share) / n_images + z2 / (4 * n_images**2))
-    # Exactly 0 or 1 at the ends, where rounding would leave a residue.
-    low = 0.0 if n_correct == 0 else max(0.0, centre - half)
-    return low, 1.0 if n_correct == n_images else min(1.0, centre + half)
+    ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
+    if not ratios:
+        raise ValueError("no round: a ratio needs at least one")
+    return Ratio(float(np.median(ratios)), min(ratios), max(ratios))
 
 
 def mcnemar_exact_p(n_only_first: int, n_only_second: int) -> float:

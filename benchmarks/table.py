@@ -9,7 +9,9 @@ from overfly.benchmarks import wording
 from overfly.benchmarks.report import OK, Report, Row
 
 # Two lines, so that the table fits 80 columns.
-_COLUMNS = ("model", "runs\nin", "accuracy", "vs\nbase", "F1", "kappa", "p50\nms", "speed", "img/s", "MiB")
+_COLUMNS = (
+    "model", "runs\nin", "top-1\n%", "vs\nbase", "F1", "kappa", "p50\nms", "speed", "file\nms", "img/s", "MiB"
+)  # fmt: skip
 
 
 def report_table(report: Report) -> Table:
@@ -59,7 +61,8 @@ def legend_lines(report: Report) -> list[str]:
     base = "none" if report.baseline is None else report.rows[report.baseline].name
     return [
         f"{wording.judged_sentence(report)} vs base: images right, more or fewer than {base}; ~ not significant.",
-        "runs in: precision computed in. p50, speed: one image at a time. img/s: many in flight, PyTorch in batches.",
+        "runs in: precision computed in. p50, speed: the model alone, one image at a time. file: from file to label.",
+        "img/s: the model alone, many in flight or in batches.",
     ]
 
 
@@ -74,12 +77,13 @@ def _cells(report: Report, row: Row) -> list[str]:
     return [
         name,
         row.execution_precision or wording.NONE,
-        wording.percent(row.accuracy),
+        wording.percent(row.accuracy).removesuffix("%"),
         wording.delta(row),
         wording.ratio(row.f1_macro),
         wording.ratio(row.kappa),
-        wording.milliseconds(None if row.latency_ms is None else row.latency_ms.p50),
-        wording.times(wording.speedup(report, row)),
+        wording.p50(row.latency_ms),
+        wording.times(row.latency_speedup),
+        wording.p50(row.file_latency_ms),
         wording.count(row.throughput_ips),
         wording.megabytes(row.size_bytes),
     ]

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from overfly.benchmarks.report import OK, Environment, Raw, Reason, Row, Verdict
+from overfly.benchmarks.report import OK, OPENVINO, Environment, Judged, Raw, Reason, Row, Verdict
+from overfly.benchmarks.rows import medians_ms, rates_ips
 from overfly.benchmarks.statistics import MIN_SAMPLES_P99, drift
 
-# Enough for a p50 and a p90; the baseline's p99 is not what anybody deploys.
+# Enough for a p50 and a p90; the p99 of what it is compared with is not what anybody deploys.
 MIN_BASELINE_SAMPLES = 100
 # Repeated runs on an idle laptop stay within a few percent.
 MAX_DRIFT = 0.10
@@ -30,6 +29,7 @@ class Evidence:
     raws: Sequence[Raw]
     quick: bool
     environment: Environment
+    images: Judged
     n_calibration: int
 
 
@@ -41,7 +41,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _baseline(evidence: Evidence) -> Iterator[Reason]:
     """Find the PyTorch row missing: there is nothing to compare with."""
-    rows = [row for row in evidence.rows if row.backend == "pytorch"]
+    rows = [row for row in evidence.rows if row.is_eager]
     if not rows:
         yield Reason("the PyTorch baseline is missing", "pass --run RUN where PyTorch is installed")
     elif rows[0].status != OK:
@@ -70,7 +70,19 @@ def _samples(evidence: Evidence) -> Iterator[Reason]:
 
 def _wanted(row: Row) -> int:
     """Return how many latency samples a row should have."""
-    return MIN_BASELINE_SAMPLES if row.backend == "pytorch" else MIN_SAMPLES_P99
+    return MIN_SAMPLES_P99 if row.backend == OPENVINO else MIN_BASELINE_SAMPLES
+
+
+def _subset(evidence: Evidence) -> Iterator[Reason]:
+    """Find that not all images were judged, or a row left out."""
+    n_judged, n_available = len(evidence.images.names), evidence.images.n_available
+    if n_judged < n_available:
+        yield Reason(
+            f"{n_judged} of {n_available} images were judged",
+            "run it without --quick and --images" if evidence.quick else "run it without --images",
+        )
+    if evidence.quick and any(row.is_eager for row in evidence.rows):
+        yield Reason("torch.compile was not measured", "run it without --quick")
 
 
 def _drift(evidence: Evidence) -> Iterator[Reason]:
@@ -91,21 +103,34 @@ def _drift(evidence: Evidence) -> Iterator[Reason]:
 def _by_round(raw: Raw) -> list[tuple[str, list[float]]]:
     """Return a row's median latency and its throughput, by round."""
     return [
-        ("p50", [float(np.median(samples)) for samples in raw.latency_rounds_ms if samples]),
-        ("throughput", [s.n_images / s.seconds for s in raw.throughput_rounds if s.seconds > 0]),
+        ("p50", medians_ms(raw.latency_rounds_ms)),
+        ("throughput", rates_ips(raw.throughput_rounds)),
     ]
 
 
 def _machine(evidence: Evidence) -> Iterator[Reason]:
-    """Find other work, or a battery, that takes speed away."""
-    busy = evidence.environment.busy_fraction
-    if busy is not None and busy > MAX_BUSY:
-        yield Reason(
-            f"the machine was busy before it began: {busy:.0%} of the processor, expected at most {MAX_BUSY:.0%}",
-            "close other programs and run the bench again",
-        )
-    if evidence.environment.power_source == "battery":
+    """Find other work, a battery, or a power-saving mode that takes speed away."""
+    machine = evidence.environment
+    for busy, when in ((machine.busy_fraction, "before it began"), (machine.busy_during_fraction, "with other work")):
+        if busy is not None and busy > MAX_BUSY:
+            yield Reason(
+                f"the machine was busy {when}: {busy:.0%} of the processor, expected at most {MAX_BUSY:.0%}",
+                "close other programs and run the bench again",
+            )
+    if machine.power_source == "battery":
         yield Reason("the machine ran on battery", "plug it in and run the bench again")
+    if machine.power_saving is not None:
+        yield Reason(
+            f"the machine was saving power: {machine.power_saving}",
+            "choose the mode for best performance and run the bench again",
+        )
 
 
-_CHECKS: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (_baseline, _calibration, _samples, _drift, _machine)
+_CHECKS: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (
+    _baseline,
+    _calibration,
+    _subset,
+    _samples,
+    _drift,
+    _machine,
+)

@@ -1,6 +1,6 @@
 """Figures as text, alike in the table, the Markdown and the HTML; a dash where there is none."""
 
-from overfly.benchmarks.report import OK, Report, Row
+from overfly.benchmarks.report import OK, Latency, Ratio, Report, Row
 from overfly.benchmarks.statistics import SIGNIFICANCE
 
 NONE = "-"
@@ -25,6 +25,11 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
 
 
+def p50(latency: Latency | None) -> str:
+    """Return a median latency in milliseconds."""
+    return milliseconds(None if latency is None else latency.p50)
+
+
 def count(value: float | None) -> str:
     """Return a rate, rounded to a whole number from 100 on."""
     return NONE if value is None else f"{value:,.0f}" if value >= _LARGE else f"{value:.1f}"
@@ -46,30 +51,42 @@ def delta(row: Row) -> str:
     return f"{row.delta_images:+d}{mark}" if row.delta_images else "0"
 
 
-def interval(row: Row) -> str:
-    """Return the 95% interval of the accuracy in percent."""
-    if row.accuracy_ci95 is None:
-        return NONE
-    low, high = row.accuracy_ci95
-    return f"{100 * low:.1f} to {100 * high:.1f}%"
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Return a 95% interval of a fraction, in percent."""
+    return NONE if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}%"
 
 
-def speedup(report: Report, row: Row) -> float | None:
-    """Return how many times as fast as the baseline a row's median latency is; None for the baseline itself."""
-    reference = None if report.baseline is None else report.rows[report.baseline]
-    if reference is None or row is reference or reference.latency_ms is None or row.latency_ms is None:
-        return None
-    return reference.latency_ms.p50 / row.latency_ms.p50
+def interval_of_ratio(bounds: tuple[float, float] | None) -> str:
+    """Return a 95% interval of a figure in [-1, 1]."""
+    return NONE if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
-def times(value: float | None) -> str:
-    """Return a ratio of speeds, such as ``14.2x``."""
-    return NONE if value is None else f"{value:.0f}x" if value >= _LARGE else f"{value:.1f}x"
+def times(ratio: Ratio | None) -> str:
+    """Return a ratio of speeds, such as ``14.2x``, with ``~`` where it is not significant."""
+    return NONE if ratio is None else f"{_times(ratio.value)}x{'' if ratio.is_significant else ' ~'}"
+
+
+def times_range(ratio: Ratio | None) -> str:
+    """Return a ratio of speeds with the range of its rounds, such as ``14.2x (13.9 to 14.4)``."""
+    return NONE if ratio is None else f"{times(ratio)} ({' to '.join(ends(ratio))})"
+
+
+def ends(ratio: Ratio) -> tuple[str, str]:
+    """Return the smallest and the largest of a ratio's rounds."""
+    return _times(ratio.low), _times(ratio.high)
+
+
+def _times(value: float) -> str:
+    """Return how many times, with one decimal below 100."""
+    return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}"
 
 
 def judged_sentence(report: Report) -> str:
     """Say which images were judged and how many."""
-    return f"Judged: {len(report.images.names)} images, {report.images.source}."
+    n_judged, n_available = len(report.images.names), report.images.n_available
+    some = f"{n_judged}" if n_judged == n_available else f"{n_judged} of {n_available}"
+    drawn = "" if n_judged == n_available else ", drawn evenly from the classes"
+    return f"Judged: {some} images, {report.images.source}{drawn}."
 
 
 def verdict_sentence(report: Report) -> str:

@@ -15,7 +15,7 @@ import click
 
 from overfly.runtime.errors import OverflyError
 
-COMMANDS = ("train", "export", "bench", "check", "predict", "devices", "paper", "fetch", "sample", "demo")
+COMMANDS = ("train", "export", "bench", "compare", "check", "predict", "devices", "paper", "fetch", "sample", "demo")
 
 
 class _LazyGroup(click.Group):

@@ -26,7 +26,15 @@ from overfly.cli import options
     metavar="PP",
     help="Percentage points of accuracy that INT8 may lose: a recommended row loses no more, or the exit code is 1.",
 )
-@click.option("--quick", is_flag=True, help="Fewer samples: a rough picture in a fraction of the time.")
+@click.option("--peers", is_flag=True, help="Measure also what others would deploy: see docs/measuring.md.")
+@click.option(
+    "--images",
+    "n_images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Judge at most about N images, drawn evenly from the classes. [default: all, or 84 with --quick]",
+)
+@click.option("--quick", is_flag=True, help="A rough picture in half a minute, which the report calls INVALID.")
 @options.no_cache
 @options.overwrite
 @options.as_json
@@ -37,6 +45,8 @@ def command(
     run: Path | None,
     devices: tuple[str, ...],
     max_drop: float | None,
+    peers: bool,
+    n_images: int | None,
     quick: bool,
     no_cache: bool,
     overwrite: bool,
@@ -46,7 +56,7 @@ def command(
 
     Prints one table and writes report.json, report.md and report.html.
     """
-    from overfly.benchmarks.answer import gate_failure
+    from overfly.benchmarks.answer import gate_failure, keep_answer
     from overfly.benchmarks.bench import BenchJob, bench
     from overfly.benchmarks.report import REPORT_SCHEMA, write_report
     from overfly.benchmarks.table import print_report
@@ -57,11 +67,13 @@ def command(
     # Before minutes of measuring, not after.
     refuse_inputs(out, [data, bundle] if run is None else [data, bundle, run])
     refuse_existing(out, overwrite=overwrite)
-    job = BenchJob(bundle, data, run, devices, quick, max_drop, cache=not no_cache)
+    job = BenchJob(bundle, data, run, devices, quick, peers, n_images, max_drop, cache=not no_cache)
     with Terminal() as terminal:
         report = bench(job, reporter=terminal)
         with atomic_folder(out, overwrite=overwrite) as folder:
             write_report(folder, report)
+    if not no_cache:
+        keep_answer(report)
     if as_json:
         click.echo(dump_document(report, schema=REPORT_SCHEMA), nl=False)
     else:

@@ -34,7 +34,7 @@ _LOOK_EVERY_S = 1.0
     type=click.Choice(["auto", "fp32", "fp16", "int8"]),
     default="auto",
     show_default=True,
-    help="auto takes the smallest in the bundle.",
+    help="auto takes what bench found best on this machine, else the smallest in the bundle.",
 )
 @options.execution_precision
 @options.properties
@@ -78,13 +78,22 @@ def command(
         properties=properties,
     )
     with classifier, Terminal() as terminal:
-        terminal.note(f"running {options.place(classifier.runner)}")
+        terminal.note(f"running {options.place(classifier.runner)}{_reason(classifier)}")
         answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
         n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
         if is_meta(device.upper()) and device != "auto":
             terminal.note(f"ran {options.place(classifier.runner)}")
     if n_bad:
         raise click.exceptions.Exit(1)
+
+
+def _reason(classifier: "Classifier") -> str:
+    """Say where the choice comes from, if it is the bench's."""
+    if classifier.followed is None:
+        return ""
+    day = classifier.followed.timestamp.partition("T")[0]
+    doubt = "" if classifier.followed.valid else ", by a report that calls itself INVALID"
+    return f", which the bench of {day} found best here{doubt}"
 
 
 def _answers(classifier: "Classifier", files: list[Path], top_k: int, terminal: "Terminal") -> "Answers":

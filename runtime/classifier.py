@@ -17,6 +17,7 @@ from overfly.runtime.errors import ImageError
 from overfly.runtime.images import ImageBatch, load_image, resize_pixels
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.pipeline import Known, Started, in_order
+from overfly.runtime.recommendation import Recommendation, recall
 from overfly.runtime.runner import Hint, Logits, Runner, compile_variant
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
@@ -43,6 +44,11 @@ class Prediction:
 class Classifier(AbstractContextManager["Classifier"]):
     """A bundle's variant on a device, with the bundle's class names; may be used from several threads.
 
+    Attributes
+    ----------
+    followed
+        What the bench found best on this machine, if that decided the variant or the device.
+
     Examples
     --------
     >>> with Classifier.from_bundle("bundle", device="CPU", variant="int8") as classifier:
@@ -53,6 +59,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     classes: tuple[str, ...]
     size: int
     runner: Runner
+    followed: Recommendation | None = None
 
     @classmethod
     def from_bundle(
@@ -73,7 +80,9 @@ class Classifier(AbstractContextManager["Classifier"]):
         path
             The folder, or the .zip, that ``overfly export`` wrote.
         variant
-            ``fp32``, ``fp16``, ``int8``, or ``auto`` for the smallest in the bundle.
+            ``fp32``, ``fp16``, ``int8``, or ``auto``. Where the bench has measured this bundle on this
+            machine, ``auto`` for the variant, the device or both is what it found best for the `hint`, as far as
+            that agrees with what is named. Otherwise it is the smallest variant in the bundle.
         device, execution_precision, hint, cache, properties
             As `overfly.runtime.runner.compile_variant` takes them; with ``hint="throughput"`` a
             stream of images is done sooner, and each single one later.
@@ -86,6 +95,10 @@ class Classifier(AbstractContextManager["Classifier"]):
             When the device is not there or can't compile the model.
         """
         bundle = Bundle.open(Path(path))
+        followed = recall(bundle) if cache and "auto" in {variant, device} else None
+        best = None if followed is None else followed.placement(variant=variant, device=device, hint=hint)
+        if best is not None:
+            variant, device = best.variant, best.device
         runner = compile_variant(
             bundle,
             variant=bundle.smallest_variant() if variant == "auto" else variant,
@@ -95,7 +108,7 @@ class Classifier(AbstractContextManager["Classifier"]):
             cache=cache,
             properties=properties,
         )
-        return cls(bundle.manifest.classes, bundle.manifest.image.size, runner)
+        return cls(bundle.manifest.classes, bundle.manifest.image.size, runner, None if best is None else followed)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

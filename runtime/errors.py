@@ -6,6 +6,7 @@ OverflyError
 ├── DocumentError (ValueError)        a JSON file of ours with an unknown schema, key or type
 │   ├── RunError                      a run with a file missing, altered or unreadable
 │   └── BundleError                   a bundle with a file missing, altered or unreadable
+├── ComparisonError (ValueError)      reports that can't stand side by side
 ├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
 ├── DownloadError (OSError)            a public data set that can't be downloaded, or is another file
 ├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
@@ -43,6 +44,10 @@ class RunError(DocumentError):
 
 class BundleError(DocumentError):
     """A bundle with a file missing, altered or unreadable."""
+
+
+class ComparisonError(OverflyError, ValueError):
+    """Reports that can't stand side by side."""
 
 
 class WeightsError(OverflyError, ValueError):

@@ -60,6 +60,14 @@ class Runner:
         return ",".join(dict.fromkeys(_effective_precision(self._open(), device) for device in self._devices()))
 
     @property
+    def n_threads(self) -> int | None:
+        """With how many threads of the CPU the model is computed; None on a device that has none of them."""
+        try:
+            return int(self._open().get_property("INFERENCE_NUM_THREADS"))
+        except RuntimeError:
+            return None
+
+    @property
     def n_requests(self) -> int:
         """How many images the device wants in flight for the hint it was compiled with."""
         return self._n_requests

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -32,6 +33,9 @@ def _missing(marker):
         except (OSError, subprocess.CalledProcessError) as error:
             return f"no network namespace can be made: {error}"
         return None
+    if marker == "chromium":
+        absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+        return f"there is no {' and no '.join(absent)} on the PATH" if absent else None
     from overfly.runtime.devices import core
 
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
@@ -39,7 +43,7 @@ def _missing(marker):
 
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
-    for marker in ("real", "gpu", "wheel", "netns"):
+    for marker in ("real", "gpu", "wheel", "netns", "chromium"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)

@@ -6,69 +6,35 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from overfly.benchmarks.answer import choose, gate_failure
+from overfly.benchmarks.backends import BATCH, BatchBackend
 from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import ALL_IMAGES, OK, TEST_PART, Environment, LoadTimes, Raw, Stretch
+from overfly.benchmarks.report import ALL_IMAGES, OK, TEST_PART, Judged, LoadTimes, Ratio, Raw, Stretch
 from overfly.benchmarks.rows import Identity, choose_baseline, compare_rows, make_row
-from overfly.benchmarks.selection import calibration_overlap, select_scenes
-from overfly.benchmarks.statistics import drift, mcnemar_exact_p, summarise_latency, wilson_interval
-from overfly.benchmarks.timing import Plan, measure
+from overfly.benchmarks.selection import calibration_overlap, calibration_scenes, select_scenes, thin_out
+from overfly.benchmarks.statistics import (
+    _metrics,
+    bootstrap_intervals,
+    drift,
+    mcnemar_exact_p,
+    paired_ratio,
+    summarise_latency,
+)
+from overfly.benchmarks.timing import measure
 from overfly.benchmarks.verdict import Evidence, judge
 from overfly.runtime.errors import DataError
+from overfly.runtime.metrics import summarise
 from overfly.training.dataset import Dataset, Scene
 
-PLAN = Plan(n_rounds=2, latency_samples=4, latency_floor=2, latency_limit_s=1.0, stream_min_s=0.01, n_warmup=1)
 
-
-class Clock:
-    """Time that passes only when a backend works."""
-
-    def __init__(self):
-        self.now_ns = 0
-
-    def __call__(self):
-        return self.now_ns
-
-
-class Fake:
-    """A model that takes a known time, and is wrong for known images (their first pixel is their index)."""
-
-    def __init__(self, clock, *, latency_ms, stream_ms, wrong=(), breaks_at=None):
-        self.clock, self.latency_ms, self.stream_ms, self.wrong = clock, latency_ms, stream_ms, wrong
-        self.breaks_at, self.n_inferred = breaks_at, 0
-
-    def infer(self, image):
-        self.n_inferred += 1
-        if self.n_inferred == self.breaks_at:
-            raise RuntimeError("source.cpp:1\nout of memory")
-        self.clock.now_ns += round(self.latency_ms * 1e6)
-        return self.answer(image[0])[np.newaxis]
-
-    def stream(self, images):
-        for image in images:
-            self.clock.now_ns += round(self.stream_ms * 1e6)
-            yield self.answer(image)
-
-    def answer(self, image):
-        index = int(image[0, 0, 0])
-        logits = np.zeros(2, np.float32)
-        logits[(index % 2) ^ (index in self.wrong)] = 1
-        return logits
-
-
-def images(n):
-    return np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1) * np.ones((1, 2, 2, 3), np.uint8)
-
-
-def test_known_speeds_and_errors_come_out_to_the_digit():
-    clock = Clock()
-    right = Fake(clock, latency_ms=8, stream_ms=5)
-    wrong = Fake(clock, latency_ms=2, stream_ms=1.25, wrong={3, 8})
-    first, second = measure([right, wrong], images(10), PLAN, clock=clock)
+def test_known_speeds_and_errors_come_out_to_the_digit(clock, fake, pictures, plan):
+    right = fake(latency_ms=8, stream_ms=5)
+    wrong = fake(latency_ms=2, stream_ms=1.25, wrong={3: 0, 8: 1})
+    first, second = measure([right, wrong], pictures(10), plan, clock=clock)
     assert first.predictions.tolist() == [0, 1] * 5
     assert np.flatnonzero(second.predictions != first.predictions).tolist() == [3, 8]
     assert first.latency_rounds_ms == [(8.0,) * 4] * 2
@@ -77,20 +43,51 @@ def test_known_speeds_and_errors_come_out_to_the_digit():
     assert rates == [pytest.approx([200, 200]), pytest.approx([800, 800])]
 
 
-def test_a_slow_row_stops_early_but_not_below_its_floor():
-    clock = Clock()
-    (row,) = measure([Fake(clock, latency_ms=700, stream_ms=1)], images(4), PLAN, clock=clock)
+def test_from_file_to_label_the_decoding_counts_too(clock, fake, pictures, plan):
+    (row,) = measure([fake(latency_ms=8, stream_ms=5)], pictures(10), plan, clock=clock)
+    # Three milliseconds to decode, eight to infer.
+    assert row.file_latency_rounds_ms == [(11.0,) * 3] * 2
+    # The clock of a test adds up what threads do side by side: each image costs 3 + 5 milliseconds.
+    assert [s.n_images / s.seconds for s in row.file_throughput_rounds] == pytest.approx([125, 125])
+
+
+def test_a_slow_row_stops_early_but_not_below_its_floor(clock, fake, pictures, plan):
+    (row,) = measure([fake(latency_ms=700, stream_ms=1)], pictures(4), plan, clock=clock)
     assert [len(samples) for samples in row.latency_rounds_ms] == [2, 2]
 
 
-def test_a_row_that_fails_keeps_its_reason_and_the_others_go_on():
-    clock = Clock()
-    broken = Fake(clock, latency_ms=1, stream_ms=1, breaks_at=3)
-    first, second = measure([broken, Fake(clock, latency_ms=1, stream_ms=1)], images(4), PLAN, clock=clock)
+def test_a_row_that_fails_keeps_its_reason_and_the_others_go_on(clock, fake, pictures, plan):
+    rows = [fake(latency_ms=1, stream_ms=1, breaks_at=3), fake(latency_ms=1, stream_ms=1)]
+    first, second = measure(rows, pictures(4), plan, clock=clock)
     assert first.problem == "failed while it was measured: out of memory"
-    assert first.raw() == Raw((), (), ())
+    assert first.raw() == Raw()
     assert second.problem is None
     assert second.predictions.tolist() == [0, 1, 0, 1]
+
+
+def test_rows_take_turns_so_that_a_slow_spell_hurts_all_alike(clock, fake, pictures, plan):
+    turns = []
+    rows = [fake(latency_ms=1, stream_ms=1), fake(latency_ms=1, stream_ms=1)]
+    for name, row in zip("ab", rows, strict=True):
+        infer = row.infer
+        row.infer = lambda image, infer=infer, name=name: (turns.append(name), infer(image))[1]
+    measure(rows, pictures(4), plan, clock=clock)
+    # A warm-up and four samples of the model, a warm-up and three from files; in both rounds.
+    assert "".join(turns) == (5 * "a" + 5 * "b" + 4 * "a" + 4 * "b") * 2
+
+
+def test_a_stream_is_run_in_batches_and_a_fixed_shape_is_filled_up():
+    images = np.arange(BATCH + 3, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    for always_full, sizes in ((False, [BATCH, 3]), (True, [BATCH, BATCH])):
+        seen = []
+
+        def run(batch, seen=seen):
+            seen.append(len(batch))
+            return batch.reshape(len(batch), 1).astype(np.float32)
+
+        logits = list(BatchBackend(run, always_full=always_full).stream(iter(images)))
+        assert np.concatenate(logits).tolist() == list(range(BATCH + 3))
+        assert seen == sizes
 
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=40))
@@ -119,11 +116,53 @@ def test_mcnemar_is_the_exact_binomial_test(b, c):
     assert mcnemar_exact_p(b, c) == pytest.approx(expected)
 
 
-@given(st.integers(1, 2000), st.data())
-def test_wilson_is_scipys(n, data):
-    k = data.draw(st.integers(0, n))
-    theirs = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+MATRICES = st.integers(2, 5).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n), min_size=n, max_size=n)
+)
+
+
+@given(MATRICES.filter(lambda m: np.sum(m) > 0))
+def test_many_matrices_at_once_have_the_metrics_of_each(matrix):
+    matrix = np.array(matrix, dtype=np.int64)
+    rows, columns, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
+    found = _metrics(rows[None], columns[None], hits[None], int(matrix.sum()))
+    one = summarise(matrix)
+    assert [float(values[0]) for values in found] == pytest.approx([one.accuracy, one.f1_macro, one.kappa])
+
+
+@settings(max_examples=20)
+@given(st.integers(20, 2000), st.floats(0.1, 0.9))
+def test_the_bootstrap_of_the_accuracy_is_the_binomial_distribution(n, share):
+    n_right = round(share * n)
+    matrix = np.array([[n_right, n - n_right], [0, 0]])
+    low, high = bootstrap_intervals(matrix).accuracy
+    expected = binom.ppf((0.025, 0.975), n, n_right / n) / n
+    sd = np.sqrt(share * (1 - share) / n)
+    # An end rests on the 50 smallest or largest of 2,000 draws.
+    assert (low, high) == pytest.approx(expected, abs=0.35 * sd + 1 / n)
+
+
+def test_the_bootstrap_is_seeded_and_has_no_width_where_nothing_is_wrong():
+    matrix = np.array([[30, 2, 0], [1, 25, 4], [0, 0, 28]])
+    assert bootstrap_intervals(matrix) == bootstrap_intervals(matrix)
+    assert bootstrap_intervals(matrix) != bootstrap_intervals(matrix, seed=1)
+    one, found = summarise(matrix), bootstrap_intervals(matrix)
+    for value, (low, high) in (
+        (one.accuracy, found.accuracy),
+        (one.f1_macro, found.f1_macro),
+        (one.kappa, found.kappa),
+    ):
+        assert low < value < high
+    assert bootstrap_intervals(np.diag([3, 4])).accuracy == (1.0, 1.0)
+
+
+def test_a_ratio_is_paired_by_round_and_significant_when_all_rounds_agree():
+    # The machine was half as fast in the last round, for both.
+    assert paired_ratio([10.0, 11.0, 20.0], [5.0, 5.0, 10.0]) == Ratio(2.0, 2.0, 2.2)
+    assert paired_ratio([10.0, 11.0], [5.0, 5.0]).is_significant
+    assert not paired_ratio([10.0, 9.0], [9.0, 10.0]).is_significant
+    with pytest.raises(ValueError, match="needs at least one"):
+        paired_ratio([], [])
 
 
 def test_drift_is_the_spread_by_the_median():
@@ -131,9 +170,10 @@ def test_drift_is_the_spread_by_the_median():
     assert drift([5.0]) == 0
 
 
-def row_of(predictions, truth, *, backend="openvino", variant="int8", ms=1.0):
-    identity = Identity(backend, variant, "CPU", "a CPU", "auto", "f32", 1024)
-    raw = Raw(tuple(predictions), ((ms,) * 1000,), (Stretch(1000, ms),))
+def row_of(predictions, truth, *, backend="openvino", variant="int8", flavour="", ms=1.0):
+    identity = Identity(backend, variant, flavour, "CPU", "a CPU", "auto", "f32", 2, 1024)
+    samples, stretches = ((ms,) * 500,) * 2, (Stretch(500, ms / 2),) * 2
+    raw = Raw(tuple(predictions), samples, stretches, ((ms + 3,),) * 2, (Stretch(100, ms),) * 2)
     probe = Probe(LoadTimes(10.0, 2.0), 3.0, 4096)
     return make_row(identity, raw, np.array(truth), n_classes=3, probe=probe), raw
 
@@ -158,6 +198,11 @@ def test_a_row_says_what_it_lost_in_points_and_in_images():
     assert rows[1].delta_accuracy_pp == pytest.approx(-20)
     assert rows[1].latency_ms.p99 == 2.0
     assert rows[1].throughput_ips == pytest.approx(500)
+    assert rows[1].file_latency_ms.p50 == 5.0
+    assert rows[1].file_throughput_ips == pytest.approx(50)
+    assert rows[1].latency_speedup == Ratio(5.0, 5.0, 5.0)
+    assert rows[1].throughput_speedup == Ratio(5.0, 5.0, 5.0)
+    assert rows[0].latency_speedup is None
     assert rows[1].load_ms == LoadTimes(10.0, 2.0)
 
 
@@ -173,22 +218,45 @@ def test_the_answer_keeps_the_limit_and_the_gate_names_who_misses_it():
         assert (gate_failure(report) is None) == (failure is None)
 
 
-def environment(**changes):
-    quiet = Environment("Linux", "a CPU", 2, 1 << 34, "mains", 0.01, {"python": "3.11"}, "2026-01-01T00:00:00+00:00")
-    return replace(quiet, **changes)
+def test_only_what_predict_can_run_is_recommended():
+    peer = (TRUTH, {"flavour": "from ONNX", "variant": "fp32", "ms": 0.1})
+    other = (TRUTH, {"backend": "onnxruntime", "ms": 0.2})
+    rows, _, baseline = compared(BASE, peer, other, LOSES_TWO, truth=TRUTH)
+    chosen = choose(rows, baseline, None)
+    assert (chosen.latency.variant, chosen.sentence[:19]) == ("int8", "Deploy int8 on CPU:")
+    assert choose(rows[:3], baseline, None).sentence == "No variant can be recommended: none worked."
 
 
-def verdict_of(rows, raws, *, quick=False, n_calibration=0, **changes):
-    return judge(Evidence(rows, raws, quick, environment(**changes), n_calibration))
+def test_without_pytorch_in_eager_mode_the_first_plain_fp32_row_is_the_baseline():
+    compiled = (TRUTH, {"backend": "pytorch", "variant": "fp32", "flavour": "compiled"})
+    plain = (TRUTH, {"backend": "onnxruntime", "variant": "fp32"})
+    assert compared(compiled, plain, BASE, truth=TRUTH)[2] == 2
+    assert compared(compiled, plain, LOSES_TWO, truth=TRUTH)[2] == 1
+    assert compared(LOSES_TWO, truth=TRUTH)[2] is None
 
 
-def test_the_verdict_is_valid_only_when_nothing_speaks_against_it():
+@pytest.fixture
+def verdict_of(machine):
+    """A function that judges rows, on a quiet machine unless changes are given."""
+
+    def call(rows, raws, *, quick=False, n_calibration=0, n_available=10, **changes):
+        images = Judged(TEST_PART, n_available, ("a",) * 10, (0,) * 10, "0")
+        return judge(Evidence(rows, raws, quick, machine(**changes), images, n_calibration))
+
+    return call
+
+
+def test_the_verdict_is_valid_only_when_nothing_speaks_against_it(verdict_of):
     rows, raws, _ = compared(BASE, LOSES_TWO, truth=TRUTH)
     assert verdict_of(rows, raws).valid
     for changes, words in [
-        ({"busy_fraction": 0.5}, "the machine was busy"),
+        ({"busy_fraction": 0.5}, "the machine was busy before it began: 50%"),
+        ({"busy_during_fraction": 0.16}, "the machine was busy with other work: 16%"),
         ({"power_source": "battery"}, "battery"),
+        ({"power_saving": "the battery saver of Windows"}, "saving power: the battery saver of Windows"),
         ({"n_calibration": 3}, "3 of the judged images were also used to calibrate"),
+        ({"n_available": 420}, "10 of 420 images were judged"),
+        ({"quick": True}, "torch.compile was not measured"),
     ]:
         verdict = verdict_of(rows, raws, **changes)
         assert not verdict.valid
@@ -197,6 +265,8 @@ def test_the_verdict_is_valid_only_when_nothing_speaks_against_it():
     assert "baseline is missing" in verdict_of(rows[1:], raws[1:]).reasons[0].what
     few = replace(rows[1], latency_ms=replace(rows[1].latency_ms, n=999))
     assert "too few latency samples: 999" in verdict_of([rows[0], few], raws).reasons[0].what
+    enough = replace(rows[0], latency_ms=replace(rows[0].latency_ms, n=100))
+    assert verdict_of([enough, rows[1]], raws).valid
     drifting = replace(raws[1], latency_rounds_ms=((2.0,), (2.5,)))
     assert "the rounds differ by up to 22%" in verdict_of(rows, [raws[0], drifting]).reasons[0].what
 
@@ -228,6 +298,26 @@ def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
     # The folder's class 0 is the bundle's class 1: matched by name.
     assert [(s.name, s.label) for s in scenes] == [("forest/c", 1), ("forest/d", 1)]
     assert calibration_overlap(manifest([], calibration=("hash-forest/d",)), scenes) == 1
+
+
+def test_a_subset_is_even_seeded_and_in_order():
+    scenes = [Scene(f"{label}/{i}", label, f"{label}-{i}") for i in range(20) for label in (0, 0, 1)]
+    few = thin_out(scenes, 10)
+    assert [s.label for s in few].count(0) == [s.label for s in few].count(1) == 5
+    assert few == thin_out(scenes, 10) != thin_out(scenes, 10, seed=1)
+    assert [scenes.index(s) for s in few] == sorted(scenes.index(s) for s in few)
+    assert thin_out(scenes, 60) == scenes
+    assert sorted(s.label for s in thin_out(scenes, 1)) == [0, 1]
+
+
+def test_the_calibration_images_are_found_by_content(tmp_path):
+    data = dataset(tmp_path, ["beach/a", "forest/c", "forest/d"])
+    assert [s.name for s in calibration_scenes(data, manifest([], ("hash-forest/d", "hash-beach/a")))] == [
+        "forest/d",
+        "beach/a",
+    ]
+    with pytest.raises(DataError, match="lacks 1 of the 2 images that calibrated"):
+        calibration_scenes(data, manifest([], ("gone", "hash-beach/a")))
 
 
 def test_an_unknown_class_is_an_error(tmp_path):

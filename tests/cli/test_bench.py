@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from overfly.benchmarks.timing import FULL, QUICK
 from overfly.runtime.devices import core
 
 
@@ -34,28 +36,86 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
     result.assert_done()
     report = json.loads(result.out)
     assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["schema"] == "overfly.report/1"
+    assert report["schema"] == "overfly.report/2"
     names = [(row["backend"], row["variant"], row["device"]) for row in report["rows"]]
-    assert names == [("pytorch", "fp32", "CPU"), *(("openvino", v, "CPU") for v in ("fp32", "fp16", "int8"))]
+    ours = [("openvino", variant, "CPU") for variant in ("fp32", "fp16", "int8")]
+    assert names == [("pytorch", "fp32", "CPU"), ("onnxruntime", "fp32", "CPU"), *ours]
     record = json.loads((tiny_run / "run.json").read_text(encoding="utf-8"))
     for row in report["rows"]:
         assert (row["status"], row["n_images"]) == ("ok", 24)
         assert row["latency_ms"]["p50"] > 0
         assert row["latency_ms"]["p99"] is None
         assert row["throughput_ips"] > 0
+        assert row["file_latency_ms"]["p50"] > row["latency_ms"]["p50"] / 2
+        assert row["file_throughput_ips"] > 0
+        assert row["accuracy_ci95"][0] <= row["accuracy"] <= row["accuracy_ci95"][1]
+        assert row["load_ms"]["cold"] > 0
+        assert row["peak_rss_bytes"] > 50_000_000
         assert row["size_bytes"] > 2_000_000
-    for row in report["rows"][:2]:
+    for row in report["rows"][:3]:
         assert row["accuracy"] == pytest.approx(record["metrics"]["accuracy"])
         assert row["kappa"] == pytest.approx(record["metrics"]["kappa"])
         assert row["f1_macro"] == pytest.approx(record["metrics"]["f1_macro"])
         assert row["execution_precision"] == "f32"
-    assert report["rows"][1]["agreement"] == 1.0
+    assert report["rows"][1]["agreement"] == report["rows"][2]["agreement"] == 1.0
+    # What is computed with threads of the CPU says with how many; ONNX Runtime does not tell.
+    assert [row["n_threads"] is None for row in report["rows"]] == [False, True, False, False, False]
+    low, high = report["rows"][4]["latency_speedup"]["low"], report["rows"][4]["latency_speedup"]["high"]
+    assert 0 < low <= report["rows"][4]["latency_speedup"]["value"] <= high
 
 
 def test_it_says_that_a_quick_bench_is_not_valid(measured):
     verdict = json.loads(measured[1].out)["verdict"]
     assert verdict["valid"] is False
-    assert any("latency samples" in reason["what"] and "--quick" in reason["remedy"] for reason in verdict["reasons"])
+    for what in ("latency samples", "torch.compile was not measured"):
+        assert any(what in reason["what"] and "--quick" in reason["remedy"] for reason in verdict["reasons"]), what
+
+
+def test_a_subset_of_the_images_is_judged_and_called_that(overfly, fp32_bundle, tiny_data, tmp_path):
+    options = ("--quick", "--images", 9, "--json")
+    result = overfly("bench", fp32_bundle[0], "--data", tiny_data, "--out", tmp_path / "report", *options)
+    report = json.loads(result.out)
+    # One of each of the eight classes.
+    assert sorted(report["images"]["truth"]) == list(range(8))
+    assert report["images"]["n_available"] == 24
+    assert any(reason["what"] == "8 of 24 images were judged" for reason in report["verdict"]["reasons"])
+    assert "Judged: 8 of 24 images" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
+    overfly, tiny_bundle, tiny_data, tiny_run, tmp_path, monkeypatch
+):
+    # As many rounds as the full plan has, with the samples of the quick one: seconds instead of minutes.
+    brief = replace(QUICK, n_rounds=FULL.n_rounds)
+    monkeypatch.setattr("overfly.benchmarks.bench.FULL", brief)
+    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "cache"))
+    # PyTorch's own switch to run what is compiled as it is: a real compilation takes minutes, see test_backends.py.
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    monkeypatch.setattr("torch._dynamo.config.disable", True, raising=False)
+    arguments = ("--data", tiny_data, "--run", tiny_run, "--peers", "--out", tmp_path / "report", "--json")
+    result = overfly("bench", tiny_bundle, *arguments)
+    result.assert_done()
+    assert "the first of 6 rounds is done; about 1 min left" in result.err
+    report = json.loads(result.out)
+    rows = {(row["backend"], row["variant"], row["flavour"]): row for row in report["rows"]}
+    assert [key for key in rows if key[2]] == [
+        ("pytorch", "fp32", "compiled"),
+        ("pytorch", "fp32", "channels-last"),
+        ("onnxruntime", "int8", "static"),
+        ("openvino", "fp32", "from ONNX"),
+    ]
+    assert {key: row["status"] for key, row in rows.items() if row["status"] != "ok"} == {}
+    for key, row in rows.items():
+        assert row["agreement"] in {None, 1.0} or key[1] == "int8", key
+        assert row["load_ms"]["cold"] > 0, key
+    assert rows["onnxruntime", "int8", "static"]["size_bytes"] < rows["onnxruntime", "fp32", ""]["size_bytes"] / 2
+    assert rows["pytorch", "fp32", "compiled"]["load_ms"]["cached"] > 0
+    best = report["answer"]["latency"]
+    picture = next(tiny_data.rglob("*.jpg"))
+    predicted = overfly("predict", tiny_bundle, picture)
+    assert f"running {best['variant']} on {best['device']}" in predicted.err
+    assert f"which the bench of {report['environment']['timestamp'][:10]} found best here" in predicted.err
 
 
 def test_the_three_files_are_written_and_nothing_else(measured):
@@ -70,7 +130,7 @@ def test_the_three_files_are_written_and_nothing_else(measured):
 def test_the_table_has_a_line_for_each_row_and_overwrite_replaces_a_report(
     overfly, fp32_bundle, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "110")
     out = tmp_path / "report"
     out.mkdir()
     (out / "notes.txt").write_text("old")
@@ -79,8 +139,8 @@ def test_the_table_has_a_line_for_each_row_and_overwrite_replaces_a_report(
     lines = [line.strip() for line in result.out.splitlines()]
     row = next(line for line in lines if line.startswith("OpenVINO fp32"))
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert f"{report['rows'][0]['accuracy']:.1%}" in row
-    assert f"{report['rows'][0]['kappa']:.3f}" in row
+    assert f"{100 * report['rows'][1]['accuracy']:.1f} " in row
+    assert f"{report['rows'][1]['kappa']:.3f}" in row
     assert core().get_property("CPU", "FULL_DEVICE_NAME") in result.out
     assert "24 images" in result.out
     assert lines[-1] == f"report: {out / 'report.html'}"
@@ -157,7 +217,8 @@ def test_an_altered_variant_is_a_row_that_failed_with_its_reason(overfly, tiny_b
         (bundle / other).unlink()
     (bundle / name).write_bytes(b"other")
     result = overfly("bench", bundle, "--data", tiny_data, "--out", tmp_path / "report", "--quick", "--json")
-    statuses = {row["variant"]: row["status"] for row in json.loads(result.out)["rows"]}
+    rows = json.loads(result.out)["rows"]
+    statuses = {row["variant"]: row["status"] for row in rows if row["backend"] == "openvino"}
     assert str(bundle / name) in statuses[name[:4]]
     assert "was altered" in statuses[name[:4]]
     assert all("is missing" in status for variant, status in statuses.items() if variant != name[:4])

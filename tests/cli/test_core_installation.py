@@ -56,5 +56,9 @@ def test_there_is_no_torch_and_every_command_of_the_box_works(box, tiny_bundle, 
     install(box, "[bench]")
     box(*overfly, "bench", tiny_bundle, "--data", tiny_data, "--out", tmp_path / "report", "--quick")
     rows = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["rows"]
-    assert [(row["variant"], row["status"]) for row in rows] == [("fp32", "ok"), ("fp16", "ok"), ("int8", "ok")]
+    # ONNX Runtime first.
+    assert [row["variant"] for row in rows] == ["fp32", "fp32", "fp16", "int8"]
+    assert {row["status"] for row in rows} == {"ok"}
+    side = box(*overfly, "compare", tmp_path / "report", tmp_path / "report" / "report.json").stdout
+    assert "ONNX Runtime fp32" in side
     box("-c", "import torch", code=1)

@@ -81,6 +81,8 @@ def test_no_command_shows_the_help_as_wrong_usage(overfly):
         (("bench", "bundle", "--out", "report"), "--data"),
         (("bench", "bundle", "--data", "data"), "--out"),
         (("bench", "bundle", "--data", "data", "--out", "report", "--max-drop", "-1"), "--max-drop"),
+        (("bench", "bundle", "--data", "data", "--out", "report", "--images", "0"), "--images"),
+        (("compare",), "REPORT"),
         (("check",), "BUNDLE"),
         (("check", "bundle", "--variant", "int4"), "int4"),
         (("check", "bundle", "--execution-precision", "f8"), "f8"),

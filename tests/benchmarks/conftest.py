@@ -1,0 +1,246 @@
+"""Fixtures for floor 3: a clock that only work moves, backends of known speed and errors, and a report made of them."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from overfly.benchmarks.bench import BenchJob, Facts, conclude
+from overfly.benchmarks.probe import Probe
+from overfly.benchmarks.report import OK, TEST_PART, Environment, Judged, LoadTimes
+from overfly.benchmarks.rows import Identity, make_row
+from overfly.benchmarks.timing import Pictures, Plan, measure
+
+CLASSES = ("beach", "forest <b>", "storage & tanks")
+N_IMAGES = 60
+
+
+class Clock:
+    """Time that passes only when something works."""
+
+    def __init__(self):
+        self.now_ns = 0
+        self._lock = Lock()
+
+    def __call__(self):
+        return self.now_ns
+
+    def work(self, ms):
+        """Let time pass; from any thread."""
+        with self._lock:
+            self.now_ns += round(ms * 1e6)
+
+
+@dataclass
+class Fake:
+    """A model that takes a known time, and is wrong for known images (their first pixel is their index)."""
+
+    clock: Clock
+    latency_ms: object
+    stream_ms: float
+    wrong: dict = None
+    breaks_at: int = None
+    n_classes: int = 2
+    n_inferred: int = 0
+
+    def infer(self, image):
+        self.n_inferred += 1
+        if self.n_inferred == self.breaks_at:
+            raise RuntimeError("source.cpp:1\nout of memory")
+        self.clock.work(self.latency_ms(self.n_inferred) if callable(self.latency_ms) else self.latency_ms)
+        return self.answer(image[0])[np.newaxis]
+
+    def stream(self, images):
+        for image in images:
+            self.clock.work(self.stream_ms)
+            yield self.answer(image)
+
+    def answer(self, image):
+        index = int(image[0, 0, 0])
+        logits = np.zeros(self.n_classes, np.float32)
+        logits[(self.wrong or {}).get(index, index % self.n_classes)] = 1
+        return logits
+
+
+def _pictures(clock, n_images, decode_ms=3.0):
+    """Return pictures whose every pixel is their index, each decoded in a known time."""
+    pixels = np.arange(n_images, dtype=np.uint8).reshape(n_images, 1, 1, 1) * np.ones((1, 2, 2, 3), np.uint8)
+
+    def load(index):
+        clock.work(decode_ms)
+        return pixels[index]
+
+    return Pictures(pixels, load)
+
+
+@pytest.fixture
+def clock():
+    """The clock of one test."""
+    return Clock()
+
+
+@pytest.fixture
+def fake(clock):
+    """A function that makes a model of known speed and errors."""
+    return lambda **options: Fake(clock, **options)
+
+
+@pytest.fixture
+def pictures(clock):
+    """A function that makes so many pictures, decoded in 3 ms each."""
+    return lambda n_images: _pictures(clock, n_images)
+
+
+PLAN = Plan(
+    n_rounds=2,
+    latency_samples=4,
+    file_latency_samples=3,
+    latency_floor=2,
+    latency_limit_s=1.0,
+    stream_min_s=0.01,
+    file_stream_images=100,
+    n_warmup=1,
+)
+
+
+@pytest.fixture
+def plan():
+    """Two rounds of four samples."""
+    return PLAN
+
+
+def quiet_machine(**changes):
+    """Return a machine with nothing to complain of."""
+    facts = {
+        "host": "box",
+        "system": "Linux-6.1-x86_64",
+        "cpu": "Some CPU",
+        "n_cores": 2,
+        "affinity": (0, 1),
+        "memory_bytes": 1 << 34,
+        "power_source": "mains",
+        "power_saving": None,
+        "busy_fraction": 0.01,
+        "busy_during_fraction": 0.02,
+        "versions": {"python": "3.11.2", "openvino": "2026.4.1"},
+        "timestamp": "2026-01-02T03:04:05+00:00",
+    }
+    return Environment(**{**facts, **changes})
+
+
+@pytest.fixture
+def machine():
+    """A function that describes a quiet machine, with changes."""
+    return quiet_machine
+
+
+def _identity(backend, variant, device="CPU", flavour="", precision="f32", n_threads=2):
+    return Identity(
+        backend=backend,
+        variant=variant,
+        flavour=flavour,
+        device=device,
+        device_name=f"Some {device}",
+        requested_precision="f32" if variant == "fp32" else "auto",
+        execution_precision=precision,
+        n_threads=n_threads,
+        size_bytes={"fp32": 8, "fp16": 4, "int8": 2}[variant] << 20,
+    )
+
+
+def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
+    """Return the report of fakes: a PyTorch baseline, ONNX Runtime, two variants, and one that could not be loaded.
+
+    Their speeds differ a little from sample to sample, by 4% at most, so that no summary is trivial.
+    """
+    clock = Clock()
+
+    def around(ms):
+        return lambda n: ms * (1 + 0.01 * (n % 5 - 2))
+
+    identities = [
+        _identity("pytorch", "fp32"),
+        _identity("onnxruntime", "fp32", n_threads=None),
+        _identity("openvino", "fp32"),
+        _identity("openvino", "fp16", device="GPU", precision=None, n_threads=None),
+        _identity("openvino", "int8"),
+    ]
+    base = {4: 0}  # one image that everybody takes for a beach
+    options = {"n_classes": len(classes)}
+    backends = [
+        Fake(clock, around(40.0), 25.0, base, **options),
+        Fake(clock, around(10.0), 8.0, base, **options),
+        Fake(clock, around(10.0), 8.0, base, **options),
+        Fake(clock, around(2.5), 1.25, {**base, 7: 2, 10: 2, 11: 0, 13: 0}, **options),
+    ]
+    plan = Plan(
+        n_rounds=6,
+        latency_samples=170,
+        file_latency_samples=20,
+        latency_floor=20,
+        latency_limit_s=60.0,
+        stream_min_s=0.2,
+        file_stream_images=100,
+        n_warmup=5,
+    )
+    results = measure(backends, _pictures(clock, n_images), plan, clock=clock)
+    raws = [result.raw() for result in results]
+    raws.insert(3, type(raws[0])())
+    truth = np.arange(n_images) % len(classes)
+    probe = Probe(LoadTimes(120.0, 30.0), 14.5, 150 << 20)
+    statuses = [OK, OK, OK, "GPU can't compile the fp16 variant", OK]
+    rows = [
+        make_row(identity, raw, truth, n_classes=len(classes), probe=probe if status == OK else Probe(), status=status)
+        for identity, raw, status in zip(identities, raws, statuses, strict=True)
+    ]
+    names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
+    facts = Facts(
+        bundle=SimpleNamespace(
+            path=bundle_folder,
+            manifest=SimpleNamespace(model="mobilenet_v2", image=SimpleNamespace(size=64), classes=classes),
+        ),
+        job=BenchJob(bundle_folder, bundle_folder),
+        images=Judged(TEST_PART, n_images, names, tuple(truth.tolist()), "0" * 64),
+        n_calibration=0,
+    )
+    return conclude(rows, raws, facts, quiet_machine())
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tmp_path_factory):
+    """Return a folder that is a bundle as far as a report looks at it."""
+    folder = tmp_path_factory.mktemp("reports") / "bundle"
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(b"{}\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def measured():
+    """The function that makes the report of fakes, for another one."""
+    return measured_report
+
+
+@pytest.fixture(scope="session")
+def report(bundle_folder):
+    """Return a report with a baseline, an int8 row that differs from it in some images, and a row that failed."""
+    return dataclasses.replace(measured_report(bundle_folder), overfly="0.1.0")
+
+
+@pytest.fixture
+def golden():
+    """A function that returns a golden file's text; with OVERFLY_GOLDEN=write it becomes `text` first."""
+
+    def call(name, text):
+        path = Path(__file__).parent / "golden" / name
+        if os.environ.get("OVERFLY_GOLDEN") == "write":
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+
+    return call

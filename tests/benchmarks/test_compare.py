@@ -1,0 +1,122 @@
+"""Reports side by side, and what may not stand there."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from overfly.benchmarks.compare import compare
+from overfly.benchmarks.compare_table import print_comparison
+from overfly.benchmarks.report import Ratio, Raw, Stretch, write_report
+from overfly.cli import run
+from overfly.runtime.errors import ComparisonError, DocumentError
+
+
+def _slower(raw, times):
+    """Return what a machine would have measured that is `times` as slow, and takes image 0 for something else."""
+    if not raw.predictions:
+        return raw
+    return Raw(
+        (1, *raw.predictions[1:]),
+        tuple(tuple(ms * times for ms in samples) for samples in raw.latency_rounds_ms),
+        tuple(Stretch(s.n_images, s.seconds * times) for s in raw.throughput_rounds),
+        raw.file_latency_rounds_ms,
+        raw.file_throughput_rounds,
+    )
+
+
+def _slower_row(row, times):
+    """Return the row of that machine."""
+    if row.latency_ms is None:
+        return row
+    latency = replace(row.latency_ms, p50=row.latency_ms.p50 * times)
+    return replace(row, latency_ms=latency, throughput_ips=row.throughput_ips / times)
+
+
+@pytest.fixture
+def box(report):
+    """Return the report of a machine that is half as fast, and has no ONNX Runtime."""
+    kept = (0, 2, 3, 4)
+    machine = replace(report.environment, host="edge", cpu="Small CPU")
+    rows = tuple(_slower_row(report.rows[i], 2.0) for i in kept)
+    raw = tuple(_slower(report.raw[i], 2.0) for i in kept)
+    return replace(report, environment=machine, rows=rows, raw=raw)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A function that writes reports into folders of their own and returns them."""
+
+    def call(*reports):
+        folders = [tmp_path / f"report{i}" for i in range(len(reports))]
+        for folder, report in zip(folders, reports, strict=True):
+            folder.mkdir()
+            write_report(folder, report)
+        return folders
+
+    return call
+
+
+def test_each_row_stands_beside_its_like(report, box, saved):
+    comparison = compare(saved(report, box))
+    assert [source.host for source in comparison.reports] == ["box", "edge"]
+    lines = {line.name: line.entries for line in comparison.lines}
+    assert list(lines) == [row.name for row in report.rows]
+    assert lines["ONNX Runtime fp32"][1] is None
+    assert lines["OpenVINO fp16 GPU"] == (None, None)
+    here, there = lines["OpenVINO int8 CPU"]
+    assert (here.latency_p50_ms, here.latency_speedup, here.n_changed) == (2.5, None, None)
+    assert there.latency_speedup == Ratio(pytest.approx(0.5), pytest.approx(0.5), pytest.approx(0.5))
+    assert there.throughput_speedup.value == pytest.approx(0.5)
+    assert there.n_changed == 1
+
+
+def test_the_range_of_a_ratio_is_as_wide_as_any_two_rounds_make_it(report, saved):
+    raws = list(report.raw)
+    raws[4] = replace(raws[4], latency_rounds_ms=((2.0,), (2.5,), (3.0,)))
+    other = list(report.raw)
+    other[4] = replace(raws[4], latency_rounds_ms=((2.0,), (2.0,), (4.0,)))
+    comparison = compare(saved(replace(report, raw=tuple(raws)), replace(report, raw=tuple(other))))
+    ratio = comparison.lines[4].entries[1].latency_speedup
+    assert ratio == Ratio(1.25, 0.5, 1.5)
+    assert not ratio.is_significant
+
+
+def test_the_table_is_the_golden_one(report, box, saved, golden, monkeypatch, tmp_path):
+    saved(report, box)
+    monkeypatch.chdir(tmp_path)
+    out = io.StringIO()
+    print_comparison(compare([Path("report0"), Path("report1")]), Console(width=80, file=out))
+    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    assert text == golden("comparison.txt", text)
+
+
+def test_what_is_not_comparable_is_refused_with_the_reason(report, saved):
+    other_bundle = replace(report, bundle=replace(report.bundle, manifest_sha256="1" * 64))
+    other_images = replace(report, images=replace(report.images, sha256="2" * 64))
+    a, b, c = saved(report, other_bundle, other_images)
+    with pytest.raises(ComparisonError, match=r"report1 is of another bundle than .*report0 \(manifest 111111111111"):
+        compare([a, b])
+    with pytest.raises(ComparisonError, match=r"report2 judged other images than .*60 with contents 222222222222"):
+        compare([a, a, c])
+    with pytest.raises(ComparisonError, match="found 1 report, expected at least two"):
+        compare([a])
+    path = b / "report.json"
+    path.write_text(path.read_text().replace("overfly.report/2", "overfly.report/9"))
+    with pytest.raises(DocumentError, match=r"schema 'overfly\.report/9'"):
+        compare([a, b])
+
+
+def test_the_command_prints_json_or_exits_with_1(report, box, saved, capsys):
+    a, b = map(str, saved(report, box))
+    assert run(["compare", a, f"{b}/report.json", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["schema"] == "overfly.comparison/1"
+    assert content["lines"][4]["entries"][1]["n_changed"] == 1
+    assert run(["compare", a, f"{b}-not-there"]) == 1
+    assert "is missing" in capsys.readouterr().err
+    assert run(["compare", a]) == 1
+    assert capsys.readouterr().err.startswith("overfly: found 1 report")

@@ -1,0 +1,102 @@
+"""The bench's answer, kept for this bundle on this machine, and what makes it void."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from overfly.runtime import recommendation
+from overfly.runtime.bundle import MANIFEST, Bundle
+from overfly.runtime.classifier import Classifier
+from overfly.runtime.devices import full_name
+from overfly.runtime.files import sha256_file
+from overfly.runtime.recommendation import Placement, Recommendation, forget, recall, remember
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path, monkeypatch):
+    """A copy of the small bundle, and a cache folder of its own."""
+    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "cache"))
+    return Bundle.open(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def answer(bundle):
+    """What a bench on this machine might have found: fp16 for one image, fp32 for many."""
+    name = full_name("CPU")
+    return Recommendation(
+        manifest_sha256=sha256_file(bundle.path / MANIFEST),
+        host=recommendation.platform.node(),
+        cpu=name,
+        latency=Placement("fp16", "CPU", name),
+        throughput=Placement("fp32", "CPU", name),
+        valid=True,
+        timestamp="2026-01-02T03:04:05+00:00",
+    )
+
+
+def chosen(bundle, **options):
+    with Classifier.from_bundle(bundle.path, **options) as classifier:
+        return classifier.runner.variant, classifier.followed is not None
+
+
+def test_it_comes_back_and_can_be_forgotten(bundle, answer):
+    assert recall(bundle) is None
+    remember(answer)
+    assert recall(bundle) == answer
+    forget(answer.manifest_sha256)
+    assert recall(bundle) is None
+
+
+def test_auto_follows_it_for_the_hint_as_far_as_it_agrees_with_what_is_named(bundle, answer):
+    assert chosen(bundle, device="CPU") == ("int8", False)
+    remember(answer)
+    assert chosen(bundle) == ("fp16", True)
+    assert chosen(bundle, hint="throughput") == ("fp32", True)
+    assert chosen(bundle, device="cpu") == ("fp16", True)
+    assert chosen(bundle, variant="fp16") == ("fp16", True)
+    # Another variant was named, or everything, or the cache is to be left alone.
+    assert chosen(bundle, variant="int8") == ("int8", False)
+    assert chosen(bundle, variant="fp32", device="CPU") == ("fp32", False)
+    assert chosen(bundle, cache=False) == ("int8", False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"host": "another"},
+        {"cpu": "another"},
+        {"latency": Placement("fp16", "NPU", "gone")},
+        {"throughput": Placement("fp16", "CPU", "another processor")},
+        {"throughput": Placement("int4", "CPU", full_name("CPU"))},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_machine_or_a_device_that_is_gone_makes_it_void(bundle, answer, changes):
+    remember(replace(answer, **changes))
+    assert recall(bundle) is None
+
+
+def test_a_bundle_that_was_exported_again_makes_it_void(bundle, answer):
+    remember(answer)
+    manifest = bundle.path / MANIFEST
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    assert recall(Bundle.open(bundle.path)) is None
+
+
+def test_a_damaged_one_is_none(bundle, answer, tmp_path):
+    remember(answer)
+    (path,) = (tmp_path / "cache" / "recommendations").iterdir()
+    for damage in (b"", b"{", path.read_bytes().replace(b"/1", b"/2"), path.read_bytes().replace(b"valid", b"other")):
+        path.write_bytes(damage)
+        assert recall(bundle) is None
+
+
+def test_a_cache_that_can_not_be_written_stops_nothing(bundle, answer, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "file"))
+    remember(answer)
+    forget(answer.manifest_sha256)
+    assert recall(bundle) is None
