@@ -15,6 +15,7 @@ from overfly.benchmarks.probe import Probe
 from overfly.benchmarks.report import OK, TEST_PART, Environment, Judged, LoadTimes
 from overfly.benchmarks.rows import Identity, make_row
 from overfly.benchmarks.timing import Pictures, Plan, measure
+from overfly.runtime.files import sha256_file
 
 CLASSES = ("beach", "forest <b>", "storage & tanks")
 N_IMAGES = 60
@@ -202,6 +203,7 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
     facts = Facts(
         bundle=SimpleNamespace(
             path=bundle_folder,
+            manifest_sha256=lambda: sha256_file(bundle_folder / "manifest.json"),
             manifest=SimpleNamespace(model="mobilenet_v2", image=SimpleNamespace(size=64), classes=classes),
         ),
         job=BenchJob(bundle_folder, bundle_folder),

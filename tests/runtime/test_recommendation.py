@@ -1,13 +1,12 @@
 """The bench's answer, kept for this bundle on this machine, and what makes it void."""
 
-import json
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from overfly.runtime import recommendation
-from overfly.runtime.bundle import MANIFEST, Bundle
+from overfly.runtime.bundle import MANIFEST, Bundle, write_manifest
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.devices import full_name
 from overfly.runtime.files import sha256_file
@@ -80,9 +79,8 @@ def test_another_machine_or_a_device_that_is_gone_makes_it_void(bundle, answer, 
 
 def test_a_bundle_that_was_exported_again_makes_it_void(bundle, answer):
     remember(answer)
-    manifest = bundle.path / MANIFEST
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    provenance = replace(bundle.manifest.provenance, seed=bundle.manifest.provenance.seed + 1)
+    write_manifest(bundle.path, replace(bundle.manifest, provenance=provenance))
     assert recall(Bundle.open(bundle.path)) is None
 
 
