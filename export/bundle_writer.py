@@ -59,8 +59,8 @@ _MIN_F16_AGREEMENT = 0.99
 _MADE_BY = {
     "fp32": "openvino.save_model",
     "fp16": "openvino.save_model, weights compressed to f16",
-    "int8": "nncf.quantize, post-training, full bias correction",
-    "steered int8": "nncf.quantize_with_accuracy_control, full bias correction",
+    "int8": "nncf.quantize, post-training, min-max ranges, full bias correction",
+    "steered int8": "nncf.quantize_with_accuracy_control, min-max ranges, full bias correction",
 }
 _NOT_QUANTISED = "nncf.quantize left it in floating point"
 _REVERTED = "accuracy control put it back: in INT8 the model lost more than --max-drop allows"
