@@ -318,8 +318,8 @@ class Bundle:
             raise BundleError(f"{place} holds no golden images and logits ({error}): export the run again") from error
         size, n_classes = self.manifest.image.size, len(self.manifest.classes)
         n = len(golden.images) if golden.images.ndim else 0
-        found = [(array.dtype, array.shape) for array in (golden.images, golden.logits)]
-        if not n or found != [(np.uint8, (n, size, size, 3)), (np.float32, (n, n_classes))]:
+        found = [(array.dtype.name, array.shape) for array in (golden.images, golden.logits)]
+        if not n or found != [("uint8", (n, size, size, 3)), ("float32", (n, n_classes))]:
             raise BundleError(f"{place} holds arrays of the wrong shape or type, or none: export the run again")
         if not np.isfinite(golden.logits).all():
             raise BundleError(f"{place} holds logits that are not finite numbers: export the run again")

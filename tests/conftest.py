@@ -41,6 +41,12 @@ def _missing(marker):
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the files that take longest, so that no process is left alone with one of them at the end."""
+    marked = {name: {item.path for item in items if item.get_closest_marker(name)} for name in ("real", "slow")}
+    items.sort(key=lambda item: (item.path not in marked["real"], item.path not in marked["slow"]))
+
+
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
     for marker in ("real", "gpu", "wheel", "netns", "chromium"):

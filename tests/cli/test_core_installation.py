@@ -59,6 +59,7 @@ def test_there_is_no_torch_and_every_command_of_the_box_works(box, tiny_bundle, 
     # ONNX Runtime first.
     assert [row["variant"] for row in rows] == ["fp32", "fp32", "fp16", "int8"]
     assert {row["status"] for row in rows} == {"ok"}
-    side = box(*overfly, "compare", tmp_path / "report", tmp_path / "report" / "report.json").stdout
-    assert "ONNX Runtime fp32" in side
+    side = box(*overfly, "compare", tmp_path / "report", tmp_path / "report" / "report.json", "--json").stdout
+    names = [line["name"] for line in json.loads(side)["lines"]]
+    assert names == ["ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO fp16", "OpenVINO int8"]
     box("-c", "import torch", code=1)

@@ -132,7 +132,7 @@ def test_debug_shows_the_traceback_and_without_it_there_is_none(start, tmp_path)
     assert plain.returncode == 1
     assert err == (
         f"overfly: {tmp_path / 'nothing'} is not a bundle: found nothing, "
-        "expected the folder written by overfly export\n"
+        "expected the folder or .zip written by overfly export\n"
     )
     debugged = start("check", tmp_path / "nothing", "--debug")
     _, err = debugged.communicate()
