@@ -61,5 +61,5 @@ def test_there_is_no_torch_and_every_command_of_the_box_works(box, tiny_bundle, 
     assert {row["status"] for row in rows} == {"ok"}
     side = box(*overfly, "compare", tmp_path / "report", tmp_path / "report" / "report.json", "--json").stdout
     names = [line["name"] for line in json.loads(side)["lines"]]
-    assert names == ["ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO fp16", "OpenVINO int8"]
+    assert names == ["ONNX Runtime fp32", "OpenVINO fp32 CPU", "OpenVINO fp16 CPU", "OpenVINO int8 CPU"]
     box("-c", "import torch", code=1)
