@@ -14,22 +14,22 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
     Parameters
     ----------
     images
-        Pixels in 0..255, any dtype, shape ``[N, 3, S, S]``.
+        Pixels in 0..255, any dtype, shape ``[N, 3, S, S]``, where S is the recipe's `image_size`.
     recipe
-        Says which changes (`dihedral`, `min_crop`, `jitter`).
+        Says which changes (`dihedral`, `min_crop`, `train_scale`, `jitter`).
     generator
         The source of chance, on the CPU, so that a seed gives the same batches on every device.
 
     Returns
     -------
     Tensor
-        float32 pixels in 0..255, shape ``[N, 3, S, S]``.
+        float32 pixels in 0..255, shape ``[N, 3, T, T]``, where T is the recipe's `train_size`.
     """
     images = images.float()
     if recipe.dihedral:
         images = turn_and_mirror(images, torch.randint(_N_DIHEDRAL, (len(images),), generator=generator))
-    if recipe.min_crop < 1:
-        images = crop_and_resize(images, recipe.min_crop, generator)
+    if recipe.min_crop < 1 or recipe.train_scale < 1:
+        images = crop_and_resize(images, recipe.min_crop, recipe.train_size, generator)
     if recipe.jitter > 0:
         images = jitter(images, recipe.jitter, generator)
     return images
@@ -45,15 +45,15 @@ def turn_and_mirror(images: torch.Tensor, ops: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def crop_and_resize(images: torch.Tensor, min_crop: float, generator: torch.Generator) -> torch.Tensor:
-    """Cut a square of a random side in ``[min_crop, 1]`` at a random place and resize it back (bilinear)."""
+def crop_and_resize(images: torch.Tensor, min_crop: float, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Cut a square of a random side in ``[min_crop, 1]`` at a random place and resize it to `size` (bilinear)."""
     n = len(images)
     side = min_crop + (1 - min_crop) * torch.rand(n, generator=generator)
     centre = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - side)[:, None]
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = side
     theta[:, :, 2] = centre
-    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    grid = F.affine_grid(theta.to(images.device), [n, images.shape[1], size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.images import ImageBatch
 from overfly.training.augment import augment
+from overfly.training.frozen import FrozenStatistics, freeze_first, set_training
 from overfly.training.models import Deployed
 from overfly.training.recipe import Recipe
 
@@ -70,6 +71,9 @@ class Trainer:
         self.device = device
         # Twice the speed of the default layout for depthwise convolutions on a CPU.
         self.live = deployed.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision = computed_in(recipe.precision, device)
+        freeze_first(self.live.model, recipe.frozen_convolutions)
+        self.logits: nn.Module = FrozenStatistics(self.live.model) if recipe.batch_norm == "frozen" else self.live.model
         self.averaged = copy.deepcopy(self.live).eval() if recipe.ema_decay else self.live
         self.optimizer = _optimizer(self.live, recipe)
         self.generator = torch.Generator().manual_seed(seed)
@@ -103,7 +107,7 @@ class Trainer:
             Mean loss, and seconds.
         """
         start = time.perf_counter()
-        self.live.train()
+        set_training(self.live.model)
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
         order = torch.randperm(len(images), generator=self.generator)
         batches = order.split(self.recipe.batch_size)[: self.steps_per_epoch]
@@ -131,8 +135,9 @@ class Trainer:
             group["lr"] = self.learning_rate(self.step)
         changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
         batch = self.live.normalise(changed).contiguous(memory_format=torch.channels_last)
-        logits = self.live.model(batch)
-        loss = F.cross_entropy(logits, targets.to(self.device), label_smoothing=self.recipe.label_smoothing)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self.logits(batch)
+        loss = F.cross_entropy(logits.float(), targets.to(self.device), label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -184,10 +189,27 @@ def predict_logits(
     return np.concatenate(rows)
 
 
+def computed_in(precision: str, device: torch.device) -> str:
+    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` asks whether the device has bf16 instructions.
+
+    A CPU without them emulates bf16, several times slower than fp32; so does a GPU.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "xpu":
+        native = torch.xpu.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return "bf16" if native else "fp32"
+
+
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer; weight decay only on weights of two or more dimensions."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    weights = [p for p in learnt if p.ndim > 1]
+    others = [p for p in learnt if p.ndim <= 1]
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return kind(groups, lr=recipe.learning_rate)

@@ -24,6 +24,8 @@ class Recipe:
         Passes over the training part.
     batch_size
         Images in a step.
+    precision
+        ``fp32``, ``bf16`` (mixed, by autocast), or ``auto``: bf16 where the device computes in it, else fp32.
     optimizer
         ``adam``, or ``adamw`` (decoupled weight decay).
     learning_rate
@@ -36,12 +38,19 @@ class Recipe:
         After the warm-up: ``constant``, or ``cosine`` down to 0.
     label_smoothing
         Probability mass spread over all classes in the cross-entropy.
+    batch_norm
+        ``train`` takes each batch's mean and variance, ``frozen`` keeps those of the pretrained weights.
+    frozen_convolutions
+        How many of the first convolutions stay as pretrained.
     ema_decay
         Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last weights.
     dihedral
         Whether to turn by quarters and mirror at random: a scene seen from above has no upright.
     min_crop
         Smallest side of a random square crop, as a fraction; 1 crops nothing.
+    train_scale
+        Height and width of the images trained on, as a fraction of `image_size`. Smaller trains faster, and what a
+        resized crop shows is then about as large as in the whole image later.
     jitter
         Largest relative change of brightness and of contrast.
     test_fraction, val_fraction
@@ -52,23 +61,30 @@ class Recipe:
     image_size: int = 256
     epochs: int = 20
     batch_size: int = 16
+    precision: str = "auto"
     optimizer: str = "adamw"
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 0.02
     warmup_fraction: float = 0.1
     schedule: str = "cosine"
     label_smoothing: float = 0.1
+    batch_norm: str = "frozen"
+    frozen_convolutions: int = 9
     ema_decay: float = 0.99
     dihedral: bool = True
-    min_crop: float = 0.75
+    min_crop: float = 0.6
+    train_scale: float = 0.875
     jitter: float = 0.2
     test_fraction: float = 0.2
     val_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values that can't be trained with, naming the field."""
+        _require(self.precision in {"auto", "fp32", "bf16"}, "precision", self.precision, "auto, fp32 or bf16")
         _require(self.optimizer in {"adam", "adamw"}, "optimizer", self.optimizer, "adam or adamw")
         _require(self.schedule in {"constant", "cosine"}, "schedule", self.schedule, "constant or cosine")
+        _require(self.batch_norm in {"train", "frozen"}, "batch_norm", self.batch_norm, "train or frozen")
+        _require(self.frozen_convolutions >= 0, "frozen_convolutions", self.frozen_convolutions, "at least 0")
         for name in ("image_size", "epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.
@@ -77,8 +93,14 @@ class Recipe:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
         for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        _require(0 < self.min_crop <= 1, "min_crop", self.min_crop, "in (0, 1]")
+        for name in ("min_crop", "train_scale"):
+            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
         _require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "in (0, 1)")
+
+    @property
+    def train_size(self) -> int:
+        """Height and width of the images trained on, in pixels."""
+        return max(1, round(self.image_size * self.train_scale))
 
     @property
     def image(self) -> ImageSpec:
@@ -95,15 +117,19 @@ def _require(holds: bool, name: str, found: object, expected: str) -> None:
 # The paper's section 3.2: batch size 16, 60 epochs, Adam, cross-entropy, learning rate 1e-5, an 80/20 split.
 PAPER = Recipe(
     epochs=60,
+    precision="fp32",
     optimizer="adam",
     learning_rate=1e-5,
     weight_decay=0.0,
     warmup_fraction=0.0,
     schedule="constant",
     label_smoothing=0.0,
+    batch_norm="train",
+    frozen_convolutions=0,
     ema_decay=0.0,
     dihedral=False,
     min_crop=1.0,
+    train_scale=1.0,
     jitter=0.0,
 )
 
@@ -113,3 +139,8 @@ RECIPES = {"default": Recipe(), "paper": PAPER}
 def override(recipe: Recipe, **changes: object) -> Recipe:
     """Return the recipe with those `changes` that are not None; the rest stays."""
     return dataclasses.replace(recipe, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+
+
+def without_pretraining(recipe: Recipe) -> Recipe:
+    """Return the recipe for weights drawn at random, of which nothing is worth keeping as it is."""
+    return override(recipe, batch_norm="train", frozen_convolutions=0)

@@ -36,6 +36,8 @@ class RunRecord:
         What training started from: ``imagenet``, ``none``, or ``sha256:`` and the hash of a file.
     device
         Where it was computed: ``cpu``, ``cuda`` or ``xpu``.
+    precision
+        In what: ``fp32``, or ``bf16`` (mixed).
     metrics
         Of the kept weights on the test part.
     """
@@ -48,6 +50,7 @@ class RunRecord:
     weights: str
     seed: int
     device: str
+    precision: str
     metrics: Metrics
     versions: dict[str, str]
     checkpoint_sha256: str

@@ -30,7 +30,7 @@ from overfly.training.dataset import Dataset, decode, scan
 from overfly.training.loop import Epoch, Trainer, predict_logits
 from overfly.training.models import MODELS, Deployed, build_model
 from overfly.training.plots import plot_confusion, plot_curves
-from overfly.training.recipe import Recipe
+from overfly.training.recipe import Recipe, without_pretraining
 from overfly.training.resume import LAST, restore_state, save_state
 from overfly.training.run import (
     HISTORY,
@@ -117,6 +117,8 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
     """
     _refuse_output(job, resume=resume, overwrite=overwrite)
     device = choose_device(job.device)
+    if job.weights == "none":
+        job = dataclasses.replace(job, recipe=without_pretraining(job.recipe))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     for note in _remarks(dataset):
         reporter.note(note)
@@ -224,6 +226,7 @@ def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[
         weights=weights_id(job.weights),
         seed=job.seed,
         device=trainer.device.type,
+        precision=trainer.precision,
         metrics=summarise(confusion),
         versions=installed_versions(),
         checkpoint_sha256=save_checkpoint(job.work, trainer.averaged),

@@ -89,6 +89,7 @@ def make_run(tmp_path, monkeypatch):
             weights="none",
             seed=0,
             device="cpu",
+            precision="fp32",
             metrics=Metrics(1.0, 1.0, 1.0, len(split.scenes("test"))),
             versions=installed_versions(),
             checkpoint_sha256=save_checkpoint(folder, Deployed(model, image)),

@@ -73,6 +73,7 @@ def write_run(name, data, out):
         weights="none",
         seed=0,
         device="cpu",
+        precision="fp32",
         metrics=Metrics(0.5, 0.5, 0.5, 64),
         versions=installed_versions(),
         checkpoint_sha256=save_checkpoint(out, deployed),

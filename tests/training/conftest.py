@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.reporter import Reporter
-from overfly.training.recipe import Recipe
+from overfly.training.recipe import Recipe, without_pretraining
 from overfly.training.train import Job, train
 
 
@@ -67,11 +67,13 @@ def make_folder(tmp_path):
 
 @pytest.fixture(scope="session")
 def recipe():
-    """Three epochs of the default model, which has dropout, with every option of the default recipe on.
+    """Three epochs of the default model, which has dropout, with the default recipe for weights drawn at random.
 
     Of the 24 pictures of `scenes`, 15 are to train, in one step an epoch, 3 to validate and 6 to test.
     """
-    return Recipe(image_size=32, epochs=3, batch_size=16, learning_rate=3e-3, test_fraction=0.25, val_fraction=0.2)
+    sizes = {"image_size": 32, "epochs": 3, "batch_size": 16}
+    recipe = Recipe(**sizes, learning_rate=3e-3, test_fraction=0.25, val_fraction=0.2)
+    return without_pretraining(recipe)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from overfly.training.augment import augment, crop_and_resize, jitter, turn_and_
 from overfly.training.recipe import PAPER, Recipe
 
 ALL = torch.arange(8)
+RECIPE = Recipe(image_size=48, train_scale=0.875)
 
 
 def seeded(seed):
@@ -17,8 +18,8 @@ def seeded(seed):
 
 @pytest.fixture
 def noise():
-    """Pixels in 0..255, float32 `[16, 3, 12, 12]`."""
-    return torch.rand(16, 3, 12, 12, generator=seeded(0)) * 255
+    """Pixels in 0..255, float32 `[16, 3, 48, 48]`."""
+    return torch.rand(16, 3, 48, 48, generator=seeded(0)) * 255
 
 
 def test_the_eight_symmetries_are_distinct(noise):
@@ -61,13 +62,13 @@ def test_all_symmetries_are_drawn_equally_often():
 
 
 def test_a_crop_of_the_whole_image_is_the_image(noise):
-    assert torch.allclose(crop_and_resize(noise, 1.0, seeded(1)), noise, atol=1e-2)
+    assert torch.allclose(crop_and_resize(noise, 1.0, 48, seeded(1)), noise, atol=1e-2)
 
 
 def test_a_crop_magnifies_a_part():
     size, min_crop = 64, 0.5
     ramp = torch.arange(float(size)).expand(200, 3, size, size)
-    cut = crop_and_resize(ramp, min_crop, seeded(2))
+    cut = crop_and_resize(ramp, min_crop, size, seeded(2))
     assert cut.shape == ramp.shape
     inner = cut[:, 0, size // 2, 2:-2]  # away from the border, whose last half pixel is repeated
     slopes = inner.diff(dim=1)
@@ -79,6 +80,13 @@ def test_a_crop_magnifies_a_part():
     assert cut.max() <= size - 1
     # Rows of a horizontal ramp are equal: nothing was turned or sheared.
     assert torch.allclose(cut, cut[:, :, :1].expand_as(cut), atol=1e-2)
+
+
+def test_a_smaller_size_shows_the_whole_image_smaller():
+    size = 64
+    ramp = torch.arange(float(size)).expand(2, 3, size, size)
+    cut = crop_and_resize(ramp, 1.0, size // 2, seeded(2))
+    assert torch.allclose(cut[0, 0, 0], 0.5 + 2 * torch.arange(size / 2), atol=1e-3)
 
 
 def test_brightness_stays_within_its_range():
@@ -110,24 +118,24 @@ def test_jitter_stays_within_the_pixels_range():
 
 
 def test_a_seed_repeats_the_batch_and_another_does_not(noise):
-    first, again, other = (augment(noise, Recipe(), seeded(seed)) for seed in (7, 7, 8))
+    first, again, other = (augment(noise, RECIPE, seeded(seed)) for seed in (7, 7, 8))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_the_global_generator_is_left_alone(noise):
     before = torch.get_rng_state()
-    augment(noise, Recipe(), seeded(7))
+    augment(noise, RECIPE, seeded(7))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_callers_images_stay_as_they_are(noise):
     pixels = noise.to(torch.uint8)
     before = pixels.clone()
-    changed = augment(pixels, Recipe(), seeded(7))
+    changed = augment(pixels, RECIPE, seeded(7))
     assert torch.equal(pixels, before)
     assert changed.dtype == torch.float32
-    assert changed.shape == pixels.shape
+    assert changed.shape == (16, 3, 42, 42)
     assert changed.min() >= 0
     assert changed.max() <= 255
 

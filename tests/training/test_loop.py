@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from overfly.training.loop import Trainer, predict_logits
+from overfly.training.loop import Trainer, computed_in, predict_logits
 from overfly.training.models import Deployed
 from overfly.training.recipe import PAPER, Recipe, override
 
@@ -227,3 +227,38 @@ def test_predicting_in_batches_is_predicting_one_by_one(n_images):
         single = np.concatenate([model(torch.from_numpy(image[None])).numpy() for image in images])
     assert np.allclose(logits, single, atol=1e-5)
     assert told == [(min(i, n_images), n_images) for i in range(32, n_images + 32, 32)]
+
+
+def test_frozen_statistics_and_convolutions_stay_and_the_rest_learns():
+    recipe = override(PLAIN, batch_norm="frozen")
+    for n_frozen, changed in ((0, {"0.weight", "0.bias", "1.weight", "1.bias"}), (1, set())):
+        trainer = make_trainer(override(recipe, frozen_convolutions=n_frozen), n_images=8)
+        before = snapshot(trainer.live.model)
+        trainer.run_epoch(*toy(8), quiet)
+        after = snapshot(trainer.live.model)
+        assert {k for k in after if not torch.equal(after[k], before[k])} == changed | {"5.weight", "5.bias"}
+
+
+def test_a_frozen_first_layer_keeps_its_statistics_where_the_others_take_the_batchs():
+    trainer = make_trainer(override(PLAIN, frozen_convolutions=1), n_images=8)
+    before = snapshot(trainer.live.model)
+    trainer.run_epoch(*toy(8), quiet)
+    assert torch.equal(trainer.live.model[1].running_mean, before["1.running_mean"])
+
+
+@pytest.mark.parametrize(("capabilities", "expected"), [({}, "fp32"), ({"avx512_bf16": True}, "bf16")])
+def test_auto_computes_in_bf16_where_the_processor_has_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert computed_in("auto", CPU) == expected
+    assert computed_in("fp32", CPU) == "fp32"
+    assert computed_in("bf16", CPU) == "bf16"
+
+
+def test_bf16_computes_close_to_fp32_and_keeps_the_weights_in_fp32():
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        trainer = make_trainer(override(PLAIN, precision=precision), n_images=8)
+        losses[precision] = trainer.run_epoch(*toy(8), quiet)[0]
+        assert {p.dtype for p in trainer.live.parameters()} == {torch.float32}
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+    assert losses["bf16"] != losses["fp32"]

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from overfly.training.recipe import PAPER, RECIPES, Recipe, override
+from overfly.training.recipe import PAPER, RECIPES, Recipe, override, without_pretraining
 
 
 def test_the_papers_hyperparameters():
@@ -14,15 +14,19 @@ def test_the_papers_hyperparameters():
         "image_size": 256,
         "epochs": 60,
         "batch_size": 16,
+        "precision": "fp32",
         "optimizer": "adam",
         "learning_rate": 0.00001,
         "weight_decay": 0.0,
         "warmup_fraction": 0.0,
         "schedule": "constant",
         "label_smoothing": 0.0,
+        "batch_norm": "train",
+        "frozen_convolutions": 0,
         "ema_decay": 0.0,
         "dihedral": False,
         "min_crop": 1.0,
+        "train_scale": 1.0,
         "jitter": 0.0,
         "test_fraction": 0.2,
         "val_fraction": 0.0,
@@ -41,6 +45,11 @@ def test_the_image_is_scaled_as_torchvisions_weights_were_trained():
     ("field", "value", "expected"),
     [
         ("optimizer", "sgd", "adam or adamw"),
+        ("precision", "fp16", "auto, fp32 or bf16"),
+        ("batch_norm", "none", "train or frozen"),
+        ("frozen_convolutions", -1, "at least 0"),
+        ("train_scale", 0.0, r"in \(0, 1\]"),
+        ("train_scale", 1.1, r"in \(0, 1\]"),
         ("schedule", "step", "constant or cosine"),
         ("image_size", 0, "at least 1"),
         ("image_size", 31, "at least 32"),
@@ -96,3 +105,14 @@ def test_a_recipe_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PAPER.epochs = 1
     assert not hasattr(PAPER, "__dict__")
+
+
+@pytest.mark.parametrize(("image_size", "scale", "expected"), [(256, 0.875, 224), (256, 1.0, 256), (33, 0.5, 16)])
+def test_the_size_of_the_images_trained_on(image_size, scale, expected):
+    assert Recipe(image_size=image_size, train_scale=scale).train_size == expected
+
+
+def test_without_pretraining_nothing_stays_as_it_is():
+    recipe = Recipe(batch_norm="frozen", frozen_convolutions=9)
+    assert without_pretraining(recipe) == dataclasses.replace(recipe, batch_norm="train", frozen_convolutions=0)
+    assert without_pretraining(PAPER) == PAPER

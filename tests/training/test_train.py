@@ -80,7 +80,9 @@ def test_history_csv(finished, recipe):
     rows = rows_of(run)
     assert list(rows[0]) == ["epoch", "loss", "val_accuracy", "learning_rate", "images_per_second", "seconds"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    schedule = Trainer(Deployed(torch.nn.Linear(1, 1), recipe.image), recipe, n_images=15, seed=0, device="cpu")
+    schedule = Trainer(
+        Deployed(torch.nn.Linear(1, 1), recipe.image), recipe, n_images=15, seed=0, device=torch.device("cpu")
+    )
     assert [float(row["learning_rate"]) for row in rows] == [schedule.learning_rate(step) for step in range(3)]
     for row in rows:
         assert float(row["val_accuracy"]) in {0, 1 / 3, 2 / 3, 1}
