@@ -30,10 +30,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from overfly.benchmarks.side_by_side import Comparison, in_turns, show
 from overfly.runtime.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images import ImageBatch, find_images, load_image
@@ -61,45 +59,6 @@ logits = model(np.asarray(picture)[None])[0][0]
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 print(labels[logits.argmax()], probabilities.max())
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One figure of ours beside one of theirs, round by round.
-
-    Attributes
-    ----------
-    name, unit
-        What is compared.
-    ours, theirs
-        A figure for each round.
-    at_least, at_most
-        What the ratio ours / theirs is to keep to; one of them is None.
-    """
-
-    name: str
-    unit: str
-    ours: tuple[float, ...]
-    theirs: tuple[float, ...]
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        """Ours / theirs in each round."""
-        return tuple(a / b for a, b in zip(self.ours, self.theirs, strict=True))
-
-    @property
-    def ratio(self) -> float:
-        """The median of the rounds' ratios."""
-        return statistics.median(self.ratios)
-
-    @property
-    def kept(self) -> bool:
-        """Whether the median keeps to the limit."""
-        low = -np.inf if self.at_least is None else self.at_least
-        high = np.inf if self.at_most is None else self.at_most
-        return bool(low <= self.ratio <= high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pictures = tuple(find_images([options.pictures]))
     plan = Plan(options.bundle, pictures, options.variant, options.device, options.rounds, options.seconds)
     comparisons = [compare_latency(plan), compare_throughput(plan), compare_files(plan), compare_start(plan)]
-    if options.json:
-        sys.stdout.write(json.dumps([_as_dict(c) for c in comparisons], indent=2) + "\n")
-    else:
-        Console().print(table(comparisons))
+    show(comparisons, as_json=options.json)
 
 
 def compare_latency(plan: Plan) -> Comparison:
@@ -151,7 +107,7 @@ def compare_latency(plan: Plan) -> Comparison:
     with _classifier(plan, "latency") as classifier:
         images = _images(plan)
         app = partial(_benchmark_app, plan, classifier, ("-hint", "latency", "-api", "sync"))
-        ours, theirs = _in_turns(
+        ours, theirs = in_turns(
             plan.n_rounds,
             lambda: _median_latency_ms(classifier, images, plan.turn_s),
             lambda: app()["latency (ms)"],
@@ -164,7 +120,7 @@ def compare_throughput(plan: Plan) -> Comparison:
     with _classifier(plan, "throughput") as classifier:
         images = _images(plan)
         app = partial(_benchmark_app, plan, classifier, ("-hint", "throughput", "-api", "async"))
-        ours, theirs = _in_turns(
+        ours, theirs = in_turns(
             plan.n_rounds,
             lambda: _rate(classifier.runner.stream, images, plan.turn_s),
             lambda: app()["throughput"],
@@ -185,7 +141,7 @@ def compare_files(plan: Plan) -> Comparison:
             inference = _rate(classifier.runner.stream, images, plan.turn_s)
             return 1 / (1 / decoding + 1 / inference) if plan.device == "CPU" else min(decoding, inference)
 
-        ours, theirs = _in_turns(plan.n_rounds, lambda: _rate(classifier.answers, plan.pictures, plan.turn_s), bound)
+        ours, theirs = in_turns(plan.n_rounds, lambda: _rate(classifier.answers, plan.pictures, plan.turn_s), bound)
     return Comparison("from files, of the bound", "images/s", ours, theirs, at_least=0.85)
 
 
@@ -205,21 +161,7 @@ def compare_start(plan: Plan) -> Comparison:
         overfly = ["-m", "overfly.cli", "predict", str(plan.bundle), picture, *options]
         ours, theirs = (partial(_process_ms, command) for command in (overfly, ["-c", script, picture]))
         ours(), theirs()  # fill the caches
-        return Comparison("from process start", "ms", *_in_turns(plan.n_rounds, ours, theirs), at_most=1.3)
-
-
-def table(comparisons: Sequence[Comparison]) -> Table:
-    """Return the comparisons as a table: medians, the ratio's median and quartiles, and whether it keeps the limit."""
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "overfly", "other", "unit", "ratio", "quartiles", "limit", "kept"):
-        result.add_column(name, justify="left" if name in {"", "unit"} else "right")
-    for c in comparisons:
-        low, high = np.percentile(c.ratios, (25, 75))
-        limit = f"at most {c.at_most}" if c.at_least is None else f"at least {c.at_least}"
-        medians = (f"{statistics.median(side):.4g}" for side in (c.ours, c.theirs))
-        spread = f"{low:.3f} to {high:.3f}"
-        result.add_row(c.name, *medians, c.unit, f"{c.ratio:.3f}", spread, limit, "yes" if c.kept else "no")
-    return result
+        return Comparison("from process start", "ms", *in_turns(plan.n_rounds, ours, theirs), at_most=1.3)
 
 
 def _classifier(plan: Plan, hint: Hint) -> Classifier:
@@ -230,20 +172,6 @@ def _classifier(plan: Plan, hint: Hint) -> Classifier:
 def _images(plan: Plan) -> list[ImageBatch]:
     """Return the bundle's golden images, each of shape ``[size, size, 3]``."""
     return list(Bundle.open(plan.bundle).golden().images)
-
-
-def _in_turns(
-    n_rounds: int, ours: Callable[[], float], theirs: Callable[[], float]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Take turns, and in every other round the other way round; return the figures of each side."""
-    figures: list[tuple[float, float]] = []
-    for index in range(n_rounds):
-        if index % 2 == 0:
-            a, b = ours(), theirs()
-        else:
-            b, a = theirs(), ours()
-        figures.append((a, b))
-    return tuple(a for a, _ in figures), tuple(b for _, b in figures)
 
 
 def _median_latency_ms(classifier: Classifier, images: list[ImageBatch], turn_s: float) -> float:
@@ -299,12 +227,6 @@ def _process_ms(arguments: Sequence[str]) -> float:
     start = time.perf_counter_ns()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)  # noqa: S603 - our own commands
     return (time.perf_counter_ns() - start) / _NS_PER_MS
-
-
-def _as_dict(comparison: Comparison) -> dict[str, object]:
-    """Return a comparison with its ratio, for JSON."""
-    fields = {name: getattr(comparison, name) for name in Comparison.__dataclass_fields__}
-    return {**fields, "ratios": comparison.ratios, "ratio": comparison.ratio, "kept": comparison.kept}
 
 
 if __name__ == "__main__":

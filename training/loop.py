@@ -129,12 +129,20 @@ class Trainer:
             return recipe.learning_rate
         return recipe.learning_rate * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup))) / 2
 
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return uint8 ``[B, S, S, 3]`` images as the model takes them in training: changed at random, normalised.
+
+        float32, shape ``[B, 3, T, T]`` (T is the recipe's `train_size`), on the trainer's device, in the
+        ``channels_last`` layout.
+        """
+        changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
+        return self.live.normalise(changed).contiguous(memory_format=torch.channels_last)
+
     def _train_step(self, pixels: torch.Tensor, targets: torch.Tensor) -> float:
         """Take one optimizer step on uint8 ``[B, S, S, 3]`` images; return the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
-        changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
-        batch = self.live.normalise(changed).contiguous(memory_format=torch.channels_last)
+        batch = self.prepare(pixels)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.logits(batch)
         loss = F.cross_entropy(logits.float(), targets.to(self.device), label_smoothing=self.recipe.label_smoothing)
