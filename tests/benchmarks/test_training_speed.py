@@ -1,0 +1,68 @@
+"""The comparison with the loop that people write: the same images, and a short run of both."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from overfly.benchmarks import training_speed
+from overfly.benchmarks.training_speed import PlainLoop, Plan, compare_time_to_accuracy, main
+from overfly.training.recipe import Recipe
+
+
+@pytest.fixture
+def plan(tiny_data):
+    """Turns of two steps on tiny pictures."""
+    recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, batch_size=4, epochs=2)
+    return Plan(tiny_data, "none", recipe, n_rounds=1, n_steps=2)
+
+
+def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
+    plain = PlainLoop(plan)
+    batches = list(plain._batches(3))
+    assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 28, 28)] * 3
+    assert {images.dtype for images, _ in batches} == {torch.float32}
+    before = [p.clone() for p in plain._model.parameters()]
+    assert plain.images_per_second() > 0
+    assert not all(torch.equal(p, q) for p, q in zip(before, plain._model.parameters(), strict=True))
+
+
+def test_a_turn_has_as_many_images_as_its_steps_take(plan):
+    images, labels = training_speed._sample(plan)
+    assert images.shape == (8, 32, 32, 3)
+    assert labels.shape == (8,)
+
+
+def test_each_recipe_trains_until_it_is_there_and_its_seconds_are_counted(plan, monkeypatch):
+    seconds = {"adamw": [5.0, 7.0], "adam": [40.0, 50.0, 60.0]}  # the default recipe's epochs, the paper's
+    right = {"adamw": [0.5, 0.95], "adam": [0.1, 0.5, 0.92]}
+
+    def race(_plan, recipe, _split, accuracy):
+        for spent, found in zip(seconds[recipe.optimizer], right[recipe.optimizer], strict=True):
+            yield spent, found >= accuracy
+
+    monkeypatch.setattr(training_speed, "_race", race)
+    comparison = compare_time_to_accuracy(plan, 0.9143)
+    assert (comparison.ours, comparison.theirs) == ((12.0,), (150.0,))
+    assert comparison.kept
+
+
+def test_epochs_that_do_not_reach_the_accuracy_are_an_error(plan, monkeypatch):
+    monkeypatch.setattr(
+        training_speed, "predict_logits", lambda _, images: np.eye(len(images), 2)[np.zeros(len(images), int)] - 1
+    )
+    with pytest.raises(ValueError, match=r"2 epochs did not reach 100.00%"):
+        compare_time_to_accuracy(plan, 1.0)
+
+
+@pytest.mark.slow
+def test_every_comparison_runs(tiny_data, capsys):
+    arguments = ["--weights", "none", "--image-size", "32", "--rounds", "1", "--steps", "2", "--json"]
+    main([str(tiny_data), *arguments])
+    told = json.loads(capsys.readouterr().out)
+    assert [c["unit"] for c in told] == ["images/s", "images/s", "ms"]
+    for comparison in told:
+        assert comparison["ratio"] == pytest.approx(comparison["ours"][0] / comparison["theirs"][0])
+        assert comparison["ratio"] > 0
+    assert told[2]["ratio"] < 1  # preparing a batch is a part of a step
