@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def compare_steps(plan: Plan) -> list[Comparison]:
     """Compare the images a second of the same work and of the recipe, and the share of preparing a batch."""
     images, labels = _sample(plan)
-    same_work = override(plan.recipe, batch_norm="train", frozen_convolutions=0, ema_decay=0.0)
+    same_work = override(plan.recipe, batch_norm="train", frozen_fraction=0.0, ema_decay=0.0)
     plain = PlainLoop(plan)
     comparisons = []
     for name, recipe in (("the same work", same_work), ("the default recipe", plan.recipe)):

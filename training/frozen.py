@@ -7,23 +7,23 @@ from torch import nn
 from torch.func import functional_call
 
 
-def freeze_first(model: nn.Module, n_convolutions: int) -> None:
+def freeze_first(model: nn.Module, fraction: float) -> None:
     """Keep the first convolutions and the batch normalisations among them as they are.
 
-    Their gradients are not computed: in MobileNetV2 the first 9 of 52 hold 0.6% of the parameters and take a third of
-    a step's time, as they work at the highest resolutions.
+    Their gradients are not computed, which saves most where the resolution is highest: in MobileNetV2 the first 9 of 52
+    convolutions hold 0.7% of the parameters and take a third of a step's time.
 
     Parameters
     ----------
     model
         Changed in place: the frozen parameters no longer require gradients.
-    n_convolutions
-        In the order in which the model lists them; the normalisation after the last one is frozen too.
+    fraction
+        Of the convolutions, in the order in which the model lists them, rounded down; in [0, 1].
     """
-    n_seen = 0
+    left = int(fraction * sum(isinstance(module, nn.Conv2d) for module in model.modules()))
     for module in model.modules():
-        n_seen += isinstance(module, nn.Conv2d)
-        if n_seen > n_convolutions:
+        left -= isinstance(module, nn.Conv2d)
+        if left < 0:
             return
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
             module.requires_grad_(requires_grad=False)

@@ -72,7 +72,7 @@ class Trainer:
         # Twice the speed of the default layout for depthwise convolutions on a CPU.
         self.live = deployed.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = computed_in(recipe.precision, device)
-        freeze_first(self.live.model, recipe.frozen_convolutions)
+        freeze_first(self.live.model, recipe.frozen_fraction)
         self.logits: nn.Module = FrozenStatistics(self.live.model) if recipe.batch_norm == "frozen" else self.live.model
         self.averaged = copy.deepcopy(self.live).eval() if recipe.ema_decay else self.live
         self.optimizer = _optimizer(self.live, recipe)

@@ -40,8 +40,8 @@ class Recipe:
         Probability mass spread over all classes in the cross-entropy.
     batch_norm
         ``train`` takes each batch's mean and variance, ``frozen`` keeps those of the pretrained weights.
-    frozen_convolutions
-        How many of the first convolutions stay as pretrained.
+    frozen_fraction
+        Which part of the convolutions, from the first on and rounded down, stays as pretrained.
     ema_decay
         Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last weights.
     dihedral
@@ -69,7 +69,7 @@ class Recipe:
     schedule: str = "cosine"
     label_smoothing: float = 0.1
     batch_norm: str = "frozen"
-    frozen_convolutions: int = 9
+    frozen_fraction: float = 0.175
     ema_decay: float = 0.99
     dihedral: bool = True
     min_crop: float = 0.6
@@ -84,7 +84,7 @@ class Recipe:
         _require(self.optimizer in {"adam", "adamw"}, "optimizer", self.optimizer, "adam or adamw")
         _require(self.schedule in {"constant", "cosine"}, "schedule", self.schedule, "constant or cosine")
         _require(self.batch_norm in {"train", "frozen"}, "batch_norm", self.batch_norm, "train or frozen")
-        _require(self.frozen_convolutions >= 0, "frozen_convolutions", self.frozen_convolutions, "at least 0")
+        _require(0 <= self.frozen_fraction <= 1, "frozen_fraction", self.frozen_fraction, "in [0, 1]")
         for name in ("image_size", "epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.
@@ -125,7 +125,7 @@ PAPER = Recipe(
     schedule="constant",
     label_smoothing=0.0,
     batch_norm="train",
-    frozen_convolutions=0,
+    frozen_fraction=0.0,
     ema_decay=0.0,
     dihedral=False,
     min_crop=1.0,
@@ -143,4 +143,4 @@ def override(recipe: Recipe, **changes: object) -> Recipe:
 
 def without_pretraining(recipe: Recipe) -> Recipe:
     """Return the recipe for weights drawn at random, of which nothing is worth keeping as it is."""
-    return override(recipe, batch_norm="train", frozen_convolutions=0)
+    return override(recipe, batch_norm="train", frozen_fraction=0.0)

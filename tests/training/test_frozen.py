@@ -8,6 +8,7 @@ from torch import nn
 
 from overfly.training.frozen import FrozenStatistics, freeze_first, set_training
 from overfly.training.models import MODELS, build_model
+from overfly.training.recipe import Recipe
 
 
 def used_model(name, n_classes=5):
@@ -79,32 +80,32 @@ def test_a_convolution_with_a_bias_is_folded_too():
 
 
 @pytest.mark.parametrize(
-    ("n_convolutions", "last_frozen", "first_learnt"),
+    ("fraction", "last_frozen", "first_learnt"),
     [
-        (0, None, "features.0.0.weight"),
-        (1, "features.0.1.bias", "features.1.conv.0.0.weight"),
-        (9, "features.3.conv.3.bias", "features.4.conv.0.0.weight"),
-        (52, "features.18.1.bias", "classifier.1.weight"),
+        (0.0, None, "features.0.0.weight"),
+        (0.02, "features.0.1.bias", "features.1.conv.0.0.weight"),
+        (0.175, "features.3.conv.3.bias", "features.4.conv.0.0.weight"),
+        (1.0, "features.18.1.bias", "classifier.1.weight"),
     ],
 )
-def test_the_first_convolutions_with_their_normalisations_are_frozen(n_convolutions, last_frozen, first_learnt):
+def test_the_first_convolutions_with_their_normalisations_are_frozen(fraction, last_frozen, first_learnt):
     model = build_model("mobilenet_v2", 5)
-    freeze_first(model, n_convolutions)
+    freeze_first(model, fraction)
     names = [name for name, _ in model.named_parameters()]
     learnt = [name for name, p in model.named_parameters() if p.requires_grad]
     assert learnt == names[names.index(first_learnt) :]
     assert last_frozen is None or names[len(names) - len(learnt) - 1] == last_frozen
 
 
-def test_more_convolutions_than_there_are_freeze_all_but_the_classifier():
+def test_a_model_of_few_convolutions_learns_all_of_them_with_the_default_fraction():
     model = build_model("alexnet", 5)
-    freeze_first(model, 1000)
-    assert {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad} == {"classifier"}
+    freeze_first(model, Recipe().frozen_fraction)
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_in_training_mode_only_frozen_normalisations_keep_their_statistics():
     model = used_model("mobilenet_v2")
-    freeze_first(model, 1)
+    freeze_first(model, 0.02)
     before = copy.deepcopy(model.state_dict())
     set_training(model)
     model(images())

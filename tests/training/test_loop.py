@@ -232,7 +232,7 @@ def test_predicting_in_batches_is_predicting_one_by_one(n_images):
 def test_frozen_statistics_and_convolutions_stay_and_the_rest_learns():
     recipe = override(PLAIN, batch_norm="frozen")
     for n_frozen, changed in ((0, {"0.weight", "0.bias", "1.weight", "1.bias"}), (1, set())):
-        trainer = make_trainer(override(recipe, frozen_convolutions=n_frozen), n_images=8)
+        trainer = make_trainer(override(recipe, frozen_fraction=n_frozen), n_images=8)
         before = snapshot(trainer.live.model)
         trainer.run_epoch(*toy(8), quiet)
         after = snapshot(trainer.live.model)
@@ -240,7 +240,7 @@ def test_frozen_statistics_and_convolutions_stay_and_the_rest_learns():
 
 
 def test_a_frozen_first_layer_keeps_its_statistics_where_the_others_take_the_batchs():
-    trainer = make_trainer(override(PLAIN, frozen_convolutions=1), n_images=8)
+    trainer = make_trainer(override(PLAIN, frozen_fraction=1.0), n_images=8)
     before = snapshot(trainer.live.model)
     trainer.run_epoch(*toy(8), quiet)
     assert torch.equal(trainer.live.model[1].running_mean, before["1.running_mean"])

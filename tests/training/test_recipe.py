@@ -22,7 +22,7 @@ def test_the_papers_hyperparameters():
         "schedule": "constant",
         "label_smoothing": 0.0,
         "batch_norm": "train",
-        "frozen_convolutions": 0,
+        "frozen_fraction": 0.0,
         "ema_decay": 0.0,
         "dihedral": False,
         "min_crop": 1.0,
@@ -47,7 +47,8 @@ def test_the_image_is_scaled_as_torchvisions_weights_were_trained():
         ("optimizer", "sgd", "adam or adamw"),
         ("precision", "fp16", "auto, fp32 or bf16"),
         ("batch_norm", "none", "train or frozen"),
-        ("frozen_convolutions", -1, "at least 0"),
+        ("frozen_fraction", -0.1, r"in \[0, 1\]"),
+        ("frozen_fraction", 1.1, r"in \[0, 1\]"),
         ("train_scale", 0.0, r"in \(0, 1\]"),
         ("train_scale", 1.1, r"in \(0, 1\]"),
         ("schedule", "step", "constant or cosine"),
@@ -113,6 +114,6 @@ def test_the_size_of_the_images_trained_on(image_size, scale, expected):
 
 
 def test_without_pretraining_nothing_stays_as_it_is():
-    recipe = Recipe(batch_norm="frozen", frozen_convolutions=9)
-    assert without_pretraining(recipe) == dataclasses.replace(recipe, batch_norm="train", frozen_convolutions=0)
+    recipe = Recipe(batch_norm="frozen", frozen_fraction=0.5)
+    assert without_pretraining(recipe) == dataclasses.replace(recipe, batch_norm="train", frozen_fraction=0.0)
     assert without_pretraining(PAPER) == PAPER
