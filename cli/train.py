@@ -36,6 +36,11 @@ MODELS = ("alexnet", "mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "vgg16")
     type=options.Real(0, 1, max_open=True),
     help="Part of each class's training images to validate on. [default: the recipe's]",
 )
+@click.option(
+    "--keep",
+    type=click.Choice(["last", "best"]),
+    help="Which epoch's weights: the last one's, or those best on the validation part. [default: the recipe's]",
+)
 @click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
 @options.seed
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "xpu"]), default="auto", show_default=True)
@@ -57,7 +62,9 @@ def command(
 ) -> None:
     """Fine-tune a model on DATA, a folder with one sub-folder of pictures for each class.
 
-    Interrupted at any moment, it goes on after the last finished epoch with --resume.
+    Ctrl-C finishes the step, saves, and ends; --resume then goes on to the weights of a training without interruption.
+    A second Ctrl-C stops at once. Killed at any moment, it goes on from what was saved last: after each epoch, and
+    every five minutes within one.
     """
     from overfly.runtime.errors import needs_extra
 

@@ -35,6 +35,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def remove_partials(folder: Path) -> None:
+    """Delete what a process that was killed within `write_atomically` left in `folder` and below."""
+    for partial in folder.rglob(".*.part"):
+        partial.unlink()
+
+
 def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
     """Raise if the output `path` is, or holds, one of the inputs: replacing it would destroy what it is made from.
 

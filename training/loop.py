@@ -49,8 +49,32 @@ class Epoch:
     seconds: float
 
 
+@dataclass(slots=True)
+class Pass:
+    """A pass over the training part that is under way.
+
+    Attributes
+    ----------
+    order
+        int64, shape ``[N]``: the images' indices in the order of this pass.
+    n_done
+        Steps taken.
+    loss
+        Sum of their losses.
+    seconds
+        Wall clock so far.
+    """
+
+    order: torch.Tensor
+    n_done: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
 class Trainer:
     """A model in training, with its optimizer, its averaged weights and its source of chance.
+
+    Between any two steps, its attributes are all that decides the rest of the training.
 
     Parameters
     ----------
@@ -80,6 +104,8 @@ class Trainer:
         self.n_images = n_images
         self.step = 0
         self.epoch = 0
+        self.current: Pass | None = None
+        self.best: dict[str, torch.Tensor] = {}
 
     @property
     def steps_per_epoch(self) -> int:
@@ -90,7 +116,7 @@ class Trainer:
     def run_epoch(
         self, images: ImageBatch, labels: npt.NDArray[np.int64], progress: Callable[[int, int], None]
     ) -> tuple[float, float]:
-        """Train on every image once.
+        """Train on every image once, or go on with the pass that is under way.
 
         Parameters
         ----------
@@ -99,24 +125,38 @@ class Trainer:
         labels
             int64 class indices, shape ``[N]``.
         progress
-            Called with (steps done, steps in the epoch).
+            Called after each step with (steps done, steps in the epoch). What it raises leaves the
+            pass under way, to be gone on with.
 
         Returns
         -------
         tuple
             Mean loss, and seconds.
         """
-        start = time.perf_counter()
         set_training(self.live.model)
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
-        order = torch.randperm(len(images), generator=self.generator)
-        batches = order.split(self.recipe.batch_size)[: self.steps_per_epoch]
-        total = 0.0
-        for done, index in enumerate(batches, start=1):
-            total += self._train_step(pixels[index], targets[index])
-            progress(done, len(batches))
+        if self.current is None:
+            self.current = Pass(torch.randperm(len(images), generator=self.generator))
+        current = self.current
+        start = time.perf_counter() - current.seconds
+        batches = current.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
+        for index in batches[current.n_done :]:
+            current.loss += self._train_step(pixels[index], targets[index])
+            current.n_done += 1
+            current.seconds = time.perf_counter() - start
+            progress(current.n_done, len(batches))
+        self.current = None
         self.epoch += 1
-        return total / len(batches), time.perf_counter() - start
+        return current.loss / len(batches), current.seconds
+
+    def mark_best(self) -> None:
+        """Remember the averaged weights as the best so far."""
+        self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
+
+    def take_best(self) -> None:
+        """Make the averaged weights those that were marked as the best, if any were; for after the last step."""
+        if self.best:
+            self.averaged.load_state_dict(self.best)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then constant or half a cosine down to 0."""

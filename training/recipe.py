@@ -43,7 +43,10 @@ class Recipe:
     frozen_fraction
         Which part of the convolutions, from the first on and rounded down, stays as pretrained.
     ema_decay
-        Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last weights.
+        Decay per step of the averaged weights that are evaluated and kept; 0 evaluates the weights themselves.
+    keep
+        Which epoch's weights the run ends with: ``last``, or ``best`` (of the highest accuracy on the
+        validation part; of equals the latest, which has learned the longest at the lowest rate).
     dihedral
         Whether to turn by quarters and mirror at random: a scene seen from above has no upright.
     min_crop
@@ -71,6 +74,7 @@ class Recipe:
     batch_norm: str = "frozen"
     frozen_fraction: float = 0.175
     ema_decay: float = 0.99
+    keep: str = "last"
     dihedral: bool = True
     min_crop: float = 0.6
     train_scale: float = 0.875
@@ -85,6 +89,7 @@ class Recipe:
         _require(self.schedule in {"constant", "cosine"}, "schedule", self.schedule, "constant or cosine")
         _require(self.batch_norm in {"train", "frozen"}, "batch_norm", self.batch_norm, "train or frozen")
         _require(0 <= self.frozen_fraction <= 1, "frozen_fraction", self.frozen_fraction, "in [0, 1]")
+        _require(self.keep in {"last", "best"}, "keep", self.keep, "last or best")
         for name in ("image_size", "epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.

@@ -2,76 +2,202 @@
 
 import dataclasses
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
-from overfly.runtime.errors import RunError
+from overfly.runtime.errors import OutputError, OverflyError, RunError
 from overfly.runtime.files import write_atomically
-from overfly.training.loop import Epoch, Trainer
+from overfly.training.interruption import Interruption
+from overfly.training.loop import Epoch, Pass, Trainer
 
 LAST = "last"
 _STATE = "state.safetensors"
 
+# An epoch over many images takes hours on a CPU; writing a state takes a second.
+SAVE_EVERY_S = 300.0
+
+_COUNTS = ("n_done", "loss", "seconds")
+
+
+@contextmanager
+def explain_failure(folder: Path) -> Iterator[None]:
+    """Turn a file of the work folder that can't be written inside the block into what to do about it.
+
+    Raises
+    ------
+    OutputError
+        For any OSError that is not ours.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OverflyError):
+            raise
+        raise OutputError(
+            f"can't write to {folder}: {error.strerror or error}; what was saved before is whole: "
+            "make room on the disk and go on with the same command and --resume"
+        ) from error
+
+
+class Saver:
+    """Saves a training's state: after each epoch, every five minutes within one, and when it is asked to stop.
+
+    Parameters
+    ----------
+    folder, trainer, history, identity
+        As for `save_state`.
+    interruption
+        Says whether to stop.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        history: list[Epoch],
+        identity: dict[str, object],
+        interruption: Interruption,
+    ) -> None:
+        self._interruption = interruption
+        self._saved_at = time.monotonic()
+        self._write = partial(save_state, folder, trainer, history, identity)
+
+    def save(self) -> None:
+        """Save now."""
+        self._write()
+        self._saved_at = time.monotonic()
+
+    def after_step(self) -> None:
+        """Save if it is time to, or if the training is to stop.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When it is to stop.
+        """
+        if self._interruption.asked or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self.save()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Raise KeyboardInterrupt if the training is to stop."""
+        if self._interruption.asked:
+            raise KeyboardInterrupt
+
 
 def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: dict[str, object]) -> None:
-    """Write the trainer's state after an epoch.
+    """Write the trainer's state.
 
     Parameters
     ----------
     folder
         The work folder of the run; the state goes to ``last/`` in it.
     trainer
-        At the end of an epoch.
+        Between any two steps.
     history
         The epochs so far.
     identity
         What must be the same for the training to go on: compared by `restore_state`.
+
+    Raises
+    ------
+    OSError
+        When it can't be written; the state saved before is whole.
     """
     tensors = {f"live.{k}": v for k, v in trainer.live.state_dict().items()}
     if trainer.recipe.ema_decay:
         tensors |= {f"averaged.{k}": v for k, v in trainer.averaged.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in trainer.best.items()}
     for index, slot in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in slot.items()}
-    tensors |= {"generator": trainer.generator.get_state(), "global": torch.get_rng_state()}
-    facts = {"identity": identity, "epoch": trainer.epoch, "step": trainer.step, "history": _rows(history)}
+    tensors |= {f"chance.{name}": source.get_rng_state() for name, source in _sources(trainer.device).items()}
+    tensors["generator"] = trainer.generator.get_state()
+    facts: dict[str, object] = {"identity": identity, "epoch": trainer.epoch, "step": trainer.step}
+    facts["history"] = [dataclasses.asdict(epoch) for epoch in history]
+    if trainer.current is not None:
+        tensors["order"] = trainer.current.order
+        facts["pass"] = {name: getattr(trainer.current, name) for name in _COUNTS}
+    tensors["facts"] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
     (folder / LAST).mkdir(parents=True, exist_ok=True)
-    content = save({k: v.contiguous().cpu() for k, v in tensors.items()}, {"overfly": json.dumps(facts)})
-    write_atomically(folder / LAST / _STATE, content)
+    write_atomically(folder / LAST / _STATE, save({k: v.contiguous().cpu() for k, v in tensors.items()}))
 
 
-def restore_state(folder: Path, trainer: Trainer, identity: dict[str, object]) -> list[Epoch]:
-    """Bring a new trainer to the saved state; return the epochs so far.
+def read_state(folder: Path) -> bytes | None:
+    """Return what `save_state` wrote to the work folder, None if it never did.
 
     Raises
     ------
     RunError
-        When there is no state, it can't be read, or it is of a training with other choices.
+        When it can't be read.
     """
-    path = folder / LAST / _STATE
     try:
-        with safe_open(path, framework="pt") as stream:
-            facts = json.loads((stream.metadata() or {})["overfly"])
-            # Copies: the originals are the file itself, mapped, which Windows would not let us replace.
-            tensors = {key: stream.get_tensor(key).clone() for key in stream.keys()}  # noqa: SIM118 - it is no mapping
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path} can't be read ({error}): start again with --overwrite") from error
-    _refuse_changes(path, facts["identity"], identity)
+        return (folder / LAST / _STATE).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: dict[str, object]) -> list[Epoch]:
+    """Bring a new trainer to a state that was read; return the epochs so far.
+
+    Raises
+    ------
+    RunError
+        When the state is damaged, or of a training with other choices.
+    """
+    try:
+        tensors = load(content)
+        facts = json.loads(tensors["facts"].numpy().tobytes())
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    _refuse_changes(folder / LAST / _STATE, facts["identity"], identity)
     trainer.live.load_state_dict(_below("live.", tensors))
     if trainer.recipe.ema_decay:
         trainer.averaged.load_state_dict(_below("averaged.", tensors))
-    slots: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in _below("optimizer.", tensors).items():
-        index, _, name = key.partition(".")
-        slots.setdefault(int(index), {})[name] = value
-    groups = trainer.optimizer.state_dict()["param_groups"]
-    trainer.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    trainer.best = _below("best.", tensors)
+    _restore_optimizer(trainer.optimizer, _below("optimizer.", tensors))
     trainer.generator.set_state(tensors["generator"])
-    torch.set_rng_state(tensors["global"])
+    for name, source in _sources(trainer.device).items():
+        if f"chance.{name}" in tensors:  # else another kind of device saved it
+            source.set_rng_state(tensors[f"chance.{name}"])
     trainer.epoch, trainer.step = facts["epoch"], facts["step"]
+    if "pass" in facts:
+        trainer.current = Pass(tensors["order"], **facts["pass"])
     return [Epoch(**row) for row in facts["history"]]
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Give the optimizer its state back, in the parameters' memory layout as before, so that sums round as before."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    slots: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        like = parameters[int(index)]
+        laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        slots.setdefault(int(index), {})[name] = laid_out
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sources(device: torch.device) -> dict[str, Any]:
+    """Return PyTorch's own sources of chance, which dropout draws from: the CPU's, and another device's."""
+    sources: dict[str, Any] = {"cpu": torch}
+    if device.type != "cpu":
+        sources[device.type] = torch.get_device_module(device)
+    return sources
+
+
+def _unreadable(folder: Path, error: Exception) -> RunError:
+    """Return the error to raise for a state that can't be read."""
+    return RunError(f"{folder / LAST / _STATE} can't be read ({error}): start again with --overwrite")
 
 
 def _refuse_changes(path: Path, saved: dict[str, object], now: dict[str, object]) -> None:
@@ -87,8 +213,3 @@ def _refuse_changes(path: Path, saved: dict[str, object], now: dict[str, object]
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the tensors whose names start with `prefix`, without it."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _rows(history: list[Epoch]) -> list[dict[str, object]]:
-    """Return the epochs as plain dicts for JSON."""
-    return [dataclasses.asdict(epoch) for epoch in history]

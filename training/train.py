@@ -18,6 +18,7 @@ from overfly.runtime.files import (
     refuse_existing,
     refuse_inputs,
     remove,
+    remove_partials,
     replace_folder,
     sha256_file,
     write_atomically,
@@ -27,11 +28,12 @@ from overfly.runtime.metrics import confusion_matrix, most_confused, summarise
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import Dataset, decode, scan
+from overfly.training.interruption import postponed
 from overfly.training.loop import Epoch, Trainer, predict_logits
 from overfly.training.models import MODELS, Deployed, build_model
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, without_pretraining
-from overfly.training.resume import LAST, restore_state, save_state
+from overfly.training.resume import Saver, explain_failure, read_state, restore_state
 from overfly.training.run import (
     HISTORY,
     RUN_FILE,
@@ -123,6 +125,7 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
     for note in _remarks(dataset):
         reporter.note(note)
     split = _split(job, dataset)
+    _require_validation(job, split)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         model = build_model(job.recipe.model, len(dataset.classes))
@@ -131,12 +134,13 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
         _require_size(deployed, job.recipe)
         # All of them now: a picture that can't be read must not show after hours of training.
         parts = {part: _load(job, split, part, reporter) for part in PARTS}
-        if not resume:
-            # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
-            remove(job.work)
+        # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
+        clear = remove_partials if resume else remove
+        clear(job.work)
         trainer = Trainer(deployed, job.recipe, n_images=len(parts["train"].labels), seed=job.seed, device=device)
-        history = _fit(job, trainer, parts, _identity(job, split), resume=resume, reporter=reporter)
-    _write(job, trainer, split, parts["test"], history, reporter)
+        with explain_failure(job.work):
+            history = _fit(job, trainer, parts, _identity(job, split), resume=resume, reporter=reporter)
+            _write(job, trainer, split, parts["test"], history, reporter)
     replace_folder(job.work, job.out.absolute())
     return Run.open(job.out)
 
@@ -175,6 +179,15 @@ def _split(job: Job, dataset: Dataset) -> Split:
     return make_split(dataset, test_fraction=recipe.test_fraction, val_fraction=recipe.val_fraction, seed=job.seed)
 
 
+def _require_validation(job: Job, split: Split) -> None:
+    """Raise if the best epoch is to be kept, and nothing is there to tell it by."""
+    if job.recipe.keep == "best" and not split.scenes("val"):
+        raise RunError(
+            "to keep the best epoch takes a validation part, and this split has none: add --val-fraction 0.1, "
+            "or keep the last epoch"
+        )
+
+
 def _require_size(deployed: Deployed, recipe: Recipe) -> None:
     """Raise if the model's layers leave nothing of an image of the recipe's size."""
     size = recipe.image_size
@@ -194,27 +207,51 @@ def _fit(
     reporter: Reporter,
 ) -> list[Epoch]:
     """Run the epochs, saving the state after each."""
-    train_part, val = parts["train"], parts["val"]
     history: list[Epoch] = []
-    if resume and (job.work / LAST).exists():
-        history = restore_state(job.work, trainer, identity)
-        reporter.note(f"going on after epoch {trainer.epoch} of {job.recipe.epochs}")
-    while trainer.epoch < job.recipe.epochs:
-        stage = f"epoch {trainer.epoch + 1} of {job.recipe.epochs}"
-        loss, seconds = trainer.run_epoch(train_part.images, train_part.labels, partial(reporter.progress, stage))
-        accuracy = None
-        if len(val.labels):
-            accuracy = float((predict_logits(trainer.averaged, val.images).argmax(axis=1) == val.labels).mean())
-        rate = trainer.learning_rate(trainer.step - 1)
-        history.append(Epoch(trainer.epoch, loss, accuracy, rate, len(train_part.labels) / seconds, seconds))
-        save_state(job.work, trainer, history, identity)
-        write_atomically(job.work / HISTORY, _history_csv(history))
-        reporter.note(_epoch_line(history[-1], job.recipe.epochs))
+    state = read_state(job.work) if resume else None
+    if state is not None:
+        history = restore_state(job.work, state, trainer, identity)
+        reporter.note(f"going on after {_place(trainer)}")
+    with postponed() as interruption:
+        saver = Saver(job.work, trainer, history, identity, interruption)
+        while trainer.epoch < job.recipe.epochs:
+            history.append(_run_epoch(trainer, parts, saver, reporter))
+            if job.recipe.keep == "best" and best_epoch(history) == trainer.epoch:
+                trainer.mark_best()
+            saver.save()
+            write_atomically(job.work / HISTORY, _history_csv(history))
+            reporter.note(_epoch_line(history[-1], job.recipe.epochs))
+            saver.stop_if_asked()
     return history
+
+
+def _run_epoch(trainer: Trainer, parts: dict[str, _Part], saver: Saver, reporter: Reporter) -> Epoch:
+    """Run an epoch, or the rest of one, and judge it on the validation part."""
+    stage = f"epoch {trainer.epoch + 1} of {trainer.recipe.epochs}"
+
+    def after_step(done: int, total: int) -> None:
+        reporter.progress(stage, done, total)
+        saver.after_step()
+
+    images, labels = parts["train"].images, parts["train"].labels
+    loss, seconds = trainer.run_epoch(images, labels, after_step)
+    accuracy = _val_accuracy(trainer, parts["val"])
+    rate = trainer.learning_rate(trainer.step - 1)
+    return Epoch(trainer.epoch, loss, accuracy, rate, len(labels) / seconds, seconds)
+
+
+def _val_accuracy(trainer: Trainer, val: _Part) -> float | None:
+    """Return the top-1 accuracy of the averaged weights on the validation part, None if that is empty."""
+    if not len(val.labels):
+        return None
+    return float((predict_logits(trainer.averaged, val.images).argmax(axis=1) == val.labels).mean())
 
 
 def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[Epoch], reporter: Reporter) -> None:
     """Judge the kept weights on the test part and write the rest of the run's files."""
+    if job.recipe.keep == "best":
+        trainer.take_best()
+        reporter.note(f"keeping the weights of epoch {best_epoch(history)}, the best on the validation part")
     logits = predict_logits(trainer.averaged, test.images, progress=partial(reporter.progress, "testing"))
     confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(split.classes))
     record = RunRecord(
@@ -238,6 +275,19 @@ def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[
     for truth, taken_for, n_images in most_confused(confusion, split.classes):
         n_true = int(confusion[split.classes.index(truth)].sum())
         reporter.note(f"{truth} taken for {taken_for}: {n_images} of {n_true}")
+
+
+def _place(trainer: Trainer) -> str:
+    """Return how far a training has come, for a person."""
+    epochs = trainer.recipe.epochs
+    if trainer.current is None:
+        return f"epoch {trainer.epoch} of {epochs}"
+    return f"step {trainer.current.n_done} of {trainer.steps_per_epoch} in epoch {trainer.epoch + 1} of {epochs}"
+
+
+def best_epoch(history: list[Epoch]) -> int:
+    """Return the number of the epoch with the highest validation accuracy, of equals the latest."""
+    return max(history, key=lambda epoch: (epoch.val_accuracy or 0.0, epoch.epoch)).epoch
 
 
 def _load(job: Job, split: Split, part: str, reporter: Reporter) -> _Part:

@@ -17,6 +17,7 @@ from overfly.runtime.files import (
     atomic_folder,
     refuse_existing,
     remove,
+    remove_partials,
     replace_folder,
     restore_replaced,
     sha256_file,
@@ -90,6 +91,25 @@ def test_an_interrupted_rename_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    script = """
+import sys, time
+from pathlib import Path
+from overfly.runtime import files
+files.os.fsync = lambda _: (print("ready", flush=True), time.sleep(60))
+files.write_atomically(Path(sys.argv[1]), b"new")
+"""
+    (tmp_path / "below").mkdir()
+    path = tmp_path / "below" / "file"
+    path.write_bytes(b"old")
+    kill_when_ready(script, path)
+    assert len(names(path.parent)) == 2
+    remove_partials(tmp_path)
+    assert names(path.parent) == ["file"]
+    assert path.read_bytes() == b"old"
+    remove_partials(tmp_path / "absent")
 
 
 @posix_only
