@@ -73,17 +73,22 @@ def command(
         import matplotlib.figure  # noqa: F401
 
         from overfly.cli.terminal import Terminal
+        from overfly.training.distributed import join
         from overfly.training.recipe import RECIPES, override
         from overfly.training.train import Job, train
 
     job = Job(data, out, override(RECIPES[recipe], **changes), weights, seed, split_file, device)
-    with Terminal() as terminal:
+    with Terminal() as terminal, join() as team:
         try:
-            run = train(job, resume=resume, overwrite=overwrite, reporter=terminal)
+            run = train(job, resume=resume, overwrite=overwrite, reporter=terminal, team=team)
         except KeyboardInterrupt:
+            if not team.leads:
+                raise click.exceptions.Exit(130) from None
             if job.work.exists():
                 terminal.note(f"interrupted: {job.work} holds what was done; go on with the same command and --resume")
             raise
+    if not team.leads:
+        return
     metrics = run.record.metrics
     if as_json:
         from dataclasses import asdict

@@ -10,6 +10,7 @@ OverflyError
 ├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
 ├── DownloadError (OSError)            a public data set that can't be downloaded, or is another file
 ├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
+├── TeamError (RuntimeError)          processes that train together and lost one another
 ├── ParityError (RuntimeError)        an export step whose answers differ from the step before
 ├── OutputError (OSError)             an output that exists, or can't be written
 └── MissingExtraError (ImportError)   an optional dependency that isn't installed
@@ -60,6 +61,10 @@ class DownloadError(OverflyError, OSError):
 
 class DeviceError(OverflyError, RuntimeError):
     """A device that is unknown, absent or can't run the model."""
+
+
+class TeamError(OverflyError, RuntimeError):
+    """Processes that train together and lost one another, or were given different trainings."""
 
 
 class ParityError(OverflyError, RuntimeError):

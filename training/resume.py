@@ -50,6 +50,8 @@ def explain_failure(folder: Path) -> Iterator[None]:
 class Saver:
     """Saves a training's state: after each epoch, every five minutes within one, and when it is asked to stop.
 
+    Of several processes the first one writes, and all stop when one is asked to.
+
     Parameters
     ----------
     folder, trainer, history, identity
@@ -66,13 +68,15 @@ class Saver:
         identity: dict[str, object],
         interruption: Interruption,
     ) -> None:
+        self._team = trainer.team
         self._interruption = interruption
         self._saved_at = time.monotonic()
         self._write = partial(save_state, folder, trainer, history, identity)
 
     def save(self) -> None:
         """Save now."""
-        self._write()
+        if self._team.leads:
+            self._write()
         self._saved_at = time.monotonic()
 
     def after_step(self) -> None:
@@ -83,13 +87,15 @@ class Saver:
         KeyboardInterrupt
             When it is to stop.
         """
-        if self._interruption.asked or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+        stop = self._team.any(wish=self._interruption.asked)
+        if stop or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self.save()
-        self.stop_if_asked()
+        if stop:
+            raise KeyboardInterrupt
 
-    def stop_if_asked(self) -> None:
-        """Raise KeyboardInterrupt if the training is to stop."""
-        if self._interruption.asked:
+    def after_epoch(self) -> None:
+        """Raise KeyboardInterrupt if the training is to stop; it is saved already."""
+        if self._team.any(wish=self._interruption.asked):
             raise KeyboardInterrupt
 
 

@@ -28,6 +28,7 @@ from overfly.runtime.metrics import confusion_matrix, most_confused, summarise
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import Dataset, decode, scan
+from overfly.training.distributed import ALONE, Team
 from overfly.training.interruption import postponed
 from overfly.training.loop import Epoch, Trainer, predict_logits
 from overfly.training.models import MODELS, Deployed, build_model
@@ -93,7 +94,9 @@ class _Part:
     labels: npt.NDArray[np.int64]
 
 
-def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT) -> Run:
+def train(
+    job: Job, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT, team: Team = ALONE
+) -> Run:
     """Train a model and write its run.
 
     Parameters
@@ -106,19 +109,25 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
         Replace a finished or an unfinished run; the finished one stays until the new one is complete.
     reporter
         Hears of progress.
+    team
+        The processes that train together, each of which calls this with the same job. The first one
+        alone writes and reports.
 
     Returns
     -------
     Run
-        The finished run.
+        The finished run; its folder is on the first process's machine.
 
     Raises
     ------
     OverflyError
         For bad data, weights, device or output; see `overfly.runtime.errors`.
     """
-    _refuse_output(job, resume=resume, overwrite=overwrite)
-    device = choose_device(job.device)
+    if team.leads:
+        _refuse_output(job, resume=resume, overwrite=overwrite)
+    else:
+        reporter = SILENT
+    device = team.place(choose_device(job.device))
     if job.weights == "none":
         job = dataclasses.replace(job, recipe=without_pretraining(job.recipe))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
@@ -134,15 +143,20 @@ def train(job: Job, *, resume: bool = False, overwrite: bool = False, reporter: 
         _require_size(deployed, job.recipe)
         # All of them now: a picture that can't be read must not show after hours of training.
         parts = {part: _load(job, split, part, reporter) for part in PARTS}
-        # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
-        clear = remove_partials if resume else remove
-        clear(job.work)
-        trainer = Trainer(deployed, job.recipe, n_images=len(parts["train"].labels), seed=job.seed, device=device)
+        identity = _identity(job, split)
+        team.require_same(identity)
+        if team.leads:
+            # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
+            clear = remove_partials if resume else remove
+            clear(job.work)
+        n_images = len(parts["train"].labels)
+        trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         with explain_failure(job.work):
-            history = _fit(job, trainer, parts, _identity(job, split), resume=resume, reporter=reporter)
-            _write(job, trainer, split, parts["test"], history, reporter)
-    replace_folder(job.work, job.out.absolute())
-    return Run.open(job.out)
+            history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
+            record = team.from_first(lambda: _write(job, trainer, split, parts["test"], history, reporter))
+    if team.leads:
+        replace_folder(job.work, job.out.absolute())
+    return Run(job.out, record)
 
 
 def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
@@ -208,7 +222,7 @@ def _fit(
 ) -> list[Epoch]:
     """Run the epochs, saving the state after each."""
     history: list[Epoch] = []
-    state = read_state(job.work) if resume else None
+    state = trainer.team.from_first(lambda: read_state(job.work) if resume else None)
     if state is not None:
         history = restore_state(job.work, state, trainer, identity)
         reporter.note(f"going on after {_place(trainer)}")
@@ -219,9 +233,10 @@ def _fit(
             if job.recipe.keep == "best" and best_epoch(history) == trainer.epoch:
                 trainer.mark_best()
             saver.save()
-            write_atomically(job.work / HISTORY, _history_csv(history))
+            if trainer.team.leads:
+                write_atomically(job.work / HISTORY, _history_csv(history))
             reporter.note(_epoch_line(history[-1], job.recipe.epochs))
-            saver.stop_if_asked()
+            saver.after_epoch()
     return history
 
 
@@ -241,13 +256,15 @@ def _run_epoch(trainer: Trainer, parts: dict[str, _Part], saver: Saver, reporter
 
 
 def _val_accuracy(trainer: Trainer, val: _Part) -> float | None:
-    """Return the top-1 accuracy of the averaged weights on the validation part, None if that is empty."""
-    if not len(val.labels):
+    """Return the top-1 accuracy of the averaged weights on the validation part, None if that is not for us to know."""
+    if not (len(val.labels) and trainer.team.leads):
         return None
     return float((predict_logits(trainer.averaged, val.images).argmax(axis=1) == val.labels).mean())
 
 
-def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[Epoch], reporter: Reporter) -> None:
+def _write(
+    job: Job, trainer: Trainer, split: Split, test: _Part, history: list[Epoch], reporter: Reporter
+) -> RunRecord:
     """Judge the kept weights on the test part and write the rest of the run's files."""
     if job.recipe.keep == "best":
         trainer.take_best()
@@ -275,6 +292,7 @@ def _write(job: Job, trainer: Trainer, split: Split, test: _Part, history: list[
     for truth, taken_for, n_images in most_confused(confusion, split.classes):
         n_true = int(confusion[split.classes.index(truth)].sum())
         reporter.note(f"{truth} taken for {taken_for}: {n_images} of {n_true}")
+    return record
 
 
 def _place(trainer: Trainer) -> str:

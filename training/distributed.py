@@ -1,0 +1,209 @@
+"""Several processes, on one machine or more, that train one model together; PyTorch's ``torchrun`` starts them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+
+from overfly.runtime.errors import DeviceError, OverflyError, TeamError
+
+T = TypeVar("T")
+
+# A process that dies is noticed at once, and a machine that falls silent after this. The first process judges the
+# weights while the others wait for it, so it must be more than that takes.
+_PATIENCE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The processes that train together; made without arguments, this process alone.
+
+    Every process goes through the same training with the same random numbers, and computes its share of each batch.
+    All of a team's methods but `share` and `weight` must be called by all processes, in the same order.
+
+    Attributes
+    ----------
+    rank
+        Number of this process, from 0. The first one leads: it alone writes and tells.
+    size
+        How many there are.
+    local_rank
+        Number of this process on its machine, and of the GPU that it takes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and tells."""
+        return self.rank == 0
+
+    def share(self, n_images: int) -> slice:
+        """Return which of a batch's images are this process's.
+
+        Shares are of the same size or differ by one image. A batch too small for two images each is
+        computed whole by every process, as batch normalisation can't take a single one.
+        """
+        if n_images < 2 * self.size:
+            return slice(0, n_images)
+        return slice(n_images * self.rank // self.size, n_images * (self.rank + 1) // self.size)
+
+    def weight(self, n_images: int) -> float:
+        """Return the weight of the mean over a share, for the mean over all processes to be that over the batch."""
+        n_ours = len(range(n_images)[self.share(n_images)])
+        return 1.0 if n_ours == n_images else self.size * n_ours / n_images
+
+    def place(self, device: torch.device) -> torch.device:
+        """Return this process's own device of a kind.
+
+        Raises
+        ------
+        DeviceError
+            When there are fewer GPUs than processes on this machine, or the kind is neither CPU nor CUDA.
+        """
+        if self.size == 1 or device.type == "cpu":
+            return device
+        if device.type != "cuda":
+            raise DeviceError(f"several processes can't train on {device.type}: add --device cpu or --device cuda")
+        found = torch.cuda.device_count()
+        if self.local_rank >= found:
+            raise DeviceError(
+                f"process {self.local_rank + 1} of this machine finds no GPU of its own, only {found}: "
+                "start as many processes as there are GPUs, or add --device cpu"
+            )
+        torch.cuda.set_device(self.local_rank)
+        return torch.device("cuda", self.local_rank)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model such that ``backward`` leaves the mean of all processes' gradients."""
+        if self.size == 1:
+            return model
+        with self.in_touch():
+            return nn.parallel.DistributedDataParallel(model)
+
+    def mean(self, value: float) -> float:
+        """Return the mean of the processes' values."""
+        if self.size == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64)
+        with self.in_touch():
+            dist.all_reduce(total)
+        return float(total) / self.size
+
+    def any(self, *, wish: bool) -> bool:
+        """Return whether a process wishes it."""
+        return self.mean(float(wish)) > 0
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return what the first process makes; the others only wait for it."""
+        if self.size == 1:
+            return make()
+        box = [make() if self.leads else None]
+        with self.in_touch():
+            dist.broadcast_object_list(box, device=torch.device("cpu"))
+        return box[0]  # type: ignore[return-value]
+
+    def require_same(self, identity: dict[str, object]) -> None:
+        """Raise if this process was given another training than the first one.
+
+        Raises
+        ------
+        TeamError
+            Naming the first choice that differs.
+        """
+        for name, first in self.from_first(lambda: identity).items():
+            if identity[name] != first:
+                raise TeamError(
+                    f"process {self.rank} has {name} = {identity[name]}, and process 0 has {first}: "
+                    "start all with the same command, on the same data"
+                )
+
+    @contextmanager
+    def in_touch(self) -> Iterator[None]:
+        """Inside the block, say of PyTorch's errors what they mean: that another process is gone.
+
+        Raises
+        ------
+        TeamError
+            For what PyTorch raises when it can't reach another process.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size == 1 or isinstance(error, OverflyError | torch.OutOfMemoryError):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise TeamError(
+                f"process {self.rank} of {self.size} lost touch with another one ({reason}): see what that one says, "
+                "then start all again with the same command and --resume"
+            ) from error
+
+
+ALONE = Team()
+
+
+@contextmanager
+def join() -> Iterator[Team]:
+    """Give the team of the processes that ``torchrun`` started, or this process alone if it did not.
+
+    Raises
+    ------
+    TeamError
+        When the others can't be reached.
+    """
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        yield ALONE
+        return
+    try:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=_PATIENCE)
+    except RuntimeError as error:
+        raise TeamError(f"the other processes can't be reached: {error}") from error
+    yield Team(dist.get_rank(), dist.get_world_size(), dist.get_node_local_rank())
+    # Not after an error: with a process gone, this would wait for it.
+    dist.destroy_process_group()
+
+
+class SharedDropout(nn.Module):
+    """Dropout that draws for the whole batch and takes its share, so that every image meets the noise it would alone.
+
+    Parameters
+    ----------
+    p
+        Probability of a zero.
+    team
+        Who shares.
+    n_images
+        Says how many images the whole batch has.
+    """
+
+    def __init__(self, p: float, team: Team, n_images: Callable[[], int]) -> None:
+        super().__init__()
+        self.p = p
+        self._team = team
+        self._n_images = n_images
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Take and return the features of a share of the batch, shape ``[n, ...]``."""
+        if not self.training:
+            return images
+        n_images = self._n_images()
+        noise = F.dropout(images.new_ones(n_images, *images.shape[1:]), self.p)
+        return images * noise[self._team.share(n_images)]
+
+
+def share_dropout(model: nn.Module, team: Team, n_images: Callable[[], int]) -> None:
+    """Put `SharedDropout` in the place of each dropout of a model; for a process alone nothing changes."""
+    if team.size == 1:
+        return
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Dropout):
+            model.set_submodule(name, SharedDropout(module.p, team, n_images))
