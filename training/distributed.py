@@ -1,5 +1,6 @@
 """Several processes, on one machine or more, that train one model together; PyTorch's ``torchrun`` starts them."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,7 +141,8 @@ class Team:
         except RuntimeError as error:
             if self.size == 1 or isinstance(error, OverflyError | torch.OutOfMemoryError):
                 raise
-            reason = str(error).partition("\n")[0]
+            # PyTorch puts the place in its source before, and its guesses after the first sentence.
+            reason = re.sub(r"^\[\S*\] ", "", str(error).partition("\n")[0]).partition(". ")[0]
             raise TeamError(
                 f"process {self.rank} of {self.size} lost touch with another one ({reason}): see what that one says, "
                 "then start all again with the same command and --resume"

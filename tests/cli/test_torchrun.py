@@ -1,0 +1,260 @@
+"""torchrun starts ``overfly train`` in several processes, which come to what one process comes to."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from overfly.runtime.files import sha256_file
+from overfly.training.models import build_model
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs POSIX signals")]
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+OVERFLY = ("-m", "overfly.cli", "train")
+
+# What the command does, in fp32 whatever the processor.
+IN_FP32 = """
+import sys
+from pathlib import Path
+from overfly.training.distributed import join
+from overfly.training.recipe import Recipe
+from overfly.training.train import Job, train
+
+data, out, weights, recipe = sys.argv[1:]
+job = Job(Path(data), Path(out), eval(recipe), weights=weights, seed=5, device="cpu")
+with join() as team:
+    run = train(job, team=team)
+    print(team.rank, run.record.metrics.accuracy, flush=True)
+"""
+# 18 pictures to train on: of each epoch's batches, one is of 3 pictures.
+RECIPE = (
+    "Recipe(image_size=32, epochs=2, batch_size=5, precision='fp32', learning_rate=1e-3, train_scale=1.0, "
+    "frozen_convolutions=2, test_fraction=0.25, val_fraction=0.2, batch_norm='frozen', keep='best')"
+)
+# Enough epochs that what happens after the first one comes before the last.
+LONG = ("--epochs", 12, "--image-size", 32, "--batch-size", 4, "--device", "cpu", "--weights", "none")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, small_pixels):
+    """A folder of two classes with 15 pictures each; not to be changed."""
+    folder = tmp_path_factory.mktemp("shared") / "data"
+    for label, name in enumerate(("field", "water")):
+        (folder / name).mkdir(parents=True)
+        for index in range(15):
+            Image.fromarray(small_pixels(label, index)).save(folder / name / f"{name}{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weights file of MobileNetV2, with statistics of batch normalisation that leave no class out."""
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        state = build_model("mobilenet_v2", 1000).state_dict()
+    save_file({k: v * 0.1 if k.endswith("running_var") else v for k, v in state.items()}, path)
+    return path
+
+
+@pytest.fixture
+def begin():
+    """A function that starts a command with its streams open; what still runs at the end is stopped."""
+    processes = []
+
+    def call(*arguments, **environment):
+        process = subprocess.Popen(
+            list(map(str, arguments)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+        processes.append(process)
+        return process
+
+    yield call
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()  # torchrun hands it on to its workers
+            process.communicate(timeout=60)
+
+
+@pytest.fixture
+def torchrun(begin):
+    """A function that runs a command in two processes and returns its exit code and streams."""
+
+    def call(*arguments):
+        process = begin(*TORCHRUN, "--nproc-per-node", 2, *arguments)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    return call
+
+
+def history(run):
+    with (run / "history.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def metrics(run):
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))["metrics"]
+
+
+def flat(path, names):
+    """Return the weights of some layers in one vector."""
+    state = load_file(path)
+    return torch.cat([state[name].double().flatten() for name in names])
+
+
+def assert_close(run, other, start):
+    """Two runs from the same weights differ by what the order of sums does, which Adam's first steps enlarge."""
+    names = [name for name in load_file(start) if not name.startswith("classifier")]
+    ours, theirs, before = (
+        flat(path, names) for path in (run / "checkpoint.safetensors", other / "checkpoint.safetensors", start)
+    )
+    way = (theirs - before).norm()
+    assert way > 1
+    assert (ours - theirs).norm() < 1e-3 * way
+    for mine, yours in zip(history(run), history(other), strict=True):
+        assert float(mine["loss"]) == pytest.approx(float(yours["loss"]), rel=1e-4)
+        assert (mine["val_accuracy"], mine["learning_rate"]) == (yours["val_accuracy"], yours["learning_rate"])
+    assert metrics(run) == metrics(other)
+
+
+def test_two_processes_come_to_what_one_comes_to(torchrun, data, weights, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(IN_FP32, encoding="utf-8")
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run([sys.executable, script, data, one, weights, RECIPE], check=True, capture_output=True)
+    code, out, err = torchrun(script, data, two, weights, RECIPE)
+    assert code == 0, err
+    assert_close(two, one, weights)
+    # Every process has the figures.
+    accuracy = metrics(one)["accuracy"]
+    assert sorted(out.splitlines()) == [f"0 {accuracy}", f"1 {accuracy}"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    """The run of LONG in two processes, and what was written to the streams; not to be changed."""
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    command = [*TORCHRUN, "--nproc-per-node", 2, *OVERFLY, data, "--out", run, *LONG]
+    finished = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    return run, finished.stdout, finished.stderr
+
+
+def test_only_one_process_writes_and_tells(uninterrupted):
+    run, out, err = uninterrupted
+    assert out.splitlines()[1:] == [f"run: {run}"]
+    assert out.startswith("test accuracy ")
+    assert [line[:14] for line in err.splitlines()[:12]] == [f"epoch {epoch:>2} of 12" for epoch in range(1, 13)]
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+    assert len(history(run)) == 12
+
+
+def after_second_epoch(process, act):
+    """Wait for the line of the second epoch, act, and return the rest of standard error."""
+    for line in process.stderr:
+        if line.startswith("epoch  2 of 12"):
+            act()
+            break
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    return err
+
+
+def workers(process):
+    """Return the ids of torchrun's workers, in the order of their ranks."""
+    children = subprocess.run(
+        [shutil.which("pgrep"), "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    return [int(pid) for pid in children.stdout.split()]
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="needs pgrep")
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_all_and_what_was_saved_goes_on(begin, torchrun, data, tmp_path, uninterrupted, lost):
+    out = tmp_path / "run"
+    command = (*OVERFLY, data, "--out", out, *LONG)
+    process = begin(*TORCHRUN, "--nproc-per-node", 2, *command)
+    err = after_second_epoch(process, lambda: os.kill(workers(process)[lost], signal.SIGKILL))
+    assert process.returncode == 1
+    sentence = next(line for line in err.splitlines() if line.startswith("overfly: "))
+    assert sentence.startswith(f"overfly: process {1 - lost} of 2 lost touch with another one (")
+    assert sentence.endswith("then start all again with the same command and --resume")
+    assert not out.exists()
+    code, _, err = torchrun(*command, "--resume")
+    assert code == 0, err
+    assert err.startswith("going on after epoch ")
+    assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted[0] / "checkpoint.safetensors")
+
+
+def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    command = (*OVERFLY, data, "--out", out, *LONG)
+    process = begin(*TORCHRUN, "--nproc-per-node", 2, *command)
+    err = after_second_epoch(process, lambda: process.send_signal(signal.SIGINT))
+    assert process.returncode != 0
+    told = [line for line in err.splitlines() if line.startswith(("interrupted", "overfly: "))]
+    assert told == [
+        f"interrupted: {out}.unfinished holds what was done; go on with the same command and --resume",
+        "overfly: interrupted",
+    ]
+    code, _, err = torchrun(*command, "--resume")
+    assert code == 0, err
+    assert re.match(r"going on after (step \d of 6 in )?epoch \d+ of 12\n", err)
+    assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted[0] / "checkpoint.safetensors")
+
+
+def namespace(begin):
+    """Start a network namespace, which lives as long as the process that is returned."""
+    process = begin("unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 600")
+    assert process.stdout.readline() == "up\n", process.stderr.read()
+    return process
+
+
+def inside(holder, *command):
+    """Return the command that runs a command in a process's network namespace."""
+    return ("nsenter", f"--net=/proc/{holder.pid}/ns/net", *map(str, command))
+
+
+@pytest.mark.netns
+def test_two_machines_with_nothing_in_common_but_a_cable(begin, data, weights, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(IN_FP32, encoding="utf-8")
+    machines = [namespace(begin), namespace(begin)]
+    cable = ["ip", "link", "add", "cable0", "netns", str(machines[0].pid), "type", "veth"]
+    subprocess.run([*cable, "peer", "name", "cable1", "netns", str(machines[1].pid)], check=True)
+    started = []
+    for rank, machine in enumerate(machines):
+        for command in (f"addr add 192.0.2.{rank + 1}/24 dev cable{rank}", f"link set cable{rank} up"):
+            subprocess.run(inside(machine, "ip", *command.split()), check=True)
+        place = tmp_path / f"machine{rank}"
+        shutil.copytree(data, place / "data")
+        shutil.copy(weights, place)
+        meeting = ("--nnodes", 2, "--node-rank", rank, "--master-addr", "192.0.2.1", "--master-port", 29500)
+        command = (*TORCHRUN, *meeting, script, place / "data", place / "run", place / weights.name, RECIPE)
+        started.append(begin(*inside(machine, *command), GLOO_SOCKET_IFNAME=f"cable{rank}"))
+    for rank, process in enumerate(started):
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert out.startswith(f"{rank} ")
+    assert sorted(path.name for path in (tmp_path / "machine0").iterdir()) == ["data", "run", weights.name]
+    assert sorted(path.name for path in (tmp_path / "machine1").iterdir()) == ["data", weights.name]
+    one = tmp_path / "one"
+    subprocess.run([sys.executable, script, data, one, weights, RECIPE], check=True, capture_output=True)
+    assert_close(tmp_path / "machine0" / "run", one, weights)
