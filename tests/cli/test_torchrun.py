@@ -39,7 +39,7 @@ with join() as team:
 # 18 pictures to train on: of each epoch's batches, one is of 3 pictures.
 RECIPE = (
     "Recipe(image_size=32, epochs=2, batch_size=5, precision='fp32', learning_rate=1e-3, train_scale=1.0, "
-    "frozen_convolutions=2, test_fraction=0.25, val_fraction=0.2, batch_norm='frozen', keep='best')"
+    "frozen_fraction=0.05, test_fraction=0.25, val_fraction=0.2, batch_norm='frozen', keep='best')"
 )
 # Enough epochs that what happens after the first one comes before the last.
 LONG = ("--epochs", 12, "--image-size", 32, "--batch-size", 4, "--device", "cpu", "--weights", "none")
