@@ -214,10 +214,17 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
         f"interrupted: {out}.unfinished holds what was done; go on with the same command and --resume",
         "overfly: interrupted",
     ]
+    shutil.copytree(f"{out}.unfinished", tmp_path / "alone.unfinished")
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err
     assert re.match(r"going on after (step \d of 6 in )?epoch \d+ of 12\n", err)
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted[0] / "checkpoint.safetensors")
+
+    # One process can take up what two have left.
+    alone = begin(sys.executable, *OVERFLY, data, "--out", tmp_path / "alone", *LONG, "--resume")
+    _, err = alone.communicate(timeout=120)
+    assert alone.returncode == 0, err
+    assert [row["epoch"] for row in history(tmp_path / "alone")] == [str(epoch) for epoch in range(1, 13)]
 
 
 def namespace(begin):
