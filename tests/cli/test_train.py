@@ -307,9 +307,7 @@ def test_interrupted_it_says_how_to_go_on_and_exits_with_130(start, tiny_data, t
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_within_an_epoch_it_goes_on_to_the_same_weights(
-    start, overfly, tiny_data, tmp_path, uninterrupted, number
-):
+def test_interrupted_it_goes_on_to_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted, number):
     out = tmp_path / "run"
     arguments = ("train", tiny_data, "--out", out, *options_of_slow_training())
     process = start(*arguments)
@@ -318,8 +316,7 @@ def test_interrupted_within_an_epoch_it_goes_on_to_the_same_weights(
     assert err.splitlines()[-1] == "overfly: interrupted"
     result = overfly(*arguments, "--resume")
     result.assert_done()
-    # An epoch has five steps, and the signal comes long before the next one is over.
-    assert re.match(r"going on after step [1-5] of 5 in epoch [2-5] of 6\n", result.err)
+    assert re.match(r"going on after (step [1-5] of 5 in )?epoch [1-5] of 6\n", result.err)
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
 
 
