@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from overfly.cli import options
-from overfly.cli.train import MODELS
+from overfly.training.registry import MODELS
 
 
 @click.command(short_help="Train the paper's tables again, ours beside theirs.")

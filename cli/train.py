@@ -6,40 +6,19 @@ from pathlib import Path
 import click
 
 from overfly.cli import options
+from overfly.cli.recipes import RecipeCommand, changed_recipe, recipe_options
 
-MODELS = ("alexnet", "mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "vgg16")
 
-
-@click.command(short_help="Fine-tune a model on a labelled folder: a run.")
+@click.command(cls=RecipeCommand, short_help="Fine-tune a model on a labelled folder: a run.")
 @click.argument("data", type=options.FOLDER)
 @options.out("run")
-@click.option("--recipe", type=click.Choice(["default", "paper"]), default="default", show_default=True)
-@click.option("--model", type=click.Choice(MODELS), help="[default: the recipe's]")
+@recipe_options
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
     metavar="imagenet|none|FILE",
     help="Start from torchvision's ImageNet weights (downloaded once), nothing, or a .pth or .safetensors file.",
-)
-@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
-@click.option("--batch-size", type=click.IntRange(min=2), help="[default: the recipe's]")
-@click.option("--image-size", type=click.IntRange(min=32), help="In pixels. [default: the recipe's]")
-@click.option("--learning-rate", type=options.Real(min=0, min_open=True), help="[default: the recipe's]")
-@click.option(
-    "--test-fraction",
-    type=options.Real(0, 1, min_open=True, max_open=True),
-    help="Part of each class to test on. [default: the recipe's]",
-)
-@click.option(
-    "--val-fraction",
-    type=options.Real(0, 1, max_open=True),
-    help="Part of each class's training images to validate on. [default: the recipe's]",
-)
-@click.option(
-    "--keep",
-    type=click.Choice(["last", "best"]),
-    help="Which epoch's weights: the last one's, or those best on the validation part. [default: the recipe's]",
 )
 @click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
 @options.seed
@@ -68,16 +47,16 @@ def command(
     """
     from overfly.runtime.errors import needs_extra
 
+    choices = changed_recipe(recipe, changes)
     with needs_extra("train"):
         # Drawn with at the very end; that it is missing must show now.
         import matplotlib.figure  # noqa: F401
 
         from overfly.cli.terminal import Terminal
         from overfly.training.distributed import join
-        from overfly.training.recipe import RECIPES, override
         from overfly.training.train import Job, train
 
-    job = Job(data, out, override(RECIPES[recipe], **changes), weights, seed, split_file, device)
+    job = Job(data, out, choices, weights, seed, split_file, device)
     with Terminal() as terminal, join() as team:
         try:
             run = train(job, resume=resume, overwrite=overwrite, reporter=terminal, team=team)

@@ -94,10 +94,3 @@ def test_the_runtime_and_every_help_import_no_torch():
     result = _run("-c", code)
     assert result.returncode == 0, result.stderr
     assert result.stderr.strip().splitlines()[-1] == "[] []"
-
-
-def test_the_models_that_train_offers_are_those_of_the_registry():
-    from overfly.cli.train import MODELS as OFFERED
-    from overfly.training.models import MODELS
-
-    assert tuple(MODELS) == OFFERED

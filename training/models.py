@@ -7,16 +7,8 @@ import torch
 from torch import nn
 
 from overfly.runtime.images import ImageSpec
+from overfly.training.registry import MODELS
 from overfly.training.torchvision_import import torchvision_models
-
-# Name in torchvision -> the path of its last linear layer. To add a model, add a line.
-MODELS = {
-    "alexnet": "classifier.6",
-    "mobilenet_v2": "classifier.1",
-    "resnet18": "fc",
-    "shufflenet_v2_x1_0": "fc",
-    "vgg16": "classifier.6",
-}
 
 
 def build_model(name: str, n_classes: int) -> nn.Module:
@@ -25,7 +17,7 @@ def build_model(name: str, n_classes: int) -> nn.Module:
     Parameters
     ----------
     name
-        A key of `MODELS`.
+        A key of `overfly.training.registry.MODELS`.
     n_classes
         Length of the logits.
 

@@ -1,9 +1,13 @@
 """Recipes: every choice of a training in one frozen record."""
 
 import dataclasses
+import inspect
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from overfly.runtime.images import ImageSpec
+if TYPE_CHECKING:
+    from overfly.runtime.images import ImageSpec
 
 # ImageNet's channel statistics, with which torchvision's weights were trained.
 _MEAN = (0.485, 0.456, 0.406)
@@ -14,10 +18,12 @@ _STD = (0.229, 0.224, 0.225)
 class Recipe:
     """How a model is trained. Stored whole in ``run.json``.
 
+    A field needs its entry below and nothing else: the option of ``overfly train`` is made from both.
+
     Attributes
     ----------
     model
-        A name in `overfly.training.models.MODELS`.
+        Its name in torchvision.
     image_size
         Height and width of the input in pixels.
     epochs
@@ -29,9 +35,9 @@ class Recipe:
     optimizer
         ``adam``, or ``adamw`` (decoupled weight decay).
     learning_rate
-        Its peak, after the warm-up.
+        Peak of the learning rate, after the warm-up.
     weight_decay
-        For weight matrices and filters; biases and batch-norm are left alone.
+        Decay of weight matrices and filters; biases and batch-norm are left alone.
     warmup_fraction
         Part of all steps in which the learning rate climbs linearly from 0.
     schedule
@@ -56,8 +62,10 @@ class Recipe:
         resized crop shows is then about as large as in the whole image later.
     jitter
         Largest relative change of brightness and of contrast.
-    test_fraction, val_fraction
-        See `overfly.training.split.make_split`.
+    test_fraction
+        The part of each class to test on.
+    val_fraction
+        The part of each class left for training to validate on; 0 validates on none.
     """
 
     model: str = "mobilenet_v2"
@@ -95,7 +103,7 @@ class Recipe:
         # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.
         _require(self.batch_size > 1, "batch_size", self.batch_size, "at least 2")
         _require(self.image_size >= 32, "image_size", self.image_size, "at least 32")  # noqa: PLR2004
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "finite and more than 0")
         for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("min_crop", "train_scale"):
@@ -108,8 +116,11 @@ class Recipe:
         return max(1, round(self.image_size * self.train_scale))
 
     @property
-    def image(self) -> ImageSpec:
+    def image(self) -> "ImageSpec":
         """The input that a model of this recipe takes."""
+        # Here, as the command line reads the recipes for its help, which must not wait for numpy.
+        from overfly.runtime.images import ImageSpec
+
         return ImageSpec(self.image_size, _MEAN, _STD)
 
 
@@ -149,3 +160,15 @@ def override(recipe: Recipe, **changes: object) -> Recipe:
 def without_pretraining(recipe: Recipe) -> Recipe:
     """Return the recipe for weights drawn at random, of which nothing is worth keeping as it is."""
     return override(recipe, batch_norm="train", frozen_fraction=0.0)
+
+
+def meanings() -> dict[str, str]:
+    """Return what each field of a recipe means, as plain text, by name: the entries of the record's docstring."""
+    _, _, entries = inspect.cleandoc(Recipe.__doc__ or "").partition("Attributes\n----------\n")
+    found: dict[str, str] = {}
+    for line in entries.splitlines():
+        if not line.startswith(" "):
+            name = line
+        else:
+            found[name] = f"{found.get(name, '')} {line.strip()}".strip().replace("`", "")
+    return found

@@ -12,8 +12,9 @@ from overfly.runtime.errors import RunError
 from overfly.runtime.files import sha256_file, write_atomically
 from overfly.runtime.images import ImageSpec
 from overfly.runtime.metrics import Metrics
-from overfly.training.models import MODELS, Deployed, build_model
+from overfly.training.models import Deployed, build_model
 from overfly.training.recipe import Recipe
+from overfly.training.registry import MODELS
 from overfly.training.split import SPLIT_SCHEMA, Split, read_split
 
 RUN_SCHEMA = "overfly.run/1"

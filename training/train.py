@@ -31,9 +31,10 @@ from overfly.training.dataset import Dataset, decode, scan
 from overfly.training.distributed import ALONE, Team
 from overfly.training.interruption import postponed
 from overfly.training.loop import Epoch, Trainer, predict_logits
-from overfly.training.models import MODELS, Deployed, build_model
+from overfly.training.models import Deployed, build_model
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, without_pretraining
+from overfly.training.registry import MODELS
 from overfly.training.resume import Saver, explain_failure, read_state, restore_state
 from overfly.training.run import (
     HISTORY,

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from overfly.runtime.errors import WeightsError
-from overfly.training.models import MODELS
+from overfly.training.registry import MODELS
 from overfly.training.torchvision_import import torchvision_models
 
 StateDict = dict[str, torch.Tensor]

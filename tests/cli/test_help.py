@@ -36,7 +36,10 @@ def test_every_command_has_a_help_with_all_its_options_explained(overfly, comman
     assert "-h, --help" in result.out
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), *((c, "--help") for c in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("--version",), ("train", "--help-recipe", "default"), *((c, "--help") for c in COMMANDS)],
+)
 def test_help_imports_nothing_heavy(python, arguments):
     result = python(TELL_IMPORTS, *arguments)
     assert result.code == 0
@@ -74,6 +77,11 @@ def test_no_command_shows_the_help_as_wrong_usage(overfly):
         (("train", "data", "--out", "run", "--seed", "-1"), "--seed"),
         (("train", "data", "--out", "run", "--model", "lenet"), "--model"),
         (("train", "data", "--out", "run", "--recipe", "best"), "--recipe"),
+        (("train", "data", "--out", "run", "--optimizer", "sgd"), "--optimizer"),
+        (("train", "data", "--out", "run", "--dihedral", "yes"), "yes"),
+        (("train", "data", "--out", "run", "--jitter", "nan"), "--jitter"),
+        (("train", "data", "--out", "run", "--learning-rate", "inf"), "--learning-rate"),
+        (("train", "--help-recipe", "best"), "--help-recipe"),
         (("train", "data", "--out", "run", "--device", "tpu"), "--device"),
         (("export", "run"), "--out"),
         (("export", "run", "--out", "bundle", "--variant", "int4"), "int4"),

@@ -15,8 +15,9 @@ from overfly.runtime.images import ImageSpec
 from overfly.runtime.metrics import Metrics
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import decode, scan
-from overfly.training.models import MODELS, Deployed, build_model
+from overfly.training.models import Deployed, build_model
 from overfly.training.recipe import RECIPES, override
+from overfly.training.registry import MODELS
 from overfly.training.run import RUN_FILE, RUN_SCHEMA, RunRecord, save_checkpoint, save_split
 from overfly.training.split import make_split
 from overfly.training.train import Job, train

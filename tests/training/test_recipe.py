@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from overfly.training.recipe import PAPER, RECIPES, Recipe, override, without_pretraining
+from overfly.training.recipe import PAPER, RECIPES, Recipe, meanings, override, without_pretraining
 
 
 def test_the_papers_hyperparameters():
@@ -60,9 +60,10 @@ def test_the_image_is_scaled_as_torchvisions_weights_were_trained():
         ("epochs", -5, "at least 1"),
         ("batch_size", 0, "at least 1"),
         ("batch_size", 1, "at least 2"),
-        ("learning_rate", 0.0, "more than 0"),
-        ("learning_rate", -1e-3, "more than 0"),
-        ("learning_rate", float("nan"), "more than 0"),
+        ("learning_rate", 0.0, "finite and more than 0"),
+        ("learning_rate", -1e-3, "finite and more than 0"),
+        ("learning_rate", float("nan"), "finite and more than 0"),
+        ("learning_rate", float("inf"), "finite and more than 0"),
         ("weight_decay", -0.1, r"in \[0, 1\)"),
         ("weight_decay", 1.0, r"in \[0, 1\)"),
         ("warmup_fraction", 1.0, r"in \[0, 1\)"),
@@ -119,3 +120,15 @@ def test_without_pretraining_nothing_stays_as_it_is():
     recipe = Recipe(batch_norm="frozen", frozen_fraction=0.5)
     assert without_pretraining(recipe) == dataclasses.replace(recipe, batch_norm="train", frozen_fraction=0.0)
     assert without_pretraining(PAPER) == PAPER
+
+
+def test_every_field_has_its_meaning_and_nothing_else_has():
+    texts = meanings()
+    assert list(texts) == [field.name for field in dataclasses.fields(Recipe)]
+    assert texts["epochs"] == "Passes over the training part."
+    # Of two lines, and without the marks of code.
+    assert texts["schedule"] == "After the warm-up: constant, or cosine down to 0."
+    for text in texts.values():
+        assert text.endswith(".")
+        assert "`" not in text
+        assert "  " not in text
