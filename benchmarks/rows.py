@@ -9,12 +9,12 @@ from overfly.benchmarks.probe import Probe
 from overfly.benchmarks.report import OK, Latency, Raw, Row, Stretch
 from overfly.benchmarks.statistics import (
     Labels,
-    bootstrap_intervals,
     discordant,
     mcnemar_exact_p,
     paired_ratio,
     summarise_latency,
 )
+from overfly.runtime.intervals import bootstrap_intervals
 from overfly.runtime.metrics import confusion_matrix, summarise
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from overfly.runtime.images import ImageBatch
 from overfly.training.split import PARTS, Split
 
-# Of the pairs of a class in UC Merced, two show the same place a little moved (0.996 and 0.977) and one is the same file
-# twice. Different places come to 0.93 at most: runways with the same markings.
+# Of the pairs of a class in UC Merced, two show the same place a little moved (0.996 and 0.977) and one is the same
+# file twice. Different places come to 0.93 at most: runways with the same markings.
 MIN_CORRELATION = 0.95
 
 # UC Merced has 33,600, which take a second on one core.
@@ -62,7 +62,7 @@ class _Thumbnails:
         self.spectrum = self._transform(self.detail)
         ones = self._transform(torch.ones(size, size))
         squares = self._transform(self.detail**2)
-        # Of each thumbnail within the overlap, for each shift: when it lies still, and when it is the one that is moved.
+        # Of each thumbnail within the overlap, for each shift: when it lies still, and when it is moved.
         self.energy_below = self._back(squares.conj() * ones).clamp(min=1)
         self.energy_above = self._back(ones.conj() * squares).clamp(min=1)
         self.allowed = self._back(ones * ones.conj()) > size**2 / 2 - 1
@@ -154,7 +154,9 @@ def _candidates(grey: torch.Tensor, groups: list[tuple[torch.Tensor, torch.Tenso
         turned = _Thumbnails(_turned(grey, symmetry)) if symmetry else still
         for first, second in groups:
             for rows in first.split(_ROWS):
-                found = still.in_place(turned, rows, second) if symmetry else still.anywhere(still, rows[:, None], second)
+                found = (
+                    still.in_place(turned, rows, second) if symmetry else still.anywhere(still, rows[:, None], second)
+                )
                 values.append(found.flatten())
                 places.append(torch.cartesian_prod(rows, second, torch.tensor([symmetry])))
     every = torch.cat(values)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.stats import binomtest
 
 from overfly.benchmarks.answer import choose, gate_failure
 from overfly.benchmarks.backends import BATCH, BatchBackend
@@ -17,8 +17,6 @@ from overfly.benchmarks.report import ALL_IMAGES, OK, TEST_PART, Judged, LoadTim
 from overfly.benchmarks.rows import Identity, choose_baseline, compare_rows, make_row
 from overfly.benchmarks.selection import calibration_overlap, calibration_scenes, select_scenes, thin_out
 from overfly.benchmarks.statistics import (
-    _metrics,
-    bootstrap_intervals,
     drift,
     mcnemar_exact_p,
     paired_ratio,
@@ -27,7 +25,6 @@ from overfly.benchmarks.statistics import (
 from overfly.benchmarks.timing import measure
 from overfly.benchmarks.verdict import Evidence, judge
 from overfly.runtime.errors import DataError
-from overfly.runtime.metrics import summarise
 from overfly.training.dataset import Dataset, Scene
 
 
@@ -114,46 +111,6 @@ def test_p99_needs_a_thousand_samples():
 def test_mcnemar_is_the_exact_binomial_test(b, c):
     expected = binomtest(min(b, c), b + c, 0.5).pvalue if b + c else 1.0
     assert mcnemar_exact_p(b, c) == pytest.approx(expected)
-
-
-MATRICES = st.integers(2, 5).flatmap(
-    lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n), min_size=n, max_size=n)
-)
-
-
-@given(MATRICES.filter(lambda m: np.sum(m) > 0))
-def test_many_matrices_at_once_have_the_metrics_of_each(matrix):
-    matrix = np.array(matrix, dtype=np.int64)
-    rows, columns, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
-    found = _metrics(rows[None], columns[None], hits[None], int(matrix.sum()))
-    one = summarise(matrix)
-    assert [float(values[0]) for values in found] == pytest.approx([one.accuracy, one.f1_macro, one.kappa])
-
-
-@settings(max_examples=20)
-@given(st.integers(20, 2000), st.floats(0.1, 0.9))
-def test_the_bootstrap_of_the_accuracy_is_the_binomial_distribution(n, share):
-    n_right = round(share * n)
-    matrix = np.array([[n_right, n - n_right], [0, 0]])
-    low, high = bootstrap_intervals(matrix).accuracy
-    expected = binom.ppf((0.025, 0.975), n, n_right / n) / n
-    sd = np.sqrt(share * (1 - share) / n)
-    # An end rests on the 50 smallest or largest of 2,000 draws.
-    assert (low, high) == pytest.approx(expected, abs=0.35 * sd + 1 / n)
-
-
-def test_the_bootstrap_is_seeded_and_has_no_width_where_nothing_is_wrong():
-    matrix = np.array([[30, 2, 0], [1, 25, 4], [0, 0, 28]])
-    assert bootstrap_intervals(matrix) == bootstrap_intervals(matrix)
-    assert bootstrap_intervals(matrix) != bootstrap_intervals(matrix, seed=1)
-    one, found = summarise(matrix), bootstrap_intervals(matrix)
-    for value, (low, high) in (
-        (one.accuracy, found.accuracy),
-        (one.f1_macro, found.f1_macro),
-        (one.kappa, found.kappa),
-    ):
-        assert low < value < high
-    assert bootstrap_intervals(np.diag([3, 4])).accuracy == (1.0, 1.0)
 
 
 def test_a_ratio_is_paired_by_round_and_significant_when_all_rounds_agree():

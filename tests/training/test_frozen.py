@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from overfly.training.frozen import FrozenStatistics, freeze_first, set_training
-from overfly.training.models import MODELS, build_model
+from overfly.training.models import build_model
 from overfly.training.recipe import Recipe
+from overfly.training.registry import MODELS
 
 
 def used_model(name, n_classes=5):
