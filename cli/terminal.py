@@ -1,6 +1,7 @@
 """What a person sees while a command works: bars and notes, on standard error."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,21 +11,24 @@ import click
 from overfly.runtime.reporter import Reporter
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
+
+    from overfly.cli.live import LiveBars
 
 
 class Terminal(Reporter, AbstractContextManager["Terminal"]):
-    """Draws a bar for each stage on a terminal; elsewhere it writes only the notes, as plain lines."""
+    """Draws bars and a table on a terminal; elsewhere it writes notes and the table's rows, as plain lines."""
 
     def __init__(self) -> None:
-        self._bars: Progress | None = None
+        self._bars: LiveBars | None = None
         self._tasks: dict[str, TaskID] = {}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bars away."""
+        """Take the bars away, and leave the whole table."""
         if self._bars is not None:
+            self._end_table()
             self._bars.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -33,18 +37,36 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
             return
         bars = self._started()
         if stage not in self._tasks:
-            self._tasks[stage] = bars.add_task(stage, total=total)
+            # What a resumed stage finds done was not done in this moment, and says nothing of its speed.
+            self._tasks[stage] = bars.add_task(stage, total=total, completed=done)
         bars.update(self._tasks[stage], completed=done)
         if done >= total:
             bars.remove_task(self._tasks.pop(stage))
 
     def note(self, message: str) -> None:
-        """Write a line above the bars."""
+        """Write a line above the bars; a table ends where one comes."""
         with suppress(BrokenPipeError):  # that no one reads the notes stops nothing
+            self._end_table()
             if self._bars is None:
                 click.echo(message, err=True)
             else:
                 self._above_bars(message)
+
+    def row(self, cells: Mapping[str, str]) -> None:
+        """Add a row to the table above the bars; without bars it is a plain line."""
+        if self._bars is None:
+            super().row(cells)
+        else:
+            self._bars.rows.append(cells)
+            self._bars.refresh()
+
+    def _end_table(self) -> None:
+        """Write all of the table above the bars, of which the screen may have had no room for the first rows."""
+        if self._bars is not None and self._bars.rows:
+            from overfly.cli.live import as_table
+
+            rows, self._bars.rows = self._bars.rows, []
+            self._bars.console.print(as_table(rows))
 
     def line(self, text: str) -> None:
         """Write a line of the command's answer to standard output, above the bars if they are on the same screen."""
@@ -61,15 +83,13 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
         if self._bars is not None:
             self._bars.console.print(Segments([Segment(text)], new_lines=True), soft_wrap=True)
 
-    def _started(self) -> "Progress":
+    def _started(self) -> "LiveBars":
         """Return the bars, drawn since the first call; where the answer is on the screen they share its stream."""
         if self._bars is None:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bars = Progress(
-                *columns, console=Console(stderr=not sys.stdout.isatty()), transient=True, redirect_stdout=False
-            )
+            from overfly.cli.live import LiveBars
+
+            self._bars = LiveBars(Console(stderr=not sys.stdout.isatty()))
             self._bars.start()
         return self._bars

@@ -1,12 +1,18 @@
 """``overfly train``: a labelled folder becomes a run."""
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from overfly.cli import options
 from overfly.cli.recipes import RecipeCommand, changed_recipe, recipe_options
+
+if TYPE_CHECKING:
+    from overfly.training.run import RunRecord
 
 
 @click.command(cls=RecipeCommand, short_help="Fine-tune a model on a labelled folder: a run.")
@@ -68,15 +74,33 @@ def command(
             raise
     if not team.leads:
         return
-    metrics = run.record.metrics
     if as_json:
-        from dataclasses import asdict
-
-        click.echo(json.dumps({"run": str(out), **asdict(metrics)}))
+        click.echo(json.dumps({"run": str(out), **_figures(run.record)}))
         return
-    n_right = round(metrics.accuracy * metrics.n_images)
-    click.echo(
-        f"test accuracy {metrics.accuracy:.2%} ({n_right} of {metrics.n_images} images)  "
-        f"macro F1 {metrics.f1_macro:.2%}  kappa {metrics.kappa:.2%}"
-    )
+    for line in _summary(run.record):
+        click.echo(line)
     click.echo(f"run: {out}")
+
+
+def _figures(record: "RunRecord") -> dict[str, object]:
+    """Return the figures of a run for ``--json``, by the names that a report has for them."""
+    intervals = {f"{name}_ci95": ends for name, ends in dataclasses.asdict(record.intervals).items()}
+    confused = [dataclasses.asdict(pair) for pair in record.most_confused]
+    return {**dataclasses.asdict(record.metrics), **intervals, "most_confused": confused}
+
+
+def _summary(record: "RunRecord") -> Iterator[str]:
+    """Yield the figures of a run as lines for a person."""
+    metrics, intervals = record.metrics, record.intervals
+    n_right = round(metrics.accuracy * metrics.n_images)
+    yield f"test part: {n_right} of {metrics.n_images} images right"
+    for name, value, (low, high) in (
+        ("accuracy", metrics.accuracy, intervals.accuracy),
+        ("macro F1", metrics.f1_macro, intervals.f1_macro),
+        ("kappa", metrics.kappa, intervals.kappa),
+    ):
+        yield f"  {name:<8}  {value:7.2%}  95% interval {low:.2%} to {high:.2%}"
+    if record.most_confused:
+        yield "most confused:"
+    for pair in record.most_confused:
+        yield f"  {pair.truth} taken for {pair.taken_for}: {pair.n_images} of {pair.n_true}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
@@ -82,11 +83,13 @@ class _Thumbnails:
 
     def _transform(self, images: torch.Tensor) -> torch.Tensor:
         """Return the Fourier transform, padded so that a shift of half a side does not wrap around."""
-        return torch.fft.rfft2(images, s=(self.padded, self.padded))
+        spectrum: torch.Tensor = torch.fft.rfft2(images, s=(self.padded, self.padded))
+        return spectrum
 
     def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Return the inverse of `_transform`."""
-        return torch.fft.irfft2(spectrum, s=(self.padded, self.padded))
+        images: torch.Tensor = torch.fft.irfft2(spectrum, s=(self.padded, self.padded))
+        return images
 
 
 def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[Alike] | None:
@@ -133,7 +136,7 @@ def _groups(keys: list[tuple[str, int]]) -> Iterator[tuple[torch.Tensor, torch.T
                 yield torch.tensor(members[one]), torch.tensor(members[other])
 
 
-def _grey(pictures: Iterable[ImageBatch]) -> np.ndarray:
+def _grey(pictures: Iterable[ImageBatch]) -> npt.NDArray[np.float32]:
     """Return pictures as grey thumbnails, float32 ``[N, _FINE, _FINE]``."""
     size = (_FINE, _FINE)
     small = [Image.fromarray(picture).convert("L").resize(size, Image.Resampling.BILINEAR) for picture in pictures]
@@ -166,7 +169,7 @@ def _candidates(grey: torch.Tensor, groups: list[tuple[torch.Tensor, torch.Tenso
 def _look_again(grey: torch.Tensor, candidates: torch.Tensor) -> dict[tuple[int, int], float]:
     """Return the correlation of each pair among the candidates, at the full size of the thumbnails."""
     best: dict[tuple[int, int], float] = {}
-    for symmetry in range(_N_SYMMETRIES):
+    for symmetry in candidates[:, 2].unique().tolist():
         for some in candidates[candidates[:, 2] == symmetry].split(_ROWS):
             one, other = _Thumbnails(grey[some[:, 0]]), _Thumbnails(_turned(grey[some[:, 1]], symmetry))
             same = torch.arange(len(some))

@@ -11,18 +11,31 @@ from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.files import sha256_file, write_atomically
 from overfly.runtime.images import ImageSpec
+from overfly.runtime.intervals import Intervals
+from overfly.runtime.machine import describe_machine
 from overfly.runtime.metrics import Metrics
 from overfly.training.models import Deployed, build_model
+from overfly.training.near_duplicates import Alike
 from overfly.training.recipe import Recipe
 from overfly.training.registry import MODELS
 from overfly.training.split import SPLIT_SCHEMA, Split, read_split
 
-RUN_SCHEMA = "overfly.run/1"
+RUN_SCHEMA = "overfly.run/2"
 
 RUN_FILE = "run.json"
 SPLIT_FILE = "split.json"
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY = "history.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """How many of the `n_true` test images of a class were taken for a certain other."""
+
+    truth: str
+    taken_for: str
+    n_images: int
+    n_true: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,16 @@ class RunRecord:
         In what: ``fp32``, or ``bf16`` (mixed).
     metrics
         Of the kept weights on the test part.
+    intervals
+        Their 95% intervals, by the bootstrap.
+    most_confused
+        The three pairs of classes with the most errors, most first.
+    near_duplicates
+        Scenes of different parts that look almost alike; None where there were too many to compare.
+    machine
+        What it was trained on, in a few words.
+    seconds
+        Wall clock of all epochs, evaluation left out.
     """
 
     model: str
@@ -53,6 +76,11 @@ class RunRecord:
     device: str
     precision: str
     metrics: Metrics
+    intervals: Intervals
+    most_confused: tuple[Confused, ...]
+    near_duplicates: tuple[Alike, ...] | None
+    machine: str
+    seconds: float
     versions: dict[str, str]
     checkpoint_sha256: str
     split_sha256: str
@@ -148,3 +176,10 @@ def choose_device(name: str) -> torch.device:
     if name not in found:
         raise RunError(f"PyTorch has no device {name!r} here: found {', '.join(found)}; choose one of them, or auto")
     return torch.device(name)
+
+
+def describe_place(device: torch.device) -> str:
+    """Return the accelerator's name, if it is one, and the machine's."""
+    accelerators = {"cuda": torch.cuda, "xpu": torch.xpu}
+    name = [accelerators[device.type].get_device_name(device)] if device.type in accelerators else []
+    return ", ".join([*name, describe_machine()])

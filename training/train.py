@@ -24,7 +24,8 @@ from overfly.runtime.files import (
     write_atomically,
 )
 from overfly.runtime.images import ImageBatch
-from overfly.runtime.metrics import confusion_matrix, most_confused, summarise
+from overfly.runtime.intervals import bootstrap_intervals
+from overfly.runtime.metrics import Confusion, confusion_matrix, most_confused, summarise
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import Dataset, decode, scan
@@ -32,6 +33,7 @@ from overfly.training.distributed import ALONE, Team
 from overfly.training.interruption import postponed
 from overfly.training.loop import Epoch, Trainer, predict_logits
 from overfly.training.models import Deployed, build_model
+from overfly.training.near_duplicates import Alike, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, without_pretraining
 from overfly.training.registry import MODELS
@@ -40,13 +42,16 @@ from overfly.training.run import (
     HISTORY,
     RUN_FILE,
     RUN_SCHEMA,
+    Confused,
     Run,
     RunRecord,
     choose_device,
+    describe_place,
     save_checkpoint,
     save_split,
 )
 from overfly.training.split import PARTS, SPLIT_SCHEMA, Split, make_split, match_split, read_split
+from overfly.training.telling import data_remarks, epoch_row, near_duplicate_report, tell_step
 from overfly.training.weights import load_pretrained
 
 
@@ -132,7 +137,7 @@ def train(
     if job.weights == "none":
         job = dataclasses.replace(job, recipe=without_pretraining(job.recipe))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    for note in _remarks(dataset):
+    for note in data_remarks(dataset):
         reporter.note(note)
     split = _split(job, dataset)
     _require_validation(job, split)
@@ -146,6 +151,10 @@ def train(
         parts = {part: _load(job, split, part, reporter) for part in PARTS}
         identity = _identity(job, split)
         team.require_same(identity)
+        alike = near_duplicates(split, {part: loaded.images for part, loaded in parts.items()}) if team.leads else None
+        if not (resume and job.work.exists()):
+            for note in near_duplicate_report(alike):
+                reporter.note(note)
         if team.leads:
             # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
             clear = remove_partials if resume else remove
@@ -154,7 +163,7 @@ def train(
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         with explain_failure(job.work):
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
-            record = team.from_first(lambda: _write(job, trainer, split, parts["test"], history, reporter))
+            record = team.from_first(lambda: _write(job, trainer, split, parts["test"], history, alike, reporter))
     if team.leads:
         replace_folder(job.work, job.out.absolute())
     return Run(job.out, record)
@@ -170,20 +179,6 @@ def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
         raise OutputError(
             f"{job.work} holds an unfinished run: add --resume to go on with it, or --overwrite to start again"
         )
-
-
-def _remarks(dataset: Dataset) -> list[str]:
-    """Return what a person should know of the data before the training starts."""
-    remarks = []
-    if dataset.ignored:
-        more = f" and {len(dataset.ignored) - 1} more" if len(dataset.ignored) > 1 else ""
-        remarks.append(f"ignored {dataset.ignored[0]}{more}: no picture by its name")
-    seen: dict[str, str] = {}
-    for scene in dataset.scenes:
-        first = seen.setdefault(scene.sha256, scene.name)
-        if first != scene.name:
-            remarks.append(f"{scene.name} is the same picture as {first}: both go to the same part")
-    return remarks
 
 
 def _split(job: Job, dataset: Dataset) -> Split:
@@ -236,17 +231,16 @@ def _fit(
             saver.save()
             if trainer.team.leads:
                 write_atomically(job.work / HISTORY, _history_csv(history))
-            reporter.note(_epoch_line(history[-1], job.recipe.epochs))
+            reporter.row(epoch_row(history[-1], job.recipe.epochs))
             saver.after_epoch()
     return history
 
 
 def _run_epoch(trainer: Trainer, parts: dict[str, _Part], saver: Saver, reporter: Reporter) -> Epoch:
     """Run an epoch, or the rest of one, and judge it on the validation part."""
-    stage = f"epoch {trainer.epoch + 1} of {trainer.recipe.epochs}"
 
     def after_step(done: int, total: int) -> None:
-        reporter.progress(stage, done, total)
+        tell_step(reporter, trainer, done, total)
         saver.after_step()
 
     images, labels = parts["train"].images, parts["train"].labels
@@ -264,7 +258,13 @@ def _val_accuracy(trainer: Trainer, val: _Part) -> float | None:
 
 
 def _write(
-    job: Job, trainer: Trainer, split: Split, test: _Part, history: list[Epoch], reporter: Reporter
+    job: Job,
+    trainer: Trainer,
+    split: Split,
+    test: _Part,
+    history: list[Epoch],
+    alike: list[Alike] | None,
+    reporter: Reporter,
 ) -> RunRecord:
     """Judge the kept weights on the test part and write the rest of the run's files."""
     if job.recipe.keep == "best":
@@ -283,6 +283,11 @@ def _write(
         device=trainer.device.type,
         precision=trainer.precision,
         metrics=summarise(confusion),
+        intervals=bootstrap_intervals(confusion),
+        most_confused=_most_confused(confusion, split.classes),
+        near_duplicates=None if alike is None else tuple(alike),
+        machine=describe_place(trainer.device),
+        seconds=sum(epoch.seconds for epoch in history),
         versions=installed_versions(),
         checkpoint_sha256=save_checkpoint(job.work, trainer.averaged),
         split_sha256=save_split(job.work, split),
@@ -290,10 +295,13 @@ def _write(
     plot_curves(job.work / "curves.png", history)
     plot_confusion(job.work / "confusion.png", confusion, split.classes)
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
-    for truth, taken_for, n_images in most_confused(confusion, split.classes):
-        n_true = int(confusion[split.classes.index(truth)].sum())
-        reporter.note(f"{truth} taken for {taken_for}: {n_images} of {n_true}")
     return record
+
+
+def _most_confused(confusion: Confusion, classes: tuple[str, ...]) -> tuple[Confused, ...]:
+    """Return the pairs with the most errors, with the number of images that the one has."""
+    n_true = dict(zip(classes, confusion.sum(axis=1).tolist(), strict=True))
+    return tuple(Confused(*pair, n_true[pair[0]]) for pair in most_confused(confusion, classes))
 
 
 def _place(trainer: Trainer) -> str:
@@ -338,12 +346,3 @@ def _history_csv(history: list[Epoch]) -> bytes:
     writer.writerow(field.name for field in dataclasses.fields(Epoch))
     writer.writerows(dataclasses.astuple(epoch) for epoch in history)
     return text.getvalue().encode()
-
-
-def _epoch_line(epoch: Epoch, n_epochs: int) -> str:
-    """Return an epoch as a line for a person."""
-    accuracy = "" if epoch.val_accuracy is None else f"  validation accuracy {epoch.val_accuracy:6.2%}"
-    return (
-        f"epoch {epoch.epoch:>{len(str(n_epochs))}} of {n_epochs}  loss {epoch.loss:.4f}{accuracy}  "
-        f"{epoch.images_per_second:.1f} images/s  {epoch.seconds:.0f} s"
-    )

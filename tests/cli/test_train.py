@@ -51,9 +51,12 @@ def trained(tmp_path_factory, small_pixels):
 def test_json_holds_the_figures_of_the_run(trained):
     _, run, out = trained
     told = json.loads(out)
-    assert told.keys() == {"run", "accuracy", "f1_macro", "kappa", "n_images"}
+    record = record_of(run)
     assert told.pop("run") == str(run)
-    assert told == record_of(run)["metrics"]
+    assert told.pop("most_confused") == record["most_confused"]
+    for name, ends in record["intervals"].items():
+        assert told.pop(f"{name}_ci95") == ends
+    assert told == record["metrics"]
     assert told["n_images"] == 6
     assert told["accuracy"] * 6 == pytest.approx(round(told["accuracy"] * 6))
 
@@ -64,7 +67,7 @@ def test_the_run_is_complete_and_says_how_it_was_made(trained):
     assert {path.name for path in run.iterdir()} == names
     assert [path.name for path in run.parent.iterdir() if path.name.startswith("run")] == ["run"]
     record = record_of(run)
-    assert record["schema"] == "overfly.run/1"
+    assert record["schema"] == "overfly.run/2"
     assert record["model"] == "shufflenet_v2_x1_0"
     assert record["classes"] == ["field", "water"]
     assert (record["image"]["size"], record["seed"], record["weights"], record["data"]) == (32, 7, "none", str(data))
@@ -97,14 +100,19 @@ def test_the_split_has_the_parts_asked_for_in_each_class(trained):
 def test_the_last_lines_are_the_figures_and_the_place(overfly, small_data, tmp_path, briefly):
     result = overfly("train", small_data, "--out", tmp_path / "run", *briefly)
     result.assert_done()
-    figures, place = result.out.splitlines()
-    metrics = record_of(tmp_path / "run")["metrics"]
-    n_right = round(metrics["accuracy"] * metrics["n_images"])
-    assert figures == (
-        f"test accuracy {metrics['accuracy']:.2%} ({n_right} of {metrics['n_images']} images)  "
-        f"macro F1 {metrics['f1_macro']:.2%}  kappa {metrics['kappa']:.2%}"
-    )
-    assert place == f"run: {tmp_path / 'run'}"
+    right, *figures = result.out.splitlines()
+    record = record_of(tmp_path / "run")
+    metrics, intervals = record["metrics"], record["intervals"]
+    assert right == f"test part: {round(metrics['accuracy'] * metrics['n_images'])} of 2 images right"
+    for line, name, key in zip(figures, ("accuracy", "macro F1", "kappa"), intervals, strict=False):
+        low, high = intervals[key]
+        assert line == f"  {name:<8}  {metrics[key]:7.2%}  95% interval {low:.2%} to {high:.2%}"
+    confused = [
+        f"  {pair['truth']} taken for {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
+        for pair in record["most_confused"]
+    ]
+    assert figures[3:-1] == (["most confused:", *confused] if confused else [])
+    assert figures[-1] == f"run: {tmp_path / 'run'}"
     assert "epoch 1 of 1" in result.err
 
 

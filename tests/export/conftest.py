@@ -8,6 +8,7 @@ from torch import nn
 
 from overfly.runtime.documents import write_document
 from overfly.runtime.images import ImageSpec
+from overfly.runtime.intervals import Intervals
 from overfly.runtime.metrics import Metrics
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import scan
@@ -91,6 +92,11 @@ def make_run(tmp_path, monkeypatch):
             device="cpu",
             precision="fp32",
             metrics=Metrics(1.0, 1.0, 1.0, len(split.scenes("test"))),
+            intervals=Intervals((1.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
+            most_confused=(),
+            near_duplicates=(),
+            machine="none",
+            seconds=0.0,
             versions=installed_versions(),
             checkpoint_sha256=save_checkpoint(folder, Deployed(model, image)),
             split_sha256=save_split(folder, split),

@@ -12,6 +12,7 @@ from overfly.export.bundle_writer import ExportJob, export
 from overfly.runtime.bundle import Bundle
 from overfly.runtime.documents import write_document
 from overfly.runtime.images import ImageSpec
+from overfly.runtime.intervals import Intervals
 from overfly.runtime.metrics import Metrics
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import decode, scan
@@ -76,6 +77,11 @@ def write_run(name, data, out):
         device="cpu",
         precision="fp32",
         metrics=Metrics(0.5, 0.5, 0.5, 64),
+        intervals=Intervals((0.4, 0.6), (0.4, 0.6), (0.4, 0.6)),
+        most_confused=(),
+        near_duplicates=(),
+        machine="none",
+        seconds=0.0,
         versions=installed_versions(),
         checkpoint_sha256=save_checkpoint(out, deployed),
         split_sha256=save_split(out, split),

@@ -17,7 +17,7 @@ def draw_folder(folder, *, classes=("field", "harbor", "roofs"), n_images=8, siz
         for i in range(n_images):
             pixels = np.full((size, size, 3), 60 + 70 * label, np.float64)
             pixels[:: label + 2] += 50
-            noisy = (pixels + rng.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
+            noisy = (pixels + rng.normal(0, 40, pixels.shape)).clip(0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(folder / name / f"{name}{i:02d}{suffix}")
     return folder
 

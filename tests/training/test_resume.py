@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from overfly.runtime.errors import OutputError, RunError
+from overfly.runtime.reporter import Reporter
 from overfly.training.recipe import override
 from overfly.training.run import Run
 from overfly.training.train import Job, train
@@ -63,10 +64,7 @@ def stopped(scenes, recipe, tmp_path_factory):
     class Stop(Exception):  # noqa: N818 - it is no error
         pass
 
-    class Stopper:
-        def progress(self, *_):
-            pass
-
+    class Stopper(Reporter):
         def note(self, message):
             if message.startswith("epoch 1"):
                 raise Stop

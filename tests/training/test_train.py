@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import torch
 from PIL import Image
 
 from overfly.runtime.errors import DataError, OutputError, RunError, WeightsError
-from overfly.runtime.metrics import evaluate
+from overfly.runtime.intervals import bootstrap_intervals
+from overfly.runtime.machine import usable_cores
+from overfly.runtime.metrics import confusion_matrix, evaluate
 from overfly.training.dataset import decode
 from overfly.training.loop import Trainer, predict_logits
 from overfly.training.models import Deployed, build_model
@@ -48,7 +51,7 @@ def test_run_json(finished, recipe):
     checkpoint, split = (
         hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in ("checkpoint.safetensors", "split.json")
     )
-    assert content["schema"] == "overfly.run/1"
+    assert content["schema"] == "overfly.run/2"
     assert content["model"] == "mobilenet_v2"
     assert content["classes"] == ["field", "harbor", "roofs"]
     assert content["image"] == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -107,6 +110,7 @@ def test_what_a_training_tells(finished):
         "decoding the val part",
         "decoding the test part",
         "epoch 1 of 3",
+        "all epochs",
         "epoch 2 of 3",
         "epoch 3 of 3",
         "testing",
@@ -114,9 +118,28 @@ def test_what_a_training_tells(finished):
     last = {stage: (done, total) for stage, done, total in heard.stages}
     assert last["hashing"] == (24, 24)
     assert last["epoch 1 of 3"] == (1, 1)
+    assert [(done, total) for stage, done, total in heard.stages if stage == "all epochs"] == [(1, 3), (2, 3), (3, 3)]
     assert last["testing"] == (6, 6)
     assert [note.split("  ")[0] for note in heard.notes[:3]] == ["epoch 1 of 3", "epoch 2 of 3", "epoch 3 of 3"]
-    assert all("validation accuracy" in note for note in heard.notes[:3])
+    row = r"epoch 1 of 3  loss \d\.\d{4}  validation accuracy \d+\.\d\d%  images/s \d+\.\d  time left \d+ s"
+    assert re.fullmatch(row, heard.notes[0])
+    assert heard.notes[2].endswith("time left 0 s")
+    assert len(heard.notes) == 3
+
+
+def test_run_json_has_the_intervals_the_confusions_and_the_place(finished, scenes):
+    record = finished[0].record
+    test_part = finished[0].split().scenes("test")
+    answers = predict_logits(finished[0].load_model(), decode(scenes, test_part, size=32)).argmax(axis=1)
+    confusion = confusion_matrix(np.array([scene.label for scene in test_part]), answers, n_classes=3)
+    assert record.intervals == bootstrap_intervals(confusion)
+    assert len(record.most_confused) == min(3, np.count_nonzero(confusion - np.diag(np.diag(confusion))))
+    for pair in record.most_confused:
+        truth, taken_for = record.classes.index(pair.truth), record.classes.index(pair.taken_for)
+        assert (pair.n_images, pair.n_true) == (confusion[truth, taken_for], 2)
+    assert record.near_duplicates == ()
+    assert f"{usable_cores()} cores" in record.machine
+    assert record.seconds == pytest.approx(sum(float(row["seconds"]) for row in rows_of(finished[0])))
 
 
 def test_a_training_is_repeatable_and_leaves_chance_alone(finished, make_job, recipe):
@@ -236,3 +259,39 @@ def test_names_that_are_no_plain_ascii(make_job, make_folder, recipe):
     run = train(dataclasses.replace(job, out=job.out.with_name("résultat 1")))
     assert run.record.classes == ("baseball diamond", "forêt")
     assert run.split().scenes("train")[0].name.startswith("baseball diamond/baseball diamond0")
+
+
+def test_scenes_that_look_alike_in_two_parts_are_told_once(make_job, make_folder, recipe, listener):
+    folder = make_folder(n_images=10)
+    for label in ("field", "harbor", "roofs"):
+        for i in range(1, 10):
+            with Image.open(folder / label / f"{label}00.png") as picture:
+                picture.rotate(90 * (i % 4)).point([min(255, v + i) for v in range(256)] * 3).save(
+                    folder / label / f"{label}{i:02d}.png"
+                )
+    job = make_job(data=folder, recipe=override(recipe, epochs=2))
+    heard = listener(stop_at="epoch 1 of 2  ")
+    with pytest.raises(KeyboardInterrupt):
+        train(job, reporter=heard)
+    *told, more, _ = heard.notes
+    line = (
+        r"(\S+) \((train|val)\) and (\S+) \((val|test)\) look almost alike: the split may judge what it has trained on"
+    )
+    assert [bool(re.fullmatch(line, note)) for note in told] == [True] * 3
+    n_more = int(re.fullmatch(r"so do (\d+) more pairs, which run\.json will name", more)[1])
+    again = listener()
+    run = train(job, resume=True, reporter=again)
+    assert not any("alike" in note or "more pairs" in note for note in again.notes)
+    parts = {file.name: file.part for file in run.split().files}
+    assert len(run.record.near_duplicates) == n_more + 3
+    for pair in run.record.near_duplicates:
+        assert (parts[pair.first], parts[pair.second]) == (pair.first_part, pair.second_part)
+        assert pair.first_part != pair.second_part
+
+
+def test_near_duplicates_that_were_not_looked_for_are_told(make_job, recipe, listener, monkeypatch):
+    monkeypatch.setattr("overfly.training.near_duplicates.MAX_PAIRS", 1)
+    heard = listener()
+    run = train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
+    assert heard.notes[0] == "near-duplicates were not looked for: there are too many pairs of scenes"
+    assert run.record.near_duplicates is None

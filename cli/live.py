@@ -1,0 +1,44 @@
+"""Bars at the foot of a terminal, below the last rows of a table that grows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+# The table's head and its rule.
+_HEAD_LINES = 2
+
+
+class LiveBars(Progress):
+    """A bar for each stage, and above them as much of a table as the screen has room for.
+
+    Parameters
+    ----------
+    console
+        The terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.rows: list[Mapping[str, str]] = []
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        super().__init__(*columns, console=console, transient=True, redirect_stdout=False)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the table's last rows and the bars."""
+        if self.rows:
+            # One line is the cursor's.
+            room = self.console.height - _HEAD_LINES - len(self.tasks) - 1
+            yield as_table(self.rows[-max(room, 1) :])
+        yield self.make_tasks_table(self.tasks)
+
+
+def as_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Return rows with the same columns as a table."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row.values())
+    return table
