@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from overfly.training.recipe import Recipe
     from overfly.training.run import Run
 
-PAPER_SCHEMA = "overfly.paper/1"
+PAPER_SCHEMA = "overfly.paper/2"
+
+OK = "ok"
 
 # The paper counts for its own data set and input, whatever the data at hand.
 _PAPER_CLASSES = 21
@@ -60,6 +62,10 @@ class OurRow:
     ----------
     status
         ``ok``, or why there are no figures.
+    seconds
+        Wall clock of all epochs.
+    machine, versions
+        What it was trained on, and with.
     """
 
     name: str
@@ -69,6 +75,9 @@ class OurRow:
     kappa: float | None
     params: str
     flops: str
+    seconds: float | None
+    machine: str | None
+    versions: dict[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     OverflyError
         For anything but missing weights.
     """
+    from overfly.benchmarks.paper_table import paper_markdown  # it imports this module
     from overfly.training.recipe import RECIPES, override
 
     if job.out.exists() and not job.out.is_dir():
@@ -134,26 +144,6 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     return table
 
 
-def paper_markdown(table: PaperTable) -> str:
-    """Return the table as Markdown, ours beside the paper's."""
-    lines = [
-        f"Recipe `paper`, {table.epochs} epochs at {table.image_size} pixels, seed {table.seed}. Ours / the paper's.",
-        "",
-        "| model | accuracy % | F1 % | kappa % | params | FLOPs | status |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for theirs, ours in zip(PAPER_ROWS, table.rows, strict=True):
-        pairs = [
-            (ours.accuracy, theirs.accuracy),
-            (ours.f1_macro, theirs.f1_macro),
-            (ours.kappa, theirs.kappa),
-        ]
-        cells = [f"{'-' if our is None else f'{our:.2f}'} / {their:.2f}" for our, their in pairs]
-        cells += [f"{ours.params} / {theirs.params}", f"{ours.flops} / {theirs.flops}", ours.status]
-        lines.append(f"| {ours.name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def _reproduce_row(row: PaperRow, job: PaperJob, recipe: "Recipe", reporter: Reporter) -> OurRow:
     """Train a row, or take the run that is there."""
     from overfly.training.train import Job, train
@@ -166,9 +156,20 @@ def _reproduce_row(row: PaperRow, job: PaperJob, recipe: "Recipe", reporter: Rep
             Job(job.data, out, recipe, weights, job.seed), resume=True, reporter=reporter
         )
     except WeightsError as error:
-        return OurRow(row.name, str(error), None, None, None, params, flops)
-    metrics = run.record.metrics
-    return OurRow(row.name, "ok", 100 * metrics.accuracy, 100 * metrics.f1_macro, 100 * metrics.kappa, params, flops)
+        return OurRow(row.name, str(error), None, None, None, params, flops, None, None, None)
+    record, metrics = run.record, run.record.metrics
+    return OurRow(
+        name=row.name,
+        status=OK,
+        accuracy=100 * metrics.accuracy,
+        f1_macro=100 * metrics.f1_macro,
+        kappa=100 * metrics.kappa,
+        params=params,
+        flops=flops,
+        seconds=record.seconds,
+        machine=record.machine,
+        versions=record.versions,
+    )
 
 
 def _finished(out: Path, recipe: "Recipe", weights: str, seed: int) -> "Run | None":

@@ -42,13 +42,18 @@ def command(
         import safetensors  # noqa: F401
         import torch  # noqa: F401
 
-    from overfly.benchmarks.paper import PAPER_SCHEMA, PaperJob, paper_markdown, reproduce
+    from overfly.benchmarks.paper import PAPER_SCHEMA, PaperJob, reproduce
+    from overfly.benchmarks.paper_table import paper_text
     from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
 
     with Terminal() as terminal:
-        table = reproduce(PaperJob(data, out, files, epochs, image_size, seed), reporter=terminal)
-    click.echo(dump_document(table, schema=PAPER_SCHEMA) if as_json else paper_markdown(table), nl=False)
+        try:
+            table = reproduce(PaperJob(data, out, files, epochs, image_size, seed), reporter=terminal)
+        except KeyboardInterrupt:
+            terminal.note(f"interrupted: {out} holds what was done; the same command goes on with it")
+            raise
+    click.echo(dump_document(table, schema=PAPER_SCHEMA) if as_json else paper_text(table), nl=False)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -41,8 +41,8 @@ def near_duplicate_report(pairs: Sequence[Alike] | None) -> list[str]:
 def tell_step(reporter: Reporter, trainer: Trainer, done: int, total: int) -> None:
     """Tell how far this epoch is, and how far all are."""
     epochs = trainer.recipe.epochs
-    reporter.progress(f"epoch {trainer.epoch + 1} of {epochs}", done, total)
     reporter.progress("all epochs", trainer.epoch * total + done, epochs * total)
+    reporter.progress(f"epoch {trainer.epoch + 1} of {epochs}", done, total)
 
 
 def epoch_row(epoch: Epoch, n_epochs: int) -> dict[str, str]:

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
-from overfly.benchmarks.paper import PAPER_ROWS
+from overfly.benchmarks.paper import OK, PAPER_ROWS, OurRow, PaperTable
+from overfly.benchmarks.paper_table import paper_markdown, paper_text
+from overfly.cli.terminal import Terminal
 from overfly.training.torchvision_import import torchvision_models
 
 COUNTS = {
@@ -60,6 +62,79 @@ def test_weights_for_a_model_that_is_in_no_row_are_refused(overfly, tiny_data, t
     assert not (tmp_path / "tables").exists()
 
 
+@pytest.fixture
+def table():
+    """A table of which the first two rows were trained, on the same machine."""
+    place = {"machine": "Xeon, 4 cores", "versions": {"python": "3.11.2", "torch": "2.6", "overfly": "1"}}
+    absent = {"accuracy": None, "f1_macro": None, "kappa": None, "seconds": None, "machine": None, "versions": None}
+    rows = []
+    for row, seconds in zip(PAPER_ROWS, (5025.4, 754.0, None, None, None, None), strict=True):
+        counts = {"name": row.name, "params": row.params, "flops": row.flops}
+        figures = {"accuracy": 90.476, "f1_macro": 90.0, "kappa": 9.5, "seconds": seconds, **place}
+        rows.append(OurRow(**counts, status=OK, **figures) if seconds else OurRow(**counts, status="no file", **absent))
+    return PaperTable(60, 256, 3, tuple(rows))
+
+
+def test_the_text_has_ours_above_the_papers_and_fits_80_columns(table):
+    lines = paper_text(table).splitlines()
+    assert lines[0] == "Recipe paper, 60 epochs at 256 pixels, seed 3."
+    assert lines[2:5] == [
+        "                     accuracy     F1  kappa    params     FLOPs  time",
+        "mobilenet_v2-scratch    90.48  90.00   9.50   2.2508M 426.0928M  1 h 23 min",
+        "  the paper             25.71  23.24  22.00   2.2508M 426.0928M",
+    ]
+    assert lines[5].endswith("12 min 34 s")
+    assert lines[11] == "vgg16                       -      -      - 134.3466M  20.1643G  -"
+    assert lines[-5:] == [
+        *(f"{row.name}: no file" for row in PAPER_ROWS[2:]),
+        "Trained on Xeon, 4 cores; python 3.11.2, torch 2.6, overfly 1.",
+    ]
+    assert max(map(len, lines)) < 80
+
+
+def test_the_markdown_has_a_line_for_each_row(table):
+    lines = paper_markdown(table).splitlines()
+    assert lines[0] == "Recipe paper, 60 epochs at 256 pixels, seed 3. Ours / the paper's."
+    assert lines[5] == (
+        "| mobilenet_v2 | 90.48 / 91.43 | 90.00 / 91.50 | 9.50 / 91.00 | 2.2508M / 2.2508M | 426.0928M / 426.0928M "
+        "| 12 min 34 s | ok |"
+    )
+    assert lines[9].endswith("| 57.0899M / 57.0899M | 923.1359M / 923.1359M | - | no file |")
+    assert {line.count("|") for line in lines[2:10]} == {9}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_an_interrupted_row_goes_on_and_finished_ones_stay(overfly, tiny_data, tmp_path, weights, monkeypatch):
+    """Stopped in the second row, the same command says what the uninterrupted one says."""
+    options = ("--epochs", 2, "--image-size", 64, "--weights", f"mobilenet_v2={weights}")
+    whole = overfly("paper", tiny_data, "--out", tmp_path / "whole", *options, "--json")
+    heard = []
+    row = Terminal.row
+
+    def stop_at_third(self, cells):
+        row(self, cells)
+        heard.append(cells)
+        if len(heard) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Terminal, "row", stop_at_third)
+    stopped = overfly("paper", tiny_data, "--out", tmp_path / "tables", *options)
+    assert stopped.code == 130
+    note = f"interrupted: {tmp_path / 'tables'} holds what was done; the same command goes on with it"
+    assert note in stopped.err.splitlines()
+    assert [path.name for path in sorted((tmp_path / "tables").iterdir())] == [
+        "mobilenet_v2-scratch",
+        "mobilenet_v2.unfinished",
+    ]
+    monkeypatch.setattr(Terminal, "row", row)
+    rest = overfly("paper", tiny_data, "--out", tmp_path / "tables", *options, "--json")
+    assert [line.split("  ")[0] for line in rest.err.splitlines() if "loss" in line] == ["epoch 2 of 2"]
+    figures = ("name", "status", "accuracy", "f1_macro", "kappa")
+    for mine, theirs in zip(json.loads(rest.out)["rows"], json.loads(whole.out)["rows"], strict=True):
+        assert [mine[key] for key in figures] == [theirs[key] for key in figures]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_rows_without_weights_are_named_and_nothing_is_trained_twice(overfly, content, tiny_data, tmp_path, weights):
@@ -76,6 +151,8 @@ def test_rows_without_weights_are_named_and_nothing_is_trained_twice(overfly, co
         if theirs.model == "mobilenet_v2":
             record = json.loads((out / row["name"] / "run.json").read_text(encoding="utf-8"))
             assert row["status"] == "ok"
+            assert (row["machine"], row["versions"]) == (record["machine"], record["versions"])
+            assert row["seconds"] == record["seconds"] > 0
             assert row["accuracy"] == pytest.approx(100 * record["metrics"]["accuracy"])
             assert record["recipe"]["learning_rate"] == 1e-5
             assert record["weights"] == "none" if row["name"].endswith("scratch") else "sha256:" in record["weights"]
@@ -96,9 +173,16 @@ def test_rows_without_weights_are_named_and_nothing_is_trained_twice(overfly, co
         line = next(line for line in lines if line.startswith(f"| {row['name']} |"))
         ours = "-" if row["accuracy"] is None else f"{row['accuracy']:.2f}"
         assert f"| {ours} / {theirs.accuracy:.2f} |" in line
-    # Standard output is for data: nothing stands before it.
-    assert second.out == markdown
+    made = [row for row in table["rows"] if row["status"] == "ok"]
+    assert lines[-1].rstrip() == (
+        f"Trained on {made[0]['machine']}; python {made[0]['versions']['python']}, "
+        f"torch {made[0]['versions']['torch']}, torchvision {made[0]['versions']['torchvision']}, "
+        f"overfly {made[0]['versions']['overfly']}."
+    )
     assert json.loads(first.out) == table
+    # Standard output is for data: nothing stands before it.
+    assert second.out.startswith("Recipe paper, 1 epochs at 64 pixels, seed 0.\n")
+    assert second.out.splitlines()[-1] == lines[-1].rstrip()
 
 
 @pytest.mark.slow
