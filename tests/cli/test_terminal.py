@@ -1,12 +1,18 @@
 """On a terminal, the bar and the answers keep out of each other's way."""
 
+import csv
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rich.console import Console
+
+from overfly.cli.live import LiveBars, as_table
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
 
@@ -36,11 +42,11 @@ def on_terminal(arguments, *, stdout_too):
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"},
     )
     os.close(theirs)
-    out = b""
-    if process.stdout is not None:
-        with process.stdout as stream:
-            out = stream.read()
-    screen = read_all(ours)
+    # Both at once: a terminal that no one reads is soon full, and the command waits.
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_all, ours)
+        out = b"" if process.stdout is None else process.communicate()[0]
+        screen = reading.result()
     assert process.wait() == 0, screen
     return screen, out.decode()
 
@@ -85,3 +91,37 @@ def test_names_are_written_as_they_are(tiny_bundle, tiny_data, tmp_path, style, 
     escaped = {"json": ("\\t", "\\u001b"), "csv": ("\t", "\x1b"), "table": ("\\t", "\\x1b")}[style]
     for name in names:
         assert name.replace("\t", escaped[0]).replace("\x1b", escaped[1]) in written
+
+
+SMALL = ("--weights", "none", "--image-size", "32", "--device", "cpu", "--model", "shufflenet_v2_x1_0")
+
+
+@pytest.mark.parametrize("stdout_too", [True, False])
+def test_a_training_is_a_table_above_its_bars_and_ends_with_the_whole_of_it(small_data, tmp_path, stdout_too):
+    arguments = ("train", small_data, "--out", tmp_path / "run", *SMALL, "--epochs", 3)
+    screen, out = on_terminal(arguments, stdout_too=stdout_too)
+    lines = visible_lines(screen)
+    heads = [i for i, line in enumerate(lines) if line.split() == ["epoch", "loss", "images/s", "time", "left"]]
+    # Drawn anew whenever something moves; the last one stays.
+    assert len(heads) > 1
+    rows = [line.split() for line in lines[heads[-1] + 1 :] if " of 3 " in line]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    with (tmp_path / "run" / "history.csv").open(encoding="utf-8") as stream:
+        history = list(csv.DictReader(stream))
+    assert [row[3] for row in rows] == [f"{float(epoch['loss']):.4f}" for epoch in history]
+    assert rows[-1][5:] == ["0", "s"]
+    assert any("all epochs" in line for line in lines)
+    assert any("epoch 1 of 3" in line for line in lines)
+    assert f"run: {tmp_path / 'run'}" in (screen if stdout_too else out)
+    assert "epoch" not in out
+
+
+def test_only_the_rows_that_fit_are_drawn_and_all_of_them_at_the_end():
+    screen = io.StringIO()
+    bars = LiveBars(Console(file=screen, force_terminal=True, width=60, height=8))
+    bars.add_task("all epochs", total=30, completed=20)
+    bars.rows += [{"epoch": f"{i} of 30", "loss": f"{1 / i:.4f}"} for i in range(1, 21)]
+    table, below = bars.get_renderables()
+    assert list(table.columns[0].cells) == ["17 of 30", "18 of 30", "19 of 30", "20 of 30"]
+    assert below.row_count == 1
+    assert as_table(bars.rows).row_count == 20

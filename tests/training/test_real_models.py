@@ -5,14 +5,14 @@ import shutil
 import pytest
 import torch
 
-from overfly.training.recipe import RECIPES, override
+from overfly.training.recipe import RECIPES, override, without_pretraining
 from overfly.training.torchvision_import import torchvision_models
 from overfly.training.train import Job, train
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-CLASSES = ("agricultural", "forest", "harbor")
-N_IMAGES = 20
+CLASSES = ("beach", "forest")
+N_IMAGES = 16
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +28,28 @@ def few_scenes(real_data, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "epochs", "learning_rate"),
-    [("resnet18", 4, 1e-3), ("shufflenet_v2_x1_0", 12, 4e-3), ("vgg16", 3, 1e-4), ("alexnet", 5, 3e-4)],
+    [("resnet18", 6, 1e-3), ("shufflenet_v2_x1_0", 10, 4e-3), ("vgg16", 3, 1e-4), ("alexnet", 4, 1e-4)],
 )
 def test_it_learns_from_a_weights_file(few_scenes, tmp_path, name, epochs, learning_rate):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         torch.save(getattr(torchvision_models(), name)(weights=None).state_dict(), tmp_path / f"{name}.pth")
+    # Drawn weights have nothing worth keeping.
     recipe = override(
-        RECIPES["default"],
+        without_pretraining(RECIPES["default"]),
         model=name,
         image_size=64,
         epochs=epochs,
-        batch_size=8,
+        batch_size=4,
         learning_rate=learning_rate,
         precision="fp32",
-        # Drawn weights have nothing worth keeping.
-        batch_norm="train",
-        frozen_convolutions=0,
         ema_decay=0.0,
         min_crop=1.0,
         train_scale=1.0,
-        test_fraction=0.3,
+        test_fraction=0.5,
     )
     run = train(Job(few_scenes, tmp_path / "run", recipe, weights=str(tmp_path / f"{name}.pth")))
     assert run.record.weights.startswith("sha256:")
-    assert run.record.metrics.n_images == 18
-    # By guessing it would be a third, and 13 of 18 once in 1,700 times.
-    assert run.record.metrics.accuracy >= 13 / 18
+    assert run.record.metrics.n_images == 16
+    # Guesses have 14 right of 16 twice in a thousand times.
+    assert run.record.metrics.accuracy >= 14 / 16
