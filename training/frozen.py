@@ -58,7 +58,7 @@ class FrozenStatistics(nn.Module):
         skeleton = copy.deepcopy(model).train()
         for convolution, norm in self._pairs:
             bare = skeleton.get_submodule(convolution)
-            bare.bias = nn.Parameter(torch.empty(bare.out_channels))  # type: ignore[arg-type, call-overload]
+            bare.bias = nn.Parameter(torch.empty(bare.out_channels))  # type: ignore[call-overload]
             parent, _, last = norm.rpartition(".")
             setattr(skeleton.get_submodule(parent), last, nn.Identity())
         # It holds no weights, only the order of the operations; in a tuple, so that it is no part of this module.

@@ -192,7 +192,8 @@ class Trainer:
         ``channels_last`` layout.
         """
         changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
-        return self.live.normalise(changed).contiguous(memory_format=torch.channels_last)
+        batch: torch.Tensor = self.live.normalise(changed).contiguous(memory_format=torch.channels_last)
+        return batch
 
     def _train_step(self, pixels: torch.Tensor, targets: torch.Tensor) -> float:
         """Take one optimizer step on uint8 ``[B, S, S, 3]`` images; return the loss."""

@@ -70,11 +70,11 @@ class Recipe:
 
     model: str = "mobilenet_v2"
     image_size: int = 256
-    epochs: int = 20
+    epochs: int = 8
     batch_size: int = 16
     precision: str = "auto"
     optimizer: str = "adamw"
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup_fraction: float = 0.1
     schedule: str = "cosine"
@@ -84,8 +84,8 @@ class Recipe:
     ema_decay: float = 0.99
     keep: str = "last"
     dihedral: bool = True
-    min_crop: float = 0.6
-    train_scale: float = 0.875
+    min_crop: float = 0.75
+    train_scale: float = 1.0
     jitter: float = 0.2
     test_fraction: float = 0.2
     val_fraction: float = 0.0
