@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from overfly.benchmarks.report import OK, OPENVINO, Environment, Judged, Raw, Reason, Row, Verdict
+from overfly.benchmarks.figures import OK, OPENVINO, Raw, Row
+from overfly.benchmarks.report import Environment, Judged, Reason, Verdict
 from overfly.benchmarks.rows import medians_ms, rates_ips
 from overfly.benchmarks.statistics import MIN_SAMPLES_P99, drift
 

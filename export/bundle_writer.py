@@ -42,7 +42,8 @@ from overfly.runtime.runner import Logits
 from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import decode_unchanged
 from overfly.training.loop import predict_logits
-from overfly.training.run import RUN_FILE, Run
+from overfly.training.run import Run
+from overfly.training.run_files import RUN_FILE
 from overfly.training.split import Split
 
 # More do not help: 100, 200 and 300 images gave logits equally close to fp32's on held-back training scenes.
