@@ -214,7 +214,7 @@ def test_the_verdict_is_valid_only_when_nothing_speaks_against_it(verdict_of):
         ({"power_saving": "the battery saver of Windows"}, "saving power: the battery saver of Windows"),
         ({"n_calibration": 3}, "3 of the judged images were also used to calibrate"),
         ({"n_available": 420}, "10 of 420 images were judged"),
-        ({"quick": True}, "torch.compile was not measured"),
+        ({"quick": True}, "torch.compile, load times and memory were not measured"),
     ]:
         verdict = verdict_of(rows, raws, **changes)
         assert not verdict.valid
