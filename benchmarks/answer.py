@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from overfly.benchmarks.report import Answer, Choice, Ratio, Report, Row
+from overfly.benchmarks.figures import Ratio, Row
+from overfly.benchmarks.report import Answer, Choice, Report
 from overfly.benchmarks.statistics import SIGNIFICANCE
 from overfly.runtime.recommendation import Placement, Recommendation, forget, remember
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Large enough to use every core, small enough for the memory of a laptop.
 BATCH = 16
 
-# Flavours, see `report.Row`.
+# Flavours, see `figures.Row`.
 COMPILED = "compiled"
 CHANNELS_LAST = "channels-last"
 STATIC = "static"

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +16,9 @@ from overfly.benchmarks.answer import choose
 from overfly.benchmarks.backends import Loaded
 from overfly.benchmarks.candidates import Candidate, check_run, choose_devices, default_candidates, peer_candidates
 from overfly.benchmarks.environment import OthersLoad, busy_fraction, describe_environment
+from overfly.benchmarks.figures import OK, Raw, Row
 from overfly.benchmarks.probe import Probe, probe
-from overfly.benchmarks.report import OK, BundleFacts, Environment, Judged, Raw, Report, Row
+from overfly.benchmarks.report import BundleFacts, Environment, Judged, Report
 from overfly.benchmarks.rows import Identity, choose_baseline, compare_rows, make_row
 from overfly.benchmarks.selection import (
     calibration_overlap,
@@ -34,8 +35,8 @@ from overfly.runtime.images import ImageBatch, load_image
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.dataset import Dataset, Scene, decode, scan
 
-# PyTorch takes some 25 ms for each on a slow laptop: seconds in all.
-QUICK_IMAGES = 84
+# Two of each class of UC Merced.
+QUICK_IMAGES = 42
 
 _INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -55,7 +56,8 @@ class BenchJob:
     devices
         As `overfly.runtime.devices.resolve_device` takes them.
     quick
-        Fewer samples and images, and no ``torch.compile``: a rough picture in a fraction of the time.
+        Fewer samples and images, no ``torch.compile``, no load times and no memory: a rough picture in a fraction of
+        the time.
     peers
         Measure what else people compare with.
     n_images
@@ -123,7 +125,7 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
         if job.peers:
             calibration = partial(_calibration_images, job.data, dataset, bundle)
             candidates += peer_candidates(bundle, job.run, devices, calibration, workspace)
-        probes = _probe_all(candidates, reporter)
+        probes = [Probe()] * len(candidates) if job.quick else _probe_all(candidates, reporter)
         loaded = _load_all(candidates, reporter)
         others = OthersLoad()
         measured = _measure_all(loaded, Pictures(pixels, load), QUICK if job.quick else FULL, reporter)
@@ -264,17 +266,15 @@ def _rows(
 
 def _identity(candidate: Candidate, item: Loaded | str) -> Identity:
     """Return what the row is of: as it was loaded, or as it should have been."""
-    effective = candidate if isinstance(item, str) else item
-    return Identity(
-        backend=candidate.backend,
-        variant=candidate.variant,
-        flavour=candidate.flavour,
-        device=effective.device,
-        device_name=effective.device_name,
-        requested_precision=effective.requested_precision,
-        execution_precision=None if isinstance(item, str) else item.execution_precision,
-        n_threads=None if isinstance(item, str) else item.n_threads,
-        size_bytes=candidate.size_bytes,
+    if isinstance(item, str):
+        return candidate.identity
+    return replace(
+        candidate.identity,
+        device=item.device,
+        device_name=item.device_name,
+        requested_precision=item.requested_precision,
+        execution_precision=item.execution_precision,
+        n_threads=item.n_threads,
     )
 
 

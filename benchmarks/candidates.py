@@ -16,15 +16,14 @@ from overfly.benchmarks.backends import (
     load_openvino_from_onnx,
     load_pytorch,
 )
+from overfly.benchmarks.figures import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.peers import Calibration, quantise_onnx
-from overfly.benchmarks.report import ONNXRUNTIME, OPENVINO, PYTORCH
+from overfly.benchmarks.rows import Identity
 from overfly.runtime.bundle import MANIFEST, ONNX, VARIANTS, Bundle
 from overfly.runtime.devices import full_name, is_meta, resolve_device
 from overfly.runtime.errors import DeviceError, OverflyError, RunError
 from overfly.runtime.files import sha256_file
-
-_RUN_FILE = "run.json"
-_CHECKPOINT = "checkpoint.safetensors"
+from overfly.training.run_files import CHECKPOINT, RUN_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +32,15 @@ class Candidate:
 
     Attributes
     ----------
-    requested_precision
-        What it will ask for.
-    size_bytes
-        Of its files.
+    identity
+        What it is to be; nothing of what only a loaded model tells.
     load
         Loads it.
     probe_arguments
         What makes `overfly.benchmarks.probe` load the same; None where nothing can.
     """
 
-    backend: str
-    variant: str
-    flavour: str
-    device: str
-    device_name: str
-    requested_precision: str
-    size_bytes: int | None
+    identity: Identity
     load: Callable[[], Loaded]
     probe_arguments: tuple[str, ...] | None
 
@@ -62,11 +53,11 @@ def check_run(bundle: Bundle, run: Path) -> None:
     RunError
         Then.
     """
-    if not (run / _RUN_FILE).is_file():
-        raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {_RUN_FILE}")
-    if sha256_file(run / _RUN_FILE) != bundle.manifest.provenance.run_sha256:
+    if not (run / RUN_FILE).is_file():
+        raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {RUN_FILE}")
+    if sha256_file(run / RUN_FILE) != bundle.manifest.provenance.run_sha256:
         raise RunError(
-            f"{bundle.path / MANIFEST} was not exported from {run}: the SHA-256 of its {_RUN_FILE} differs; "
+            f"{bundle.path / MANIFEST} was not exported from {run}: the SHA-256 of its {RUN_FILE} differs; "
             "pass the run that the bundle was made from, or export it again"
         )
 
@@ -127,15 +118,17 @@ def peer_candidates(
 
 def _pytorch(run: Path, flavour: str, bundle: Bundle) -> Candidate:
     """Return the run's model in PyTorch; imports no torch yet."""
-    checkpoint = run / _CHECKPOINT
+    checkpoint = run / CHECKPOINT
     return Candidate(
-        backend=PYTORCH,
-        variant="fp32",
-        flavour=flavour,
-        device="CPU",
-        device_name=full_name("CPU"),
-        requested_precision="f32",
-        size_bytes=checkpoint.stat().st_size if checkpoint.is_file() else None,
+        identity=Identity(
+            backend=PYTORCH,
+            variant="fp32",
+            flavour=flavour,
+            device="CPU",
+            device_name=full_name("CPU"),
+            requested_precision="f32",
+            size_bytes=checkpoint.stat().st_size if checkpoint.is_file() else None,
+        ),
         load=partial(load_pytorch, run, flavour),
         probe_arguments=("--bundle", str(bundle.path), "--run", str(run), "--flavour", flavour),
     )
@@ -182,13 +175,15 @@ def _onnx_probe(bundle: Bundle, path: Callable[[], Path], *options: str) -> tupl
 def _onnxruntime(bundle: Bundle, variant: str, flavour: str, path: Callable[[], Path]) -> Candidate:
     """Return an ONNX file in ONNX Runtime; `path` gives it once it is asked for."""
     return Candidate(
-        backend=ONNXRUNTIME,
-        variant=variant,
-        flavour=flavour,
-        device="CPU",
-        device_name=full_name("CPU"),
-        requested_precision="auto",
-        size_bytes=_size_bytes(path),
+        identity=Identity(
+            backend=ONNXRUNTIME,
+            variant=variant,
+            flavour=flavour,
+            device="CPU",
+            device_name=full_name("CPU"),
+            requested_precision="auto",
+            size_bytes=_size_bytes(path),
+        ),
         load=lambda: load_onnxruntime(path(), variant=variant),
         probe_arguments=_onnx_probe(bundle, path, "--variant", variant),
     )
@@ -200,13 +195,15 @@ def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Cand
     files = [bundle.manifest.files.get(name) for name in (record.xml, record.bin)]
     arguments = ("--bundle", str(bundle.path), "--variant", variant, "--device", device)
     return Candidate(
-        backend=OPENVINO,
-        variant=variant,
-        flavour="",
-        device=device,
-        device_name=full_name(device),
-        requested_precision="f32" if variant == "fp32" else "auto",
-        size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
+        identity=Identity(
+            backend=OPENVINO,
+            variant=variant,
+            flavour="",
+            device=device,
+            device_name=full_name(device),
+            requested_precision="f32" if variant == "fp32" else "auto",
+            size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
+        ),
         load=partial(load_openvino, bundle, variant, device, cache=cache),
         probe_arguments=arguments if cache else (*arguments, "--no-cache"),
     )
@@ -215,13 +212,15 @@ def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Cand
 def _openvino_from_onnx(bundle: Bundle, path: Callable[[], Path], device: str) -> Candidate:
     """Return the bundle's ONNX file on one device, as OpenVINO reads it without a conversion."""
     return Candidate(
-        backend=OPENVINO,
-        variant="fp32",
-        flavour=FROM_ONNX,
-        device=device,
-        device_name=full_name(device),
-        requested_precision="f32",
-        size_bytes=_size_bytes(path),
+        identity=Identity(
+            backend=OPENVINO,
+            variant="fp32",
+            flavour=FROM_ONNX,
+            device=device,
+            device_name=full_name(device),
+            requested_precision="f32",
+            size_bytes=_size_bytes(path),
+        ),
         load=lambda: load_openvino_from_onnx(path(), device),
         probe_arguments=_onnx_probe(bundle, path, "--device", device),
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overfly.benchmarks.report import OPENVINO, PYTORCH, Report, Row
+from overfly.benchmarks.figures import OPENVINO, PYTORCH, Row
+from overfly.benchmarks.report import Report
 
 # In units of the view box; at 348 pixels, a phone, the smallest text is still 10 pixels high.
 WIDTH, HEIGHT = 440, 290

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from overfly.benchmarks.report import OK, Ratio, Report, Row, read_report
+from overfly.benchmarks.figures import OK, Ratio, Row
+from overfly.benchmarks.report import Report, read_report
 from overfly.benchmarks.rows import medians_ms, rates_ips
 from overfly.runtime.errors import ComparisonError
 

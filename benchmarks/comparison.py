@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overfly.benchmarks.report import OK, Report
+from overfly.benchmarks.figures import OK
+from overfly.benchmarks.report import Report
 from overfly.runtime.metrics import Confusion, confusion_matrix, f1_per_class
 
 

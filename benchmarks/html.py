@@ -8,9 +8,10 @@ import numpy as np
 
 from overfly.benchmarks import charts, wording
 from overfly.benchmarks.comparison import class_scores, confusion_of, differences
+from overfly.benchmarks.figures import OK, Ratio, Row
 from overfly.benchmarks.markdown import detail_cells, machine_facts
 from overfly.benchmarks.method import METHOD
-from overfly.benchmarks.report import OK, Choice, Ratio, Report, Row
+from overfly.benchmarks.report import Choice, Report
 from overfly.runtime.errors import needs_extra
 from overfly.runtime.metrics import most_confused
 

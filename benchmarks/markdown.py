@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from overfly.benchmarks import wording
 from overfly.benchmarks.comparison import class_scores, confusion_of, differences
+from overfly.benchmarks.figures import Row
 from overfly.benchmarks.method import METHOD
-from overfly.benchmarks.report import Report, Row
+from overfly.benchmarks.report import Report
 from overfly.runtime.metrics import most_confused
 
 _MAX_DIFFERENCES = 40

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from overfly.benchmarks.backends import COMPILED, compile_onnx, load_onnxruntime, load_pytorch
-from overfly.benchmarks.report import LoadTimes
+from overfly.benchmarks.figures import LoadTimes
 from overfly.benchmarks.timing import Logits
 from overfly.runtime.bundle import Bundle
 from overfly.runtime.devices import full_name

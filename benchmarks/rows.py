@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from overfly.benchmarks.figures import OK, Latency, Raw, Row, Stretch
 from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import OK, Latency, Raw, Row, Stretch
 from overfly.benchmarks.statistics import (
     Labels,
     discordant,
@@ -20,7 +20,17 @@ from overfly.runtime.metrics import confusion_matrix, summarise
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a row is of; `execution_precision` is None for one that could not be loaded."""
+    """What a row is of.
+
+    Attributes
+    ----------
+    requested_precision
+        What it asks for, or will.
+    size_bytes
+        Of its files.
+    execution_precision, n_threads
+        What a loaded model tells; None before, and for one that could not be loaded.
+    """
 
     backend: str
     variant: str
@@ -28,9 +38,9 @@ class Identity:
     device: str
     device_name: str
     requested_precision: str
-    execution_precision: str | None
-    n_threads: int | None
     size_bytes: int | None
+    execution_precision: str | None = None
+    n_threads: int | None = None
 
 
 def make_row(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.report import Latency, Ratio
+from overfly.benchmarks.figures import Latency, Ratio
 
 # Below it the 99th percentile rests on fewer than ten samples; MLPerf's loadgen asks for 1,024 queries.
 MIN_SAMPLES_P99 = 1_000

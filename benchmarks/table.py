@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from overfly.benchmarks import wording
-from overfly.benchmarks.report import OK, Report, Row
+from overfly.benchmarks.figures import OK, Row
+from overfly.benchmarks.report import Report
 
 # Two lines, so that the table fits 80 columns.
 _COLUMNS = (

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.report import Raw, Stretch
+from overfly.benchmarks.figures import Raw, Stretch
 from overfly.runtime.errors import OverflyError
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.machine import usable_cores

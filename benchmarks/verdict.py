@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from overfly.benchmarks.report import OK, OPENVINO, Environment, Judged, Raw, Reason, Row, Verdict
+from overfly.benchmarks.figures import OK, OPENVINO, Raw, Row
+from overfly.benchmarks.report import Environment, Judged, Reason, Verdict
 from overfly.benchmarks.rows import medians_ms, rates_ips
 from overfly.benchmarks.statistics import MIN_SAMPLES_P99, drift
 
@@ -74,15 +75,20 @@ def _wanted(row: Row) -> int:
 
 
 def _subset(evidence: Evidence) -> Iterator[Reason]:
-    """Find that not all images were judged, or a row left out."""
+    """Find that not all images were judged."""
     n_judged, n_available = len(evidence.images.names), evidence.images.n_available
     if n_judged < n_available:
         yield Reason(
             f"{n_judged} of {n_available} images were judged",
             "run it without --quick and --images" if evidence.quick else "run it without --images",
         )
-    if evidence.quick and any(row.is_eager for row in evidence.rows):
-        yield Reason("torch.compile was not measured", "run it without --quick")
+
+
+def _left_out(evidence: Evidence) -> Iterator[Reason]:
+    """Find what there is no time for in a quick look."""
+    if evidence.quick:
+        compiled = "torch.compile, " if any(row.is_eager for row in evidence.rows) else ""
+        yield Reason(f"{compiled}load times and memory were not measured", "run it without --quick")
 
 
 def _drift(evidence: Evidence) -> Iterator[Reason]:
@@ -130,6 +136,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (
     _baseline,
     _calibration,
     _subset,
+    _left_out,
     _samples,
     _drift,
     _machine,

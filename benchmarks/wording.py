@@ -1,6 +1,7 @@
 """Figures as text, alike in the table, the Markdown and the HTML; a dash where there is none."""
 
-from overfly.benchmarks.report import OK, Latency, Ratio, Report, Row
+from overfly.benchmarks.figures import OK, Latency, Ratio, Row
+from overfly.benchmarks.report import Report
 from overfly.benchmarks.statistics import SIGNIFICANCE
 
 NONE = "-"

@@ -32,9 +32,9 @@ from overfly.cli import options
     "n_images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Judge at most about N images, drawn evenly from the classes. [default: all, or 84 with --quick]",
+    help="Judge at most about N images, drawn evenly from the classes. [default: all, or 42 with --quick]",
 )
-@click.option("--quick", is_flag=True, help="A rough picture in less than a minute, which the report calls INVALID.")
+@click.option("--quick", is_flag=True, help="A rough picture in half a minute, which the report calls INVALID.")
 @options.no_cache
 @options.overwrite
 @options.as_json

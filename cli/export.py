@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration-images",
     type=click.IntRange(min=1),
-    default=128,
+    default=64,
     show_default=True,
     help="How many training images set the INT8 ranges.",
 )

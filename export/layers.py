@@ -1,5 +1,6 @@
 """Which layers of an OpenVINO model are computed in INT8, read from its graph."""
 
+from collections.abc import Container
 from typing import Any
 
 _LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
@@ -20,6 +21,8 @@ _MOVES = {
 }
 _STORAGE = {"Convert", "Multiply", "Reshape", "Subtract", "Transpose"}
 _INT8 = {"i8", "u8"}
+# OpenVINO's ONNX reader splits a layer with a bias in two.
+_BARE = "/WithoutBiases"
 
 
 def weighted_layers(model: Any) -> dict[str, bool]:  # noqa: ANN401 - ov.Model has no stub
@@ -36,13 +39,18 @@ def weighted_layers(model: Any) -> dict[str, bool]:  # noqa: ANN401 - ov.Model h
         By the name of the layer's module in PyTorch, such as ``features.0.0``, in the order of computation.
     """
     layers = [op for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
-    # OpenVINO's ONNX reader splits a layer with a bias in two.
-    return {op.get_friendly_name().removesuffix("/WithoutBiases"): _is_int8(op) for op in layers}
+    return {op.get_friendly_name().removesuffix(_BARE): _is_int8(op) for op in layers}
 
 
 def float_layers(model: Any) -> list[str]:  # noqa: ANN401 - ov.Model has no stub
     """Return the names of the layers that are not in INT8, as `weighted_layers` gives them."""
     return [name for name, is_int8 in weighted_layers(model).items() if not is_int8]
+
+
+def operations(model: Any, layers: Container[str]) -> list[str]:  # noqa: ANN401 - ov.Model has no stub
+    """Return OpenVINO's own names of layers that go by the names of `weighted_layers`."""
+    names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
+    return [name for name in names if name.removesuffix(_BARE) in layers]
 
 
 def _is_int8(layer: Any) -> bool:  # noqa: ANN401 - ov.Node has no stub

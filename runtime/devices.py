@@ -101,8 +101,11 @@ def resolve_device(name: str) -> str:
     Raises
     ------
     DeviceError
-        When the device is not there, with the likely cause for a GPU or NPU; never a fallback.
+        When the device is not there, with the likely cause for a GPU or NPU; never a fallback. So too where `name`
+        is no text.
     """
+    if not isinstance(name, str):
+        raise DeviceError(f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'")
     devices = core().available_devices
     if name == "auto":
         return next((d for d in devices if d.startswith("GPU")), "CPU")

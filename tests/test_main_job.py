@@ -2,11 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from overfly.cli import run
+from overfly.runtime.bundle import Bundle
+from overfly.runtime.documents import write_document
+from overfly.training.run import RUN_SCHEMA, Run, save_checkpoint
+from overfly.training.run_files import RUN_FILE, SPLIT_FILE
 
 pytestmark = pytest.mark.real
 
@@ -67,6 +73,43 @@ def test_check_and_predict_answer(trip, real_data, capsys):
     assert run(["predict", str(trip / "bundle"), *images, "--device", "CPU"]) == 0
     labels = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert labels == ["harbor", "forest", "parkinglot"]
+
+
+def make_hard(easy: Path, hard: Path) -> Path:
+    """Copy a run, with equal answers in fp32, but with channels of one tensor whose sizes go from 1 to 1000.
+
+    They are those between the first two blocks of MobileNetV2, with no activation and no other way beside it: what
+    the batch normalisation multiplies, the next convolution divides. In INT8 all channels share one scale.
+    """
+    source = Run.open(easy)
+    deployed = source.load_model()
+    blocks = deployed.model.get_submodule("features")
+    norm, following = blocks.get_submodule("1.conv.2"), blocks.get_submodule("2.conv.0.0")
+    scale = torch.logspace(0, 3, len(norm.weight))
+    with torch.no_grad():
+        norm.weight *= scale
+        norm.bias *= scale
+        following.weight /= scale[:, None, None]
+    hard.mkdir()
+    checkpoint_sha256 = save_checkpoint(hard, deployed)
+    (hard / SPLIT_FILE).write_bytes((easy / SPLIT_FILE).read_bytes())
+    write_document(hard / RUN_FILE, replace(source.record, checkpoint_sha256=checkpoint_sha256), schema=RUN_SCHEMA)
+    return hard
+
+
+@pytest.mark.slow
+def test_max_drop_is_kept_on_real_scenes_where_plain_int8_loses_much(trip, real_data, tmp_path):
+    hard = make_hard(trip / "run", tmp_path / "hard")
+    arguments = ["export", str(hard), "--data", str(real_data), "--variant", "int8"]
+    assert run([*arguments, "--out", str(tmp_path / "plain")]) == 0
+    plain = Bundle.open(tmp_path / "plain").variant("int8").parity
+    assert plain.top1_agreement < 0.9
+    assert run([*arguments, "--max-drop", "1", "--out", str(tmp_path / "steered")]) == 0
+    int8 = Bundle.open(tmp_path / "steered").variant("int8")
+    assert (int8.steering.part, int8.steering.n_images) == ("train", 200)
+    assert int8.steering.drop_pp <= 1
+    assert "features.2.conv.0.0" in int8.steering.reverted
+    assert int8.parity.top1_agreement > plain.top1_agreement
 
 
 @pytest.mark.full

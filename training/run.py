@@ -18,14 +18,10 @@ from overfly.training.models import Deployed, build_model
 from overfly.training.near_duplicates import Alike
 from overfly.training.recipe import Recipe
 from overfly.training.registry import MODELS
+from overfly.training.run_files import CHECKPOINT, RUN_FILE, SPLIT_FILE
 from overfly.training.split import SPLIT_SCHEMA, Split, read_split
 
 RUN_SCHEMA = "overfly.run/2"
-
-RUN_FILE = "run.json"
-SPLIT_FILE = "split.json"
-CHECKPOINT = "checkpoint.safetensors"
-HISTORY = "history.csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,6 @@ from overfly.training.recipe import Recipe, without_pretraining
 from overfly.training.registry import MODELS
 from overfly.training.resume import Saver, explain_failure, read_state, restore_state
 from overfly.training.run import (
-    HISTORY,
-    RUN_FILE,
     RUN_SCHEMA,
     Confused,
     Run,
@@ -50,6 +48,7 @@ from overfly.training.run import (
     save_checkpoint,
     save_split,
 )
+from overfly.training.run_files import HISTORY, RUN_FILE
 from overfly.training.split import PARTS, SPLIT_SCHEMA, Split, make_split, match_split, read_split
 from overfly.training.telling import data_remarks, epoch_row, near_duplicate_report, tell_step
 from overfly.training.weights import load_pretrained

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from overfly.benchmarks.bench import BenchJob, Facts, conclude
+from overfly.benchmarks.figures import OK, LoadTimes
 from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import OK, TEST_PART, Environment, Judged, LoadTimes
+from overfly.benchmarks.report import TEST_PART, Environment, Judged
 from overfly.benchmarks.rows import Identity, make_row
 from overfly.benchmarks.timing import Pictures, Plan, measure
 from overfly.runtime.files import sha256_file

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from overfly.benchmarks.compare import compare
 from overfly.benchmarks.compare_table import print_comparison
-from overfly.benchmarks.report import Ratio, Raw, Stretch, write_report
+from overfly.benchmarks.figures import Ratio, Raw, Stretch
+from overfly.benchmarks.report import write_report
 from overfly.cli import run
 from overfly.runtime.errors import ComparisonError, DocumentError
 

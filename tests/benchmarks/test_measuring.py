@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 
 from overfly.benchmarks.answer import choose, gate_failure
 from overfly.benchmarks.backends import BATCH, BatchBackend
+from overfly.benchmarks.figures import OK, LoadTimes, Ratio, Raw, Stretch
 from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import ALL_IMAGES, OK, TEST_PART, Judged, LoadTimes, Ratio, Raw, Stretch
+from overfly.benchmarks.report import ALL_IMAGES, TEST_PART, Judged
 from overfly.benchmarks.rows import Identity, choose_baseline, compare_rows, make_row
 from overfly.benchmarks.selection import calibration_overlap, calibration_scenes, select_scenes, thin_out
 from overfly.benchmarks.statistics import (
@@ -128,7 +129,7 @@ def test_drift_is_the_spread_by_the_median():
 
 
 def row_of(predictions, truth, *, backend="openvino", variant="int8", flavour="", ms=1.0):
-    identity = Identity(backend, variant, flavour, "CPU", "a CPU", "auto", "f32", 2, 1024)
+    identity = Identity(backend, variant, flavour, "CPU", "a CPU", "auto", 1024, "f32", 2)
     samples, stretches = ((ms,) * 500,) * 2, (Stretch(500, ms / 2),) * 2
     raw = Raw(tuple(predictions), samples, stretches, ((ms + 3,),) * 2, (Stretch(100, ms),) * 2)
     probe = Probe(LoadTimes(10.0, 2.0), 3.0, 4096)
@@ -213,7 +214,7 @@ def test_the_verdict_is_valid_only_when_nothing_speaks_against_it(verdict_of):
         ({"power_saving": "the battery saver of Windows"}, "saving power: the battery saver of Windows"),
         ({"n_calibration": 3}, "3 of the judged images were also used to calibrate"),
         ({"n_available": 420}, "10 of 420 images were judged"),
-        ({"quick": True}, "torch.compile was not measured"),
+        ({"quick": True}, "torch.compile, load times and memory were not measured"),
     ]:
         verdict = verdict_of(rows, raws, **changes)
         assert not verdict.valid

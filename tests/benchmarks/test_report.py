@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from overfly.benchmarks.figures import Raw, Stretch
 from overfly.benchmarks.html import report_html
 from overfly.benchmarks.markdown import report_markdown
 from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import REPORT_SCHEMA, Raw, Stretch, read_report, write_report
+from overfly.benchmarks.report import REPORT_SCHEMA, read_report, write_report
 from overfly.benchmarks.rows import Identity, compare_rows, make_row
 from overfly.benchmarks.schema import report_schema
 from overfly.benchmarks.table import print_report
@@ -155,7 +156,7 @@ def quantile(samples, share):
 @given(measurements())
 def test_every_figure_can_be_computed_again_from_the_raw_samples(drawn):
     truth, base_raw, raw = drawn
-    identity = Identity("openvino", "int8", "", "CPU", "a CPU", "auto", "f32", 2, 1)
+    identity = Identity("openvino", "int8", "", "CPU", "a CPU", "auto", 1, "f32", 2)
     pair = [make_row(identity, r, np.array(truth), n_classes=3, probe=Probe()) for r in (base_raw, raw)]
     _, row = compare_rows(pair, [base_raw, raw], np.array(truth), 0)
     n = len(truth)

@@ -49,8 +49,8 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
         assert row["file_latency_ms"]["p50"] > row["latency_ms"]["p50"] / 2
         assert row["file_throughput_ips"] > 0
         assert row["accuracy_ci95"][0] <= row["accuracy"] <= row["accuracy_ci95"][1]
-        assert row["load_ms"]["cold"] > 0
-        assert row["peak_rss_bytes"] > 50_000_000
+        # What a process of its own would tell takes longer than a quick look may.
+        assert (row["load_ms"], row["first_inference_ms"], row["peak_rss_bytes"]) == (None, None, None)
         assert row["size_bytes"] > 2_000_000
     for row in report["rows"][:3]:
         assert row["accuracy"] == pytest.approx(record["metrics"]["accuracy"])
@@ -67,7 +67,7 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
 def test_it_says_that_a_quick_bench_is_not_valid(measured):
     verdict = json.loads(measured[1].out)["verdict"]
     assert verdict["valid"] is False
-    for what in ("latency samples", "torch.compile was not measured"):
+    for what in ("latency samples", "torch.compile, load times and memory were not measured"):
         assert any(what in reason["what"] and "--quick" in reason["remedy"] for reason in verdict["reasons"]), what
 
 
@@ -109,6 +109,8 @@ def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
     for key, row in rows.items():
         assert row["agreement"] in {None, 1.0} or key[1] == "int8", key
         assert row["load_ms"]["cold"] > 0, key
+        assert row["first_inference_ms"] > 0, key
+        assert row["peak_rss_bytes"] > 50_000_000, key
     assert rows["onnxruntime", "int8", "static"]["size_bytes"] < rows["onnxruntime", "fp32", ""]["size_bytes"] / 2
     assert rows["pytorch", "fp32", "compiled"]["load_ms"]["cached"] > 0
     best = report["answer"]["latency"]

@@ -14,7 +14,8 @@ from overfly.runtime.versions import installed_versions
 from overfly.training.dataset import scan
 from overfly.training.models import Deployed
 from overfly.training.recipe import RECIPES
-from overfly.training.run import RUN_FILE, RUN_SCHEMA, RunRecord, save_checkpoint, save_split
+from overfly.training.run import RUN_SCHEMA, RunRecord, save_checkpoint, save_split
+from overfly.training.run_files import RUN_FILE
 from overfly.training.split import make_split
 from overfly.training.torchvision_import import torchvision_models
 

@@ -19,7 +19,8 @@ from overfly.training.dataset import decode, scan
 from overfly.training.models import Deployed, build_model
 from overfly.training.recipe import RECIPES, override
 from overfly.training.registry import MODELS
-from overfly.training.run import RUN_FILE, RUN_SCHEMA, RunRecord, save_checkpoint, save_split
+from overfly.training.run import RUN_SCHEMA, RunRecord, save_checkpoint, save_split
+from overfly.training.run_files import RUN_FILE
 from overfly.training.split import make_split
 from overfly.training.train import Job, train
 

@@ -127,3 +127,10 @@ def test_another_one_of_a_kind_that_is_there_is_not_called_absent(monkeypatch, n
     with pytest.raises(DeviceError) as caught:
         resolve_device(name)
     assert str(caught.value) == f"unknown device {name!r}: found CPU, GPU, NPU; choose one of them, or auto"
+
+
+@pytest.mark.parametrize("name", [None, 0, b"CPU"])
+def test_what_is_no_text_names_no_device(name):
+    with pytest.raises(DeviceError) as caught:
+        resolve_device(name)
+    assert str(caught.value) == f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'"

@@ -1,0 +1,200 @@
+"""What a report holds of one row: its figures, and what they were computed from."""
+
+from dataclasses import dataclass
+
+OK = "ok"
+
+PYTORCH = "pytorch"
+ONNXRUNTIME = "onnxruntime"
+OPENVINO = "openvino"
+TITLES = {PYTORCH: "PyTorch", ONNXRUNTIME: "ONNX Runtime", OPENVINO: "OpenVINO"}
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Single-stream latencies, summarised, in milliseconds.
+
+    Attributes
+    ----------
+    p99
+        None below 1,000 samples.
+    std
+        Of the sample; None for a single one.
+    n
+        Number of samples.
+    """
+
+    p50: float
+    p90: float
+    p99: float | None
+    mean: float
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast as the baseline, from rounds in which both had their turn.
+
+    Attributes
+    ----------
+    value
+        The median over the rounds.
+    low, high
+        The smallest and the largest of a round.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether every round says the same of who is faster."""
+        return self.low > 1 or self.high < 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTimes:
+    """From the files of the bundle to a model that can infer, in milliseconds.
+
+    Attributes
+    ----------
+    cold
+        Without a model cache.
+    cached
+        With the cache filled; None where there is no cache.
+    """
+
+    cold: float
+    cached: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was established of one model on one device; None is what was not.
+
+    Attributes
+    ----------
+    backend
+        ``pytorch``, ``onnxruntime`` or ``openvino``.
+    variant
+        ``fp32``, ``fp16`` or ``int8``.
+    flavour
+        What sets it apart from the plain row of the same backend and variant, such as ``compiled``;
+        empty for the plain one.
+    device, device_name
+        What it really ran on, and its full name.
+    requested_precision, execution_precision
+        What the device was asked to compute in (``auto`` left it the choice), and what it did.
+    n_threads
+        With how many threads one image is computed; None where that is the library's own choice and
+        it does not tell, or on a GPU.
+    accuracy, f1_macro, kappa
+        Fractions.
+    accuracy_ci95, f1_macro_ci95, kappa_ci95
+        Their 95% intervals, by the bootstrap.
+    delta_accuracy_pp, delta_images
+        Accuracy less the baseline's, in percentage points and in images.
+    mcnemar_p
+        Exact two-sided p of the difference.
+    agreement
+        Fraction of the images with the baseline's answer.
+    latency_ms
+        Of the model alone, from pixels to logits.
+    latency_speedup, throughput_speedup
+        How many times as fast as the baseline, by median latency and by throughput.
+    file_latency_ms
+        From a picture's file to its label: decoding, resizing, inference.
+    first_inference_ms
+        The first one after loading, in a process of its own.
+    throughput_ips, file_throughput_ips
+        Images per second by wall clock, many in flight: the model alone, and from files to labels.
+    size_bytes
+        The weights and graph on disk.
+    peak_rss_bytes
+        Peak memory of a process that loads the row and infers a few images.
+    status
+        ``ok``, or a sentence with the reason why the row failed.
+    """
+
+    backend: str
+    variant: str
+    flavour: str
+    device: str
+    device_name: str
+    requested_precision: str
+    execution_precision: str | None
+    n_threads: int | None
+    accuracy: float | None
+    f1_macro: float | None
+    kappa: float | None
+    n_images: int | None
+    accuracy_ci95: tuple[float, float] | None
+    f1_macro_ci95: tuple[float, float] | None
+    kappa_ci95: tuple[float, float] | None
+    delta_accuracy_pp: float | None
+    delta_images: int | None
+    mcnemar_p: float | None
+    agreement: float | None
+    latency_ms: Latency | None
+    latency_speedup: Ratio | None
+    file_latency_ms: Latency | None
+    first_inference_ms: float | None
+    throughput_ips: float | None
+    throughput_speedup: Ratio | None
+    file_throughput_ips: float | None
+    load_ms: LoadTimes | None
+    size_bytes: int | None
+    peak_rss_bytes: int | None
+    status: str
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, such as ``OpenVINO int8 CPU``."""
+        device = self.device if self.backend == OPENVINO else ""
+        return " ".join(part for part in (TITLES[self.backend], self.variant, self.flavour, device) if part)
+
+    @property
+    def is_deployable(self) -> bool:
+        """Whether it worked and `overfly predict` can run it: a variant of the bundle, by OpenVINO."""
+        return self.status == OK and self.backend == OPENVINO and not self.flavour
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether it is PyTorch as most people run it."""
+        return self.backend == PYTORCH and not self.flavour
+
+    def __post_init__(self) -> None:
+        """Refuse a backend without a title."""
+        if self.backend not in TITLES:
+            raise ValueError(f"the backend is {self.backend!r}, expected one of {', '.join(TITLES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of a throughput measurement: how many images in how many seconds of wall clock."""
+
+    n_images: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a row's figures were computed from.
+
+    Attributes
+    ----------
+    predictions
+        A class index for each judged image, in their order; empty when the row failed.
+    latency_rounds_ms, file_latency_rounds_ms
+        The latency samples of each round: of the model alone, and from file to label.
+    throughput_rounds, file_throughput_rounds
+        The stretch of each round, likewise.
+    """
+
+    predictions: tuple[int, ...] = ()
+    latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
+    throughput_rounds: tuple[Stretch, ...] = ()
+    file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
+    file_throughput_rounds: tuple[Stretch, ...] = ()
