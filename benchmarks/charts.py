@@ -17,6 +17,8 @@ _N_BINS = 80
 _MAX_TICKS = 6
 _STEPS = ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 6, 8), (1, 2, 5), (1, 3), (1,))
 _LABEL_HEIGHT = 14
+# Above and below the intervals, which have no width where every row has every image right.
+_MIN_ROOM = 0.005
 _LETTER_WIDTH = 8
 
 
@@ -159,7 +161,7 @@ def _interval(row: Row) -> tuple[float, float]:
 def _accuracy_range(rows: Sequence[Row]) -> tuple[float, float]:
     """Return a range of accuracy that holds all intervals with a little room."""
     low, high = min(_interval(row)[0] for row in rows), max(_interval(row)[1] for row in rows)
-    room = 0.08 * (high - low)
+    room = max(0.08 * (high - low), _MIN_ROOM)
     return max(0.0, low - room), min(1.0, high + room)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from overfly.benchmarks.charts import scatter
 from overfly.benchmarks.figures import Raw, Stretch
 from overfly.benchmarks.html import report_html
 from overfly.benchmarks.markdown import report_markdown
@@ -222,3 +223,13 @@ def test_the_page_shows_every_part(report):
 
 def test_records_hold_only_what_json_has(report):
     json.dumps(asdict(report), allow_nan=False)
+
+
+def test_rows_that_are_all_right_have_a_chart_too(report):
+    # Their intervals have no width, and so the chart would have no height.
+    rows = tuple(replace(row, accuracy=1.0, accuracy_ci95=(1.0, 1.0)) if row.accuracy else row for row in report.rows)
+    perfect = replace(report, rows=rows)
+    chart = scatter(perfect)
+    assert [point.y for point in chart.points] == [14.0] * 4
+    assert [tick.text for tick in chart.y_ticks] == ["99.5%", "100%"]
+    assert "100.0% (100.0 to 100.0%) at 2.50 ms" in report_html(perfect)
