@@ -129,7 +129,10 @@ def load_onnxruntime(path: Path, *, variant: str) -> Loaded:
     source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def run(images: ImageBatch) -> Logits:
-        logits: Logits = session.run([target], {source: images})[0]
+        try:
+            logits: Logits = session.run([target], {source: images})[0]
+        except Exception as error:
+            raise DeviceError(f"ONNX Runtime can't run {path}: {first_line(error)}") from error
         return logits
 
     # 0 stands for its own choice, one for each physical core, which it does not tell.

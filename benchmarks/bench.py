@@ -27,12 +27,13 @@ from overfly.benchmarks.selection import (
     select_scenes,
     thin_out,
 )
-from overfly.benchmarks.timing import FULL, QUICK, Measured, Pictures, Plan, measure
+from overfly.benchmarks.timing import FAILURES, FULL, QUICK, Measured, Pictures, Plan, measure
 from overfly.benchmarks.verdict import Evidence, judge
 from overfly.runtime.bundle import Bundle
-from overfly.runtime.errors import OverflyError, needs_extra
+from overfly.runtime.errors import needs_extra
 from overfly.runtime.images import ImageBatch, load_image
 from overfly.runtime.reporter import SILENT, Reporter
+from overfly.runtime.runner import last_line
 from overfly.training.dataset import Dataset, Scene, decode, scan
 
 # Two of each class of UC Merced.
@@ -219,8 +220,9 @@ def _load_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Loade
     for done, candidate in enumerate(candidates, start=1):
         try:
             loaded.append(candidate.load())
-        except (OverflyError, RuntimeError) as error:
-            loaded.append(str(error))
+        except FAILURES as error:
+            # Not its text alone: that may be empty, and then nothing would say that the row failed.
+            loaded.append(last_line(error))
         reporter.progress("loading", done, len(candidates))
     return loaded
 

@@ -24,6 +24,9 @@ Indices = npt.NDArray[np.int64]
 Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
 
+# What a model raises that can't be loaded or run, a broken installation of its library included.
+FAILURES = (OverflyError, RuntimeError, ValueError, MemoryError, ImportError, OSError)
+
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
 
@@ -189,7 +192,7 @@ def measure(
                 if row.problem is None:
                     try:
                         turn(watch, backend, row, share)
-                    except (OverflyError, RuntimeError, ValueError, MemoryError) as error:
+                    except FAILURES as error:
                         row.problem = f"failed while it was measured: {last_line(error)}"
                 done += 1
                 if progress is not None:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 
-from overfly.benchmarks.backends import BATCH, BatchBackend, _compile
+from overfly.benchmarks.backends import BATCH, BatchBackend, _compile, load_onnxruntime
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.images import ImageSpec
 from overfly.training.models import Deployed
@@ -51,3 +52,22 @@ def test_without_a_compiler_the_reason_is_one_sentence(model, monkeypatch):
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     with pytest.raises(DeviceError, match=r"torch\.compile failed: .*no-such-compiler.*; it needs a C\+\+ compiler"):
         _compile(model, (1,), SIZE)
+
+
+def test_what_onnx_runtime_raises_while_it_runs_is_a_reason_of_ours(tmp_path):
+    # Its own exceptions derive from Exception alone, which would end the whole bench.
+    shape = ["n", SIZE, SIZE, 3]
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["images"], ["logits"], to=TensorProto.FLOAT)],
+        "cast",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)],
+    )
+    path = tmp_path / "model.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
+    backend = load_onnxruntime(path, variant="fp32").backend
+    assert backend.infer(np.full((1, SIZE, SIZE, 3), 7, np.uint8)).max() == 7
+    with pytest.raises(DeviceError, match=r"ONNX Runtime can't run .*model\.onnx: .*[Gg]ot invalid dimensions"):
+        backend.infer(np.zeros((1, SIZE, SIZE, 4), np.uint8))

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from overfly.benchmarks.answer import choose, gate_failure
 from overfly.benchmarks.backends import BATCH, BatchBackend
+from overfly.benchmarks.bench import _load_all
 from overfly.benchmarks.figures import OK, LoadTimes, Ratio, Raw, Stretch
 from overfly.benchmarks.probe import Probe
 from overfly.benchmarks.report import ALL_IMAGES, TEST_PART, Judged
@@ -26,6 +27,7 @@ from overfly.benchmarks.statistics import (
 from overfly.benchmarks.timing import measure
 from overfly.benchmarks.verdict import Evidence, judge
 from overfly.runtime.errors import DataError
+from overfly.runtime.reporter import SILENT
 from overfly.training.dataset import Dataset, Scene
 
 
@@ -61,6 +63,17 @@ def test_a_row_that_fails_keeps_its_reason_and_the_others_go_on(clock, fake, pic
     assert first.raw() == Raw()
     assert second.problem is None
     assert second.predictions.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(), MemoryError(), OSError("libmodel.so: cannot open"), ImportError("no symbol")]
+)
+def test_a_row_that_can_not_be_loaded_says_so_whatever_its_library_raises(error):
+    def load():
+        raise error
+
+    (reason,) = _load_all([SimpleNamespace(load=load)], SILENT)
+    assert reason == (str(error) or type(error).__name__)
 
 
 def test_rows_take_turns_so_that_a_slow_spell_hurts_all_alike(clock, fake, pictures, plan):
