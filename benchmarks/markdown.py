@@ -84,7 +84,7 @@ def detail_cells(row: Row) -> list[tuple[str, str]]:
         ("macro F1, 95% interval", wording.interval_of_ratio(row.f1_macro_ci95)),
         ("kappa, 95% interval", wording.interval_of_ratio(row.kappa_ci95)),
         ("points vs base", wording.NONE if row.delta_accuracy_pp is None else f"{row.delta_accuracy_pp:+.2f}"),
-        ("McNemar p", wording.ratio(row.mcnemar_p)),
+        ("McNemar p", wording.p_value(row.mcnemar_p)),
         ("agreement", wording.percent(row.agreement)),
         ("p90 ms", wording.milliseconds(None if latency is None else latency.p90)),
         ("p99 ms", wording.milliseconds(None if latency is None else latency.p99)),

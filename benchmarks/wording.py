@@ -7,6 +7,7 @@ from overfly.benchmarks.statistics import SIGNIFICANCE
 NONE = "-"
 _MEBIBYTE = 1 << 20
 _LARGE = 100
+_SMALLEST_P = 0.001
 
 
 def percent(fraction: float | None) -> str:
@@ -17,6 +18,11 @@ def percent(fraction: float | None) -> str:
 def ratio(value: float | None) -> str:
     """Return a figure in [-1, 1] with three decimals."""
     return NONE if value is None else f"{value:.3f}"
+
+
+def p_value(value: float | None) -> str:
+    """Return the p of a test with three decimals, or that it is smaller than they can say."""
+    return "<0.001" if value is not None and value < _SMALLEST_P else ratio(value)
 
 
 def milliseconds(value: float | None) -> str:
