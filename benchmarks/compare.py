@@ -85,7 +85,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     DocumentError
         When one is missing, not valid, or of another version of overfly.
     ComparisonError
-        When there are fewer than two, or they are not of the same bundle and images.
+        When there are fewer than two, or they are not of the same bundle, images and labels.
     """
     if len(paths) < _MIN_REPORTS:
         raise ComparisonError(f"found {len(paths)} report, expected at least two: name another one")
@@ -115,6 +115,11 @@ def _refuse_other(first_path: Path, first: Report, path: Path, report: Report) -
         raise ComparisonError(
             f"{path} judged other images than {first_path} ({_images(report)}, expected {_images(first)}): "
             "bench both on the same data, and both with or without --quick and --images"
+        )
+    if sorted(first.images.truth) != sorted(report.images.truth):
+        raise ComparisonError(
+            f"{path} judged the images of {first_path} by other labels (they have other numbers of images of a class): "
+            "bench both on the same data, with each picture in the same class folder"
         )
 
 

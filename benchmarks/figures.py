@@ -198,3 +198,10 @@ class Raw:
     throughput_rounds: tuple[Stretch, ...] = ()
     file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
     file_throughput_rounds: tuple[Stretch, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every figure of a row can be computed: there are predictions, and samples in each round."""
+        measured = (self.predictions, self.latency_rounds_ms, self.throughput_rounds)
+        files = (self.file_latency_rounds_ms, self.file_throughput_rounds)
+        return all((*measured, *files, *self.latency_rounds_ms, *self.file_latency_rounds_ms))

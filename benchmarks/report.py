@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from overfly.benchmarks.figures import Raw, Row
+from overfly.benchmarks.figures import OK, Raw, Row
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.files import write_atomically
 
@@ -164,6 +164,9 @@ class Report:
             raise ValueError("rows and raw, or the images' names and truth, are not of the same length")
         if any(len(raw.predictions) not in {0, n_images} for raw in self.raw):
             raise ValueError("a row has predictions for some of the images only")
+        for row, raw in zip(self.rows, self.raw, strict=True):
+            if row.status == OK and not raw.is_complete:
+                raise ValueError(f"the row {row.name} lacks some of what was measured of it")
         if self.baseline is not None and not 0 <= self.baseline < len(self.rows):
             raise ValueError(f"the baseline {self.baseline} is no row")
         indices = {*self.images.truth, *(p for raw in self.raw for p in raw.predictions)}
@@ -191,8 +194,9 @@ def write_report(folder: Path, report: Report) -> None:
     from overfly.benchmarks.markdown import report_markdown
 
     write_document(folder / REPORT_JSON, report, schema=REPORT_SCHEMA)
-    write_atomically(folder / REPORT_MARKDOWN, report_markdown(report).encode())
-    write_atomically(folder / REPORT_HTML, report_html(report).encode())
+    for name, text in ((REPORT_MARKDOWN, report_markdown(report)), (REPORT_HTML, report_html(report))):
+        # A file's name need not be UTF-8: what is not is shown by its number.
+        write_atomically(folder / name, text.encode(errors="backslashreplace"))
 
 
 def read_report(path: Path) -> Report:

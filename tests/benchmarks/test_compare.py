@@ -98,11 +98,15 @@ def test_the_table_is_the_golden_one(report, box, saved, golden, monkeypatch, tm
 def test_what_is_not_comparable_is_refused_with_the_reason(report, saved):
     other_bundle = replace(report, bundle=replace(report.bundle, manifest_sha256="1" * 64))
     other_images = replace(report, images=replace(report.images, sha256="2" * 64))
-    a, b, c = saved(report, other_bundle, other_images)
+    truth = (1, *report.images.truth[1:])
+    other_labels = replace(report, images=replace(report.images, truth=truth))
+    a, b, c, d = saved(report, other_bundle, other_images, other_labels)
     with pytest.raises(ComparisonError, match=r"report1 is of another bundle than .*report0 \(manifest 111111111111"):
         compare([a, b])
     with pytest.raises(ComparisonError, match=r"report2 judged other images than .*60 with contents 222222222222"):
         compare([a, a, c])
+    with pytest.raises(ComparisonError, match=r"report3 judged the images of .*report0 by other labels"):
+        compare([a, d])
     with pytest.raises(ComparisonError, match="found 1 report, expected at least two"):
         compare([a])
     path = b / "report.json"

@@ -22,6 +22,7 @@ from overfly.benchmarks.report import REPORT_SCHEMA, read_report, write_report
 from overfly.benchmarks.rows import Identity, compare_rows, make_row
 from overfly.benchmarks.schema import report_schema
 from overfly.benchmarks.table import print_report
+from overfly.benchmarks.wording import p_value
 from overfly.runtime.documents import dump_document
 from overfly.runtime.errors import DocumentError
 
@@ -118,6 +119,9 @@ def test_parts_that_do_not_fit_together_are_refused(report):
         replace(report, raw=report.raw[:1])
     with pytest.raises(ValueError, match="is no row"):
         replace(report, baseline=7)
+    for change in ({"predictions": ()}, {"latency_rounds_ms": ()}, {"file_latency_rounds_ms": ((1.0,), ())}):
+        with pytest.raises(ValueError, match="the row OpenVINO int8 CPU lacks some of what was measured of it"):
+            replace(report, raw=(*report.raw[:4], replace(report.raw[4], **change)))
     with pytest.raises(ValueError, match="the backend is 'tvm'"):
         replace(report.rows[0], backend="tvm")
 
@@ -233,3 +237,17 @@ def test_rows_that_are_all_right_have_a_chart_too(report):
     assert [point.y for point in chart.points] == [14.0] * 4
     assert [tick.text for tick in chart.y_ticks] == ["99.5%", "100%"]
     assert "100.0% (100.0 to 100.0%) at 2.50 ms" in report_html(perfect)
+
+
+def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path):
+    # Image 7 is one of those with two answers, which the page lists.
+    names = (*report.images.names[:7], "forest/\udcff.jpg", *report.images.names[8:])
+    odd = replace(report, images=replace(report.images, names=names))
+    write_report(tmp_path, odd)
+    assert read_report(tmp_path) == odd
+    for name in ("report.md", "report.html"):
+        assert "udcff.jpg" in (tmp_path / name).read_text(encoding="utf-8"), name
+
+
+def test_a_tiny_p_is_not_written_as_zero():
+    assert [p_value(p) for p in (None, 0.0, 0.00099, 0.001, 1.0)] == ["-", "<0.001", "<0.001", "0.001", "1.000"]
