@@ -36,10 +36,11 @@ def choose(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None)
 def keep_answer(report: Report) -> None:
     """Keep the answer of a full bench where `overfly predict` finds it on this machine.
 
-    A quick look is not kept: it must not replace what a full bench established. An INVALID report
-    is, and is called that: on a box without PyTorch there is no other.
+    What judged some of the images only is not kept, a quick look included: with few images no loss
+    is significant, and it must not replace what a full bench established. An INVALID report is, and
+    is called that: on a box without PyTorch there is no other.
     """
-    if report.quick:
+    if report.quick or len(report.images.names) < report.images.n_available:
         return
     latency, throughput = (_placement(report, choice) for choice in (report.answer.latency, report.answer.throughput))
     if latency is None or throughput is None:

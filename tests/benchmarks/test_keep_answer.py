@@ -33,6 +33,11 @@ def test_a_full_bench_is_kept_valid_or_not(report, kept):
     assert not kept().valid
 
 
+def test_some_of_the_images_are_too_few_for_an_answer_to_keep(report, kept):
+    keep_answer(replace(report, images=replace(report.images, n_available=61)))
+    assert kept() is None
+
+
 def test_a_quick_one_changes_nothing_and_no_answer_takes_the_old_one_away(report, kept):
     keep_answer(replace(report, quick=True))
     assert kept() is None
