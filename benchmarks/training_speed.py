@@ -18,6 +18,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +99,8 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     comparisons = []
     for name, recipe in (("the same work", same_work), ("the default recipe", plan.recipe)):
         trainer = _trainer(plan, recipe, len(labels))
-        ours, theirs = in_turns(
-            plan.n_rounds + 1, lambda t=trainer: _images_per_second(t, images, labels), plain.images_per_second
-        )
+        speed = partial(_images_per_second, trainer, images, labels)
+        ours, theirs = in_turns(plan.n_rounds + 1, speed, plain.images_per_second)
         limit = _AT_LEAST[computed_in(recipe.precision, trainer.device)]
         comparisons.append(Comparison(name, "images/s", ours[1:], theirs[1:], at_least=limit))
     step, preparation = in_turns(
