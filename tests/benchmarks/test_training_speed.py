@@ -14,7 +14,7 @@ from overfly.training.recipe import Recipe
 @pytest.fixture
 def plan(tiny_data):
     """Turns of two steps on tiny pictures."""
-    recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, batch_size=4, epochs=2)
+    recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, train_scale=0.875, batch_size=4, epochs=2)
     return Plan(tiny_data, "none", recipe, n_rounds=1, n_steps=2)
 
 
