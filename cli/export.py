@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration-images",
     type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="How many training images set the INT8 ranges.",
+    help="How many training images set the INT8 ranges. [default: 64, or one of each class where there are more]",
 )
 @click.option(
     "--max-drop",
@@ -45,7 +43,7 @@ def command(
     out: Path,
     data: Path | None,
     variants: tuple[str, ...],
-    calibration_images: int,
+    calibration_images: int | None,
     max_drop: float | None,
     as_zip: bool,
     overwrite: bool,
@@ -56,6 +54,8 @@ def command(
     Every step is compared with PyTorch on real test images; a step that disagrees stops the export.
     INT8 is made with training and validation images alone.
     """
+    if max_drop is not None and variants and "int8" not in variants:
+        raise click.UsageError("--max-drop bounds what INT8 loses: add --variant int8, or leave it out")
     from overfly.runtime.errors import needs_extra
 
     with needs_extra("train"):
@@ -70,11 +70,18 @@ def command(
         from overfly.cli.terminal import Terminal
         from overfly.export.bundle_writer import ExportJob, export
         from overfly.runtime.bundle import VARIANTS
-    place = out.with_name(f"{out.name}.zip") if as_zip and out.suffix.lower() != ".zip" else out
+    place = _add_zip(out) if as_zip else out
     job = ExportJob(run, place, data, variants or VARIANTS, calibration_images, max_drop, as_zip)
     with Terminal() as terminal:
         manifest = export(job, overwrite=overwrite, reporter=terminal).manifest
     click.echo(_json(place, manifest) if as_json else _table(place, manifest))
+
+
+def _add_zip(out: Path) -> Path:
+    """Return the name of the .zip to write."""
+    if out.name in {"", ".."}:
+        raise click.UsageError(f"--out {out} has no name that .zip could be added to")
+    return out if out.suffix.lower() == ".zip" else out.with_name(f"{out.name}.zip")
 
 
 def _json(place: Path, manifest: "Manifest") -> str:

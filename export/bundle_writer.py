@@ -62,6 +62,8 @@ _MADE_BY = {
     "fp16": "openvino.save_model, weights compressed to f16",
     "int8": "nncf.quantize, post-training, min-max ranges, full bias correction",
     "steered int8": "nncf.quantize_with_accuracy_control, min-max ranges, full bias correction",
+    "int8 anew": "nncf.quantize without the layers that nncf.quantize_with_accuracy_control put back, min-max ranges, "
+    "full bias correction",
 }
 _NOT_QUANTISED = "nncf.quantize left it in floating point"
 _REVERTED = "accuracy control put it back: in INT8 the model lost more than --max-drop allows"
@@ -84,7 +86,7 @@ class ExportJob:
     variants
         Which of ``fp32``, ``fp16`` and ``int8`` to write.
     n_calibration
-        How many training images set the INT8 ranges.
+        How many training images set the INT8 ranges; None takes 64, or one of each class where there are more.
     max_drop_pp
         Percentage points of accuracy that INT8 may lose against PyTorch, on images that neither tested nor
         calibrated it: where it loses more, NNCF puts layers back to floating point. None sets no bound.
@@ -96,7 +98,7 @@ class ExportJob:
     out: Path
     data: Path | None = None
     variants: tuple[str, ...] = VARIANTS
-    n_calibration: int = N_CALIBRATION
+    n_calibration: int | None = None
     max_drop_pp: float | None = None
     as_zip: bool = False
 
@@ -111,9 +113,10 @@ class _Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """An INT8 model and what the manifest says of it."""
+    """An INT8 model and what the manifest says of it; `way` is a key of `_MADE_BY`."""
 
     model: Any
+    way: str
     calibration: Calibration
     float_layers: tuple[FloatLayer, ...]
     steering: Steering | None
@@ -142,7 +145,7 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     refuse_inputs(job.out, [job.run, job.data or Path(run.record.data)])
     if job.as_zip:
         with atomic_file(job.out, overwrite=overwrite) as archive:
-            folder = archive.with_name("files")
+            folder = archive.with_name(f"{archive.name}.files")
             folder.mkdir()
             _Export(job, run, folder, reporter).fill()
             write_zip(archive, folder)
@@ -160,7 +163,8 @@ class _Export:
         self._data = job.data or Path(run.record.data)
         self._split = run.split()
         self._deployed = run.load_model()
-        self._chosen = select(self._split, self._data, n_calibration=job.n_calibration, seed=run.record.seed)
+        n_calibration = max(N_CALIBRATION, len(run.record.classes)) if job.n_calibration is None else job.n_calibration
+        self._chosen = select(self._split, self._data, n_calibration=n_calibration, seed=run.record.seed)
 
     def fill(self) -> None:
         """Write every file of the bundle, the manifest last."""
@@ -219,14 +223,14 @@ class _Export:
         calibration = Calibration(self._run.record.seed, tuple(scene.sha256 for scene in chosen.scenes))
         quantised = quantise(model, images, self._reporter)
         left = float_layers(quantised)
-        steering = None
+        way, steering = "int8", None
         if self._job.max_drop_pp is not None:
             judges, bound = self._judges(), self._job.max_drop_pp
             steer = partial(quantise_within, model, images, judges, reporter=self._reporter)
             again = partial(self._leave_out, model, images)
-            quantised, steering = _keep_bound(quantised, steer, again, judges, bound)
+            quantised, way, steering = _keep_bound(quantised, steer, again, judges, bound)
         whys = [FloatLayer(name, _NOT_QUANTISED if name in left else _REVERTED) for name in float_layers(quantised)]
-        return _Made(quantised, calibration, tuple(whys), steering)
+        return _Made(quantised, way, calibration, tuple(whys), steering)
 
     def _leave_out(self, model: Any, images: ImageBatch, layers: Sequence[str]) -> Any:  # noqa: ANN401
         """Return the model in INT8 but for some layers."""
@@ -266,8 +270,7 @@ def _write_variant(
     weights = xml.with_suffix(".bin").name
     if made is None:
         return VariantRecord(xml.name, weights, _MADE_BY[name], parity, None)
-    steered = made.steering is not None and made.steering.reverted
-    made_by = _MADE_BY["steered int8" if steered else "int8"]
+    made_by = _MADE_BY[made.way]
     return VariantRecord(xml.name, weights, made_by, parity, made.calibration, made.float_layers, made.steering)
 
 
@@ -277,8 +280,8 @@ def _keep_bound(
     again: Callable[[Sequence[str]], Any],
     judges: Judges,
     max_drop_pp: float,
-) -> tuple[Any, Steering]:
-    """Return an INT8 model that loses at most so much, and how it came to it.
+) -> tuple[Any, str, Steering]:
+    """Return an INT8 model that loses at most so much, the key of `_MADE_BY` for it, and how it came to it.
 
     Parameters
     ----------
@@ -296,16 +299,16 @@ def _keep_bound(
     """
     n_images = len(judges.labels)
     max_lost = int(max_drop_pp * n_images / 100 + _ROUNDING)
-    plain = float_layers(quantised)
+    way, plain = "int8", float_layers(quantised)
     lost = judges.n_lost(run_model(quantised, judges.images))
     if lost > max_lost:
-        quantised = steer(max_lost)
+        way, quantised = "steered int8", steer(max_lost)
         lost = judges.n_lost(run_model(quantised, judges.images))
         # Biases were corrected with the layers in INT8, and NNCF leaves them so when it puts layers back.
         other = again([name for name in float_layers(quantised) if name not in plain])
         lost_by_other = judges.n_lost(run_model(other, judges.images))
         if lost_by_other <= max_lost:
-            quantised, lost = other, lost_by_other
+            way, quantised, lost = "int8 anew", other, lost_by_other
     reverted = tuple(name for name in float_layers(quantised) if name not in plain)
     steering = Steering(judges.part, n_images, max_drop_pp, 100 * lost / n_images, reverted)
     nothing_left = not any(weighted_layers(quantised).values())
@@ -316,7 +319,7 @@ def _keep_bound(
             f"point{', and no layer is left in INT8' if nothing_left else ''}; nothing was written. "
             "Export --variant fp32 --variant fp16, or allow more"
         )
-    return quantised, steering
+    return quantised, way, steering
 
 
 def _check_onnx(path: Path, evidence: _Evidence) -> Parity:

@@ -14,6 +14,7 @@ from overfly.runtime.runner import Logits
 
 # The kind of an operation and a number; names from ONNX begin with a small letter.
 _MADE_UP = re.compile(r"([A-Z][A-Za-z]*)_\d+")
+_BLANK = re.compile(r"\s")
 
 
 def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any:  # noqa: ANN401 - ov.Model, no stub
@@ -73,13 +74,13 @@ def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Mo
 def _model_api_info(classes: Sequence[str], image: ImageSpec) -> dict[str, str]:
     """Return the fields of the OpenVINO Model API convention for a classifier.
 
-    Labels are separated by blanks there, so blanks within a label become underscores. Mean and scale are not given:
-    they are inside the graph, and a client that found them here would apply them twice.
+    Labels are separated by white space there, so each blank of any kind within a label becomes an underscore. Mean and
+    scale are not given: they are inside the graph, and a client that found them here would apply them twice.
     """
     return {
         "model_type": "Classification",
         "task_type": "classification",
-        "labels": " ".join(name.replace(" ", "_") for name in classes),
+        "labels": " ".join(_BLANK.sub("_", name) for name in classes),
         "label_ids": " ".join(str(i) for i in range(len(classes))),
         "multilabel": "False",
         "hierarchical": "False",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ def parse_document(
         (or `error`) as `read_document` does for what a file holds.
     """
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json.loads(text, parse_float=_parse_float, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as cause:
         raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
     found = content.pop("schema", None) if isinstance(content, dict) else None
@@ -82,6 +83,13 @@ def parse_document(
 def _refuse_constant(name: str) -> None:
     """Refuse NaN and Infinity, which Python's reader would take though JSON has no such words."""
     raise ValueError(f"{name} is no JSON")
+
+
+def _parse_float(digits: str) -> float:
+    """Return a number; refuse one that would be read as infinite, which could not be written again."""
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits} is too large for a float")
+    return number
 
 
 class _MismatchError(Exception):

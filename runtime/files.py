@@ -146,7 +146,7 @@ def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
 def replace_folder(new: Path, path: Path) -> None:
     """Rename the folder `new` to `path`, with what was there moved aside until that is done."""
     aside = _aside(path)
-    remove(aside)
+    _discard(aside)
     if path.exists():
         path.rename(aside)
     try:
@@ -155,13 +155,21 @@ def replace_folder(new: Path, path: Path) -> None:
         if aside.exists():
             aside.rename(path)
         raise
-    remove(aside)
+    _discard(aside)
 
 
 def restore_replaced(path: Path) -> None:
     """Put back what `replace_folder` had moved aside when it was killed between its two renames."""
     if _aside(path).exists() and not path.exists():
         _aside(path).rename(path)
+
+
+def _discard(aside: Path) -> None:
+    """Delete what was moved aside, under another name: killed on the way, the rest must not be put back."""
+    if os.path.lexists(aside):
+        waste = _partial(aside)
+        aside.rename(waste)
+        remove(waste)
 
 
 def _aside(path: Path) -> Path:

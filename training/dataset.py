@@ -1,6 +1,7 @@
 """A folder of labelled scenes: one sub-folder for each class, pictures below it."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MIN_CLASSES = 2
+# Unicode's categories of control characters, line ends, paragraph ends, and Python's stand-ins for bytes that are no
+# text: a bundle could not name such a class in its XML, or on one line of its own.
+_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,12 @@ def _classes(folder: Path) -> tuple[str, ...]:
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"the data folder {folder} can't be used: found {found}, {layout}")
     classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    for name in classes:
+        if any(unicodedata.category(character) in _NO_TEXT for character in name):
+            raise DataError(
+                f"the class folder {name!r} of {folder} can't name a class: it holds control characters or bytes that "
+                "are no UTF-8; rename it"
+            )
     if not classes:
         raise DataError(f"the data folder {folder} holds no class folder: {layout}")
     if len(classes) < _MIN_CLASSES:

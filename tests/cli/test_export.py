@@ -152,7 +152,7 @@ def test_killed_in_the_middle_it_leaves_nothing_at_out(start, tiny_run, tmp_path
 @pytest.mark.slow
 def test_killed_in_the_middle_of_a_zip_it_leaves_nothing_at_out(start, tiny_run, tmp_path):
     process = start("export", tiny_run, "--out", tmp_path / "bundle", "--zip", "--variant", "fp32")
-    kill_while_writing(process, tmp_path, ".bundle.zip.*.part/files/model.onnx")
+    kill_while_writing(process, tmp_path, ".bundle.zip.*.part/bundle.zip.files/model.onnx")
     assert not (tmp_path / "bundle.zip").exists()
 
 

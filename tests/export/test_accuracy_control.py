@@ -1,11 +1,15 @@
 """INT8 within a bound: kept with layers put back to floating point, or refused with their names."""
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import openvino as ov
 import pytest
 
 from overfly.cli import run as overfly
-from overfly.export.bundle_writer import ExportJob, export
+from overfly.export import bundle_writer
+from overfly.export.bundle_writer import ExportJob, _keep_bound, export
 from overfly.export.ir import run_ir
 from overfly.export.layers import float_layers
 from overfly.runtime.bundle import FloatLayer, Steering
@@ -57,7 +61,7 @@ def test_the_layer_that_costs_too_much_is_put_back(make_run):
     int8 = bundle.variant("int8")
     assert int8.float_layers == (FloatLayer("features.2", REVERTED),)
     assert int8.steering == Steering("train", 52, 1.0, 0.0, ("features.2",))
-    assert int8.made_by.startswith("nncf.quantize_with_accuracy_control")
+    assert int8.made_by.startswith("nncf.quantize without the layers that nncf.quantize_with_accuracy_control put back")
     assert float_layers(ov.Core().read_model(bundle.path / "int8.xml")) == ["features.2"]
     assert accuracy(bundle, run, "train") == 1
     assert any(note.startswith("NNCF: Reverted 1 operations") and "features.2" in note for note in listener.notes)
@@ -87,6 +91,51 @@ def test_a_bound_that_can_not_be_kept_is_refused_with_the_layers(make_run, capsy
     for name in ("features.0", "features.2", "classifier.1", "no layer is left in INT8", "nothing was written"):
         assert name in sentence
     assert sorted(path.name for path in out.parent.iterdir()) == ["data", "run"]
+
+
+@dataclass
+class Stub:
+    """Stands for an INT8 model that answers so many images less rightly than PyTorch, with layers in floating point."""
+
+    lost: int
+    floats: tuple[str, ...] = ("always",)
+
+
+KEPT, TOO_MUCH = 1, 2
+BACK = ("always", "a")
+
+
+@pytest.mark.parametrize(
+    ("plain", "steered", "anew", "way", "reverted"),
+    [
+        (Stub(KEPT), None, None, "int8", ()),
+        (Stub(TOO_MUCH), Stub(0, BACK), Stub(KEPT, BACK), "int8 anew", ("a",)),
+        (Stub(TOO_MUCH), Stub(KEPT, BACK), Stub(TOO_MUCH, BACK), "steered int8", ("a",)),
+        (Stub(TOO_MUCH), Stub(TOO_MUCH, BACK), Stub(KEPT, BACK), "int8 anew", ("a",)),
+        # What was put back has no weights, such as an addition: nothing to leave out.
+        (Stub(TOO_MUCH), Stub(KEPT), Stub(TOO_MUCH), "steered int8", ()),
+        (Stub(TOO_MUCH), Stub(TOO_MUCH, BACK), Stub(TOO_MUCH, BACK), None, ("a",)),
+    ],
+)
+def test_what_keeps_the_bound_is_kept_and_recorded_as_what_it_is(monkeypatch, plain, steered, anew, way, reverted):
+    monkeypatch.setattr(bundle_writer, "float_layers", lambda model: list(model.floats))
+    monkeypatch.setattr(bundle_writer, "weighted_layers", lambda _model: {"b": True})
+    monkeypatch.setattr(bundle_writer, "run_model", lambda model, _images: model.lost)
+    judges = SimpleNamespace(part="val", labels=[0] * 100, images=None, n_lost=lambda lost: lost)
+    left_out = []
+
+    def again(layers):
+        left_out.append(layers)
+        return anew
+
+    if way is None:
+        with pytest.raises(ParityError, match=r"it loses 2\.00 points of accuracy with a put back to floating point; "):
+            _keep_bound(plain, lambda _max_lost: steered, again, judges, 1.0)
+        return
+    model, found, steering = _keep_bound(plain, lambda _max_lost: steered, again, judges, 1.0)
+    assert (model, found) == ({"int8": plain, "int8 anew": anew, "steered int8": steered}[way], way)
+    assert steering == Steering("val", 100, 1.0, float(model.lost), reverted)
+    assert left_out == ([] if steered is None else [list(reverted)])
 
 
 def test_without_images_to_judge_by_it_says_so(make_run):

@@ -1,9 +1,11 @@
 """Which scenes an export looks at, and that what it makes does not depend on the test part."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from overfly.export import bundle_writer
 from overfly.export.bundle_writer import ExportJob, export
 from overfly.export.selection import select
 from overfly.runtime.bundle import Bundle
@@ -40,6 +42,25 @@ def test_without_the_test_part_others_prove_the_bundle(make_run, tmp_path, val_f
     assert chosen.golden.scenes
     assert names(chosen.golden) <= {scene.name for scene in run.split().scenes(part)}
     assert bool(names(chosen.golden) & names(chosen.calibration)) == (n_calibration == 60)
+
+
+def test_a_validation_picture_that_calibrates_does_not_judge(make_run):
+    run = Run.open(make_run(val_fraction=0.2))
+    split, data = run.split(), run.path.with_name("data")
+    chosen = select(split, data, n_calibration=1, seed=0)
+    (scene,), twin = chosen.calibration.scenes, chosen.steering.scenes[0]
+    files = [replace(f, sha256=scene.sha256) if f.name == twin.name else f for f in split.files]
+    judges = select(replace(split, files=tuple(files)), data, n_calibration=1, seed=0).steering
+    assert judges.part == "val"
+    assert names(judges) == names(chosen.steering) - {twin.name}
+
+
+@pytest.mark.parametrize(("asked", "n_images"), [(None, 2), (3, 3)])
+def test_each_class_calibrates_unless_fewer_images_are_asked_for(make_run, monkeypatch, asked, n_images):
+    monkeypatch.setattr(bundle_writer, "N_CALIBRATION", 1)
+    run = make_run()
+    bundle = export(ExportJob(run, run.with_name("bundle"), variants=("int8",), n_calibration=asked))
+    assert len(bundle.variant("int8").calibration.sha256) == n_images
 
 
 def weights(bundle):

@@ -182,3 +182,14 @@ def test_golden_arrays_of_the_wrong_shape(make_bundle, images, logits):
     folder = make_bundle(images=np.zeros(images, np.uint8), logits=np.zeros(logits))
     with pytest.raises(BundleError, match=r"golden\.npz holds arrays of the wrong shape"):
         Bundle.open(folder).golden()
+
+
+def test_a_byte_that_makes_a_number_of_the_manifest_infinite_is_named(bundle, seal):
+    path = bundle.path / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["onnx"]["parity"]["max_abs_diff"] = 1e-05
+    seal(path, manifest)
+    assert Bundle.open(bundle.path).manifest.onnx.parity.max_abs_diff == 1e-05
+    path.write_bytes(path.read_bytes().replace(b"1e-05", b"1e905"))
+    with pytest.raises(BundleError, match=r"manifest\.json can't be read as JSON \(1e905 is too large"):
+        Bundle.open(bundle.path)

@@ -198,10 +198,17 @@ def test_what_json_has_no_word_for_is_not_read(tmp_path, word):
         read_document(path, Leaf, schema=SCHEMA)
 
 
-def test_a_number_too_large_for_a_float_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("digits", "said"),
+    [
+        ("1" + "0" * 400, "ratio is a number with 401 digits"),
+        ("-1e905", r"leaf\.json can't be read as JSON \(-1e905 is too large for a float\)"),
+    ],
+)
+def test_a_number_too_large_for_a_float_is_refused(tmp_path, digits, said):
     path = tmp_path / "leaf.json"
-    path.write_text(dump_document(LEAF, schema=SCHEMA).replace("0.5", "1" + "0" * 400), encoding="utf-8")
-    with pytest.raises(DocumentError, match="ratio"):
+    path.write_text(dump_document(LEAF, schema=SCHEMA).replace("0.5", digits), encoding="utf-8")
+    with pytest.raises(DocumentError, match=said):
         read_document(path, Leaf, schema=SCHEMA)
 
 

@@ -277,6 +277,19 @@ def test_restoring_does_nothing_when_the_new_folder_is_in_place(old):
     assert names(old.parent) == ["out"]
 
 
+def test_killed_while_it_deletes_the_old_folder_it_does_not_bring_back_the_rest(old, monkeypatch):
+    def die(_path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "remove", die)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(old, overwrite=True) as partial:
+        (partial / "result.txt").write_text("new", encoding="utf-8")
+    assert (old / "result.txt").read_text(encoding="utf-8") == "new"
+    old.rename(old.with_name("elsewhere"))
+    restore_replaced(old)
+    assert not old.exists()
+
+
 def test_remove_takes_files_folders_and_nothing(old):
     (old.parent / "file").touch()
     for path in (old, old.parent / "file", old.parent / "absent"):

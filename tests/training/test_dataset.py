@@ -195,3 +195,13 @@ def test_a_picture_that_went_away_is_named(make_folder):
     folder = make_folder()
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
         decode(folder, [*scan(folder).scenes, Scene("field/gone.png", 0, "0" * 64)], size=32)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such folder names")
+@pytest.mark.parametrize("name", ["a\nb", "a\x01b", "caf\udce9", "a\u2028b"])
+def test_a_folder_that_can_not_name_a_class_is_refused(make_folder, name):
+    folder = make_folder()
+    (folder / "field").rename(folder / name)
+    with pytest.raises(DataError) as caught:
+        scan(folder)
+    assert str(caught.value).startswith(f"the class folder {name!r} of {folder} can't name a class: ")
