@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from overfly.runtime import files
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.metrics import evaluate
+from overfly.runtime.reporter import Reporter
 from overfly.training import resume as resume_module
 from overfly.training import train as train_module
 from overfly.training.dataset import decode
@@ -95,7 +96,7 @@ def in_order(folder):
     return [path.name for path in folder.rglob("*") if path.name.endswith(".part")] == []
 
 
-class StopAtStep:
+class StopAtStep(Reporter):
     """Listens, and does something at a step, counted from 1 over all epochs."""
 
     def __init__(self, step, action):
