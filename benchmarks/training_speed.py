@@ -29,7 +29,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.benchmarks.side_by_side import Comparison, in_turns, show
 from overfly.runtime.images import ImageBatch
-from overfly.training.dataset import decode, scan
+from overfly.training.dataset import Dataset, decode, scan
 from overfly.training.loop import Trainer, computed_in, predict_logits
 from overfly.training.models import Deployed, build_model
 from overfly.training.recipe import RECIPES, Recipe, override
@@ -93,18 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compare_steps(plan: Plan) -> list[Comparison]:
     """Compare the images a second of the same work and of the recipe, and the share of preparing a batch."""
-    images, labels = _sample(plan)
+    dataset = scan(plan.data)
+    images, labels = _sample(plan, dataset)
     same_work = override(plan.recipe, batch_norm="train", frozen_fraction=0.0, ema_decay=0.0)
     plain = PlainLoop(plan)
     comparisons = []
     for name, recipe in (("the same work", same_work), ("the default recipe", plan.recipe)):
-        trainer = _trainer(plan, recipe, len(labels))
+        trainer = _trainer(plan, recipe, len(labels), n_classes=len(dataset.classes))
         speed = partial(_images_per_second, trainer, images, labels)
         ours, theirs = in_turns(plan.n_rounds + 1, speed, plain.images_per_second)
         limit = _AT_LEAST[computed_in(recipe.precision, trainer.device)]
         comparisons.append(Comparison(name, "images/s", ours[1:], theirs[1:], at_least=limit))
     step, preparation = in_turns(
-        plan.n_rounds, lambda: _step_ms(trainer, images, labels), lambda: _preparation_ms(trainer, images)
+        plan.n_rounds,
+        lambda: 1e3 * plan.recipe.batch_size / _images_per_second(trainer, images, labels),
+        lambda: _preparation_ms(trainer, images),
     )
     comparisons.append(Comparison("preparing a batch, of a step", "ms", preparation, step, at_most=_MOST_PREPARATION))
     return comparisons
@@ -194,12 +197,10 @@ def _race(plan: Plan, recipe: Recipe, split: Split, accuracy: float) -> Iterator
     raise ValueError(f"{recipe.epochs} epochs did not reach {accuracy:.2%}")
 
 
-def _sample(plan: Plan) -> tuple[ImageBatch, npt.NDArray[np.int64]]:
+def _sample(plan: Plan, dataset: Dataset) -> tuple[ImageBatch, npt.NDArray[np.int64]]:
     """Return the images and labels of a turn, drawn at random, with repetition where there are too few."""
-    scenes = scan(plan.data).scenes
-    chosen = np.random.default_rng(0).choice(
-        len(scenes), plan.n_steps * plan.recipe.batch_size, replace=len(scenes) < plan.n_steps * plan.recipe.batch_size
-    )
+    scenes, n_images = dataset.scenes, plan.n_steps * plan.recipe.batch_size
+    chosen = np.random.default_rng(0).choice(len(scenes), n_images, replace=len(scenes) < n_images)
     drawn = [scenes[i] for i in chosen]
     images = decode(plan.data, drawn, size=plan.recipe.image_size)
     return images, np.array([scene.label for scene in drawn], dtype=np.int64)
@@ -213,20 +214,15 @@ def _model(plan: Plan, n_classes: int) -> Deployed:
     return Deployed(model, plan.recipe.image)
 
 
-def _trainer(plan: Plan, recipe: Recipe, n_images: int, *, n_classes: int | None = None) -> Trainer:
-    """Return a trainer on the CPU, for as many classes as the data has."""
-    deployed = _model(plan, n_classes or len(scan(plan.data).classes))
+def _trainer(plan: Plan, recipe: Recipe, n_images: int, *, n_classes: int) -> Trainer:
+    """Return a trainer on the CPU."""
+    deployed = _model(plan, n_classes)
     return Trainer(deployed, recipe, n_images=n_images, seed=0, device=torch.device("cpu"))
 
 
 def _images_per_second(trainer: Trainer, images: ImageBatch, labels: npt.NDArray[np.int64]) -> float:
     """Train on each image once."""
     return len(images) / trainer.run_epoch(images, labels, lambda *_: None)[1]
-
-
-def _step_ms(trainer: Trainer, images: ImageBatch, labels: npt.NDArray[np.int64]) -> float:
-    """Return what a whole step takes."""
-    return 1e3 * trainer.run_epoch(images, labels, lambda *_: None)[1] / trainer.steps_per_epoch
 
 
 def _preparation_ms(trainer: Trainer, images: ImageBatch) -> float:

@@ -8,6 +8,7 @@ import torch
 
 from overfly.benchmarks import training_speed
 from overfly.benchmarks.training_speed import PlainLoop, Plan, compare_time_to_accuracy, main
+from overfly.training.dataset import scan
 from overfly.training.recipe import Recipe
 
 
@@ -29,7 +30,7 @@ def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
 
 
 def test_a_turn_has_as_many_images_as_its_steps_take(plan):
-    images, labels = training_speed._sample(plan)
+    images, labels = training_speed._sample(plan, scan(plan.data))
     assert images.shape == (8, 32, 32, 3)
     assert labels.shape == (8,)
 
