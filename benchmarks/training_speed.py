@@ -15,6 +15,7 @@ Close everything else first. Only the ratios mean something on a machine that ot
 """
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -242,8 +243,12 @@ def _transforms(recipe: Recipe) -> nn.Module:
     if recipe.dihedral:
         quarters = [t.RandomRotation((angle, angle)) for angle in (0, 90, 180, 270)]
         steps += [t.RandomHorizontalFlip(), t.RandomChoice(quarters)]
-    scale = (recipe.min_crop**2, 1.0)
-    steps += [t.RandomResizedCrop(recipe.train_size, scale=scale, ratio=(1.0, 1.0), antialias=True)]
+    size = recipe.image_size
+    if recipe.rotation:
+        beyond = math.ceil(size * (math.sqrt(2) - 1) / 2)  # the corners of a square turned by an eighth
+        turn = t.RandomRotation(recipe.rotation, interpolation=t.InterpolationMode.BILINEAR)
+        steps += [t.Pad(beyond, padding_mode="symmetric"), turn, t.CenterCrop(size)]
+    steps += [t.RandomResizedCrop(size, scale=(recipe.min_crop**2, 1.0), ratio=(1.0, 1.0), antialias=True)]
     if recipe.jitter:
         steps += [t.ColorJitter(recipe.jitter, recipe.jitter)]
     steps += [t.ToTensor(), t.Normalize(recipe.image.mean, recipe.image.std)]

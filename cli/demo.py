@@ -21,8 +21,8 @@ _SAMPLE_RECIPE = {
     "learning_rate": 2e-3,
     "label_smoothing": 0.05,
     "ema_decay": 0.9,
+    "rotation": 0.0,
     "min_crop": 1.0,
-    "train_scale": 1.0,
     "jitter": 0.1,
 }
 # From ImageNet weights, a few passes are enough to see what the trip is worth.

@@ -1,5 +1,7 @@
 """Random changes that leave the class of a scene seen from above as it is, a batch at a time."""
 
+import math
+
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
@@ -14,22 +16,22 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
     Parameters
     ----------
     images
-        Pixels in 0..255, any dtype, shape ``[N, 3, S, S]``, where S is the recipe's `image_size`.
+        Pixels in 0..255, any dtype, shape ``[N, 3, S, S]``.
     recipe
-        Says which changes (`dihedral`, `min_crop`, `train_scale`, `jitter`).
+        Says which changes (`dihedral`, `rotation`, `min_crop`, `jitter`).
     generator
         The source of chance, on the CPU, so that a seed gives the same batches on every device.
 
     Returns
     -------
     Tensor
-        float32 pixels in 0..255, shape ``[N, 3, T, T]``, where T is the recipe's `train_size`.
+        float32 pixels in 0..255, shape ``[N, 3, S, S]``.
     """
     images = images.float()
     if recipe.dihedral:
         images = turn_and_mirror(images, torch.randint(_N_DIHEDRAL, (len(images),), generator=generator))
-    if recipe.min_crop < 1 or recipe.train_scale < 1:
-        images = crop_and_resize(images, recipe.min_crop, recipe.train_size, generator)
+    if recipe.rotation > 0 or recipe.min_crop < 1:
+        images = turn_and_crop(images, recipe.rotation, recipe.min_crop, generator)
     if recipe.jitter > 0:
         images = jitter(images, recipe.jitter, generator)
     return images
@@ -45,16 +47,38 @@ def turn_and_mirror(images: torch.Tensor, ops: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def crop_and_resize(images: torch.Tensor, min_crop: float, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Cut a square of a random side in ``[min_crop, 1]`` at a random place and resize it to `size` (bilinear)."""
+def turn_and_crop(images: torch.Tensor, rotation: float, min_crop: float, generator: torch.Generator) -> torch.Tensor:
+    """Cut a square of a random side and angle at a random place, and resize it to the image's size.
+
+    All in one bilinear resampling. Beyond the image's border lies the image mirrored.
+
+    Parameters
+    ----------
+    images
+        float32, shape ``[N, C, S, S]``.
+    rotation
+        Largest angle either way, in degrees.
+    min_crop
+        Smallest side, as a fraction of the image's; the largest is 1.
+    generator
+        The source of chance.
+
+    Returns
+    -------
+    Tensor
+        float32, shape ``[N, C, S, S]``.
+    """
     n = len(images)
     side = min_crop + (1 - min_crop) * torch.rand(n, generator=generator)
+    angle = math.radians(rotation) * (2 * torch.rand(n, generator=generator) - 1)
     centre = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - side)[:, None]
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = side
+    theta = torch.empty(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = side * angle.cos()
+    theta[:, 0, 1] = side * angle.sin()
+    theta[:, 1, 0] = -theta[:, 0, 1]
     theta[:, :, 2] = centre
-    grid = F.affine_grid(theta.to(images.device), [n, images.shape[1], size, size], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def jitter(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:

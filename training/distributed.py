@@ -202,10 +202,80 @@ class SharedDropout(nn.Module):
         return images * noise[self._team.share(n_images)]
 
 
-def share_dropout(model: nn.Module, team: Team, n_images: Callable[[], int]) -> None:
-    """Put `SharedDropout` in the place of each dropout of a model; for a process alone nothing changes."""
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation by the mean and variance of the whole batch, of which each process has its share.
+
+    PyTorch's own ``SyncBatchNorm`` needs a GPU.
+
+    Parameters
+    ----------
+    norm
+        Whose parameters and statistics it takes over.
+    team
+        Who shares.
+    n_images
+        Says how many images the whole batch has.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, team: Team, n_images: Callable[[], int]) -> None:
+        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            setattr(self, name, getattr(norm, name))
+        self.train(norm.training)
+        self._team = team
+        self._n_images = n_images
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Take and return the activations of a share of the batch, shape ``[n, C, H, W]``."""
+        n_images = self._n_images()
+        n_ours = len(range(n_images)[self._team.share(n_images)])
+        if not self.training or n_ours == n_images:
+            return super().forward(images)
+        n_values = n_images * images[0, 0].numel()
+        values = images.float()
+        # The mean first, as the difference of two large sums would lose the variance in rounding.
+        mean = _Total.apply(values.sum(dim=(0, 2, 3), keepdim=True)) / n_values
+        centred = values - mean
+        variance = _Total.apply(centred.square().sum(dim=(0, 2, 3), keepdim=True)) / n_values
+        with torch.no_grad():
+            unbiased = variance.flatten() * n_values / (n_values - 1)
+            self.running_mean.lerp_(mean.flatten(), self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
+        return (centred * scale + self.bias[:, None, None]).to(images.dtype)
+
+
+class _Total(torch.autograd.Function):
+    """The sum over the processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_context: object, ours: torch.Tensor) -> torch.Tensor:
+        total = ours.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: object, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return _Total.forward(_context, gradient)
+
+
+def share_batch(model: nn.Module, team: Team, n_images: Callable[[], int]) -> None:
+    """Make a model's dropout and batch normalisation those of a whole batch, of which each process has its share.
+
+    Parameters
+    ----------
+    model
+        Changed in place; its parameters stay the same objects. For a process alone nothing changes.
+    team
+        Who shares.
+    n_images
+        Says how many images the whole batch has.
+    """
     if team.size == 1:
         return
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Dropout):
             model.set_submodule(name, SharedDropout(module.p, team, n_images))
+        elif isinstance(module, nn.BatchNorm2d):
+            model.set_submodule(name, SharedBatchNorm(module, team, n_images))

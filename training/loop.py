@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.images import ImageBatch
 from overfly.training.augment import augment
-from overfly.training.distributed import ALONE, Team, share_dropout
+from overfly.training.distributed import ALONE, Team, share_batch
 from overfly.training.frozen import FrozenStatistics, freeze_first, set_training
 from overfly.training.models import Deployed
 from overfly.training.recipe import Recipe
@@ -110,7 +110,7 @@ class Trainer:
         self.live = deployed.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = computed_in(recipe.precision, device)
         freeze_first(self.live.model, recipe.frozen_fraction)
-        share_dropout(self.live.model, team, lambda: self._batch_size)
+        share_batch(self.live.model, team, lambda: self._batch_size)
         logits = FrozenStatistics(self.live.model) if recipe.batch_norm == "frozen" else self.live.model
         self.logits = team.wrap(logits)
         self.averaged = copy.deepcopy(self.live).eval() if recipe.ema_decay else self.live
@@ -188,8 +188,7 @@ class Trainer:
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return uint8 ``[B, S, S, 3]`` images as the model takes them in training: changed at random, normalised.
 
-        float32, shape ``[B, 3, T, T]`` (T is the recipe's `train_size`), on the trainer's device, in the
-        ``channels_last`` layout.
+        float32, shape ``[B, 3, S, S]``, on the trainer's device, in the ``channels_last`` layout.
         """
         changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
         batch: torch.Tensor = self.live.normalise(changed).contiguous(memory_format=torch.channels_last)

@@ -55,11 +55,10 @@ class Recipe:
         validation part; of equals the latest, which has learned the longest at the lowest rate).
     dihedral
         Whether to turn by quarters and mirror at random: a scene seen from above has no upright.
+    rotation
+        Largest turn by a random angle, either way, in degrees; the corners show the scene mirrored at its border.
     min_crop
         Smallest side of a random square crop, as a fraction; 1 crops nothing.
-    train_scale
-        Height and width of the images trained on, as a fraction of `image_size`. Smaller trains faster, and what a
-        resized crop shows is then about as large as in the whole image later.
     jitter
         Largest relative change of brightness and of contrast.
     test_fraction
@@ -84,8 +83,8 @@ class Recipe:
     ema_decay: float = 0.99
     keep: str = "last"
     dihedral: bool = True
-    min_crop: float = 0.75
-    train_scale: float = 1.0
+    rotation: float = 180.0
+    min_crop: float = 0.85
     jitter: float = 0.2
     test_fraction: float = 0.2
     val_fraction: float = 0.0
@@ -106,14 +105,9 @@ class Recipe:
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "finite and more than 0")
         for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("min_crop", "train_scale"):
-            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
+        _require(0 <= self.rotation <= 180, "rotation", self.rotation, "in [0, 180]")  # noqa: PLR2004
+        _require(0 < self.min_crop <= 1, "min_crop", self.min_crop, "in (0, 1]")
         _require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "in (0, 1)")
-
-    @property
-    def train_size(self) -> int:
-        """Height and width of the images trained on, in pixels."""
-        return max(1, round(self.image_size * self.train_scale))
 
     @property
     def image(self) -> "ImageSpec":
@@ -144,8 +138,8 @@ PAPER = Recipe(
     frozen_fraction=0.0,
     ema_decay=0.0,
     dihedral=False,
+    rotation=0.0,
     min_crop=1.0,
-    train_scale=1.0,
     jitter=0.0,
 )
 

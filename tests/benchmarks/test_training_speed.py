@@ -15,14 +15,14 @@ from overfly.training.recipe import Recipe
 @pytest.fixture
 def plan(tiny_data):
     """Turns of two steps on tiny pictures."""
-    recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, train_scale=0.875, batch_size=4, epochs=2)
+    recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, batch_size=4, epochs=2)
     return Plan(tiny_data, "none", recipe, n_rounds=1, n_steps=2)
 
 
 def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
     plain = PlainLoop(plan)
     batches = list(plain._batches(3))
-    assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 28, 28)] * 3
+    assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 32, 32)] * 3
     assert {images.dtype for images, _ in batches} == {torch.float32}
     before = [p.clone() for p in plain._model.parameters()]
     assert plain.images_per_second() > 0

@@ -39,7 +39,7 @@ with join() as team:
 """
 # 18 pictures to train on: of each epoch's batches, one is of 3 pictures.
 RECIPE = (
-    "Recipe(image_size=32, epochs=2, batch_size=5, precision='fp32', learning_rate=1e-5, train_scale=1.0, "
+    "Recipe(image_size=32, epochs=2, batch_size=5, precision='fp32', learning_rate=1e-5, "
     "frozen_fraction=0.05, test_fraction=0.25, val_fraction=0.2, batch_norm='frozen', keep='best')"
 )
 # Enough epochs that what happens after the first one comes before the last.
@@ -153,6 +153,49 @@ def test_two_processes_come_to_what_one_comes_to(torchrun, data, weights, tmp_pa
     # Every process has the figures.
     accuracy = metrics(one)["accuracy"]
     assert sorted(out.splitlines()) == [f"0 {accuracy}", f"1 {accuracy}"]
+
+
+# The gradients and the statistics after a step, of the whole batch or, under torchrun, of shares of it.
+ONE_STEP = """
+import sys
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from overfly.training.distributed import join, share_batch
+
+torch.manual_seed(0)
+n_images = int(sys.argv[2])
+images, towards = torch.randn(n_images, 3, 4, 4) * 2 + 30, torch.randn(n_images, 4, 1, 1)
+layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Dropout(0.5), nn.Conv2d(4, 4, 2), nn.BatchNorm2d(4)]
+model = nn.Sequential(*layers)
+parameters = dict(model.named_parameters())
+with join() as team:
+    share_batch(model, team, lambda: n_images)
+    share = team.share(n_images)
+    wrapped = team.wrap(model)
+    torch.manual_seed(1)  # joining draws random numbers, too
+    logits = wrapped(images[share])
+    (team.weight(n_images) * (logits * towards[share]).mean()).backward()
+    gradients = {f"{name} gradient": value.grad for name, value in parameters.items()}
+    if team.leads:
+        save_file({**gradients, **dict(model.named_buffers())}, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("n_images", [3, 5, 16])
+def test_shares_are_normalised_by_the_mean_and_variance_of_the_whole_batch(torchrun, tmp_path, n_images):
+    script = tmp_path / "step.py"
+    script.write_text(ONE_STEP, encoding="utf-8")
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    subprocess.run([sys.executable, script, one, str(n_images)], check=True)
+    code, _, err = torchrun(script, two, n_images)
+    assert code == 0, err
+    expected, found = load_file(one), load_file(two)
+    assert found.keys() == expected.keys()
+    assert len(expected) == 8 + 6
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
+    assert (expected["1.running_var"] != 1).all()
 
 
 @pytest.fixture(scope="module")

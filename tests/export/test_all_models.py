@@ -34,8 +34,8 @@ TEST_FRACTION = 0.67
 
 def train_briefly(name, data, out):
     """Train a model on a third of the small data set."""
-    plain = {"ema_decay": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0, "test_fraction": TEST_FRACTION}
-    sizes = {"model": name, "image_size": SIZES[name], "batch_size": 8, "epochs": 20}
+    plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0}
+    sizes = {"test_fraction": TEST_FRACTION, "model": name, "image_size": SIZES[name], "batch_size": 8, "epochs": 20}
     train(Job(data, out, override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain), weights="none"))
 
 

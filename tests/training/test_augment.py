@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from overfly.training.augment import augment, crop_and_resize, jitter, turn_and_mirror
+from overfly.training.augment import augment, jitter, turn_and_crop, turn_and_mirror
 from overfly.training.recipe import PAPER, Recipe
 
 ALL = torch.arange(8)
-RECIPE = Recipe(image_size=48, train_scale=0.875)
+RECIPE = Recipe(image_size=48)
 
 
 def seeded(seed):
@@ -61,14 +61,14 @@ def test_all_symmetries_are_drawn_equally_often():
     assert counts.max() < 600
 
 
-def test_a_crop_of_the_whole_image_is_the_image(noise):
-    assert torch.allclose(crop_and_resize(noise, 1.0, 48, seeded(1)), noise, atol=1e-2)
+def test_the_whole_image_unturned_is_the_image(noise):
+    assert torch.allclose(turn_and_crop(noise, 0.0, 1.0, seeded(1)), noise, atol=1e-2)
 
 
 def test_a_crop_magnifies_a_part():
     size, min_crop = 64, 0.5
     ramp = torch.arange(float(size)).expand(200, 3, size, size)
-    cut = crop_and_resize(ramp, min_crop, size, seeded(2))
+    cut = turn_and_crop(ramp, 0.0, min_crop, seeded(2))
     assert cut.shape == ramp.shape
     inner = cut[:, 0, size // 2, 2:-2]  # away from the border, whose last half pixel is repeated
     slopes = inner.diff(dim=1)
@@ -82,11 +82,32 @@ def test_a_crop_magnifies_a_part():
     assert torch.allclose(cut, cut[:, :, :1].expand_as(cut), atol=1e-2)
 
 
-def test_a_smaller_size_shows_the_whole_image_smaller():
+@pytest.mark.parametrize("rotation", [30.0, 180.0])
+def test_turns_are_of_any_angle_up_to_the_largest(rotation):
+    size = 65
+    ramp = torch.arange(float(size)).expand(400, 1, size, size)
+    turned = turn_and_crop(ramp, rotation, 1.0, seeded(3))[:, 0]
+    middle = size // 2
+    across = (turned[:, middle, middle + 5] - turned[:, middle, middle - 5]) / 10
+    down = (turned[:, middle + 5, middle] - turned[:, middle - 5, middle]) / 10
+    # Turned about the middle, and neither sheared nor scaled: the slope's length is that of the ramp.
+    assert torch.allclose(turned[:, middle, middle], torch.tensor(float(middle)), atol=1e-2)
+    assert torch.allclose(torch.hypot(across, down), torch.tensor(1.0), atol=1e-3)
+    angles = torch.rad2deg(torch.atan2(down, across))
+    assert angles.abs().max() <= rotation + 0.1
+    assert angles.min() < -0.95 * rotation
+    assert angles.max() > 0.95 * rotation
+    assert abs(angles.std() - rotation / 3**0.5) < 0.07 * rotation  # uniform
+
+
+def test_the_corners_of_a_turned_scene_show_it_mirrored():
     size = 64
-    ramp = torch.arange(float(size)).expand(2, 3, size, size)
-    cut = crop_and_resize(ramp, 1.0, size // 2, seeded(2))
-    assert torch.allclose(cut[0, 0, 0], 0.5 + 2 * torch.arange(size / 2), atol=1e-3)
+    ramp = torch.arange(float(size)).expand(50, 1, size, size)
+    turned = turn_and_crop(ramp, 180.0, 1.0, seeded(4))
+    # A repeated border would show its own value over whole corners, and black would be a value that the scene lacks.
+    at_the_border = (turned < 0.5) | (turned > size - 1.5)
+    assert at_the_border.float().mean(dim=(1, 2, 3)).max() < 0.05
+    assert turned.min() >= 0
 
 
 def test_brightness_stays_within_its_range():
@@ -135,7 +156,7 @@ def test_the_callers_images_stay_as_they_are(noise):
     changed = augment(pixels, RECIPE, seeded(7))
     assert torch.equal(pixels, before)
     assert changed.dtype == torch.float32
-    assert changed.shape == (16, 3, 42, 42)
+    assert changed.shape == (16, 3, 48, 48)
     assert changed.min() >= 0
     assert changed.max() <= 255
 

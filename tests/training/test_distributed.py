@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from overfly.runtime.errors import DeviceError, OutputError, TeamError
-from overfly.training.distributed import ALONE, SharedDropout, Team, join, share_dropout
+from overfly.training.distributed import ALONE, SharedDropout, Team, join, share_batch
 
 SIZES = st.integers(1, 9)
 
@@ -42,7 +42,7 @@ def test_the_weighted_means_of_the_shares_come_to_the_mean_of_the_batch(size, va
 def test_a_process_alone_takes_the_batch_as_it_is():
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2))
     dropout = model[1]
-    share_dropout(model, ALONE, lambda: 0)
+    share_batch(model, ALONE, lambda: 0)
     assert model[1] is dropout
     assert ALONE.wrap(model) is model
     assert (ALONE.share(7), ALONE.weight(7), ALONE.mean(0.1)) == (slice(0, 7), 1.0, 0.1)
@@ -70,7 +70,7 @@ def test_shared_dropout_is_that_of_one_process(dtype, size, n_images):
         for team in team_of(size):
             torch.manual_seed(3)
             model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Dropout(0.3)))
-            share_dropout(model, team, lambda: n_images)
+            share_batch(model, team, lambda: n_images)
             share = team.share(n_images)
             assert torch.equal(model(features[share]), expected[share])
             assert torch.equal(torch.get_rng_state(), after)

@@ -26,8 +26,8 @@ def test_the_papers_hyperparameters():
         "ema_decay": 0.0,
         "keep": "last",
         "dihedral": False,
+        "rotation": 0.0,
         "min_crop": 1.0,
-        "train_scale": 1.0,
         "jitter": 0.0,
         "test_fraction": 0.2,
         "val_fraction": 0.0,
@@ -50,8 +50,8 @@ def test_the_image_is_scaled_as_torchvisions_weights_were_trained():
         ("batch_norm", "none", "train or frozen"),
         ("frozen_fraction", -0.1, r"in \[0, 1\]"),
         ("frozen_fraction", 1.1, r"in \[0, 1\]"),
-        ("train_scale", 0.0, r"in \(0, 1\]"),
-        ("train_scale", 1.1, r"in \(0, 1\]"),
+        ("rotation", -1.0, r"in \[0, 180\]"),
+        ("rotation", 181.0, r"in \[0, 180\]"),
         ("schedule", "step", "constant or cosine"),
         ("keep", "first", "last or best"),
         ("image_size", 0, "at least 1"),
@@ -87,7 +87,15 @@ def test_an_invalid_value_is_refused_by_its_name(field, value, expected):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("image_size", 32), ("batch_size", 2), ("epochs", 1), ("min_crop", 1.0), ("jitter", 0.0), ("ema_decay", 0.0)],
+    [
+        ("image_size", 32),
+        ("batch_size", 2),
+        ("epochs", 1),
+        ("min_crop", 1.0),
+        ("rotation", 180.0),
+        ("jitter", 0.0),
+        ("ema_decay", 0.0),
+    ],
 )
 def test_the_last_valid_values(field, value):
     assert getattr(Recipe(**{field: value}), field) == value
@@ -109,11 +117,6 @@ def test_a_recipe_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PAPER.epochs = 1
     assert not hasattr(PAPER, "__dict__")
-
-
-@pytest.mark.parametrize(("image_size", "scale", "expected"), [(256, 0.875, 224), (256, 1.0, 256), (33, 0.5, 16)])
-def test_the_size_of_the_images_trained_on(image_size, scale, expected):
-    assert Recipe(image_size=image_size, train_scale=scale).train_size == expected
 
 
 def test_without_pretraining_nothing_stays_as_it_is():
