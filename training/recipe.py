@@ -68,8 +68,8 @@ class Recipe:
     """
 
     model: str = "mobilenet_v2"
-    image_size: int = 256
-    epochs: int = 8
+    image_size: int = 128
+    epochs: int = 40
     batch_size: int = 16
     precision: str = "auto"
     optimizer: str = "adamw"
@@ -78,9 +78,9 @@ class Recipe:
     warmup_fraction: float = 0.1
     schedule: str = "cosine"
     label_smoothing: float = 0.1
-    batch_norm: str = "frozen"
+    batch_norm: str = "train"
     frozen_fraction: float = 0.175
-    ema_decay: float = 0.99
+    ema_decay: float = 0.998
     keep: str = "last"
     dihedral: bool = True
     rotation: float = 180.0
@@ -126,6 +126,7 @@ def _require(holds: bool, name: str, found: object, expected: str) -> None:
 
 # The paper's section 3.2: batch size 16, 60 epochs, Adam, cross-entropy, learning rate 1e-5, an 80/20 split.
 PAPER = Recipe(
+    image_size=256,
     epochs=60,
     precision="fp32",
     optimizer="adam",
