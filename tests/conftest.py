@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -39,6 +40,12 @@ def _missing(marker):
     from overfly.runtime.devices import core
 
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
+
+
+def pytest_configure():
+    """Undo what a shell does to its background jobs: they, and all they start, ignore the keyboard's interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

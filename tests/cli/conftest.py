@@ -1,7 +1,6 @@
 """Fixtures for floor 4: the command line called in this process or in one of its own, and small folders to feed it."""
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -67,11 +66,6 @@ def overfly(capsys):
     return call
 
 
-def _hear_interrupts():
-    """Undo what a shell does to its background jobs: they, and all they start, ignore the keyboard's interrupt."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture
 def start():
     """A function that starts a command in a process of its own, both streams open; what still runs at the end dies."""
@@ -86,7 +80,6 @@ def start():
             text=True,
             encoding="utf-8",
             env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-            preexec_fn=_hear_interrupts if sys.platform != "win32" else None,  # noqa: PLW1509 - no thread here
         )
         processes.append(process)
         return process
