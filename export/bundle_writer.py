@@ -59,7 +59,7 @@ _MIN_F16_AGREEMENT = 0.99
 
 _MADE_BY = {
     "fp32": "openvino.save_model",
-    "fp16": "openvino.save_model, weights compressed to f16",
+    "fp16": "openvino.save_model, weights rounded to f16 but those of depthwise convolutions",
     "int8": "nncf.quantize, post-training, min-max ranges, full bias correction",
     "steered int8": "nncf.quantize_with_accuracy_control, min-max ranges, full bias correction",
     "int8 anew": "nncf.quantize without the layers that nncf.quantize_with_accuracy_control put back, min-max ranges, "

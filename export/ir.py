@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from openvino.opset13 import constant
+from openvino.opset13 import convert as convert_to
 
 from overfly.runtime.devices import core
 from overfly.runtime.images import ImageBatch, ImageSpec
@@ -41,10 +43,39 @@ def save_ir(model: Any, xml: Path, *, fp16: bool = False) -> None:  # noqa: ANN4
     Names that OpenVINO made up count on through the life of the process. They are numbered anew, so that the same
     model gives the same file.
     """
+    if fp16:
+        model = _compressed(model)
     for index, op in enumerate(model.get_ordered_ops()):
         if made_up := _MADE_UP.fullmatch(op.get_friendly_name()):
             op.set_friendly_name(f"{made_up[1]}_{index}")
-    ov.save_model(model, xml, compress_to_fp16=fp16)
+    ov.save_model(model, xml, compress_to_fp16=False)
+
+
+def _compressed(model: Any) -> Any:  # noqa: ANN401 - ov.Model has no stub
+    """Return a copy of a model with constants of f16, but for the weights of depthwise convolutions.
+
+    OpenVINO's own compression rounds these, too. In MobileNetV2 they are 3% of the weights and make nine tenths of
+    fp16's error: nine values that all but cancel each other no longer do after rounding, in a channel that the folded
+    batch normalisation magnifies.
+    """
+    compressed = model.clone()
+    for op in compressed.get_ordered_ops():
+        if op.get_type_name() != "Constant" or op.get_element_type() != ov.Type.f32 or _is_depthwise(op):
+            continue
+        users = op.output(0).get_target_inputs()
+        half = constant(op.data.astype(np.float16), name=f"{op.get_friendly_name()}_f16")
+        widened = convert_to(half, "f32", name=op.get_friendly_name())
+        for user in users:
+            user.replace_source_output(widened.output(0))
+    return compressed
+
+
+def _is_depthwise(weights: Any) -> bool:  # noqa: ANN401 - ov.Node has no stub
+    """Return whether a constant holds the weights of a convolution in groups, which may reshape them first."""
+    users = [user.get_node() for user in weights.output(0).get_target_inputs()]
+    return any(user.get_type_name() == "GroupConvolution" for user in users) or any(
+        user.get_type_name() == "Reshape" and _is_depthwise(user) for user in users
+    )
 
 
 def run_ir(xml: Path, images: ImageBatch) -> Logits:
