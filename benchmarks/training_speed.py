@@ -73,7 +73,7 @@ class Plan:
     recipe: Recipe
     n_rounds: int
     n_steps: int
-    paper: Recipe = RECIPES["paper"]
+    paper: Recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -241,11 +241,11 @@ def _transforms(recipe: Recipe) -> nn.Module:
     """Return the recipe's random changes in torchvision's own transforms."""
     from torchvision import transforms as t
 
-    steps: list[nn.Module] = []
+    size = recipe.image_size
+    steps: list[nn.Module] = [t.Resize((size, size), antialias=True)]
     if recipe.dihedral:
         quarters = [t.RandomRotation((angle, angle)) for angle in (0, 90, 180, 270)]
         steps += [t.RandomHorizontalFlip(), t.RandomChoice(quarters)]
-    size = recipe.image_size
     if recipe.rotation:
         beyond = math.ceil(size * (math.sqrt(2) - 1) / 2)  # the corners of a square turned by an eighth
         turn = t.RandomRotation(recipe.rotation, interpolation=t.InterpolationMode.BILINEAR)

@@ -27,8 +27,8 @@ def _trip(folder: Path, data: Path, weights: Path, *options: str) -> Path:
 
 @pytest.fixture(scope="module")
 def trip(tmp_path_factory, real_data, real_weights):
-    """Three epochs at half the image size: minutes on two cores, and good enough to tell right from wrong."""
-    return _trip(tmp_path_factory.mktemp("trip"), real_data, real_weights, "--epochs", "3", "--image-size", "128")
+    """Three epochs: minutes on two cores, and good enough to tell right from wrong."""
+    return _trip(tmp_path_factory.mktemp("trip"), real_data, real_weights, "--epochs", "3")
 
 
 def test_a_few_epochs_reach_what_only_a_working_trip_can(trip):
