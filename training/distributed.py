@@ -26,7 +26,7 @@ class Team:
     """The processes that train together; made without arguments, this process alone.
 
     Every process goes through the same training with the same random numbers, and computes its share of each batch.
-    All of a team's methods but `share` and `weight` must be called by all processes, in the same order.
+    All of a team's methods but `splits`, `share` and `weight` must be called by all processes, in the same order.
 
     Attributes
     ----------
@@ -47,20 +47,25 @@ class Team:
         """Whether this process is the one that writes and tells."""
         return self.rank == 0
 
+    def splits(self, n_images: int) -> bool:
+        """Return whether a batch of so many images is large enough for each process to have at least two of it."""
+        return n_images >= 2 * self.size
+
     def share(self, n_images: int) -> slice:
         """Return which of a batch's images are this process's.
 
         Shares are of the same size or differ by one image. A batch too small for two images each is
         computed whole by every process, as batch normalisation can't take a single one.
         """
-        if n_images < 2 * self.size:
+        if not self.splits(n_images):
             return slice(0, n_images)
         return slice(n_images * self.rank // self.size, n_images * (self.rank + 1) // self.size)
 
     def weight(self, n_images: int) -> float:
         """Return the weight of the mean over a share, for the mean over all processes to be that over the batch."""
-        n_ours = len(range(n_images)[self.share(n_images)])
-        return 1.0 if n_ours == n_images else self.size * n_ours / n_images
+        if not self.splits(n_images):
+            return 1.0
+        return self.size * len(range(n_images)[self.share(n_images)]) / n_images
 
     def place(self, device: torch.device) -> torch.device:
         """Return this process's own device of a kind.
@@ -228,8 +233,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Take and return the activations of a share of the batch, shape ``[n, C, H, W]``."""
         n_images = self._n_images()
-        n_ours = len(range(n_images)[self._team.share(n_images)])
-        if not self.training or n_ours == n_images:
+        if not self.training or not self._team.splits(n_images):
             return super().forward(images)
         n_values = n_images * images[0, 0].numel()
         values = images.float()
