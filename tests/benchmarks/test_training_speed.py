@@ -1,6 +1,8 @@
 """The comparison with the loop that people write: the same images, and a short run of both."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 from overfly.benchmarks import training_speed
 from overfly.benchmarks.training_speed import PlainLoop, Plan, compare_time_to_accuracy, main
-from overfly.training.dataset import scan
+from overfly.training.dataset import decode, scan
 from overfly.training.recipe import PAPER, Recipe, override
 
 
@@ -27,6 +29,17 @@ def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
     before = [p.clone() for p in plain._model.parameters()]
     assert plain.images_per_second() > 0
     assert not all(torch.equal(p, q) for p, q in zip(before, plain._model.parameters(), strict=True))
+
+
+def test_without_random_changes_the_plain_loop_sees_our_pictures(plan):
+    recipe = override(plan.recipe, dihedral=False, rotation=0.0, min_crop=1.0, jitter=0.0)
+    scenes = PlainLoop(replace(plan, recipe=recipe))._scenes
+    index = len(scenes) // 2
+    names = [str(Path(path).relative_to(plan.data).as_posix()) for path, _ in scenes.samples]
+    ours = next(scene for scene in scan(plan.data).scenes if scene.name == names[index])
+    pixels = torch.from_numpy(decode(plan.data, [ours], size=32)[0]).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.image.mean, recipe.image.std))
+    assert torch.allclose(scenes[index][0], (pixels - mean) / std, atol=0.1)
 
 
 def test_a_turn_has_as_many_images_as_its_steps_take(plan):
