@@ -1,5 +1,6 @@
 """What the tests share: the real data set if it is given, a small one always, and the trip over the small one."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -46,6 +47,14 @@ def pytest_configure():
     """Undo what a shell does to its background jobs: they, and all they start, ignore the keyboard's interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Say how a process of pytest-xdist ended that ended before its time: its exit code, or minus a signal's number."""
+    if error:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.config.get_terminal_writer().line(f"{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}")
 
 
 def pytest_collection_modifyitems(items):
