@@ -32,7 +32,7 @@ from overfly.training.dataset import Dataset, decode, scan
 from overfly.training.distributed import ALONE, Team
 from overfly.training.interruption import postponed
 from overfly.training.loop import Epoch, Trainer, predict_logits
-from overfly.training.memory import keep_freed_memory
+from overfly.training.memory import freed_memory_kept
 from overfly.training.models import Deployed, build_model
 from overfly.training.near_duplicates import Alike, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
@@ -160,9 +160,8 @@ def train(
             clear = remove_partials if resume else remove
             clear(job.work)
         n_images = len(parts["train"].labels)
-        keep_freed_memory()
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
-        with explain_failure(job.work):
+        with freed_memory_kept(), explain_failure(job.work):
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
             record = team.from_first(lambda: _write(job, trainer, split, parts["test"], history, alike, reporter))
     if team.leads:

@@ -11,8 +11,8 @@ from overfly.training import memory
 
 # Prints the pages that the kernel had to bring in while 80 MB were taken, filled and freed ten times.
 SCRIPT = """
-import ctypes, resource, sys
-from overfly.training.memory import keep_freed_memory
+import contextlib, ctypes, resource, sys
+from overfly.training.memory import freed_memory_kept
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -22,28 +22,32 @@ def take_and_free():
     ctypes.memset(block, 1, 80_000_000)
     libc.free(block)
 
-if sys.argv[1] == "kept":
-    assert keep_freed_memory()
-take_and_free()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
+def n_faults():
     take_and_free()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        take_and_free()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(n_faults())
+with freed_memory_kept():
+    print(n_faults())
+print(n_faults())
 """
 
 
-def n_faults(how):
-    command = [sys.executable, "-c", SCRIPT, how]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-def test_freed_memory_is_used_again():
-    assert n_faults("kept") < n_faults("left") / 10
+def test_freed_memory_is_used_again_inside_the_block_only():
+    finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    before, inside, after = map(int, finished.stdout.split())
+    assert before > 10_000
+    assert inside < 1_000
+    assert after > 10_000
 
 
 @pytest.mark.parametrize("failure", [TypeError, OSError, AttributeError])
 def test_without_glibc_nothing_changes(monkeypatch, failure):
     # What Windows raises, which has no handle of the process; and other systems, whose C library has no mallopt.
     monkeypatch.setattr(memory.ctypes, "CDLL", Mock(side_effect=failure))
-    assert not memory.keep_freed_memory()
+    with memory.freed_memory_kept():
+        memory.ctypes.CDLL.assert_called_once_with(None)
