@@ -222,6 +222,12 @@ class SharedBatchNorm(nn.BatchNorm2d):
         Says how many images the whole batch has.
     """
 
+    # PyTorch allows None, for a layer without statistics; the models here have none such.
+    momentum: float
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
+
     def __init__(self, norm: nn.BatchNorm2d, team: Team, n_images: Callable[[], int]) -> None:
         super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
         for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
@@ -238,9 +244,9 @@ class SharedBatchNorm(nn.BatchNorm2d):
         n_values = n_images * images[0, 0].numel()
         values = images.float()
         # The mean first, as the difference of two large sums would lose the variance in rounding.
-        mean = _Total.apply(values.sum(dim=(0, 2, 3), keepdim=True)) / n_values
+        mean = _total(values.sum(dim=(0, 2, 3), keepdim=True)) / n_values
         centred = values - mean
-        variance = _Total.apply(centred.square().sum(dim=(0, 2, 3), keepdim=True)) / n_values
+        variance = _total(centred.square().sum(dim=(0, 2, 3), keepdim=True)) / n_values
         with torch.no_grad():
             unbiased = variance.flatten() * n_values / (n_values - 1)
             self.running_mean.lerp_(mean.flatten(), self.momentum)
@@ -260,8 +266,14 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(_context: object, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(_context: object, gradient: torch.Tensor) -> torch.Tensor:
         return _Total.forward(_context, gradient)
+
+
+def _total(ours: torch.Tensor) -> torch.Tensor:
+    """Return the sum over the processes."""
+    total: torch.Tensor = _Total.apply(ours)  # type: ignore[no-untyped-call]
+    return total
 
 
 def share_batch(model: nn.Module, team: Team, n_images: Callable[[], int]) -> None:
