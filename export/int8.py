@@ -15,6 +15,7 @@ import numpy.typing as npt
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.reporter import Reporter
 from overfly.runtime.runner import Logits
+from overfly.runtime.signal_stack import signal_stack_kept
 
 # The full bias correction takes as long as the fast one and the statistics together, and halves the error of the
 # logits: on held-back training scenes 0.12 against 0.24 RMS for a fine-tuned MobileNetV2.
@@ -77,7 +78,7 @@ def quantise(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Seq
     import nncf
 
     scope = nncf.IgnoredScope(names=list(ignored)) if ignored else None
-    with _nncf_says(None):
+    with _nncf_says(None), signal_stack_kept():
         return nncf.quantize(
             model,
             _dataset(images, partial(reporter.progress, "calibrating")),
@@ -118,7 +119,7 @@ def quantise_within(model: Any, images: ImageBatch, judges: Judges, max_lost: in
         # compare logits by itself, but then 3.4 takes the least helpful layer first.)
         return sum(map(math.floor, scores)) + float(np.mean(np.mod(scores, 1))), scores
 
-    with _nncf_says(reporter.note):
+    with _nncf_says(reporter.note), signal_stack_kept():
         return nncf.quantize_with_accuracy_control(
             model,
             _dataset(images, partial(reporter.progress, "calibrating")),
