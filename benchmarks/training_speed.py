@@ -7,7 +7,7 @@ compares, each as a ratio over several rounds, images a second in training of
 - the same work: model, batch, image size, random changes and arithmetic of the plain loop;
 - the default recipe, which keeps the first layers as pretrained;
 
-with `PlainLoop`: ImageFolder, DataLoader with 2 workers, fp32. Then the default recipe with `freed_memory_kept` and
+with `PlainLoop`: ImageFolder, DataLoader with 2 workers, fp32. Then the same work with `freed_memory_kept` and
 without, and the time that preparing a batch takes, of a step.
 With ``--until 0.9143``, the paper's accuracy, it also trains the default and the paper's recipe, an epoch of each in
 turns, until each has that accuracy on the test part, and compares the seconds spent in training. That takes hours.
@@ -104,14 +104,14 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     images, labels = _sample(plan, dataset)
     same_work = override(plan.recipe, batch_norm="train", frozen_fraction=0.0, ema_decay=0.0)
     plain = PlainLoop(plan)
-    comparisons = []
+    comparisons, speeds = [], []
     for name, recipe in (("the same work", same_work), ("the default recipe", plan.recipe)):
         trainer = _trainer(plan, recipe, len(labels), n_classes=len(dataset.classes))
-        speed = partial(_images_per_second, trainer, images, labels)
-        ours, theirs = in_turns(plan.n_rounds + 1, speed, plain.images_per_second)
+        speeds.append(partial(_images_per_second, trainer, images, labels))
+        ours, theirs = in_turns(plan.n_rounds + 1, speeds[-1], plain.images_per_second)
         limit = _AT_LEAST[computed_in(recipe.precision, trainer.device)]
         comparisons.append(Comparison(name, "images/s", ours[1:], theirs[1:], at_least=limit))
-    kept, given_back = in_turns(plan.n_rounds, speed, partial(speed, keep_memory=False))
+    kept, given_back = in_turns(plan.n_rounds, speeds[0], partial(speeds[0], keep_memory=False))
     comparisons.append(Comparison("keeping freed memory, of not", "images/s", kept, given_back, at_least=1.0))
     step, preparation = in_turns(
         plan.n_rounds,
