@@ -115,7 +115,7 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     comparisons.append(Comparison("keeping freed memory, of not", "images/s", kept, given_back, at_least=1.0))
     step, preparation = in_turns(
         plan.n_rounds,
-        lambda: 1e3 * plan.recipe.batch_size / _images_per_second(trainer, images, labels),
+        lambda: 1e3 * plan.recipe.batch_size / speeds[-1](),
         lambda: _preparation_ms(trainer, images),
     )
     comparisons.append(Comparison("preparing a batch, of a step", "ms", preparation, step, at_most=_MOST_PREPARATION))

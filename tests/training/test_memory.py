@@ -11,7 +11,7 @@ from overfly.training import memory
 
 # Prints the pages that the kernel had to bring in while 80 MB were taken, filled and freed ten times.
 SCRIPT = """
-import contextlib, ctypes, resource, sys
+import ctypes, resource
 from overfly.training.memory import freed_memory_kept
 
 libc = ctypes.CDLL(None)

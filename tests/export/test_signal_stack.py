@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import contextlib, signal, sys
 import openvino as ov
-from overfly.runtime.signal_stack import signal_stack_kept
+from overfly.export.signal_stack import signal_stack_kept
 
 def core_with_plugin():
     core = ov.Core()
