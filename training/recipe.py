@@ -31,7 +31,8 @@ class Recipe:
     batch_size
         Images in a step.
     precision
-        ``fp32``, ``bf16`` (mixed, by autocast), or ``auto``: bf16 where the device computes in it, else fp32.
+        ``fp32``, ``bf16`` (mixed, by autocast), or ``auto``: bf16 where the device has units for its matrices, else
+        fp32.
     optimizer
         ``adam``, or ``adamw`` (decoupled weight decay).
     learning_rate

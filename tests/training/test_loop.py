@@ -246,8 +246,10 @@ def test_a_frozen_first_layer_keeps_its_statistics_where_the_others_take_the_bat
     assert torch.equal(trainer.live.model[1].running_mean, before["1.running_mean"])
 
 
-@pytest.mark.parametrize(("capabilities", "expected"), [({}, "fp32"), ({"avx512_bf16": True}, "bf16")])
-def test_auto_computes_in_bf16_where_the_processor_has_it(monkeypatch, capabilities, expected):
+@pytest.mark.parametrize(
+    ("capabilities", "expected"), [({}, "fp32"), ({"avx512_bf16": True}, "fp32"), ({"amx_bf16": True}, "bf16")]
+)
+def test_auto_computes_in_bf16_where_the_processor_multiplies_matrices_in_it(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert computed_in("auto", CPU) == expected
     assert computed_in("fp32", CPU) == "fp32"
