@@ -9,6 +9,8 @@ compares, each as a ratio over several rounds, images a second in training of
 
 with `PlainLoop`: ImageFolder, DataLoader with 2 workers, fp32. Then the same work with `freed_memory_kept` and
 without, and the time that preparing a batch takes, of a step.
+With ``--precisions`` it also compares the default recipe in the precision that it chooses on this CPU with itself in
+the other one.
 With ``--until 0.9143``, the paper's accuracy, it also trains the default and the paper's recipe, an epoch of each in
 turns, until each has that accuracy on the test part, and compares the seconds spent in training. That takes hours.
 
@@ -33,7 +35,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from overfly.benchmarks.side_by_side import Comparison, in_turns, show
 from overfly.runtime.images import ImageBatch
 from overfly.training.dataset import Dataset, decode, scan
-from overfly.training.loop import Trainer, predict_logits
+from overfly.training.loop import Trainer, computed_in, predict_logits
 from overfly.training.memory import freed_memory_kept
 from overfly.training.models import Deployed, build_model
 from overfly.training.recipe import RECIPES, Recipe, override
@@ -88,12 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=12, help="of each turn")
+    parser.add_argument("--precisions", action="store_true", help="also compare bf16 and fp32")
     parser.add_argument("--until", type=float, metavar="ACCURACY", help="also compare the time to this test accuracy")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     recipe, paper = (override(RECIPES[name], image_size=options.image_size) for name in ("default", "paper"))
     plan = Plan(options.data, options.weights, recipe, options.rounds, options.steps, paper)
     comparisons = compare_steps(plan)
+    if options.precisions:
+        comparisons.append(compare_precisions(plan))
     if options.until is not None:
         comparisons.append(compare_time_to_accuracy(plan, options.until))
     show(comparisons, as_json=options.json)
@@ -122,6 +127,18 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     )
     comparisons.append(Comparison("preparing a batch, of a step", "ms", preparation, step, at_most=_MOST_PREPARATION))
     return comparisons
+
+
+def compare_precisions(plan: Plan) -> Comparison:
+    """Compare the recipe in the precision that ``auto`` means on the CPU with itself in the other one."""
+    dataset = scan(plan.data)
+    images, labels = _sample(plan, dataset)
+    chosen = computed_in("auto", torch.device("cpu"))
+    other = "fp32" if chosen == "bf16" else "bf16"
+    recipes = [override(plan.recipe, precision=precision) for precision in (chosen, other)]
+    trainers = [_trainer(plan, recipe, len(labels), n_classes=len(dataset.classes)) for recipe in recipes]
+    ours, theirs = in_turns(plan.n_rounds, *(partial(_images_per_second, t, images, labels) for t in trainers))
+    return Comparison(f"{chosen}, of {other}", "images/s", ours, theirs, at_least=1.0)
 
 
 class PlainLoop:

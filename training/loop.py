@@ -260,8 +260,8 @@ def predict_logits(
 def computed_in(precision: str, device: torch.device) -> str:
     """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` asks whether the device multiplies bf16 matrices.
 
-    A device without bf16 instructions emulates them, several times slower than fp32. A CPU that has only AVX512-BF16
-    takes 1.1 to 1.4 times as long a step in bf16 as in fp32 (docs/training.md): nothing but the convolutions gains.
+    A device without bf16 instructions emulates them, several times slower than fp32. On a CPU that has AVX512-BF16 but
+    no AMX, bf16 was measured to be the slower one as well (docs/training.md).
     """
     if precision != "auto":
         return precision

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from overfly.benchmarks import training_speed
-from overfly.benchmarks.training_speed import PlainLoop, Plan, compare_time_to_accuracy, main
+from overfly.benchmarks.training_speed import PlainLoop, Plan, compare_precisions, compare_time_to_accuracy, main
 from overfly.training.dataset import decode, scan
 from overfly.training.recipe import PAPER, Recipe, override
 
@@ -46,6 +46,16 @@ def test_a_turn_has_as_many_images_as_its_steps_take(plan):
     images, labels = training_speed._sample(plan, scan(plan.data))
     assert images.shape == (8, 32, 32, 3)
     assert labels.shape == (8,)
+
+
+@pytest.mark.parametrize(("has_amx", "name"), [(False, "fp32, of bf16"), (True, "bf16, of fp32")])
+def test_the_chosen_precision_is_compared_with_the_other(plan, monkeypatch, has_amx, name):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
+    speeds = {"fp32": [30.0, 30.0], "bf16": [20.0, 20.0]}
+    monkeypatch.setattr(training_speed, "_images_per_second", lambda trainer, *_: speeds[trainer.precision].pop())
+    comparison = compare_precisions(replace(plan, n_rounds=2))
+    assert (comparison.name, comparison.kept) == (name, not has_amx)
+    assert comparison.ratio == pytest.approx(2 / 3 if has_amx else 3 / 2)
 
 
 def test_each_recipe_trains_until_it_is_there_and_its_seconds_are_counted(plan, monkeypatch):
