@@ -1,6 +1,6 @@
 """The paper's Tables 1 and 2: its rows trained again, ours beside theirs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PAPER_SCHEMA = "overfly.paper/2"
 
 OK = "ok"
+NOT_YET = "not trained yet"
 
 # The paper counts for its own data set and input, whatever the data at hand.
 _PAPER_CLASSES = 21
@@ -56,12 +57,12 @@ PAPER_ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class OurRow:
-    """What came of training a row's model; percent like the paper's, None where it could not be trained.
+    """What came of training a row's model; percent like the paper's, None where it was not trained.
 
     Attributes
     ----------
     status
-        ``ok``, or why there are no figures.
+        ``ok``, ``not trained yet``, or why the row could not be trained.
     seconds
         Wall clock of all epochs.
     machine, versions
@@ -115,7 +116,7 @@ class PaperJob:
 
 
 def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
-    """Train each row with the ``paper`` recipe and write ``paper.json`` and ``paper.md``.
+    """Train each row with the ``paper`` recipe; write ``paper.json`` and ``paper.md`` anew after each.
 
     A row that has its run already is not trained again; an interrupted one goes on. A row whose
     weights can't be had stays in the table with the reason.
@@ -123,53 +124,73 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     Raises
     ------
     OverflyError
-        For anything but missing weights.
+        For anything but missing weights; for runs made otherwise before anything is trained.
     """
-    from overfly.benchmarks.paper_table import paper_markdown  # it imports this module
     from overfly.training.recipe import RECIPES, override
 
     if job.out.exists() and not job.out.is_dir():
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
-    rows = []
-    for row in PAPER_ROWS:
-        recipe = override(paper, model=row.model)
-        reporter.note(f"{row.name}: {recipe.epochs} epochs")
-        rows.append(_reproduce_row(row, job, recipe, reporter))
-        reporter.note(f"{row.name}: {_status(rows[-1])}")
-    table = PaperTable(paper.epochs, paper.image_size, job.seed, tuple(rows))
-    job.out.mkdir(parents=True, exist_ok=True)
-    write_document(job.out / "paper.json", table, schema=PAPER_SCHEMA)
-    write_atomically(job.out / "paper.md", paper_markdown(table).encode())
+    recipes = [override(paper, model=row.model) for row in PAPER_ROWS]
+    rows = [_row_so_far(row, job, recipe) for row, recipe in zip(PAPER_ROWS, recipes, strict=True)]
+    for i, (row, recipe) in enumerate(zip(PAPER_ROWS, recipes, strict=True)):
+        if rows[i].status == NOT_YET:
+            reporter.note(f"{row.name}: {recipe.epochs} epochs")
+            rows[i] = _train_row(row, rows[i], job, recipe, reporter)
+        reporter.note(f"{row.name}: {_status(rows[i])}")
+        table = PaperTable(paper.epochs, paper.image_size, job.seed, tuple(rows))
+        _write(job.out, table)
     return table
 
 
-def _reproduce_row(row: PaperRow, job: PaperJob, recipe: "Recipe", reporter: Reporter) -> OurRow:
-    """Train a row, or take the run that is there."""
+def _write(out: Path, table: PaperTable) -> None:
+    """Write the table's two files."""
+    from overfly.benchmarks.paper_table import paper_markdown  # it imports this module
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_document(out / "paper.json", table, schema=PAPER_SCHEMA)
+    write_atomically(out / "paper.md", paper_markdown(table).encode())
+
+
+def _row_so_far(row: PaperRow, job: PaperJob, recipe: "Recipe") -> OurRow:
+    """Return a row with the figures of the run that is there, or without any."""
+    params, flops = _complexity(row.model)
+    blank = OurRow(row.name, NOT_YET, None, None, None, params, flops, None, None, None)
+    run = _finished(job.out / row.name, recipe, _weights(row, job), job.seed)
+    return _filled(blank, run) if run else blank
+
+
+def _train_row(row: PaperRow, blank: OurRow, job: PaperJob, recipe: "Recipe", reporter: Reporter) -> OurRow:
+    """Train a row's model, or go on with it."""
     from overfly.training.train import Job, train
 
-    weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
-    out = job.out / row.name
-    params, flops = _complexity(row.model)
     try:
-        run = _finished(out, recipe, weights, job.seed) or train(
-            Job(job.data, out, recipe, weights, job.seed), resume=True, reporter=reporter
+        run = train(
+            Job(job.data, job.out / row.name, recipe, _weights(row, job), job.seed), resume=True, reporter=reporter
         )
     except WeightsError as error:
-        return OurRow(row.name, str(error), None, None, None, params, flops, None, None, None)
+        return replace(blank, status=str(error))
+    return _filled(blank, run)
+
+
+def _filled(blank: OurRow, run: "Run") -> OurRow:
+    """Return a row with a run's figures."""
     record, metrics = run.record, run.record.metrics
-    return OurRow(
-        name=row.name,
+    return replace(
+        blank,
         status=OK,
         accuracy=100 * metrics.accuracy,
         f1_macro=100 * metrics.f1_macro,
         kappa=100 * metrics.kappa,
-        params=params,
-        flops=flops,
         seconds=record.seconds,
         machine=record.machine,
         versions=record.versions,
     )
+
+
+def _weights(row: PaperRow, job: PaperJob) -> str:
+    """Return the weights that a row starts from, as `train` takes them."""
+    return job.weights.get(row.model, "imagenet") if row.pretrained else "none"
 
 
 def _finished(out: Path, recipe: "Recipe", weights: str, seed: int) -> "Run | None":

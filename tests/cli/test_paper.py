@@ -1,11 +1,12 @@
 """``overfly paper``: rows that can be trained have figures, the others their reason; nothing is trained twice."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
-from overfly.benchmarks.paper import OK, PAPER_ROWS, OurRow, PaperTable
+from overfly.benchmarks.paper import NOT_YET, OK, PAPER_ROWS, OurRow, PaperTable
 from overfly.benchmarks.paper_table import paper_markdown, paper_text
 from overfly.cli.terminal import Terminal
 from overfly.training.torchvision_import import torchvision_models
@@ -126,7 +127,12 @@ def test_an_interrupted_row_goes_on_and_finished_ones_stay(overfly, tiny_data, t
     assert [path.name for path in sorted((tmp_path / "tables").iterdir())] == [
         "mobilenet_v2-scratch",
         "mobilenet_v2.unfinished",
+        "paper.json",
+        "paper.md",
     ]
+    so_far = json.loads((tmp_path / "tables" / "paper.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["status"] for row in so_far] == [OK, *[NOT_YET] * 5]
+    assert (so_far[0]["accuracy"], so_far[1]["accuracy"]) == (json.loads(whole.out)["rows"][0]["accuracy"], None)
     monkeypatch.setattr(Terminal, "row", row)
     rest = overfly("paper", tiny_data, "--out", tmp_path / "tables", *options, "--json")
     assert [line.split("  ")[0] for line in rest.err.splitlines() if "loss" in line] == ["epoch 2 of 2"]
@@ -187,15 +193,14 @@ def test_rows_without_weights_are_named_and_nothing_is_trained_twice(overfly, co
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
-def test_rows_of_another_recipe_are_not_passed_off_as_this_one(overfly, tiny_data, tmp_path, weights):
+def test_a_row_of_another_recipe_is_an_error_before_anything_is_trained(overfly, tiny_data, tmp_path, weights):
     """A table says how many epochs its rows were trained: rows that lie there from other choices don't count."""
-    arguments = ("paper", tiny_data, "--out", tmp_path / "tables", "--image-size", 64)
-    arguments += ("--weights", f"mobilenet_v2={weights}")
+    out = tmp_path / "tables"
+    arguments = ("paper", tiny_data, "--out", out, "--image-size", 64, "--weights", f"mobilenet_v2={weights}")
     assert overfly(*arguments, "--epochs", 1).code == 0
+    table = (out / "paper.md").read_bytes()
+    shutil.rmtree(out / "mobilenet_v2-scratch")
     result = overfly(*arguments, "--epochs", 2)
-    if result.code == 0:
-        record = json.loads((tmp_path / "tables" / "mobilenet_v2" / "run.json").read_text(encoding="utf-8"))
-        table = json.loads((tmp_path / "tables" / "paper.json").read_text(encoding="utf-8"))
-        assert record["recipe"]["epochs"] == table["epochs"]
-    else:
-        result.assert_failed("epochs")
+    result.assert_failed(out / "mobilenet_v2", "epochs = 1, not 2", "another --out")
+    assert "epoch 1 of 2" not in result.err
+    assert (out / "paper.md").read_bytes() == table
