@@ -12,7 +12,8 @@ without, and the time that preparing a batch takes, of a step.
 With ``--precisions`` it also compares the default recipe in the precision that it chooses on this CPU with itself in
 the other one.
 With ``--until 0.9143``, the paper's accuracy, it also trains the default and the paper's recipe, an epoch of each in
-turns, until each has that accuracy on the test part, and compares the seconds spent in training. That takes hours.
+turns, until each has that accuracy on the test part, and compares the seconds spent in training. That took 15 minutes
+on 2 cores.
 
 Close everything else first. Only the ratios mean something on a machine that others use too.
 """
