@@ -12,6 +12,7 @@ from overfly.runtime.reporter import SILENT, Reporter
 if TYPE_CHECKING:
     from overfly.training.recipe import Recipe
     from overfly.training.run import Run
+    from overfly.training.train import Job
 
 PAPER_SCHEMA = "overfly.paper/2"
 
@@ -131,13 +132,13 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     if job.out.exists() and not job.out.is_dir():
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
-    recipes = [override(paper, model=row.model) for row in PAPER_ROWS]
-    rows = [_row_so_far(row, job, recipe) for row, recipe in zip(PAPER_ROWS, recipes, strict=True)]
-    for i, (row, recipe) in enumerate(zip(PAPER_ROWS, recipes, strict=True)):
+    trainings = [_training(row, job, paper) for row in PAPER_ROWS]
+    rows = [_row_so_far(row, training) for row, training in zip(PAPER_ROWS, trainings, strict=True)]
+    for i, training in enumerate(trainings):
         if rows[i].status == NOT_YET:
-            reporter.note(f"{row.name}: {recipe.epochs} epochs")
-            rows[i] = _train_row(row, rows[i], job, recipe, reporter)
-        reporter.note(f"{row.name}: {_status(rows[i])}")
+            reporter.note(f"{rows[i].name}: {paper.epochs} epochs")
+            rows[i] = _train_row(rows[i], training, reporter)
+        reporter.note(f"{rows[i].name}: {_status(rows[i])}")
         table = PaperTable(paper.epochs, paper.image_size, job.seed, tuple(rows))
         _write(job.out, table)
     return table
@@ -152,25 +153,31 @@ def _write(out: Path, table: PaperTable) -> None:
     write_atomically(out / "paper.md", paper_markdown(table).encode())
 
 
-def _row_so_far(row: PaperRow, job: PaperJob, recipe: "Recipe") -> OurRow:
+def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "Job":
+    """Return what to train for a row."""
+    from overfly.training.recipe import override
+    from overfly.training.train import Job
+
+    weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
+    return Job(job.data, job.out / row.name, override(paper, model=row.model), weights, job.seed)
+
+
+def _row_so_far(row: PaperRow, training: "Job") -> OurRow:
     """Return a row with the figures of the run that is there, or without any."""
     params, flops = _complexity(row.model)
     blank = OurRow(row.name, NOT_YET, None, None, None, params, flops, None, None, None)
-    run = _finished(job.out / row.name, recipe, _weights(row, job), job.seed)
+    run = _finished(training)
     return _filled(blank, run) if run else blank
 
 
-def _train_row(row: PaperRow, blank: OurRow, job: PaperJob, recipe: "Recipe", reporter: Reporter) -> OurRow:
+def _train_row(blank: OurRow, training: "Job", reporter: Reporter) -> OurRow:
     """Train a row's model, or go on with it."""
-    from overfly.training.train import Job, train
+    from overfly.training.train import train
 
     try:
-        run = train(
-            Job(job.data, job.out / row.name, recipe, _weights(row, job), job.seed), resume=True, reporter=reporter
-        )
+        return _filled(blank, train(training, resume=True, reporter=reporter))
     except WeightsError as error:
         return replace(blank, status=str(error))
-    return _filled(blank, run)
 
 
 def _filled(blank: OurRow, run: "Run") -> OurRow:
@@ -188,34 +195,34 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
     )
 
 
-def _weights(row: PaperRow, job: PaperJob) -> str:
-    """Return the weights that a row starts from, as `train` takes them."""
-    return job.weights.get(row.model, "imagenet") if row.pretrained else "none"
-
-
-def _finished(out: Path, recipe: "Recipe", weights: str, seed: int) -> "Run | None":
+def _finished(training: "Job") -> "Run | None":
     """Return the run that is there already, None if there is none; one made otherwise is an error."""
     from overfly.training.run import Run
     from overfly.training.train import weights_id
 
-    if not out.exists():
+    if not training.out.exists():
         return None
-    run = Run.open(out)
+    run = Run.open(training.out)
     made = {**asdict(run.record.recipe), "seed": run.record.seed, "weights": run.record.weights}
-    for name, wanted in {**asdict(recipe), "seed": seed, "weights": weights_id(weights)}.items():
+    asked = {**asdict(training.recipe), "seed": training.seed, "weights": weights_id(training.weights)}
+    for name, wanted in asked.items():
         if made[name] != wanted:
             raise OutputError(
-                f"{out} holds a run with {name} = {made[name]}, not {wanted}: repeat that, or choose another --out"
+                f"{training.out} holds a run with {name} = {made[name]}, not {wanted}: "
+                "repeat that, or choose another --out"
             )
     return run
 
 
 def _complexity(model: str) -> tuple[str, str]:
     """Return params and FLOPs as the paper prints them."""
+    import torch
+
     from overfly.training.complexity import count
     from overfly.training.models import build_model
 
-    complexity = count(build_model(model, _PAPER_CLASSES), image_size=_PAPER_IMAGE_SIZE)
+    with torch.device("meta"):  # the shapes are enough
+        complexity = count(build_model(model, _PAPER_CLASSES), image_size=_PAPER_IMAGE_SIZE)
     return _millions(complexity.params), _flops(complexity.flops)
 
 
