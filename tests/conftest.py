@@ -120,7 +120,7 @@ def _train_tiny(data, out):
     from overfly.training.train import Job, train
 
     # Every choice for learning fast, not well: enough that answers differ from class to class.
-    plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0}
+    plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0, "sam_rho": 0.0}
     sizes = {"image_size": 64, "batch_size": 8, "epochs": 9, "test_fraction": 0.25}
     recipe = override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain)
     train(Job(data, out, recipe, weights="none"))

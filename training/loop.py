@@ -3,7 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,19 +201,48 @@ class Trainer:
             group["lr"] = self.learning_rate(self.step)
         batch = self.prepare(pixels)
         self._batch_size = len(targets)
-        share, weight = self.team.share(len(targets)), self.team.weight(len(targets))
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.team.in_touch():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self.logits(batch[share]).float()
-            smoothing = self.recipe.label_smoothing
-            loss = weight * F.cross_entropy(logits, targets[share].to(self.device), label_smoothing=smoothing)
-            loss.backward()
+        share = self.team.share(len(targets))
+        batch, targets = batch[share], targets[share].to(self.device)
+        loss = self._gradients(batch, targets)
+        if self.recipe.sam_rho:
+            with self._climbed():
+                self._gradients(batch, targets)
         self.optimizer.step()
         self.step += 1
         if self.recipe.ema_decay:
             self._average()
-        return self.team.mean(float(loss.detach()))
+        return self.team.mean(float(loss))
+
+    def _gradients(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Set the gradients to those of the whole batch at the weights as they are; return this share's loss.
+
+        Takes this process's share: what `prepare` returns, shape ``[b, 3, S, S]``, and int64 class indices, ``[b]``.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.team.in_touch():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                logits = self.logits(batch).float()
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+            loss = self.team.weight(self._batch_size) * loss
+            loss.backward()
+        return loss.detach()
+
+    @contextmanager
+    def _climbed(self) -> Iterator[None]:
+        """Inside the block, have the weights moved by `sam_rho` to where, by their gradients, the loss is highest.
+
+        Gradients taken there lead away from minima that are sharp (equation 2 of Foret et al., "Sharpness-Aware
+        Minimization for Efficiently Improving Generalization", ICLR 2021). Afterwards the weights are as before, and so
+        are batch normalisation's statistics, in which a batch counts once.
+        """
+        before = copy.deepcopy(self.live.state_dict())
+        steepest = [(p, p.grad) for p in self.live.parameters() if p.grad is not None]
+        with torch.no_grad():
+            norm = nn.utils.get_total_norm([gradient for _, gradient in steepest])
+            for p, gradient in steepest:
+                p.add_(gradient * (self.recipe.sam_rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)))
+        yield
+        self.live.load_state_dict(before)
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -45,6 +45,9 @@ class Recipe:
         After the warm-up: ``constant``, or ``cosine`` down to 0.
     label_smoothing
         Probability mass spread over all classes in the cross-entropy.
+    sam_rho
+        Sharpness-aware minimisation takes a step's gradients this far uphill of the weights, which makes a step twice
+        as long; 0 takes them at the weights.
     batch_norm
         ``train`` takes each batch's mean and variance, ``frozen`` keeps those of the pretrained weights.
     frozen_fraction
@@ -79,6 +82,7 @@ class Recipe:
     warmup_fraction: float = 0.1
     schedule: str = "cosine"
     label_smoothing: float = 0.1
+    sam_rho: float = 0.0
     batch_norm: str = "train"
     frozen_fraction: float = 0.175
     ema_decay: float = 0.998
@@ -104,6 +108,7 @@ class Recipe:
         _require(self.batch_size > 1, "batch_size", self.batch_size, "at least 2")
         _require(self.image_size >= 32, "image_size", self.image_size, "at least 32")  # noqa: PLR2004
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "finite and more than 0")
+        _require(0 <= self.sam_rho < math.inf, "sam_rho", self.sam_rho, "finite and at least 0")
         for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         _require(0 <= self.rotation <= 180, "rotation", self.rotation, "in [0, 180]")  # noqa: PLR2004
@@ -136,6 +141,7 @@ PAPER = Recipe(
     warmup_fraction=0.0,
     schedule="constant",
     label_smoothing=0.0,
+    sam_rho=0.0,
     batch_norm="train",
     frozen_fraction=0.0,
     ema_decay=0.0,

@@ -145,6 +145,57 @@ def test_weight_decay_is_for_filters_and_matrices_only():
     assert type(make_trainer(PLAIN, 4).optimizer) is torch.optim.Adam
 
 
+def test_a_sharpness_aware_step_by_hand():
+    recipe = override(PLAIN, sam_rho=0.3)
+    trainer, by_hand = make_trainer(recipe, n_images=4), make_trainer(recipe, n_images=4)
+    images, labels = toy(4)
+    model, targets = by_hand.live.train(), torch.from_numpy(labels)
+
+    def gradients():
+        loss = nn.functional.cross_entropy(model(torch.from_numpy(images)), targets)
+        return float(loss.detach()), torch.autograd.grad(loss, list(model.parameters()))
+
+    loss, uphill = gradients()
+    statistics = snapshot(model.model[1])
+    norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in uphill))
+    with torch.no_grad():
+        for weight, gradient in zip(model.parameters(), uphill, strict=True):
+            weight.add_(0.3 * gradient / norm)
+    _, there = gradients()
+    before = snapshot(trainer.live)
+    # An optimizer that subtracts the gradients shows which they were.
+    trainer.optimizer = torch.optim.SGD(trainer.live.parameters())
+    told, _ = trainer.run_epoch(images, labels, quiet)
+    assert told == pytest.approx(loss, rel=1e-5)
+    for (name, weight), gradient, first in zip(trainer.live.named_parameters(), there, uphill, strict=True):
+        change = (before[name] - weight.detach()) / trainer.learning_rate(0)
+        assert torch.allclose(change, gradient, atol=1e-4), name
+        # It is not the step from the gradients at the weights; the bias before the batch-norm has none at all.
+        assert name == "model.0.bias" or not torch.allclose(change, first, atol=1e-3), name
+    # The batch counts once, as the images look to the weights that are kept.
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.allclose(trainer.live.model[1].state_dict()[name], statistics[name]), name
+
+
+def test_where_the_loss_is_flat_a_sharpness_aware_step_goes_nowhere():
+    trainer = make_trainer(override(PLAIN, sam_rho=0.3), n_images=4)
+    with torch.no_grad():
+        for weight in trainer.live.parameters():
+            weight.zero_()
+    images, labels = toy(4)
+    # Two of either class and equal logits: every gradient is 0.
+    trainer.run_epoch(images, labels, quiet)
+    assert all((weight == 0).all() for weight in trainer.live.parameters())
+
+
+def test_frozen_layers_stay_in_a_sharpness_aware_step():
+    trainer = make_trainer(override(PLAIN, frozen_fraction=1.0, sam_rho=0.3), n_images=8)
+    before = snapshot(trainer.live.model)
+    trainer.run_epoch(*toy(8), quiet)
+    after = snapshot(trainer.live.model)
+    assert {key for key in after if not torch.equal(after[key], before[key])} == {"5.weight", "5.bias"}
+
+
 def test_averaging_by_hand():
     trainer = make_trainer(override(PLAIN, ema_decay=0.99), n_images=8)
     images, labels = toy(8)

@@ -56,14 +56,14 @@ def test_what_is_no_folder_is_no_run(tmp_path, found):
 
 def test_a_folder_without_run_json(run_folder):
     (run_folder / "run.json").unlink()
-    with pytest.raises(RunError, match=r"run\.json is missing: expected a file with schema overfly\.run/2"):
+    with pytest.raises(RunError, match=r"run\.json is missing: expected a file with schema overfly\.run/3"):
         Run.open(run_folder)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.update(schema="overfly.bundle/1"), "has schema 'overfly.bundle/1', expected 'overfly.run/2'"),
+        (lambda c: c.update(schema="overfly.bundle/1"), "has schema 'overfly.bundle/1', expected 'overfly.run/3'"),
         (lambda c: c.update(extra=1), "unknown key 'extra'"),
         (lambda c: c["recipe"].update(batch_size=1), "batch_size is 1, expected at least 2"),
         (lambda c: c["recipe"].pop("jitter"), "lacks the key 'jitter'"),

@@ -51,7 +51,7 @@ def test_run_json(finished, recipe):
     checkpoint, split = (
         hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in ("checkpoint.safetensors", "split.json")
     )
-    assert content["schema"] == "overfly.run/2"
+    assert content["schema"] == "overfly.run/3"
     assert content["model"] == "mobilenet_v2"
     assert content["classes"] == ["field", "harbor", "roofs"]
     assert content["image"] == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
