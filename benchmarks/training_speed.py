@@ -109,7 +109,7 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     """Compare the images a second of the same work and of the recipe, and the share of preparing a batch."""
     dataset = scan(plan.data)
     images, labels = _sample(plan, dataset)
-    same_work = override(plan.recipe, batch_norm="train", frozen_fraction=0.0, ema_decay=0.0)
+    same_work = override(plan.recipe, batch_norm="train", frozen_fraction=0.0, ema_decay=0.0, sam_rho=0.0)
     plain = PlainLoop(plan)
     has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     limit = _AT_LEAST_WITH_BF16 if has_bf16 else _AT_LEAST_WITHOUT
