@@ -116,7 +116,7 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     Raises
     ------
     SplitError
-        For the first file that is missing, altered or not in the split.
+        For the first file that is missing, altered, not in the split, or equal to one of another part.
     """
     if split.classes != dataset.classes:
         differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
@@ -127,7 +127,14 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     if missing := {"train", "test"} - {file.part for file in split.files}:
         raise SplitError(f"the split has no file in its {min(missing)} part: make a new split")
     held = {scene.name: scene.sha256 for scene in dataset.scenes}
+    first: dict[str, SplitFile] = {}
     for file in split.files:
+        twin = first.setdefault(file.sha256, file)
+        if twin.part != file.part:
+            raise SplitError(
+                f"{twin.name} ({twin.part}) and {file.name} ({file.part}) of the split are the same picture, "
+                "so it would be judged by what it was trained on: make a new split"
+            )
         if file.name not in held:
             raise SplitError(
                 f"{file.name} of the split is missing in {dataset.folder}: restore it, or make a new split"

@@ -163,7 +163,9 @@ def train(
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         with freed_memory_kept(), explain_failure(job.work):
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
-            record = team.from_first(lambda: _write(job, trainer, split, parts["test"], history, alike, reporter))
+            record = team.from_first(
+                lambda: _write(job, trainer, split, identity, parts["test"], history, alike, reporter)
+            )
     if team.leads:
         replace_folder(job.work, job.out.absolute())
     return Run(job.out, record)
@@ -261,6 +263,7 @@ def _write(
     job: Job,
     trainer: Trainer,
     split: Split,
+    identity: dict[str, object],
     test: _Part,
     history: list[Epoch],
     alike: list[Alike] | None,
@@ -278,7 +281,8 @@ def _write(
         image=job.recipe.image,
         data=str(job.data.absolute()),
         recipe=job.recipe,
-        weights=weights_id(job.weights),
+        # As they were read: the file may be gone by now.
+        weights=str(identity["weights"]),
         seed=job.seed,
         device=trainer.device.type,
         precision=trainer.precision,
@@ -292,6 +296,8 @@ def _write(
         checkpoint_sha256=save_checkpoint(job.work, trainer.averaged),
         split_sha256=save_split(job.work, split),
     )
+    # Again, as a run that was stopped after its last state was saved comes here without it.
+    write_atomically(job.work / HISTORY, _history_csv(history))
     plot_curves(job.work / "curves.png", history)
     plot_confusion(job.work / "confusion.png", confusion, split.classes)
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)

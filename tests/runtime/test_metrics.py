@@ -61,10 +61,10 @@ def test_the_papers_equations(case):
     seen = sorted(set(truth) | set(predicted))
     f1 = sum(paper_f1(truth, predicted, k) for k in seen) / len(seen)
     assert metrics.n_images == len(truth)
-    assert math.isclose(metrics.accuracy, (truth == predicted).mean(), abs_tol=TOLERANCE)
-    assert math.isclose(metrics.f1_macro, f1, abs_tol=TOLERANCE)
+    assert math.isclose(metrics.accuracy, (truth == predicted).mean(), rel_tol=0, abs_tol=TOLERANCE)
+    assert math.isclose(metrics.f1_macro, f1, rel_tol=0, abs_tol=TOLERANCE)
     if len(seen) > 1:
-        assert math.isclose(metrics.kappa, paper_kappa(truth, predicted, n_classes), abs_tol=TOLERANCE)
+        assert math.isclose(metrics.kappa, paper_kappa(truth, predicted, n_classes), rel_tol=0, abs_tol=TOLERANCE)
 
 
 @settings(deadline=None)
@@ -73,7 +73,7 @@ def test_equation_4_is_equation_6_for_two_classes(case):
     truth, predicted, _ = case
     tp, fp, fn, tn = counts(truth, predicted, 1)
     accuracy = evaluate(truth, predicted, n_classes=2).accuracy
-    assert math.isclose(accuracy, (tp + tn) / (tp + fp + fn + tn), abs_tol=TOLERANCE)
+    assert math.isclose(accuracy, (tp + tn) / (tp + fp + fn + tn), rel_tol=0, abs_tol=TOLERANCE)
 
 
 @settings(deadline=None)
@@ -85,12 +85,12 @@ def test_scikit_learn_agrees(case):
     expected = f1_score(truth, predicted, labels=labels, average=None, zero_division=0)
     confusion = confusion_matrix(truth, predicted, n_classes=n_classes)
     assert (confusion == sklearn_confusion(truth, predicted, labels=labels)).all()
-    assert math.isclose(metrics.accuracy, accuracy_score(truth, predicted), abs_tol=TOLERANCE)
+    assert math.isclose(metrics.accuracy, accuracy_score(truth, predicted), rel_tol=0, abs_tol=TOLERANCE)
     assert np.allclose(f1_per_class(confusion), expected, rtol=0, atol=TOLERANCE)
     macro = f1_score(truth, predicted, average="macro", zero_division=0)
-    assert math.isclose(metrics.f1_macro, macro, abs_tol=TOLERANCE)
+    assert math.isclose(metrics.f1_macro, macro, rel_tol=0, abs_tol=TOLERANCE)
     if len(set(truth) | set(predicted)) > 1:
-        assert math.isclose(metrics.kappa, cohen_kappa_score(truth, predicted), abs_tol=TOLERANCE)
+        assert math.isclose(metrics.kappa, cohen_kappa_score(truth, predicted), rel_tol=0, abs_tol=TOLERANCE)
 
 
 def test_a_case_by_hand():

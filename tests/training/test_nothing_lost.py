@@ -221,7 +221,7 @@ def full_disk(n_written):
 
 
 # Each epoch writes its state and the history; the end writes the checkpoint, the split, two pictures and run.json.
-@pytest.mark.parametrize("n_written", [0, 1, 2, 4, 8])
+@pytest.mark.parametrize("n_written", [0, 1, 2, 3, 4, 8])
 def test_a_full_disk_leaves_what_was_saved_and_says_what_to_do(job, whole, n_written):
     with full_disk(n_written), pytest.raises(OutputError) as caught:
         train(job)
@@ -232,6 +232,8 @@ def test_a_full_disk_leaves_what_was_saved_and_says_what_to_do(job, whole, n_wri
     assert in_order(job.work)
     heard = StopAtStep(None, None)
     assert train(job, resume=True, reporter=heard).record.checkpoint_sha256 == whole
+    rows = (job.out / "history.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [row.partition(",")[0] for row in rows] == ["1", "2"]
     n_epochs = min((n_written + 1) // 2, 2)
     assert heard.steps == N_STEPS - 4 * n_epochs
 

@@ -240,6 +240,18 @@ def test_an_extra_file_is_named(written):
     assert str(caught.value) == (f"field/new.png in {folder} is not in the split: remove it, or make a new split")
 
 
+def test_a_split_with_equal_pictures_in_two_parts_is_refused(written):
+    folder, _, split = written
+    train, test = (next(file for file in split.files if file.part == part) for part in ("train", "test"))
+    (folder / test.name).write_bytes((folder / train.name).read_bytes())
+    altered = dataclasses.replace(test, sha256=train.sha256)
+    straddling = dataclasses.replace(split, files=tuple(altered if file == test else file for file in split.files))
+    with pytest.raises(SplitError, match="of the split are the same picture") as caught:
+        match_split(straddling, scan(folder))
+    assert f"{train.name} (train)" in str(caught.value)
+    assert f"{test.name} (test)" in str(caught.value)
+
+
 @pytest.mark.parametrize("classes", [("field", "harbor"), ("field", "harbor", "marsh", "roofs")])
 def test_a_split_with_other_classes_does_not_fit(written, classes):
     folder, _, split = written
