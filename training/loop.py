@@ -239,8 +239,9 @@ class Trainer:
         steepest = [(p, p.grad) for p in self.live.parameters() if p.grad is not None]
         with torch.no_grad():
             norm = nn.utils.get_total_norm([gradient for _, gradient in steepest])
+            scale = self.recipe.sam_rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)
             for p, gradient in steepest:
-                p.add_(gradient * (self.recipe.sam_rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)))
+                p.add_(gradient * scale)
         yield
         self.live.load_state_dict(before)
 

@@ -162,9 +162,11 @@ def train(
         n_images = len(parts["train"].labels)
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         with freed_memory_kept(), explain_failure(job.work):
+            # As they were read: their file may be gone by the end.
+            weights = str(identity["weights"])
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
             record = team.from_first(
-                lambda: _write(job, trainer, split, identity, parts["test"], history, alike, reporter)
+                lambda: _write(job, weights, trainer, split, parts["test"], history, alike, reporter)
             )
     if team.leads:
         replace_folder(job.work, job.out.absolute())
@@ -261,9 +263,9 @@ def _val_accuracy(trainer: Trainer, val: _Part) -> float | None:
 
 def _write(
     job: Job,
+    weights: str,
     trainer: Trainer,
     split: Split,
-    identity: dict[str, object],
     test: _Part,
     history: list[Epoch],
     alike: list[Alike] | None,
@@ -281,8 +283,7 @@ def _write(
         image=job.recipe.image,
         data=str(job.data.absolute()),
         recipe=job.recipe,
-        # As they were read: the file may be gone by now.
-        weights=str(identity["weights"]),
+        weights=weights,
         seed=job.seed,
         device=trainer.device.type,
         precision=trainer.precision,

@@ -220,7 +220,7 @@ def full_disk(n_written):
         yield
 
 
-# Each epoch writes its state and the history; the end writes the checkpoint, the split, two pictures and run.json.
+# Each epoch writes its state and the history; the end the checkpoint, the split, the history, two pictures, run.json.
 @pytest.mark.parametrize("n_written", [0, 1, 2, 3, 4, 8])
 def test_a_full_disk_leaves_what_was_saved_and_says_what_to_do(job, whole, n_written):
     with full_disk(n_written), pytest.raises(OutputError) as caught:

@@ -15,6 +15,7 @@ from overfly.runtime.errors import DataError, OutputError, RunError, WeightsErro
 from overfly.runtime.intervals import bootstrap_intervals
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.metrics import confusion_matrix, evaluate
+from overfly.runtime.reporter import Reporter
 from overfly.training.dataset import decode
 from overfly.training.loop import Trainer, predict_logits
 from overfly.training.models import Deployed, build_model
@@ -185,6 +186,24 @@ def test_a_weights_file_is_recorded_by_its_hash(make_job, recipe, tmp_path):
     assert run.record.weights == "sha256:" + hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()
     kept = run.load_model().model.state_dict()["features.1.conv.0.0.weight"]
     assert torch.allclose(kept, state["features.1.conv.0.0.weight"], atol=1e-6)
+
+
+@pytest.mark.parametrize("meanwhile", ["moved", "replaced"])
+def test_a_weights_file_is_needed_at_the_start_alone(make_job, recipe, tmp_path, meanwhile):
+    path = tmp_path / "w.pth"
+    torch.save(build_model("mobilenet_v2", 1000).state_dict(), path)
+    read = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+    class Meddler(Reporter):
+        def progress(self, stage, *_):
+            if stage.startswith("epoch") and meanwhile == "moved":
+                path.unlink(missing_ok=True)
+            elif stage.startswith("epoch"):
+                path.write_bytes(b"other weights")
+
+    job = make_job(weights=str(path), recipe=override(recipe, epochs=1))
+    assert train(job, reporter=Meddler()).record.weights == read
+    assert not path.exists() or path.read_bytes() == b"other weights"
 
 
 def test_stray_files_and_equal_pictures_are_told(make_job, make_folder, listener):
