@@ -107,7 +107,9 @@ def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
     ]
     assert {key: row["status"] for key, row in rows.items() if row["status"] != "ok"} == {}
     for key, row in rows.items():
-        assert row["agreement"] in {None, 1.0} or key[1] == "int8", key
+        # Of the 24 images, one that this model is unsure of may change sides in bf16, which keeps 8 bits of a number.
+        n_changed = 0 if row["agreement"] is None else round((1 - row["agreement"]) * 24)
+        assert n_changed <= (row["execution_precision"] == "bf16") or key[1] == "int8", key
         assert row["load_ms"]["cold"] > 0, key
         assert row["first_inference_ms"] > 0, key
         assert row["peak_rss_bytes"] > 50_000_000, key

@@ -219,14 +219,17 @@ def test_an_operator_that_computes_wrongly_is_caught_though_every_hash_is_right(
 
 
 def test_a_precision_that_the_device_lacks_is_told_beside_the_one_in_force(overfly, tiny_bundle):
-    if "FP16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "FP16" in capabilities:
         pytest.skip("this CPU computes in f16")
+    # Of the two halves it takes the one that it has.
+    instead = "bf16" if "BF16" in capabilities else "f32"
     arguments = ("--device", "CPU", "--variant", "int8", "--execution-precision", "f16")
     result = overfly("check", tiny_bundle, *arguments)
     result.assert_done()
-    assert " in f32 (f16 was asked for): top-1" in result.out
+    assert f" in {instead} (f16 was asked for): top-1" in result.out
     told = json.loads(overfly("check", tiny_bundle, *arguments, "--json").out)
-    assert (told["requested_precision"], told["execution_precision"]) == ("f16", "f32")
+    assert (told["requested_precision"], told["execution_precision"]) == ("f16", instead)
 
 
 @pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU"])

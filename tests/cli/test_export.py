@@ -83,7 +83,7 @@ def test_a_file_of_the_run_that_is_missing_or_altered_is_named(refused, run_fold
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"schema": "overfly.run/3"}, "overfly.run/3"),
+        ({"schema": "overfly.run/2"}, "overfly.run/2"),
         ({"colour": "blue"}, "unknown key 'colour'"),
         ({"seed": "nought"}, "seed"),
         ({"model": "lenet"}, "lenet"),
