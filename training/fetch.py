@@ -1,6 +1,8 @@
 """A public data set: downloaded, checked, unpacked, then moved into place."""
 
 import http.client
+import re
+import ssl
 import stat
 import urllib.error
 import urllib.request
@@ -10,13 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from overfly.runtime.errors import DownloadError
+from overfly.runtime.errors import DownloadError, OutputError, OverflyError
 from overfly.runtime.files import atomic_folder, refuse_existing, sha256_file
 from overfly.runtime.reporter import SILENT, Reporter
 
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 18
 _MEBIBYTE = 1 << 20
+
+# What a network does; urllib wraps some of it in a URLError and lets the rest through.
+_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,21 @@ def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Rep
         When `out` exists, or can't be written.
     """
     refuse_existing(out, overwrite=overwrite)
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
     part = out.absolute().with_name(f"{out.name}.zip.part")
-    _download(archive, part, partial(reporter.progress, "downloading (MiB)"))
-    _verify(archive, part)
-    with atomic_folder(out, overwrite=overwrite) as folder:
-        _unpack(archive, part, folder, partial(reporter.progress, "unpacking"))
-    part.unlink()
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        _download(archive, part, partial(reporter.progress, "downloading (MiB)"))
+        _verify(archive, part)
+        with atomic_folder(out, overwrite=overwrite) as folder:
+            _unpack(archive, part, folder, partial(reporter.progress, "unpacking"))
+        part.unlink()
+    except OSError as error:
+        if isinstance(error, OverflyError):
+            raise
+        raise OutputError(
+            f"can't write beside {out}: {error.strerror or error}; what was downloaded is kept in {part}: "
+            "make room on the disk, and run the same command again to go on"
+        ) from error
     return out / archive.images
 
 
@@ -95,7 +108,7 @@ def _download(archive: Archive, part: Path, progress: Callable[[int, int], None]
         problem = "the server sent too little"
         try:
             _append(archive, part, progress)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except _NETWORK_ERRORS as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         if _size(part) <= before:
             raise DownloadError(
@@ -111,6 +124,8 @@ def _append(archive: Archive, part: Path, progress: Callable[[int, int], None]) 
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - takes http and https alone
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             start = 0  # a server that can't go on sends all of it again
+        elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
+            raise http.client.HTTPException("the server sent another part than it was asked for")
         _refuse_other_size(archive, response, start)
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)

@@ -11,14 +11,6 @@ from overfly.benchmarks.paper_table import paper_markdown, paper_text
 from overfly.cli.terminal import Terminal
 from overfly.training.torchvision_import import torchvision_models
 
-COUNTS = {
-    "mobilenet_v2": ("2.2508M", "426.0928M"),
-    "resnet18": ("11.1873M", "2.3818G"),
-    "shufflenet_v2_x1_0": ("1.2751M", "198.1404M"),
-    "vgg16": ("134.3466M", "20.1643G"),
-    "alexnet": ("57.0899M", "923.1359M"),
-}
-
 
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
@@ -153,7 +145,7 @@ def test_rows_without_weights_are_named_and_nothing_is_trained_twice(overfly, co
     assert (table["epochs"], table["image_size"], table["seed"]) == (1, 64, 0)
     assert [row["name"] for row in table["rows"]] == [row.name for row in PAPER_ROWS]
     for row, theirs in zip(table["rows"], PAPER_ROWS, strict=True):
-        assert (row["params"], row["flops"]) == COUNTS[theirs.model] == (theirs.params, theirs.flops)
+        assert (row["params"], row["flops"]) == (theirs.params, theirs.flops)
         if theirs.model == "mobilenet_v2":
             record = json.loads((out / row["name"] / "run.json").read_text(encoding="utf-8"))
             assert row["status"] == "ok"

@@ -5,7 +5,9 @@ import hashlib
 import http.server
 import io
 import os
+import signal
 import stat
+import sys
 import threading
 import zipfile
 from dataclasses import dataclass, field, replace
@@ -45,6 +47,8 @@ class Server:
     takes_ranges: bool = True
     tells_length: bool = True
     status: int | None = None
+    # How many bytes before the part that was asked for the part begins that is sent.
+    too_early: int = 0
     asked: list[str] = field(default_factory=list)
 
 
@@ -57,8 +61,11 @@ def server():
         def do_GET(self):
             told.asked.append(self.headers["Range"])
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if told.takes_ranges else 0
+            start -= told.too_early if start else 0
             body = told.content[start:]
             self.send_response(told.status or (206 if told.takes_ranges else 200))
+            if told.takes_ranges:
+                self.send_header("Content-Range", f"bytes {start}-{len(told.content) - 1}/{len(told.content)}")
             if told.tells_length:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -135,6 +142,18 @@ def test_a_server_that_can_not_go_on_is_asked_for_all_of_it(server, archive, tmp
     server.takes_ranges = False
     fetch(archive, tmp_path / "data")
     assert server.asked == ["bytes=0-", "bytes=50000-", "bytes=60000-"]
+    assert_whole(tmp_path / "data", tmp_path)
+
+
+def test_another_part_than_was_asked_for_is_not_appended(server, archive, tmp_path):
+    server.cuts = [50_000]
+    server.too_early = 10_000
+    server.tells_length = False
+    with pytest.raises(DownloadError, match=r"another part than it was asked for\), at 50,000 of .* to go on"):
+        fetch(archive, tmp_path / "data")
+    assert (tmp_path / "data.zip.part").read_bytes() == CONTENT[:50_000]
+    server.too_early = 0
+    fetch(archive, tmp_path / "data")
     assert_whole(tmp_path / "data", tmp_path)
 
 
@@ -246,17 +265,39 @@ def test_what_is_there_is_refused_before_anything_is_asked_for(server, archive, 
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_a_full_disk_leaves_what_can_be_gone_on_with(server, archive, tmp_path, monkeypatch):
-    def refuse(*_arguments):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def refuse(*_arguments):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+
+def test_a_full_disk_leaves_what_can_be_gone_on_with(server, archive, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", refuse)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OutputError, match="No space left on device; what was downloaded is kept") as caught:
             fetch(archive, tmp_path / "data")
+    assert str(tmp_path / "data.zip.part") in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
     fetch(archive, tmp_path / "data")
     assert server.asked == ["bytes=0-"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit of a file's size is POSIX's")
+def test_a_disk_that_fills_up_during_the_download_keeps_what_came(server, archive, tmp_path):
+    import resource
+
+    # Of a process, its files can't be larger: writing fails as it does on a full disk.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"can't write beside .*data: File too large; .* to go on$"):
+            fetch(archive, tmp_path / "data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert (tmp_path / "data.zip.part").read_bytes() == CONTENT[:50_000]
+    fetch(archive, tmp_path / "data")
+    assert server.asked == ["bytes=0-", "bytes=50000-"]
+    assert_whole(tmp_path / "data", tmp_path)
 
 
 def test_what_the_command_offers_is_what_is_known():
