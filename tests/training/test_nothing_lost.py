@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from overfly.runtime import files
 from overfly.runtime.errors import OutputError, RunError
@@ -22,6 +22,7 @@ from overfly.training import resume as resume_module
 from overfly.training import train as train_module
 from overfly.training.dataset import decode
 from overfly.training.loop import Epoch, predict_logits
+from overfly.training.models import build_model
 from overfly.training.recipe import override
 from overfly.training.train import Job, best_epoch, train
 
@@ -77,6 +78,16 @@ def whole(scenes, steps, tmp_path_factory):
     """The SHA-256 of the weights that the recipe of `steps` comes to without an interruption."""
     job = Job(scenes, tmp_path_factory.mktemp("whole") / "run", steps, weights="none", seed=5, device="cpu")
     return train(job).record.checkpoint_sha256
+
+
+@pytest.fixture(scope="module")
+def start_weights(tmp_path_factory):
+    """The path of a weights file of the model, which unlike no weights at all lets its layers be kept as they are."""
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        save_file(build_model("mobilenet_v2", 1000).state_dict(), path)
+    return str(path)
 
 
 @pytest.fixture
@@ -137,6 +148,27 @@ def test_stopped_at_every_single_step_it_comes_to_the_same_weights(job, whole):
         "going on after step 1 of 4 in epoch 2 of 2",
         "going on after step 2 of 4 in epoch 2 of 2",
     ]
+
+
+# Choices that have state of their own, or take a step in another way.
+OTHER_STEPS = {
+    "gradients taken uphill": {"sam_rho": 0.1},
+    "statistics as pretrained": {"batch_norm": "frozen", "frozen_fraction": 0.3},
+    "as the paper does": {"optimizer": "adam", "schedule": "constant", "ema_decay": 0.0, "rotation": 0.0},
+}
+
+
+@pytest.mark.parametrize("changes", OTHER_STEPS.values(), ids=OTHER_STEPS)
+def test_other_recipes_come_to_the_same_weights_too(make_job, steps, start_weights, tmp_path, changes):
+    recipe = override(steps, **changes)
+    whole, job = (make_job(recipe=recipe, weights=start_weights, out=tmp_path / name) for name in ("whole", "run"))
+    for n_steps in (3, 3):
+        with pytest.raises(KeyboardInterrupt):
+            train(job, resume=True, reporter=StopAtStep(n_steps, lambda: signal.raise_signal(signal.SIGINT)))
+    heard = StopAtStep(None, None)
+    found = train(job, resume=True, reporter=heard).record.checkpoint_sha256
+    assert heard.notes[0] == "going on after step 2 of 4 in epoch 2 of 2"
+    assert found == train(whole).record.checkpoint_sha256
 
 
 @pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 3), (signal.SIGTERM, 4), (signal.SIGINT, 8)])
