@@ -1,10 +1,9 @@
 """The pictures of a run: its curves and its confusion matrix."""
 
 import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from overfly.runtime.errors import needs_extra
 from overfly.runtime.files import write_atomically
@@ -12,10 +11,32 @@ from overfly.runtime.metrics import Confusion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.ft2font import FT2Font
 
     from overfly.training.loop import Epoch
 
 _DPI = 120
+_CELL_INCHES = 0.36
+
+# Comes with matplotlib, and has most alphabets.
+_OWN_FONT = "DejaVu Sans"
+# What Windows, Linux and macOS have for other scripts, East Asia's and India's above all.
+_MORE_FONTS = (
+    "Segoe UI",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Yu Gothic",
+    "Nirmala UI",
+    "Leelawadee UI",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Apple SD Gothic Neo",
+)
 
 
 def plot_curves(path: Path, history: Sequence["Epoch"]) -> None:
@@ -37,10 +58,21 @@ def plot_curves(path: Path, history: Sequence["Epoch"]) -> None:
 
 
 def plot_confusion(path: Path, confusion: Confusion, classes: Sequence[str]) -> None:
-    """Draw a confusion matrix with its counts, rows the truth, as PNG."""
-    side = 2.5 + 0.36 * len(classes)
-    figure = _figure(side + 1, side)
-    axes = figure.subplots()
+    """Draw a confusion matrix with its counts, rows the truth, as PNG.
+
+    The picture is as large as the names of the classes need. A name in a script that no font of this machine has is
+    given as its number in ``run.json``, counted from 1.
+    """
+    figure = _confusion_figure(confusion, classes)
+    _save(figure, path)
+
+
+def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
+    """Return the drawing of `plot_confusion`."""
+    side = _CELL_INCHES * max(len(classes), 5)
+    figure = _figure(side, side, layout=None)
+    # The matrix fills the figure; saving it adds what the names around it need.
+    axes = figure.add_axes((0, 0, 1, 1))
     rows = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
     axes.imshow(rows, cmap="Blues", vmin=0, vmax=1)
     for truth, row in enumerate(confusion):
@@ -48,27 +80,39 @@ def plot_confusion(path: Path, confusion: Confusion, classes: Sequence[str]) -> 
             if count:
                 colour = "white" if rows[truth, predicted] > 0.5 else "black"  # noqa: PLR2004 - readable on either
                 axes.text(predicted, truth, str(count), ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(
-        range(len(classes)), classes, rotation=60, ha="right", rotation_mode="anchor", fontsize=8, parse_math=False
-    )
-    axes.set_yticks(range(len(classes)), classes, fontsize=8, parse_math=False)
+    fonts = _fonts()
+    names = [name if _readable(name, fonts) else f"class {i}" for i, name in enumerate(classes, start=1)]
+    style = {"fontsize": 8, "family": list(fonts), "parse_math": False}
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", **style)
+    axes.set_yticks(range(len(names)), names, **style)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    _save(figure, path)
+    return figure
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> "Figure":
     """Return an empty figure of a size in inches, without touching matplotlib's global state."""
     with needs_extra("train"):
         from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def _fonts() -> "dict[str, FT2Font]":
+    """Return matplotlib's own font and those of `_MORE_FONTS` that this machine has, by name."""
+    from matplotlib import font_manager
+
+    found = font_manager.get_font_names()
+    names = [name for name in (_OWN_FONT, *_MORE_FONTS) if name in found]
+    return {name: font_manager.get_font(font_manager.findfont(name)) for name in names}
+
+
+def _readable(name: str, fonts: "dict[str, FT2Font]") -> bool:
+    """Return whether each character of a name is in one of the fonts."""
+    return all(any(font.get_char_index(ord(character)) for font in fonts.values()) for character in name)
 
 
 def _save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, atomically."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A class name in a script that matplotlib's font lacks shows as boxes, which is no reason to warn.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="png", dpi=_DPI)
+    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight" if figure.get_layout_engine() is None else None)
     write_atomically(path, buffer.getvalue())

@@ -1,9 +1,13 @@
 """The pictures of a run show its numbers, whatever the classes are called."""
 
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from overfly.training import plots
 from overfly.training.loop import Epoch
 from overfly.training.plots import plot_confusion, plot_curves
 
@@ -51,7 +55,60 @@ def test_a_class_without_a_test_image_can_be_drawn(tmp_path):
     assert pixels(tmp_path / "c.png").min() < 200
 
 
-@pytest.mark.parametrize("name", ["forêt", "under_score", "two words", "100% $", r"$\frac$", "a$_$b", "森林"])
-def test_awkward_class_names(tmp_path, name):
+def tick_labels(confusion, classes):
+    """Return the texts along both sides of a matrix, the boxes of those at its left, and the whole picture's box."""
+    figure = plots._confusion_figure(confusion, classes)
+    (axes,) = figure.axes
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    below, left = axes.get_xticklabels(), axes.get_yticklabels()
+    assert [label.get_text() for label in below] == [label.get_text() for label in left]
+    boxes = [label.get_window_extent(renderer) for label in left]
+    return [label.get_text() for label in left], boxes, axes.get_tightbbox(renderer)
+
+
+@pytest.mark.parametrize("length", [1, 20, 200])
+@pytest.mark.parametrize("n_classes", [2, 21, 60])
+def test_names_of_any_length_stand_whole_beside_their_rows(length, n_classes):
+    names = [f"{'x' * length}{i}" for i in range(n_classes)]
+    texts, boxes, picture = tick_labels(np.eye(n_classes, dtype=np.int64), names)
+    assert texts == names
+    for upper, lower in itertools.pairwise(boxes):
+        assert upper.y0 > lower.y1
+    # Of 8 points, a letter is about half as wide.
+    assert min(box.width for box in boxes) > 3 * length
+    assert all(box.x0 >= picture.x0 for box in boxes)
+
+
+def test_the_picture_grows_with_the_names_and_the_cells_stay(tmp_path):
+    widths = []
+    for name in ("x", "x" * 100):
+        plot_confusion(tmp_path / "c.png", np.eye(2, dtype=np.int64), (name, "y"))
+        image = pixels(tmp_path / "c.png")
+        widths.append((image.shape[1], (image.sum(axis=2) < 300).sum()))
+    assert widths[1][0] > widths[0][0] + 500
+    # The dark half of the cells, and some letters.
+    assert 0.9 < widths[1][1] / widths[0][1] < 1.5
+
+
+@pytest.mark.parametrize("name", ["forêt", "under_score", "two words", "100% $", r"$\frac$", "a$_$b", "поле", "غابة"])
+def test_awkward_class_names_are_shown_as_they_are(tmp_path, name):
     plot_confusion(tmp_path / "c.png", np.eye(2, dtype=np.int64), (name, "other"))
     assert pixels(tmp_path / "c.png").shape[2] == 3
+    assert tick_labels(np.eye(2, dtype=np.int64), (name, "other"))[0] == [name, "other"]
+
+
+def test_a_name_that_no_font_has_is_told_by_its_number(monkeypatch, tmp_path):
+    monkeypatch.setattr(plots, "_MORE_FONTS", ())
+    classes = ("field", "森林", "river")
+    assert tick_labels(np.eye(3, dtype=np.int64), classes)[0] == ["field", "class 2", "river"]
+    plot_confusion(tmp_path / "c.png", np.eye(3, dtype=np.int64), classes)
+
+
+def test_another_font_gives_what_matplotlibs_own_lacks(monkeypatch):
+    monkeypatch.setattr(plots, "_MORE_FONTS", ())
+    own = plots._fonts()
+    monkeypatch.setattr(plots, "_MORE_FONTS", ("no such font", "STIXGeneral"))  # the latter comes with matplotlib
+    both = plots._fonts()
+    assert list(both) == ["DejaVu Sans", "STIXGeneral"]
+    name = next(chr(i) for i in both["STIXGeneral"].get_charmap() if not plots._readable(chr(i), own))
+    assert tick_labels(np.eye(2, dtype=np.int64), (name, "b"))[0] == [name, "b"]
