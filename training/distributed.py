@@ -1,12 +1,16 @@
 """Several processes, on one machine or more, that train one model together; PyTorch's ``torchrun`` starts them."""
 
+import ipaddress
+import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import distributed as dist
 from torch import nn
@@ -169,6 +173,10 @@ def join() -> Iterator[Team]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield ALONE
         return
+    interface = interface_towards(os.environ["MASTER_ADDR"])
+    if interface is not None:
+        # By itself, gloo takes the address that the machine's name stands for, which often is one of its own only.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     try:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)
@@ -177,6 +185,27 @@ def join() -> Iterator[Team]:
     yield Team(dist.get_rank(), dist.get_world_size(), dist.get_node_local_rank())
     # Not after an error: with a process gone, this would wait for it.
     dist.destroy_process_group()
+
+
+def interface_towards(host: str) -> str | None:
+    """Return the name of the network interface by which this machine reaches a host, None for this machine itself.
+
+    Parameters
+    ----------
+    host
+        Its name or address. Nothing is sent to it.
+    """
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, 1, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(place)
+            ours: str = probe.getsockname()[0]
+    except OSError:
+        return None  # torchrun says what is wrong with the host
+    if ipaddress.ip_address(ours).is_loopback:
+        return None
+    named = {found.address: name for name, addresses in psutil.net_if_addrs().items() for found in addresses}
+    return named.get(ours)
 
 
 class SharedDropout(nn.Module):

@@ -1,5 +1,9 @@
 """Several processes share a batch, and every image of it meets what it would meet in one process."""
 
+import ipaddress
+import socket
+
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from overfly.runtime.errors import DeviceError, OutputError, TeamError
-from overfly.training.distributed import ALONE, SharedDropout, Team, join, share_batch
+from overfly.training.distributed import ALONE, SharedDropout, Team, interface_towards, join, share_batch
 
 SIZES = st.integers(1, 9)
 
@@ -124,3 +128,17 @@ def test_processes_with_different_trainings_are_refused(monkeypatch):
     assert str(caught.value) == (
         "process 1 has split = b, and process 0 has a: start all with the same command, on the same data"
     )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
+def test_for_this_machine_no_network_is_named(host):
+    assert interface_towards(host) is None
+
+
+def test_a_network_is_named_by_the_address_that_it_is_reached_from():
+    found = [
+        (a.address, name) for name, ours in psutil.net_if_addrs().items() for a in ours if a.family == socket.AF_INET
+    ]
+    reached = {name: interface_towards(address) for address, name in found}
+    loopback = {name for address, name in found if ipaddress.ip_address(address).is_loopback}
+    assert reached == {name: None if name in loopback else name for name in reached}
