@@ -6,6 +6,7 @@ compares, each as a ratio over several rounds, images a second in training of
 
 - the same work: model, batch, image size, random changes and arithmetic of the plain loop;
 - the default recipe, which keeps the first layers as pretrained;
+- the default recipe at its end, where a step takes its gradients twice;
 
 with `PlainLoop`: ImageFolder, DataLoader with 2 workers, fp32. Then the same work with `freed_memory_kept` and
 without, and the time that preparing a batch takes, of a step.
@@ -113,12 +114,17 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     plain = PlainLoop(plan)
     has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     limit = _AT_LEAST_WITH_BF16 if has_bf16 else _AT_LEAST_WITHOUT
+    at_first, at_last = (override(plan.recipe, sam_fraction=fraction) for fraction in (0.0, 1.0))
     comparisons, speeds = [], []
-    for name, recipe in (("the same work", same_work), ("the default recipe", plan.recipe)):
+    for name, recipe, at_least in (
+        ("the same work", same_work, limit),
+        ("the default recipe at its end", at_last, _AT_LEAST_WITHOUT),
+        ("the default recipe", at_first, limit),
+    ):
         trainer = _trainer(plan, recipe, len(labels), n_classes=len(dataset.classes))
         speeds.append(partial(_images_per_second, trainer, images, labels))
         ours, theirs = in_turns(plan.n_rounds + 1, speeds[-1], plain.images_per_second)
-        comparisons.append(Comparison(name, "images/s", ours[1:], theirs[1:], at_least=limit))
+        comparisons.append(Comparison(name, "images/s", ours[1:], theirs[1:], at_least=at_least))
     kept, given_back = in_turns(plan.n_rounds, speeds[0], partial(speeds[0], keep_memory=False))
     comparisons.append(Comparison("keeping freed memory, of not", "images/s", kept, given_back, at_least=1.0))
     step, preparation = in_turns(

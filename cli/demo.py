@@ -20,13 +20,14 @@ _SAMPLE_RECIPE = {
     "image_size": 128,
     "learning_rate": 2e-3,
     "label_smoothing": 0.05,
+    "sam_rho": 0.0,
     "ema_decay": 0.9,
     "rotation": 0.0,
     "min_crop": 1.0,
     "jitter": 0.1,
 }
 # From ImageNet weights, a few passes are enough to see what the trip is worth.
-_OWN_DATA_RECIPE = {"epochs": 5}
+_OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 
 
 @click.command(short_help="Make the whole trip on this machine, offline.")

@@ -130,6 +130,22 @@ class Trainer:
         n_full, rest = divmod(self.n_images, self.recipe.batch_size)
         return n_full + (rest > 1)
 
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.steps_per_epoch * self.recipe.epochs
+
+    @property
+    def first_uphill(self) -> int:
+        """The first step, counted from 0, that takes its gradients uphill of the weights; `n_steps` if none does."""
+        if not self.recipe.sam_rho:
+            return self.n_steps
+        return math.ceil((1 - self.recipe.sam_fraction) * self.n_steps)
+
+    def n_gradients(self, n_steps: int) -> int:
+        """Return how often the first `n_steps` steps take gradients, which is what they take time for."""
+        return n_steps + max(0, n_steps - self.first_uphill)
+
     def run_epoch(
         self, images: ImageBatch, labels: npt.NDArray[np.int64], progress: Callable[[int, int], None]
     ) -> tuple[float, float]:
@@ -178,13 +194,12 @@ class Trainer:
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then constant or half a cosine down to 0."""
         recipe = self.recipe
-        n_steps = self.steps_per_epoch * recipe.epochs
-        n_warmup = recipe.warmup_fraction * n_steps
+        n_warmup = recipe.warmup_fraction * self.n_steps
         if step < n_warmup:
             return recipe.learning_rate * (step + 1) / math.ceil(n_warmup)
         if recipe.schedule == "constant":
             return recipe.learning_rate
-        return recipe.learning_rate * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup))) / 2
+        return recipe.learning_rate * (1 + math.cos(math.pi * (step - n_warmup) / (self.n_steps - n_warmup))) / 2
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return uint8 ``[B, S, S, 3]`` images as the model takes them in training: changed at random, normalised.
@@ -204,7 +219,7 @@ class Trainer:
         share = self.team.share(len(targets))
         batch, targets = batch[share], targets[share].to(self.device)
         loss = self._gradients(batch, targets)
-        if self.recipe.sam_rho:
+        if self.recipe.sam_rho and self.step >= self.first_uphill:
             with self._climbed():
                 self._gradients(batch, targets)
         self.optimizer.step()

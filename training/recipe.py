@@ -48,6 +48,8 @@ class Recipe:
     sam_rho
         Sharpness-aware minimisation takes a step's gradients this far uphill of the weights, which makes a step twice
         as long; 0 takes them at the weights.
+    sam_fraction
+        The part of all steps, up to the last, in which sam_rho holds.
     batch_norm
         ``train`` takes each batch's mean and variance, ``frozen`` keeps those of the pretrained weights.
     frozen_fraction
@@ -82,7 +84,8 @@ class Recipe:
     warmup_fraction: float = 0.1
     schedule: str = "cosine"
     label_smoothing: float = 0.1
-    sam_rho: float = 0.0
+    sam_rho: float = 0.1
+    sam_fraction: float = 0.5
     batch_norm: str = "train"
     frozen_fraction: float = 0.175
     ema_decay: float = 0.998
@@ -111,6 +114,7 @@ class Recipe:
         _require(0 <= self.sam_rho < math.inf, "sam_rho", self.sam_rho, "finite and at least 0")
         for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _require(0 <= self.sam_fraction <= 1, "sam_fraction", self.sam_fraction, "in [0, 1]")
         _require(0 <= self.rotation <= 180, "rotation", self.rotation, "in [0, 180]")  # noqa: PLR2004
         _require(0 < self.min_crop <= 1, "min_crop", self.min_crop, "in (0, 1]")
         _require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "in (0, 1)")
@@ -142,6 +146,7 @@ PAPER = Recipe(
     schedule="constant",
     label_smoothing=0.0,
     sam_rho=0.0,
+    sam_fraction=0.0,
     batch_norm="train",
     frozen_fraction=0.0,
     ema_decay=0.0,

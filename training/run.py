@@ -21,7 +21,7 @@ from overfly.training.registry import MODELS
 from overfly.training.run_files import CHECKPOINT, RUN_FILE, SPLIT_FILE
 from overfly.training.split import SPLIT_SCHEMA, Split, read_split
 
-RUN_SCHEMA = "overfly.run/3"
+RUN_SCHEMA = "overfly.run/4"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,15 +41,21 @@ def near_duplicate_report(pairs: Sequence[Alike] | None) -> list[str]:
 def tell_step(reporter: Reporter, trainer: Trainer, done: int, total: int) -> None:
     """Tell how far this epoch is, and how far all are."""
     epochs = trainer.recipe.epochs
-    reporter.progress("all epochs", trainer.epoch * total + done, epochs * total)
+    # By the gradients, as steps that take them twice come late and would make the time left too short.
+    so_far, all_steps = (trainer.n_gradients(n_steps) for n_steps in (trainer.step, trainer.n_steps))
+    reporter.progress("all epochs", so_far, all_steps)
     reporter.progress(f"epoch {trainer.epoch + 1} of {epochs}", done, total)
 
 
-def epoch_row(epoch: Epoch, n_epochs: int) -> dict[str, str]:
-    """Return an epoch as a row of the table that a person sees."""
+def epoch_row(epoch: Epoch, trainer: Trainer) -> dict[str, str]:
+    """Return the epoch that has just ended as a row of the table that a person sees."""
+    n_epochs = trainer.recipe.epochs
+    before, now, at_the_end = map(
+        trainer.n_gradients, (trainer.step - trainer.steps_per_epoch, trainer.step, trainer.n_steps)
+    )
     row = {"epoch": f"{epoch.epoch:>{len(str(n_epochs))}} of {n_epochs}", "loss": f"{epoch.loss:.4f}"}
     if epoch.val_accuracy is not None:
         row["validation accuracy"] = f"{epoch.val_accuracy:.2%}"
     row["images/s"] = f"{epoch.images_per_second:.1f}"
-    row["time left"] = duration((n_epochs - epoch.epoch) * epoch.seconds)
+    row["time left"] = duration((at_the_end - now) / (now - before) * epoch.seconds)
     return row

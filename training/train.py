@@ -235,7 +235,7 @@ def _fit(
             saver.save()
             if trainer.team.leads:
                 write_atomically(job.work / HISTORY, _history_csv(history))
-            reporter.row(epoch_row(history[-1], job.recipe.epochs))
+            reporter.row(epoch_row(history[-1], trainer))
             saver.after_epoch()
     return history
 

@@ -146,7 +146,7 @@ def test_weight_decay_is_for_filters_and_matrices_only():
 
 
 def test_a_sharpness_aware_step_by_hand():
-    recipe = override(PLAIN, sam_rho=0.3)
+    recipe = override(PLAIN, sam_rho=0.3, sam_fraction=1.0)
     trainer, by_hand = make_trainer(recipe, n_images=4), make_trainer(recipe, n_images=4)
     images, labels = toy(4)
     model, targets = by_hand.live.train(), torch.from_numpy(labels)
@@ -178,7 +178,7 @@ def test_a_sharpness_aware_step_by_hand():
 
 
 def test_where_the_loss_is_flat_a_sharpness_aware_step_goes_nowhere():
-    trainer = make_trainer(override(PLAIN, sam_rho=0.3), n_images=4)
+    trainer = make_trainer(override(PLAIN, sam_rho=0.3, sam_fraction=1.0), n_images=4)
     with torch.no_grad():
         for weight in trainer.live.parameters():
             weight.zero_()
@@ -189,11 +189,27 @@ def test_where_the_loss_is_flat_a_sharpness_aware_step_goes_nowhere():
 
 
 def test_frozen_layers_stay_in_a_sharpness_aware_step():
-    trainer = make_trainer(override(PLAIN, frozen_fraction=1.0, sam_rho=0.3), n_images=8)
+    trainer = make_trainer(override(PLAIN, frozen_fraction=1.0, sam_rho=0.3, sam_fraction=1.0), n_images=8)
     before = snapshot(trainer.live.model)
     trainer.run_epoch(*toy(8), quiet)
     after = snapshot(trainer.live.model)
     assert {key for key in after if not torch.equal(after[key], before[key])} == {"5.weight", "5.bias"}
+
+
+@pytest.mark.parametrize(
+    ("rho", "fraction", "first"), [(0.3, 0.5, 5), (0.3, 1.0, 0), (0.3, 0.0, 10), (0.3, 0.01, 10), (0.0, 1.0, 10)]
+)
+def test_sharpness_aware_steps_are_the_last_ones(rho, fraction, first):
+    trainer = make_trainer(override(PLAIN, epochs=5, sam_rho=rho, sam_fraction=fraction), n_images=8)
+    taken = []
+    gradients = trainer._gradients
+    trainer._gradients = lambda *share: taken.append(trainer.step) or gradients(*share)
+    for _ in range(5):
+        trainer.run_epoch(*toy(8), quiet)
+    expected = [step for step in range(10) for _ in range(1 + (step >= first))]
+    assert taken == expected
+    # What the time left is told by.
+    assert [trainer.n_gradients(n) for n in range(11)] == [sum(step < n for step in expected) for n in range(11)]
 
 
 def test_averaging_by_hand():

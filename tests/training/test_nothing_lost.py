@@ -152,7 +152,7 @@ def test_stopped_at_every_single_step_it_comes_to_the_same_weights(job, whole):
 
 # Choices that have state of their own, or take a step in another way.
 OTHER_STEPS = {
-    "gradients taken uphill": {"sam_rho": 0.1},
+    "gradients taken uphill": {"sam_rho": 0.1, "sam_fraction": 0.8},
     "statistics as pretrained": {"batch_norm": "frozen", "frozen_fraction": 0.3},
     "as the paper does": {"optimizer": "adam", "schedule": "constant", "ema_decay": 0.0, "rotation": 0.0},
 }

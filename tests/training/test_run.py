@@ -63,7 +63,7 @@ def test_a_folder_without_run_json(run_folder):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.update(schema="overfly.bundle/1"), "has schema 'overfly.bundle/1', expected 'overfly.run/3'"),
+        (lambda c: c.update(schema="overfly.bundle/1"), "has schema 'overfly.bundle/1', expected 'overfly.run/4'"),
         (lambda c: c.update(extra=1), "unknown key 'extra'"),
         (lambda c: c["recipe"].update(batch_size=1), "batch_size is 1, expected at least 2"),
         (lambda c: c["recipe"].pop("jitter"), "lacks the key 'jitter'"),

@@ -52,7 +52,7 @@ def test_run_json(finished, recipe):
     checkpoint, split = (
         hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in ("checkpoint.safetensors", "split.json")
     )
-    assert content["schema"] == "overfly.run/3"
+    assert content["schema"] == "overfly.run/4"
     assert content["model"] == "mobilenet_v2"
     assert content["classes"] == ["field", "harbor", "roofs"]
     assert content["image"] == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -119,7 +119,7 @@ def test_what_a_training_tells(finished):
     last = {stage: (done, total) for stage, done, total in heard.stages}
     assert last["hashing"] == (24, 24)
     assert last["epoch 1 of 3"] == (1, 1)
-    assert [(done, total) for stage, done, total in heard.stages if stage == "all epochs"] == [(1, 3), (2, 3), (3, 3)]
+    assert [(done, total) for stage, done, total in heard.stages if stage == "all epochs"] == [(1, 4), (2, 4), (4, 4)]
     assert last["testing"] == (6, 6)
     assert [note.split("  ")[0] for note in heard.notes[:3]] == ["epoch 1 of 3", "epoch 2 of 3", "epoch 3 of 3"]
     row = r"epoch 1 of 3  loss \d\.\d{4}  validation accuracy \d+\.\d\d%  images/s \d+\.\d  time left \d+ s"
