@@ -114,7 +114,7 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     plain = PlainLoop(plan)
     has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     limit = _AT_LEAST_WITH_BF16 if has_bf16 else _AT_LEAST_WITHOUT
-    at_first, at_last = (override(plan.recipe, sam_fraction=fraction) for fraction in (0.0, 1.0))
+    at_first, at_last = override(plan.recipe, sam_rho=0.0), override(plan.recipe, sam_fraction=1.0)
     comparisons, speeds = [], []
     for name, recipe, at_least in (
         ("the same work", same_work, limit),

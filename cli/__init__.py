@@ -7,7 +7,6 @@ import glob
 import importlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,9 +56,6 @@ def main() -> None:
     # A file name that the terminal's encoding lacks is shown with escapes, and stops nothing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    # What ends a service, or a job that has used up its time, is to end like Ctrl-C: with what was begun put away.
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     arguments = sys.argv[1:]
     if sys.platform == "win32":
         # Windows leaves it to the program to expand *.jpg.

@@ -173,7 +173,7 @@ def join() -> Iterator[Team]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield ALONE
         return
-    interface = interface_towards(os.environ["MASTER_ADDR"])
+    interface = interface_towards(os.environ.get("MASTER_ADDR", ""))
     if interface is not None:
         # By itself, gloo takes the address that the machine's name stands for, which often is one of its own only.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
@@ -188,7 +188,10 @@ def join() -> Iterator[Team]:
 
 
 def interface_towards(host: str) -> str | None:
-    """Return the name of the network interface by which this machine reaches a host, None for this machine itself.
+    """Return the name of the network interface by which this machine reaches a host.
+
+    None for this machine itself, for a host that can't be found, and where the name would stand for another address:
+    gloo takes the first one of an interface.
 
     Parameters
     ----------
@@ -200,12 +203,16 @@ def interface_towards(host: str) -> str | None:
         with socket.socket(family, kind, protocol) as probe:
             probe.connect(place)
             ours: str = probe.getsockname()[0]
-    except OSError:
-        return None  # torchrun says what is wrong with the host
+        interfaces = psutil.net_if_addrs()
+    except (OSError, UnicodeError):
+        return None  # of a host that isn't there, torchrun says so
     if ipaddress.ip_address(ours).is_loopback:
         return None
-    named = {found.address: name for name, addresses in psutil.net_if_addrs().items() for found in addresses}
-    return named.get(ours)
+    for name, addresses in interfaces.items():
+        first = next((found for found in addresses if found.family in {socket.AF_INET, socket.AF_INET6}), None)
+        if first is not None and first.address == ours:
+            return str(name)
+    return None
 
 
 class SharedDropout(nn.Module):

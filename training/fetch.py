@@ -2,12 +2,11 @@
 
 import http.client
 import re
-import ssl
 import stat
-import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,9 +18,6 @@ from overfly.runtime.reporter import SILENT, Reporter
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 18
 _MEBIBYTE = 1 << 20
-
-# What a network does; urllib wraps some of it in a URLError and lets the rest through.
-_NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +87,30 @@ def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Rep
         _verify(archive, part)
         with atomic_folder(out, overwrite=overwrite) as folder:
             _unpack(archive, part, folder, partial(reporter.progress, "unpacking"))
-        part.unlink()
     except OSError as error:
         if isinstance(error, OverflyError):
             raise
+        kept = f"what was downloaded is kept in {part}: " if part.is_file() else ""
         raise OutputError(
-            f"can't write beside {out}: {error.strerror or error}; what was downloaded is kept in {part}: "
-            "make room on the disk, and run the same command again to go on"
+            f"can't write {out}: {error.strerror or error}; {kept}"
+            "check the path, the rights and the space on the disk, and run the same command again to go on"
         ) from error
+    with suppress(OSError):  # the data are there; what is left over does no harm
+        part.unlink()
     return out / archive.images
+
+
+class _NetworkError(Exception):
+    """The server can't be reached, or does not send what it was asked for."""
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """Inside the block every error is one of the network, not of the disk."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise _NetworkError(str(getattr(error, "reason", error)) or type(error).__name__) from error
 
 
 def _download(archive: Archive, part: Path, progress: Callable[[int, int], None]) -> None:
@@ -108,8 +119,8 @@ def _download(archive: Archive, part: Path, progress: Callable[[int, int], None]
         problem = "the server sent too little"
         try:
             _append(archive, part, progress)
-        except _NETWORK_ERRORS as error:
-            problem = str(getattr(error, "reason", error)) or type(error).__name__
+        except _NetworkError as error:
+            problem = str(error)
         if _size(part) <= before:
             raise DownloadError(
                 f"{archive.url} can't be downloaded ({problem}), at {before:,} of {archive.size_bytes:,} bytes: "
@@ -121,18 +132,39 @@ def _append(archive: Archive, part: Path, progress: Callable[[int, int], None]) 
     """Ask for what is missing of `part` and write it as it arrives."""
     start = _size(part)
     request = urllib.request.Request(archive.url, headers={"Range": f"bytes={start}-"})  # noqa: S310 - cli/fetch.py
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - takes http and https alone
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            start = 0  # a server that can't go on sends all of it again
-        elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
-            raise http.client.HTTPException("the server sent another part than it was asked for")
+    with _network():
+        opened = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - takes http and https alone
+    with opened as response:
+        start = _first_byte(response, start)
         _refuse_other_size(archive, response, start)
         with part.open("r+b" if start else "wb") as stream:
             stream.seek(start)
             # Never more than expected, whatever the server says of itself.
-            while chunk := response.read(min(_CHUNK_BYTES, archive.size_bytes - stream.tell())):
+            while chunk := _read(response, min(_CHUNK_BYTES, archive.size_bytes - stream.tell())):
                 stream.write(chunk)
                 progress(stream.tell() // _MEBIBYTE, archive.size_bytes // _MEBIBYTE)
+
+
+def _first_byte(response: http.client.HTTPResponse, asked: int) -> int:
+    """Return where in the file an answer begins: where it was asked for, or at 0 if the server can't go on.
+
+    Raises
+    ------
+    _NetworkError
+        When it is elsewhere.
+    """
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        return 0
+    told = response.headers.get("Content-Range", "bytes 0-")
+    if not re.match(rf"bytes {asked}-", told, re.IGNORECASE):
+        raise _NetworkError("the server sent another part than it was asked for")
+    return asked
+
+
+def _read(response: http.client.HTTPResponse, n_bytes: int) -> bytes:
+    """Return the next bytes of an answer."""
+    with _network():
+        return response.read(n_bytes)
 
 
 def _refuse_other_size(archive: Archive, response: http.client.HTTPResponse, start: int) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,10 +138,9 @@ class Trainer:
 
     @property
     def first_uphill(self) -> int:
-        """The first step, counted from 0, that takes its gradients uphill of the weights; `n_steps` if none does."""
-        if not self.recipe.sam_rho:
-            return self.n_steps
-        return math.ceil((1 - self.recipe.sam_fraction) * self.n_steps)
+        """The first step, counted from 0, that takes its gradients uphill of the weights; beyond all if none does."""
+        n_uphill = int(self.recipe.sam_fraction * self.n_steps)
+        return self.n_steps - n_uphill if self.recipe.sam_rho and n_uphill else sys.maxsize
 
     def n_gradients(self, n_steps: int) -> int:
         """Return how often the first `n_steps` steps take gradients, which is what they take time for."""
@@ -219,7 +219,7 @@ class Trainer:
         share = self.team.share(len(targets))
         batch, targets = batch[share], targets[share].to(self.device)
         loss = self._gradients(batch, targets)
-        if self.recipe.sam_rho and self.step >= self.first_uphill:
+        if self.step >= self.first_uphill:
             with self._climbed():
                 self._gradients(batch, targets)
         self.optimizer.step()

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from overfly.runtime.errors import needs_extra
 from overfly.runtime.files import write_atomically
@@ -12,11 +12,14 @@ from overfly.runtime.metrics import Confusion
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ft2font import FT2Font
+    from matplotlib.transforms import Bbox
 
     from overfly.training.loop import Epoch
 
 _DPI = 120
 _CELL_INCHES = 0.36
+_MARGIN_INCHES = 0.1
+_MOST_PIXELS = 5000
 
 # Comes with matplotlib, and has most alphabets.
 _OWN_FONT = "DejaVu Sans"
@@ -64,33 +67,37 @@ def plot_confusion(path: Path, confusion: Confusion, classes: Sequence[str]) -> 
     given as its number in ``run.json``, counted from 1.
     """
     figure = _confusion_figure(confusion, classes)
-    _save(figure, path)
+    box = figure.get_tightbbox().padded(_MARGIN_INCHES)
+    # Hundreds of classes would take gigabytes to draw.
+    _save(figure, path, dpi=min(_DPI, _MOST_PIXELS / max(box.width, box.height)), box=box)
 
 
 def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
     """Return the drawing of `plot_confusion`."""
     side = _CELL_INCHES * max(len(classes), 5)
-    figure = _figure(side, side, layout=None)
+    figure = _figure(side, side, layout="none")
     # The matrix fills the figure; saving it adds what the names around it need.
     axes = figure.add_axes((0, 0, 1, 1))
     rows = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
-    axes.imshow(rows, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(classes))
+    axes.pcolormesh(places, places, rows, shading="nearest", cmap="Blues", vmin=0, vmax=1)
+    axes.invert_yaxis()
     for truth, row in enumerate(confusion):
         for predicted, count in enumerate(row):
             if count:
                 colour = "white" if rows[truth, predicted] > 0.5 else "black"  # noqa: PLR2004 - readable on either
                 axes.text(predicted, truth, str(count), ha="center", va="center", color=colour, fontsize=8)
     fonts = _fonts()
-    names = [name if _readable(name, fonts) else f"class {i}" for i, name in enumerate(classes, start=1)]
-    style = {"fontsize": 8, "family": list(fonts), "parse_math": False}
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", **style)
-    axes.set_yticks(range(len(names)), names, **style)
+    names = [name if _readable(name, fonts) else f"class #{i}" for i, name in enumerate(classes, start=1)]
+    style: dict[str, Any] = {"fontsize": 8, "family": list(fonts), "parse_math": False}
+    axes.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", **style)
+    axes.set_yticks(places, names, **style)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     return figure
 
 
-def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> "Figure":
+def _figure(width: float, height: float, *, layout: Literal["constrained", "none"] = "constrained") -> "Figure":
     """Return an empty figure of a size in inches, without touching matplotlib's global state."""
     with needs_extra("train"):
         from matplotlib.figure import Figure
@@ -111,8 +118,8 @@ def _readable(name: str, fonts: "dict[str, FT2Font]") -> bool:
     return all(any(font.get_char_index(ord(character)) for font in fonts.values()) for character in name)
 
 
-def _save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, atomically."""
+def _save(figure: "Figure", path: Path, *, dpi: float = _DPI, box: "Bbox | None" = None) -> None:
+    """Write a figure, or what a box in inches holds of it, as PNG, atomically."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight" if figure.get_layout_engine() is None else None)
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches=box)
     write_atomically(path, buffer.getvalue())

@@ -49,7 +49,7 @@ class Recipe:
         Sharpness-aware minimisation takes a step's gradients this far uphill of the weights, which makes a step twice
         as long; 0 takes them at the weights.
     sam_fraction
-        The part of all steps, up to the last, in which sam_rho holds.
+        The part of all steps, rounded down and up to the last, in which sam_rho holds.
     batch_norm
         ``train`` takes each batch's mean and variance, ``frozen`` keeps those of the pretrained weights.
     frozen_fraction
@@ -146,7 +146,6 @@ PAPER = Recipe(
     schedule="constant",
     label_smoothing=0.0,
     sam_rho=0.0,
-    sam_fraction=0.0,
     batch_norm="train",
     frozen_fraction=0.0,
     ema_decay=0.0,

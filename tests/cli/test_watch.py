@@ -39,9 +39,9 @@ class Watched:
         answer = self._lines.get(timeout=WAIT_S)
         return Path(answer["path"]).name, answer
 
-    def interrupt(self, number=signal.SIGINT):
-        """Do what Ctrl-C does, or what ends a service; return what `end` does."""
-        self.process.send_signal(number)
+    def interrupt(self):
+        """Do what Ctrl-C does; return what `end` does."""
+        self.process.send_signal(signal.SIGINT)
         return self.end()
 
     def end(self):
@@ -97,7 +97,7 @@ def test_a_half_written_picture_waits_and_one_that_is_renamed_into_place_does_no
     name, answer = watched.next()
     assert name == "slow.jpg"
     assert "label" in answer
-    assert watched.interrupt(signal.SIGTERM) == (130, [], "overfly: interrupted\n")
+    assert watched.interrupt() == (130, [], "overfly: interrupted\n")
 
 
 @pytest.mark.slow

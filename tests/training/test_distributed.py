@@ -1,7 +1,7 @@
 """Several processes share a batch, and every image of it meets what it would meet in one process."""
 
-import ipaddress
 import socket
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -130,15 +130,46 @@ def test_processes_with_different_trainings_are_refused(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
-def test_for_this_machine_no_network_is_named(host):
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "", "a..b", "x" * 64])
+def test_for_this_machine_and_for_no_machine_no_network_is_named(host):
     assert interface_towards(host) is None
 
 
-def test_a_network_is_named_by_the_address_that_it_is_reached_from():
-    found = [
-        (a.address, name) for name, ours in psutil.net_if_addrs().items() for a in ours if a.family == socket.AF_INET
-    ]
-    reached = {name: interface_towards(address) for address, name in found}
-    loopback = {name for address, name in found if ipaddress.ip_address(address).is_loopback}
-    assert reached == {name: None if name in loopback else name for name in reached}
+class Probe(socket.socket):
+    """Goes out from 192.0.2.7, whatever it is connected to."""
+
+    def connect(self, place):
+        assert place == ("198.51.100.1", 1)
+
+    def getsockname(self):
+        return ("192.0.2.7", 40000)
+
+
+def address(text):
+    return SimpleNamespace(family=socket.AF_INET6 if ":" in text else socket.AF_INET, address=text)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        ({"lo": ["127.0.0.1"], "eth0": ["192.0.2.8"], "eth1": ["192.0.2.7", "fe80::1"]}, "eth1"),
+        # By its name, gloo would take the other address.
+        ({"lo": ["127.0.0.1"], "eth0": ["10.0.0.1", "192.0.2.7"]}, None),
+        ({"lo": ["127.0.0.1"]}, None),
+        ({"down": [], "eth0": ["192.0.2.7"]}, "eth0"),
+    ],
+)
+def test_a_network_is_named_whose_first_address_the_host_is_reached_from(monkeypatch, addresses, expected):
+    found = {name: [address(text) for text in texts] for name, texts in addresses.items()}
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
+    monkeypatch.setattr(socket, "socket", Probe)
+    assert interface_towards("198.51.100.1") == expected
+
+
+def test_where_the_networks_may_not_be_listed_none_is_named(monkeypatch):
+    def refuse():
+        raise PermissionError
+
+    monkeypatch.setattr(psutil, "net_if_addrs", refuse)
+    monkeypatch.setattr(socket, "socket", Probe)
+    assert interface_towards("198.51.100.1") is None

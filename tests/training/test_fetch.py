@@ -2,15 +2,18 @@
 
 import errno
 import hashlib
+import http.client
 import http.server
 import io
 import os
+import re
 import signal
 import stat
 import sys
 import threading
 import zipfile
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -265,19 +268,35 @@ def test_what_is_there_is_refused_before_anything_is_asked_for(server, archive, 
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def refuse(*_arguments):
+def refuse(*_arguments, **_options):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_full_disk_leaves_what_can_be_gone_on_with(server, archive, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", refuse)
-        with pytest.raises(OutputError, match="No space left on device; what was downloaded is kept") as caught:
+        with pytest.raises(OutputError, match="data: No space left on device; what was downloaded") as caught:
             fetch(archive, tmp_path / "data")
     assert str(tmp_path / "data.zip.part") in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
     fetch(archive, tmp_path / "data")
     assert server.asked == ["bytes=0-"]
+
+
+def test_a_place_that_can_not_be_made_is_named_and_nothing_is_said_of_a_download(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OutputError, match=r"can't write .*data: No space left on device; check the path, the rights"):
+        fetch(archive, tmp_path / "data")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENETUNREACH, "Network is unreachable"), TimeoutError("timed out")])
+def test_a_network_that_goes_away_while_reading_is_no_matter_of_the_disk(archive, tmp_path, monkeypatch, error):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", fail)
+    with pytest.raises(DownloadError, match=rf"can't be downloaded \({re.escape(str(error))}\), at 0 of"):
+        fetch(archive, tmp_path / "data")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit of a file's size is POSIX's")
@@ -289,7 +308,7 @@ def test_a_disk_that_fills_up_during_the_download_keeps_what_came(server, archiv
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(OutputError, match=r"can't write beside .*data: File too large; .* to go on$"):
+        with pytest.raises(OutputError, match="data: File too large; what was downloaded is kept"):
             fetch(archive, tmp_path / "data")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -22,7 +22,7 @@ def test_the_papers_hyperparameters():
         "schedule": "constant",
         "label_smoothing": 0.0,
         "sam_rho": 0.0,
-        "sam_fraction": 0.0,
+        "sam_fraction": 0.5,
         "batch_norm": "train",
         "frozen_fraction": 0.0,
         "ema_decay": 0.0,
