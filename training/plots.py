@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from overfly.runtime.errors import needs_extra
 from overfly.runtime.files import write_atomically
@@ -75,7 +75,8 @@ def plot_confusion(path: Path, confusion: Confusion, classes: Sequence[str]) -> 
 def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
     """Return the drawing of `plot_confusion`."""
     side = _CELL_INCHES * max(len(classes), 5)
-    figure = _figure(side, side, layout="none")
+    figure = _figure(side, side)
+    figure.set_layout_engine("none")
     # The matrix fills the figure; saving it adds what the names around it need.
     axes = figure.add_axes((0, 0, 1, 1))
     rows = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
@@ -97,11 +98,11 @@ def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
     return figure
 
 
-def _figure(width: float, height: float, *, layout: Literal["constrained", "none"] = "constrained") -> "Figure":
+def _figure(width: float, height: float) -> "Figure":
     """Return an empty figure of a size in inches, without touching matplotlib's global state."""
     with needs_extra("train"):
         from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), layout=layout)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _fonts() -> "dict[str, FT2Font]":
