@@ -56,7 +56,7 @@ def test_what_is_no_folder_is_no_run(tmp_path, found):
 
 def test_a_folder_without_run_json(run_folder):
     (run_folder / "run.json").unlink()
-    with pytest.raises(RunError, match=r"run\.json is missing: expected a file with schema overfly\.run/3"):
+    with pytest.raises(RunError, match=r"run\.json is missing: expected a file with schema overfly\.run/4"):
         Run.open(run_folder)
 
 
