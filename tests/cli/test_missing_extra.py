@@ -27,7 +27,7 @@ from overfly.cli import run
 sys.exit(run(arguments))
 """
 
-TRAIN = "torch,torchvision,safetensors,matplotlib"
+TRAIN = "torch,torchvision,safetensors,matplotlib,psutil"
 EXPORT = "onnx,onnxscript,nncf"
 BENCH = "jinja2,onnxruntime"
 
