@@ -44,6 +44,7 @@ def test_it_learns_from_a_weights_file(few_scenes, tmp_path, name, epochs, learn
         learning_rate=learning_rate,
         precision="fp32",
         ema_decay=0.0,
+        sam_rho=0.0,
         rotation=0.0,
         min_crop=1.0,
         test_fraction=0.3,
