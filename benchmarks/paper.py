@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, WeightsError
-from overfly.runtime.files import write_atomically
+from overfly.runtime.files import refuse_inside, write_atomically
 from overfly.runtime.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     """
     from overfly.training.recipe import RECIPES, override
 
+    refuse_inside(job.out, job.data)
     if job.out.exists() and not job.out.is_dir():
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
@@ -197,7 +198,9 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
 
 def _finished(training: "Job") -> "Run | None":
     """Return the run that is there already, None if there is none; one made otherwise is an error."""
+    from overfly.training.dataset import scan
     from overfly.training.run import Run
+    from overfly.training.split import make_split
     from overfly.training.train import weights_id
 
     if not training.out.exists():
@@ -211,6 +214,11 @@ def _finished(training: "Job") -> "Run | None":
                 f"{training.out} holds a run with {name} = {made[name]}, not {wanted}: "
                 "repeat that, or choose another --out"
             )
+    if run.split() != make_split(scan(training.data), test_fraction=training.recipe.test_fraction, seed=training.seed):
+        raise OutputError(
+            f"{training.out} holds a run on {run.record.data} whose pictures are not those of {training.data}: "
+            "repeat that, or choose another --out"
+        )
     return run
 
 

@@ -24,7 +24,7 @@ def paper_markdown(table: PaperTable) -> str:
 
 
 def paper_text(table: PaperTable) -> str:
-    """Return the table as text of less than 80 columns, the paper's figures below ours, reasons at the end."""
+    """Return the table as text, its figures in less than 80 columns, the paper's below ours; then the reasons."""
     lines = [_title(table), "", _line("", ("accuracy", "F1", "kappa", "params", "FLOPs"), "time")]
     for theirs, ours in _pairs(table):
         lines += [_line(ours.name, _figures(ours), _time(ours)), _line("  the paper", _figures(theirs), "")]

@@ -96,7 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--until", type=float, metavar="ACCURACY", help="also compare the time to this test accuracy")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    recipe, paper = (override(RECIPES[name], image_size=options.image_size) for name in ("default", "paper"))
+    if options.rounds < 1 or options.steps < 1:
+        parser.error(f"--rounds {options.rounds} and --steps {options.steps} must be at least 1")
+    try:
+        recipe, paper = (override(RECIPES[name], image_size=options.image_size) for name in ("default", "paper"))
+    except ValueError as error:
+        parser.error(str(error))
     plan = Plan(options.data, options.weights, recipe, options.rounds, options.steps, paper)
     comparisons = compare_steps(plan)
     if options.precisions:
@@ -119,6 +124,7 @@ def compare_steps(plan: Plan) -> list[Comparison]:
     # The shortest step comes last: of that one, preparing a batch is the largest part.
     for name, recipe, at_least in (
         ("the same work", same_work, limit),
+        # Two gradients a step, so no more is asked of it than to be faster than the loop.
         ("the default recipe at its end", at_last, _AT_LEAST_WITHOUT),
         ("the default recipe", at_first, limit),
     ):

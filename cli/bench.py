@@ -62,10 +62,11 @@ def command(
     from overfly.benchmarks.table import print_report
     from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files import atomic_folder, refuse_existing, refuse_inputs
+    from overfly.runtime.files import atomic_folder, refuse_existing, refuse_inputs, refuse_inside
 
     # Before minutes of measuring, not after.
     refuse_inputs(out, [data, bundle] if run is None else [data, bundle, run])
+    refuse_inside(out, data)
     refuse_existing(out, overwrite=overwrite)
     job = BenchJob(bundle, data, run, devices, quick, peers, n_images, max_drop, cache=not no_cache)
     with Terminal() as terminal:

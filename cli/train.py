@@ -54,6 +54,8 @@ def command(
     from overfly.runtime.errors import needs_extra
 
     choices = changed_recipe(recipe, changes)
+    if split_file is not None and {changes["test_fraction"], changes["val_fraction"]} != {None}:
+        raise click.UsageError("--split FILE has its parts: leave --test-fraction and --val-fraction out, or --split")
     with needs_extra("train"):
         # Drawn with at the very end; that it is missing must show now.
         import matplotlib.figure  # noqa: F401

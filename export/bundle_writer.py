@@ -34,7 +34,14 @@ from overfly.runtime.bundle import (
 )
 from overfly.runtime.bundle_files import write_zip
 from overfly.runtime.errors import ParityError
-from overfly.runtime.files import atomic_file, atomic_folder, refuse_inputs, sha256_file, write_atomically
+from overfly.runtime.files import (
+    atomic_file,
+    atomic_folder,
+    refuse_inputs,
+    refuse_inside,
+    sha256_file,
+    write_atomically,
+)
 from overfly.runtime.images import ImageBatch
 from overfly.runtime.parity import compare_logits
 from overfly.runtime.reporter import SILENT, Reporter
@@ -142,7 +149,9 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
         For a bad run, data folder or output; see `overfly.runtime.errors`.
     """
     run = Run.open(job.run)
-    refuse_inputs(job.out, [job.run, job.data or Path(run.record.data)])
+    data = job.data or Path(run.record.data)
+    refuse_inputs(job.out, [job.run, data])
+    refuse_inside(job.out, data)
     if job.as_zip:
         with atomic_file(job.out, overwrite=overwrite) as archive:
             folder = archive.with_name(f"{archive.name}.files")

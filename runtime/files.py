@@ -1,5 +1,6 @@
 """Files and folders that are either the old one or the new one, never half-written."""
 
+import glob
 import hashlib
 import os
 import secrets
@@ -54,6 +55,28 @@ def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
             raise OutputError(f"can't write to {path}: it holds the input {given}; choose another --out")
 
 
+def refuse_inside(path: Path, data: Path) -> None:
+    """Raise if the output `path` lies in the data folder: there it would be taken for a class, or for pictures of one.
+
+    Raises
+    ------
+    OutputError
+        When it does.
+    """
+    if data.resolve() in path.resolve().parents:
+        raise OutputError(
+            f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; "
+            "choose another --out"
+        )
+
+
+def remove_rests(path: Path) -> None:
+    """Delete what a process that was killed within `atomic_folder` left beside `path`."""
+    path = path.absolute()
+    for rest in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        remove(rest)
+
+
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise unless `path` may be written: it is absent, an empty folder, or `overwrite` is set.
 
@@ -62,9 +85,11 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     Raises
     ------
     OutputError
-        When something is there already, a parent of `path` is a file, `path` is the current folder,
-        or the system refuses the name.
+        When something is there already, a parent of `path` is a file, `path` is the current or the topmost
+        folder, or the system refuses the name.
     """
+    if not path.absolute().name:
+        raise OutputError(f"can't write to {path}: it is the topmost folder; choose another place")
     try:
         restore_replaced(path)
         _refuse_existing(path, overwrite=overwrite)
@@ -75,10 +100,10 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 def _refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise unless `path` may be written."""
     if path.absolute() == Path.cwd():
-        raise OutputError(f"can't write to {path}: it is the current folder; choose another --out")
+        raise OutputError(f"can't write to {path}: it is the current folder; choose another place")
     for parent in path.absolute().parents:
         if parent.exists() and not parent.is_dir():
-            raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
+            raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another place")
     occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if occupied and not overwrite:
         raise OutputError(f"{path} exists already: choose another place, or add --overwrite to replace it")
@@ -190,7 +215,7 @@ def _explain(error: OSError, path: Path) -> OutputError:
     """Return the error to raise when `path` could not be prepared."""
     if isinstance(error, OutputError):
         return error
-    return OutputError(f"can't write to {path}: {error.strerror or error}; choose another --out")
+    return OutputError(f"can't write to {path}: {error.strerror or error}; choose another place")
 
 
 def _partial(path: Path) -> Path:

@@ -18,7 +18,7 @@ class Complexity:
     Attributes
     ----------
     params
-        Trainable parameters.
+        All that training could change, whether a recipe does or not.
     flops
         Operations for one image: multiply-accumulates of convolutions and linear layers counted once, plus 4 for each
         output element of a batch normalisation, plus the additions and the division of adaptive average pooling.

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import numpy as np
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files import sha256_file
 from overfly.runtime.images import ImageBatch, is_image_name, load_image, suffix_list, visible_files
+from overfly.runtime.machine import memory_bytes
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
@@ -74,7 +76,8 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
     Raises
     ------
     DataError
-        When the folder is missing, has no class folder, only one, or one without a picture.
+        When the folder is missing, has no class folder, only one, or one without a picture, or what is named like a
+        picture is no file.
     """
     classes = _classes(folder)
     below = {c: visible_files(folder / c) for c in classes}
@@ -85,6 +88,9 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
                 f"the class folder {folder / name} holds no picture: expected files ending in {suffix_list()}; "
                 "add some or remove the folder"
             )
+    for path in chain.from_iterable(images.values()):
+        if not path.is_file():
+            raise DataError(f"{path} can't be read: it is no file, and links to none; remove it")
     labelled = [(path, label) for label, name in enumerate(classes) for path in images[name]]
     hashes = _map_threads(lambda item: sha256_file(item[0]), labelled, progress)
     scenes = [
@@ -120,6 +126,7 @@ def decode(folder: Path, scenes: Iterable[Scene], *, size: int, progress: Progre
         When pictures can't be read: how many, and the first of them with its reason.
     """
     items = list(scenes)
+    _require_memory(len(items), size)
     images = np.empty((len(items), size, size, 3), np.uint8)
     problems: list[ImageError] = []
 
@@ -156,6 +163,16 @@ def decode_unchanged(
         if sha256_file(path) != scene.sha256:
             raise DataError(f"{path} has changed since the run was trained: restore it, or train again")
     return decode(folder, items, size=size, progress=progress)
+
+
+def _require_memory(n_images: int, size: int) -> None:
+    """Raise a DataError if decoded images would not fit into the machine's memory."""
+    n_bytes, memory = n_images * size * size * 3, memory_bytes()
+    if memory is not None and n_bytes > memory:
+        raise DataError(
+            f"{n_images:,} pictures of {size} x {size} pixels take {n_bytes / 2**30:.0f} GiB of memory, and this "
+            f"machine has {memory / 2**30:.0f}: choose a smaller --image-size"
+        )
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

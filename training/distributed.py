@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.errors import DeviceError, OverflyError, TeamError
+from overfly.training.memory import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -148,7 +149,7 @@ class Team:
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1 or isinstance(error, OverflyError | torch.OutOfMemoryError):
+            if self.size == 1 or isinstance(error, OverflyError) or is_out_of_memory(error):
                 raise
             # PyTorch puts the place in its source before, and its guesses after the first sentence.
             reason = re.sub(r"^\[\S*\] ", "", str(error).partition("\n")[0]).partition(". ")[0]

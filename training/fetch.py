@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from overfly.runtime.errors import DownloadError, OutputError, OverflyError
-from overfly.runtime.files import atomic_folder, refuse_existing, sha256_file
+from overfly.runtime.files import atomic_folder, refuse_existing, remove_rests, sha256_file
 from overfly.runtime.reporter import SILENT, Reporter
 
 _TIMEOUT_S = 30
@@ -85,6 +85,7 @@ def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Rep
         part.parent.mkdir(parents=True, exist_ok=True)
         _download(archive, part, partial(reporter.progress, "downloading (MiB)"))
         _verify(archive, part)
+        remove_rests(out)
         with atomic_folder(out, overwrite=overwrite) as folder:
             _unpack(archive, part, folder, partial(reporter.progress, "unpacking"))
     except OSError as error:
@@ -109,7 +110,7 @@ def _network() -> Iterator[None]:
     """Inside the block every error is one of the network, not of the disk."""
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise _NetworkError(str(getattr(error, "reason", error)) or type(error).__name__) from error
 
 
@@ -131,8 +132,8 @@ def _download(archive: Archive, part: Path, progress: Callable[[int, int], None]
 def _append(archive: Archive, part: Path, progress: Callable[[int, int], None]) -> None:
     """Ask for what is missing of `part` and write it as it arrives."""
     start = _size(part)
-    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={start}-"})  # noqa: S310 - cli/fetch.py
     with _network():
+        request = urllib.request.Request(archive.url, headers={"Range": f"bytes={start}-"})  # noqa: S310 - cli/fetch.py
         opened = urllib.request.urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - takes http and https alone
     with opened as response:
         start = _first_byte(response, start)
@@ -170,7 +171,7 @@ def _read(response: http.client.HTTPResponse, n_bytes: int) -> bytes:
 def _refuse_other_size(archive: Archive, response: http.client.HTTPResponse, start: int) -> None:
     """Raise when the server says that its file has another length: it is another file."""
     length = response.headers.get("Content-Length")
-    if length is not None and start + int(length) != archive.size_bytes:
+    if length is not None and length.isdecimal() and start + int(length) != archive.size_bytes:
         raise DownloadError(
             f"{archive.url} is another file: found {start + int(length):,} bytes, expected {archive.size_bytes:,}; "
             "name another place of the original with --url"

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from overfly.runtime.errors import RunError
 from overfly.runtime.images import ImageBatch
 from overfly.training.augment import augment
 from overfly.training.distributed import ALONE, Team, share_batch
 from overfly.training.frozen import FrozenStatistics, freeze_first, set_training
+from overfly.training.memory import is_out_of_memory
 from overfly.training.models import Deployed
 from overfly.training.recipe import Recipe
 
@@ -165,6 +167,11 @@ class Trainer:
         -------
         tuple
             Mean loss, and seconds.
+
+        Raises
+        ------
+        RunError
+            When the loss is no longer finite, or the memory does not suffice.
         """
         set_training(self.live.model)
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
@@ -174,13 +181,33 @@ class Trainer:
         start = time.perf_counter() - current.seconds
         batches = current.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
         for index in batches[current.n_done :]:
-            current.loss += self._train_step(pixels[index], targets[index])
+            with self._told_of_memory():
+                current.loss += self._train_step(pixels[index], targets[index])
+            if not math.isfinite(current.loss):
+                raise RunError(
+                    f"the training has diverged: the loss is {current.loss} at step {self.step} of {self.n_steps}; "
+                    "start again with a lower --learning-rate or --sam-rho"
+                )
             current.n_done += 1
             current.seconds = time.perf_counter() - start
             progress(current.n_done, len(batches))
         self.current = None
         self.epoch += 1
         return current.loss / len(batches), current.seconds
+
+    @contextmanager
+    def _told_of_memory(self) -> Iterator[None]:
+        """Inside the block, turn PyTorch's lack of memory into what to do about it."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size = self.recipe.image_size
+            raise RunError(
+                f"the memory does not suffice for a step of {self.recipe.batch_size} images of {size} x {size} pixels: "
+                "choose a smaller --batch-size or --image-size"
+            ) from error
 
     def mark_best(self) -> None:
         """Remember the averaged weights as the best so far."""

@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 
+import torch
+
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -28,6 +30,11 @@ def freed_memory_kept() -> Iterator[None]:
         yield
     finally:
         _tell(_GIVE_BACK)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether PyTorch could not have the memory that it asked for; of a CPU it says so in words alone."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _tell(options: dict[int, int]) -> None:

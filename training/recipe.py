@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # ImageNet's channel statistics, with which torchvision's weights were trained.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+# More is a slip of the keyboard, and beyond what PyTorch can count.
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,12 @@ class Recipe:
         _require(self.batch_norm in {"train", "frozen"}, "batch_norm", self.batch_norm, "train or frozen")
         _require(0 <= self.frozen_fraction <= 1, "frozen_fraction", self.frozen_fraction, "in [0, 1]")
         _require(self.keep in {"last", "best"}, "keep", self.keep, "last or best")
-        for name in ("image_size", "epochs", "batch_size"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("epochs", "batch_size"):
+            _require(1 <= getattr(self, name) <= _MOST, name, getattr(self, name), f"in [1, {_MOST}]")
         # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.
         _require(self.batch_size > 1, "batch_size", self.batch_size, "at least 2")
-        _require(self.image_size >= 32, "image_size", self.image_size, "at least 32")  # noqa: PLR2004
-        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "finite and more than 0")
+        _require(32 <= self.image_size <= 4096, "image_size", self.image_size, "in [32, 4096]")  # noqa: PLR2004
+        _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "in (0, 1]")
         _require(0 <= self.sam_rho < math.inf, "sam_rho", self.sam_rho, "finite and at least 0")
         for name in ("weight_decay", "warmup_fraction", "label_smoothing", "ema_decay", "jitter", "val_fraction"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")

@@ -43,7 +43,7 @@ def explain_failure(folder: Path) -> Iterator[None]:
             raise
         raise OutputError(
             f"can't write to {folder}: {error.strerror or error}; what was saved before is whole: "
-            "make room on the disk and go on with the same command and --resume"
+            "put that right, and go on with the same command and --resume"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Which scenes train, which validate, which test: stratified, seeded, written down by file hash."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -116,7 +116,8 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     Raises
     ------
     SplitError
-        For the first file that is missing, altered, not in the split, or equal to one of another part.
+        For the first file that is missing, altered, not in the split, there twice, or equal to one of another part,
+        for a part without files, and for a class without any to train on.
     """
     if split.classes != dataset.classes:
         differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
@@ -124,8 +125,7 @@ def match_split(split: Split, dataset: Dataset) -> Split:
             f"the classes of the split are not those of {dataset.folder} (such as {differing}): "
             "pass the folder that was split, or make a new split"
         )
-    if missing := {"train", "test"} - {file.part for file in split.files}:
-        raise SplitError(f"the split has no file in its {min(missing)} part: make a new split")
+    _require_trainable(split)
     held = {scene.name: scene.sha256 for scene in dataset.scenes}
     first: dict[str, SplitFile] = {}
     for file in split.files:
@@ -144,6 +144,22 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     if held:
         raise SplitError(f"{min(held)} in {dataset.folder} is not in the split: remove it, or make a new split")
     return split
+
+
+def _require_trainable(split: Split) -> None:
+    """Raise unless every class has a file to train on, something is tested, and no file is there twice."""
+    if not (0 < split.test_fraction < 1 and 0 <= split.val_fraction < 1):
+        raise SplitError(
+            f"the split's test fraction {split.test_fraction} and validation fraction {split.val_fraction} must be in "
+            "(0, 1): make a new split"
+        )
+    if not any(file.part == "test" for file in split.files):
+        raise SplitError("the split has no file in its test part: make a new split")
+    trained = {file.name.partition("/")[0] for file in split.files if file.part == "train"}
+    if untrained := set(split.classes) - trained:
+        raise SplitError(f"the split has no file of {min(untrained)} in its train part: make a new split")
+    if (twice := Counter(file.name for file in split.files).most_common(1)[0])[1] > 1:
+        raise SplitError(f"the split has {twice[0]} twice: make a new split")
 
 
 def sample_evenly(scenes: Sequence[Scene], n: int, *, seed: int) -> list[Scene]:

@@ -17,6 +17,7 @@ from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.files import (
     refuse_existing,
     refuse_inputs,
+    refuse_inside,
     remove,
     remove_partials,
     replace_folder,
@@ -36,7 +37,7 @@ from overfly.training.memory import freed_memory_kept
 from overfly.training.models import Deployed, build_model
 from overfly.training.near_duplicates import Alike, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
-from overfly.training.recipe import Recipe, without_pretraining
+from overfly.training.recipe import Recipe, override, without_pretraining
 from overfly.training.registry import MODELS
 from overfly.training.resume import Saver, explain_failure, read_state, restore_state
 from overfly.training.run import (
@@ -137,9 +138,12 @@ def train(
     if job.weights == "none":
         job = dataclasses.replace(job, recipe=without_pretraining(job.recipe))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    refuse_inside(job.out, job.data)
     for note in data_remarks(dataset):
         reporter.note(note)
     split = _split(job, dataset)
+    fractions = override(job.recipe, test_fraction=split.test_fraction, val_fraction=split.val_fraction)
+    job = dataclasses.replace(job, recipe=fractions)
     _require_validation(job, split)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
@@ -156,9 +160,8 @@ def train(
             for note in near_duplicate_report(alike):
                 reporter.note(note)
         if team.leads:
-            # Not before all that could have stopped us; there is something only where `overwrite` gives it up.
-            clear = remove_partials if resume else remove
-            clear(job.work)
+            # Not before all that could have stopped us.
+            _make_work_folder(job, resume=resume, overwrite=overwrite)
         n_images = len(parts["train"].labels)
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         with freed_memory_kept(), explain_failure(job.work):
@@ -169,6 +172,8 @@ def train(
                 lambda: _write(job, weights, trainer, split, parts["test"], history, alike, reporter)
             )
     if team.leads:
+        # Again: hours have passed.
+        refuse_existing(job.out, overwrite=overwrite)
         replace_folder(job.work, job.out.absolute())
     return Run(job.out, record)
 
@@ -177,12 +182,28 @@ def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
     """Raise unless the run may be written."""
     if job.recipe.model not in MODELS:
         raise RunError(f"unknown model {job.recipe.model!r}: choose one of {', '.join(sorted(MODELS))}")
-    refuse_inputs(job.out, [job.data])
+    inputs = [job.data, *([job.split_file] if job.split_file else [])]
+    if job.weights not in {"imagenet", "none"}:
+        inputs.append(Path(job.weights))
+    for place in (job.out, job.work):
+        refuse_inputs(place, inputs)
     refuse_existing(job.out, overwrite=overwrite)
     if job.work.exists() and not (resume or overwrite):
         raise OutputError(
             f"{job.work} holds an unfinished run: add --resume to go on with it, or --overwrite to start again"
         )
+
+
+def _make_work_folder(job: Job, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder in which the run grows: that it can't be made must not show after hours of training."""
+    if resume:
+        remove_partials(job.work)
+    elif overwrite:
+        remove(job.work)
+    try:
+        job.work.mkdir(parents=True, exist_ok=resume)
+    except OSError as error:
+        raise OutputError(f"can't write to {job.work}: {error.strerror or error}; choose another --out") from error
 
 
 def _split(job: Job, dataset: Dataset) -> Split:
@@ -196,8 +217,9 @@ def _split(job: Job, dataset: Dataset) -> Split:
 def _require_validation(job: Job, split: Split) -> None:
     """Raise if the best epoch is to be kept, and nothing is there to tell it by."""
     if job.recipe.keep == "best" and not split.scenes("val"):
+        another = "leave --split out and add" if job.split_file else "add"
         raise RunError(
-            "to keep the best epoch takes a validation part, and this split has none: add --val-fraction 0.1, "
+            f"to keep the best epoch takes a validation part, and this split has none: {another} --val-fraction 0.1, "
             "or keep the last epoch"
         )
 
@@ -207,7 +229,7 @@ def _require_size(deployed: Deployed, recipe: Recipe) -> None:
     size = recipe.image_size
     try:
         predict_logits(deployed, np.zeros((1, size, size, 3), np.uint8))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise RunError(f"{recipe.model} can't take {size} x {size} pixels: choose another --image-size") from error
 
 

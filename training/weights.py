@@ -46,7 +46,7 @@ def imagenet_state(name: str) -> StateDict:
     weights = torchvision_models().get_model_weights(name)["IMAGENET1K_V1"]
     file_name = weights.url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / file_name
-    remedy = f"put {file_name} into {cached.parent}, or pass a local file with --weights FILE, or --weights none"
+    remedy = f"put {file_name} into {cached.parent}, or name a local file with --weights"
     try:
         # torch.hub announces a download on standard output, which belongs to our data.
         with contextlib.redirect_stdout(sys.stderr):
@@ -56,7 +56,7 @@ def imagenet_state(name: str) -> StateDict:
         raise WeightsError(f"the ImageNet weights of {name} can't be downloaded ({reason}): {remedy}") from error
     except Exception as error:
         if cached.exists():
-            remedy = f"delete {cached} and try again, or pass a local file with --weights FILE"
+            remedy = f"delete {cached} and try again, or name a local file with --weights"
         raise WeightsError(f"the ImageNet weights of {name} are damaged ({_first_line(error)}): {remedy}") from error
     return state
 

@@ -55,6 +55,12 @@ def test_weights_for_a_model_that_is_in_no_row_are_refused(overfly, tiny_data, t
     assert not (tmp_path / "tables").exists()
 
 
+@pytest.mark.usefixtures("offline")
+def test_tables_are_not_written_into_the_data(overfly, small_data):
+    overfly("paper", small_data, "--out", small_data / "tables").assert_failed("it is inside the data folder")
+    assert not (small_data / "tables").exists()
+
+
 @pytest.fixture
 def table():
     """A table of which the first two rows were trained, on the same machine."""
@@ -195,4 +201,14 @@ def test_a_row_of_another_recipe_is_an_error_before_anything_is_trained(overfly,
     result = overfly(*arguments, "--epochs", 2)
     result.assert_failed(out / "mobilenet_v2", "epochs = 1, not 2", "another --out")
     assert "epoch 1 of 2" not in result.err
+    result = overfly(*arguments, "--epochs", 1, "--seed", 1)
+    result.assert_failed("seed = 0, not 1", "another --out")
+    other = torch.load(weights, weights_only=True)
+    torch.save({name: value + 1 for name, value in other.items()}, tmp_path / "other.pth")
+    result = overfly(*arguments, "--epochs", 1, "--weights", f"mobilenet_v2={tmp_path / 'other.pth'}")
+    result.assert_failed("weights = sha256:", "another --out")
+    shutil.copytree(tiny_data, tmp_path / "fewer")
+    next((tmp_path / "fewer" / "forest").iterdir()).unlink()
+    result = overfly("paper", tmp_path / "fewer", *arguments[2:], "--epochs", 1)
+    result.assert_failed(f"on {tiny_data} whose pictures are not those of {tmp_path / 'fewer'}", "another --out")
     assert (out / "paper.md").read_bytes() == table

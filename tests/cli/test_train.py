@@ -126,6 +126,14 @@ def test_a_split_is_used_again_whatever_the_seed(overfly, trained, tmp_path, bri
     assert (tmp_path / "other" / "split.json").read_bytes() != (run / "split.json").read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--test-fraction", "--val-fraction"])
+def test_a_split_has_its_fractions(overfly, trained, tmp_path, briefly, option):
+    split = ("--split", trained[1] / "split.json", option, "0.1")
+    overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *split).assert_misused(
+        "--split FILE has its parts"
+    )
+
+
 def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefly):
     data = shutil.copytree(trained[0], tmp_path / "data")
     split = trained[1] / "split.json"
@@ -174,7 +182,7 @@ def test_overwrite_replaces_a_run_once_the_new_one_is_complete(overfly, content,
 def test_a_parent_of_out_that_is_a_file_is_named(overfly, small_data, tmp_path, briefly):
     (tmp_path / "file").write_text("mine")
     result = overfly("train", small_data, "--out", tmp_path / "file" / "run", *briefly)
-    result.assert_failed(tmp_path / "file", "is a file, not a folder", "--out")
+    result.assert_failed(tmp_path / "file", "is a file, not a folder", "another place")
 
 
 def test_the_working_folder_as_out_is_no_crash(overfly, small_data, tmp_path, monkeypatch, briefly):
@@ -183,7 +191,7 @@ def test_the_working_folder_as_out_is_no_crash(overfly, small_data, tmp_path, mo
     result = overfly("train", small_data, "--out", ".", *briefly)
     assert result.code in {0, 1}
     if result.code:
-        result.assert_failed("--out")
+        result.assert_failed("another place")
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs folder rights that bind this user")
@@ -194,7 +202,7 @@ def test_a_folder_that_may_not_be_written_is_named(overfly, small_data, tmp_path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has another limit")
 def test_a_name_too_long_for_the_disk_is_named(overfly, small_data, tmp_path, briefly):
-    overfly("train", small_data, "--out", tmp_path / ("x" * 250), *briefly).assert_failed("--out")
+    overfly("train", small_data, "--out", tmp_path / ("x" * 250), *briefly).assert_failed("another place")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +245,7 @@ def test_imagenet_weights_without_a_network_are_a_sentence(overfly, small_data, 
         monkeypatch.delenv(name, raising=False)
     result = overfly("train", small_data, "--out", tmp_path / "run", "--epochs", 1, "--image-size", 32)
     cache = tmp_path / "torch" / "hub" / "checkpoints"
-    fragments = ("mobilenet_v2", "can't be downloaded", cache, "--weights FILE", "--weights none")
+    fragments = ("mobilenet_v2", "can't be downloaded", cache, "name a local file with --weights")
     result.assert_failed(*fragments, out=result.out)
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "run.unfinished").exists()

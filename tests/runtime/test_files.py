@@ -201,7 +201,7 @@ def test_a_parent_that_is_a_file_is_named(tmp_path, below):
     path = tmp_path / "notes.txt" / below
     with pytest.raises(OutputError, match="can't write to") as caught, atomic_folder(path):
         pytest.fail("the block must not run")
-    assert "choose another --out" in str(caught.value)
+    assert "choose another place" in str(caught.value)
     with pytest.raises(OutputError, match=r"notes\.txt is a file, not a folder"):
         refuse_existing(path, overwrite=True)
 

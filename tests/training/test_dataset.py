@@ -205,3 +205,26 @@ def test_a_folder_that_can_not_name_a_class_is_refused(make_folder, name):
     with pytest.raises(DataError) as caught:
         scan(folder)
     assert str(caught.value).startswith(f"the class folder {name!r} of {folder} can't name a class: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_named_like_a_picture_and_is_no_file_is_named(make_folder):
+    folder = make_folder()
+    os.mkfifo(folder / "roofs" / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png can't be read: it is no file, and links to none; remove it"):
+        scan(folder)
+    (folder / "roofs" / "pipe.png").unlink()
+    (folder / "roofs" / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=r"link\.png can't be read: it is no file"):
+        scan(folder)
+
+
+def test_more_pictures_than_the_memory_holds_are_refused(scenes, monkeypatch):
+    monkeypatch.setattr("overfly.training.dataset.memory_bytes", lambda: 2**30)
+    found = scan(scenes).scenes
+    with pytest.raises(DataError) as caught:
+        decode(scenes, found, size=4096)
+    assert str(caught.value) == (
+        "24 pictures of 4096 x 4096 pixels take 1 GiB of memory, and this machine has 1: choose a smaller --image-size"
+    )
+    assert decode(scenes, found[:2], size=64).shape == (2, 64, 64, 3)

@@ -101,6 +101,8 @@ def test_other_errors_stay_as_they_are(error):
     with pytest.raises(type(error)) as caught, Team(0, 2).in_touch():
         raise error
     assert caught.value is error
+    with pytest.raises(RuntimeError, match=r"^(?!process 0)"), Team(0, 2).in_touch():
+        torch.empty(10**15)
     with pytest.raises(RuntimeError, match=r"^odd$"), ALONE.in_touch():
         raise RuntimeError("odd")
 

@@ -49,6 +49,8 @@ class Server:
     cuts: list[int] = field(default_factory=list)
     takes_ranges: bool = True
     tells_length: bool = True
+    # What it says instead of the length.
+    length: str | None = None
     status: int | None = None
     # How many bytes before the part that was asked for the part begins that is sent.
     too_early: int = 0
@@ -70,7 +72,7 @@ def server():
             if told.takes_ranges:
                 self.send_header("Content-Range", f"bytes {start}-{len(told.content) - 1}/{len(told.content)}")
             if told.tells_length:
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", told.length or str(len(body)))
             self.end_headers()
             self.wfile.write(body[: told.cuts.pop(0)] if told.cuts else body)
 
@@ -323,3 +325,29 @@ def test_what_the_command_offers_is_what_is_known():
     assert tuple(ARCHIVES) == NAMES
     for archive in ARCHIVES.values():
         assert len(bytes.fromhex(archive.sha256)) == 32
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/é.zip", "http://[::1/set.zip"])
+def test_an_address_that_is_none_is_a_sentence(archive, tmp_path, url):
+    with pytest.raises(DownloadError, match=rf"^{re.escape(url)} can't be downloaded"):
+        fetch(replace(archive, url=url), tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", ["much", f"{len(CONTENT)}, {len(CONTENT)}", "-1"])
+def test_a_length_that_is_no_number_tells_nothing(server, archive, tmp_path, length):
+    server.length = length
+    fetch(archive, tmp_path / "data")
+    assert_whole(tmp_path / "data", tmp_path)
+
+
+def test_what_a_killed_unpacking_left_is_deleted(archive, tmp_path):
+    (tmp_path / ".data.0123456789abcdef.part" / "Set").mkdir(parents=True)
+    (tmp_path / ".other.0123456789abcdef.part").mkdir()
+    fetch(archive, tmp_path / "data")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0123456789abcdef.part", "data"]
+
+
+def test_the_topmost_folder_is_refused(archive):
+    with pytest.raises(OutputError, match="it is the topmost folder; choose another place"):
+        fetch(archive, Path("/"), overwrite=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from overfly.runtime.errors import RunError
 from overfly.training.loop import Trainer, computed_in, predict_logits
 from overfly.training.models import Deployed
 from overfly.training.recipe import PAPER, Recipe, override
@@ -332,3 +333,24 @@ def test_bf16_computes_close_to_fp32_and_keeps_the_weights_in_fp32():
         assert {p.dtype for p in trainer.live.parameters()} == {torch.float32}
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
     assert losses["bf16"] != losses["fp32"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("small"), None])
+def test_too_little_memory_is_a_sentence(monkeypatch, error):
+    def step(*_arguments):
+        if error is not None:
+            raise error
+        torch.empty(10**15)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    with pytest.raises(RunError, match=r"the memory does not suffice for a step of .* smaller --batch-size"):
+        make_trainer(PLAIN, n_images=12).run_epoch(*toy(12), quiet)
+
+
+def test_a_training_that_diverges_ends(monkeypatch):
+    losses = iter([1.0, float("nan")])
+    monkeypatch.setattr(Trainer, "_train_step", lambda *_arguments: next(losses))
+    with pytest.raises(
+        RunError, match=r"^the training has diverged: the loss is nan at step .*--learning-rate or --sam"
+    ):
+        make_trainer(PLAIN, n_images=12).run_epoch(*toy(12), quiet)

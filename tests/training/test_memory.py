@@ -40,9 +40,10 @@ print(n_faults())
 def test_freed_memory_is_used_again_inside_the_block_only():
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     before, inside, after = map(int, finished.stdout.split())
-    assert before > 10_000
-    assert inside < 1_000
-    assert after > 10_000
+    # How many there are depends on how large the machine's pages are.
+    assert before > 100
+    assert inside < before / 10
+    assert after > 10 * inside
 
 
 @pytest.mark.parametrize("failure", [TypeError, OSError, AttributeError])

@@ -183,6 +183,19 @@ def test_an_interruption_finishes_the_step_and_saves(job, whole, number, step):
     assert heard.steps == N_STEPS - step
 
 
+def test_an_interruption_while_the_last_epoch_is_judged_is_heard(job, whole):
+    class WhileJudging(Reporter):
+        def row(self, cells):
+            if cells["epoch"] == "2 of 2":
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job, reporter=WhileJudging())
+    heard = StopAtStep(None, None)
+    assert train(job, resume=True, reporter=heard).record.checkpoint_sha256 == whole
+    assert (heard.notes[0], heard.steps) == ("going on after epoch 2 of 2", 0)
+
+
 def test_the_second_interruption_stops_at_once(job, whole):
     def twice():
         signal.raise_signal(signal.SIGINT)
@@ -259,7 +272,7 @@ def test_a_full_disk_leaves_what_was_saved_and_says_what_to_do(job, whole, n_wri
         train(job)
     assert str(caught.value) == (
         f"can't write to {job.work}: No space left on device; what was saved before is whole: "
-        "make room on the disk and go on with the same command and --resume"
+        "put that right, and go on with the same command and --resume"
     )
     assert in_order(job.work)
     heard = StopAtStep(None, None)

@@ -89,7 +89,7 @@ def test_a_resumed_training_comes_to_the_same_weights(finished, make_job, listen
     job = interrupted(make_job(), listener, stop_at)
     assert not job.out.exists()
     # Until the first epoch is done there is nothing to go on with.
-    assert job.work.exists() == (stop_at != "epoch 1 of 3")
+    assert (job.work / "last").exists() == (stop_at != "epoch 1 of 3")
     assert_same(train(job, resume=True), finished[0])
     assert not job.work.exists()
 

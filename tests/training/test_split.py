@@ -290,3 +290,25 @@ def test_a_split_file_that_is_not_valid(written, old, new, complaint):
 def test_an_unknown_part_can_not_be_made():
     with pytest.raises(ValueError, match="the part 'all' is none of train, val, test"):
         SplitFile("a/b.png", "0" * 64, "all")
+
+
+def test_a_class_without_a_picture_to_train_on_is_refused(written):
+    folder, _, split = written
+    files = tuple(
+        dataclasses.replace(file, part="test") if file.name.startswith("roofs/") else file for file in split.files
+    )
+    with pytest.raises(SplitError, match="the split has no file of roofs in its train part: make a new split"):
+        match_split(dataclasses.replace(split, files=files), scan(folder))
+
+
+@pytest.mark.parametrize("changes", [{"test_fraction": 77.0}, {"val_fraction": 1.0}])
+def test_fractions_that_can_not_be_are_refused(written, changes):
+    folder, _, split = written
+    with pytest.raises(SplitError, match=r"fraction .*(77|1)\.0 .*must be in \(0, 1\): make a new split"):
+        match_split(dataclasses.replace(split, **changes), scan(folder))
+
+
+def test_a_file_that_is_there_twice_is_named(written):
+    folder, _, split = written
+    with pytest.raises(SplitError, match=f"the split has {split.files[3].name} twice: make a new split"):
+        match_split(dataclasses.replace(split, files=(*split.files, split.files[3])), scan(folder))

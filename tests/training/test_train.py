@@ -1,9 +1,11 @@
 """A training leaves a complete run, and says beforehand what stands in its way."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -237,7 +239,7 @@ def test_errors_that_are_found_before_anything_is_written(make_job, tmp_path, re
 
 def test_an_output_below_a_file_is_refused(make_job, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file is a file, not a folder; choose another --out"):
+    with pytest.raises(OutputError, match="file is a file, not a folder; choose another place"):
         train(make_job(out=tmp_path / "file" / "run"))
 
 
@@ -314,3 +316,91 @@ def test_near_duplicates_that_were_not_looked_for_are_told(make_job, recipe, lis
     run = train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
     assert heard.notes[0] == "near-duplicates were not looked for: there are too many pairs of scenes"
     assert run.record.near_duplicates is None
+
+
+def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recipe, listener):
+    job = make_job(recipe=override(recipe, epochs=2))
+
+    class Other(listener):
+        def row(self, _cells):
+            job.out.mkdir(exist_ok=True)
+            (job.out / "notes.txt").write_text("precious")
+
+    with pytest.raises(OutputError, match="exists already"):
+        train(job, reporter=Other())
+    assert (job.out / "notes.txt").read_text() == "precious"
+    # What was trained is whole beside it.
+    job.out.rename(job.out.with_name("notes"))
+    heard = listener()
+    assert train(job, resume=True, reporter=heard).record.metrics.n_images == 6
+    assert heard.notes == ["going on after epoch 2 of 2"]
+
+
+def test_two_trainings_do_not_write_to_the_same_place(make_job, listener):
+    job = make_job()
+
+    class Other(listener):
+        def row(self, _cells):
+            with pytest.raises(OutputError, match="holds an unfinished run"):
+                train(job)
+
+    train(job, reporter=Other())
+
+
+def test_no_input_is_given_up_for_the_output(make_job, make_folder, finished, tmp_path):
+    weights = make_job().work / "weights.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes((finished[0].path / "checkpoint.safetensors").read_bytes())
+    folder = make_folder("other.unfinished")
+    for changes in (
+        {"weights": str(weights)},
+        {"split_file": make_job().work / "split.json"},
+        {"data": folder, "out": tmp_path / "other"},
+    ):
+        with pytest.raises(OutputError, match="it holds the input"):
+            train(make_job(**changes), overwrite=True)
+    assert weights.exists()
+    assert (folder / "roofs" / "roofs07.png").exists()
+
+
+def test_a_run_is_not_written_into_the_data(make_job, scenes):
+    for out in (scenes / "run", scenes / "roofs" / "run"):
+        with pytest.raises(OutputError, match=r"it is inside the data folder .* where each folder is a class"):
+            train(make_job(out=out))
+    assert [path.name for path in sorted(scenes.iterdir())] == ["field", "harbor", "roofs"]
+
+
+def test_a_place_that_can_not_be_written_is_told_before_the_training(make_job, listener, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    heard = listener()
+    with pytest.raises(OutputError, match=r"run\.unfinished: Permission denied; choose another --out"):
+        train(make_job(), reporter=heard)
+    assert not any(stage.startswith("epoch") for stage, _, _ in heard.stages)
+
+
+def test_the_recipe_of_a_run_has_the_fractions_of_its_split(finished, make_job, recipe):
+    changed = override(recipe, epochs=1, test_fraction=0.5, val_fraction=0.1)
+    run = train(make_job(recipe=changed, split_file=finished[0].path / "split.json"))
+    assert (run.record.recipe.test_fraction, run.record.recipe.val_fraction) == (0.25, 0.2)
+
+
+def test_a_training_keeps_the_memory_that_it_frees(make_job, recipe, listener, monkeypatch):
+    kept = []
+
+    @contextlib.contextmanager
+    def recorded():
+        kept.append(True)
+        yield
+        kept.clear()
+
+    class Watching(listener):
+        def row(self, _cells):
+            self.notes.append("kept" if kept else "given back")
+
+    monkeypatch.setattr("overfly.training.train.freed_memory_kept", recorded)
+    heard = Watching()
+    train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
+    assert heard.notes == ["kept"]
