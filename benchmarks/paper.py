@@ -1,6 +1,7 @@
 """The paper's Tables 1 and 2: its rows trained again, ours beside theirs."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from overfly.runtime.files import refuse_inside, write_atomically
 from overfly.runtime.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
+    from overfly.training.dataset import Dataset
     from overfly.training.recipe import Recipe
     from overfly.training.run import Run
     from overfly.training.train import Job
@@ -127,6 +129,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     OverflyError
         For anything but missing weights; for runs made otherwise before anything is trained.
     """
+    from overfly.training.dataset import scan
     from overfly.training.recipe import RECIPES, override
 
     refuse_inside(job.out, job.data)
@@ -134,7 +137,10 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
     trainings = [_training(row, job, paper) for row in PAPER_ROWS]
-    rows = [_row_so_far(row, training) for row, training in zip(PAPER_ROWS, trainings, strict=True)]
+    dataset = None
+    if any(training.out.exists() for training in trainings):
+        dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    rows = [_row_so_far(row, training, dataset) for row, training in zip(PAPER_ROWS, trainings, strict=True)]
     for i, training in enumerate(trainings):
         if rows[i].status == NOT_YET:
             reporter.note(f"{rows[i].name}: {paper.epochs} epochs")
@@ -163,11 +169,11 @@ def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "Job":
     return Job(job.data, job.out / row.name, override(paper, model=row.model), weights, job.seed)
 
 
-def _row_so_far(row: PaperRow, training: "Job") -> OurRow:
+def _row_so_far(row: PaperRow, training: "Job", dataset: "Dataset | None") -> OurRow:
     """Return a row with the figures of the run that is there, or without any."""
     params, flops = _complexity(row.model)
     blank = OurRow(row.name, NOT_YET, None, None, None, params, flops, None, None, None)
-    run = _finished(training)
+    run = _finished(training, dataset) if dataset is not None and training.out.exists() else None
     return _filled(blank, run) if run else blank
 
 
@@ -196,15 +202,12 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
     )
 
 
-def _finished(training: "Job") -> "Run | None":
-    """Return the run that is there already, None if there is none; one made otherwise is an error."""
-    from overfly.training.dataset import scan
+def _finished(training: "Job", dataset: "Dataset") -> "Run":
+    """Return the run that is there already; one made otherwise is an error."""
     from overfly.training.run import Run
     from overfly.training.split import make_split
     from overfly.training.train import weights_id
 
-    if not training.out.exists():
-        return None
     run = Run.open(training.out)
     made = {**asdict(run.record.recipe), "seed": run.record.seed, "weights": run.record.weights}
     asked = {**asdict(training.recipe), "seed": training.seed, "weights": weights_id(training.weights)}
@@ -214,7 +217,7 @@ def _finished(training: "Job") -> "Run | None":
                 f"{training.out} holds a run with {name} = {made[name]}, not {wanted}: "
                 "repeat that, or choose another --out"
             )
-    if run.split() != make_split(scan(training.data), test_fraction=training.recipe.test_fraction, seed=training.seed):
+    if run.split() != make_split(dataset, test_fraction=training.recipe.test_fraction, seed=training.seed):
         raise OutputError(
             f"{training.out} holds a run on {run.record.data} whose pictures are not those of {training.data}: "
             "repeat that, or choose another --out"

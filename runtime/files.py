@@ -63,7 +63,9 @@ def refuse_inside(path: Path, data: Path) -> None:
     OutputError
         When it does.
     """
-    if data.resolve() in path.resolve().parents:
+    # A link that is replaced counts as what it is, not as what it leads to.
+    folder = path.absolute().parent.resolve()
+    if data.resolve() in (folder, *folder.parents):
         raise OutputError(
             f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; "
             "choose another --out"
@@ -73,7 +75,8 @@ def refuse_inside(path: Path, data: Path) -> None:
 def remove_rests(path: Path) -> None:
     """Delete what a process that was killed within `atomic_folder` left beside `path`."""
     path = path.absolute()
-    for rest in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    # What `_partial` makes, and nothing with a longer name.
+    for rest in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.part"):
         remove(rest)
 
 

@@ -170,8 +170,8 @@ def _require_memory(n_images: int, size: int) -> None:
     n_bytes, memory = n_images * size * size * 3, memory_bytes()
     if memory is not None and n_bytes > memory:
         raise DataError(
-            f"{n_images:,} pictures of {size} x {size} pixels take {n_bytes / 2**30:.0f} GiB of memory, and this "
-            f"machine has {memory / 2**30:.0f}: choose a smaller --image-size"
+            f"{n_images:,} pictures of {size} x {size} pixels take {n_bytes / 2**30:.1f} GiB of memory, and this "
+            f"machine has {memory / 2**30:.1f}: choose a smaller image size or fewer pictures"
         )
 
 

@@ -186,7 +186,7 @@ class Trainer:
             if not math.isfinite(current.loss):
                 raise RunError(
                     f"the training has diverged: the loss is {current.loss} at step {self.step} of {self.n_steps}; "
-                    "start again with a lower --learning-rate or --sam-rho"
+                    "start again with --overwrite and a lower --learning-rate or --sam-rho"
                 )
             current.n_done += 1
             current.seconds = time.perf_counter() - start
@@ -206,7 +206,7 @@ class Trainer:
             size = self.recipe.image_size
             raise RunError(
                 f"the memory does not suffice for a step of {self.recipe.batch_size} images of {size} x {size} pixels: "
-                "choose a smaller --batch-size or --image-size"
+                "start again with --overwrite and a smaller --batch-size or --image-size"
             ) from error
 
     def mark_best(self) -> None:

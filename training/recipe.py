@@ -107,10 +107,9 @@ class Recipe:
         _require(self.batch_norm in {"train", "frozen"}, "batch_norm", self.batch_norm, "train or frozen")
         _require(0 <= self.frozen_fraction <= 1, "frozen_fraction", self.frozen_fraction, "in [0, 1]")
         _require(self.keep in {"last", "best"}, "keep", self.keep, "last or best")
-        for name in ("epochs", "batch_size"):
-            _require(1 <= getattr(self, name) <= _MOST, name, getattr(self, name), f"in [1, {_MOST}]")
+        _require(1 <= self.epochs <= _MOST, "epochs", self.epochs, f"in [1, {_MOST}]")
         # Batch normalisation needs more than one value a channel, and five halvings leave 1 x 1 of 32 x 32.
-        _require(self.batch_size > 1, "batch_size", self.batch_size, "at least 2")
+        _require(2 <= self.batch_size <= _MOST, "batch_size", self.batch_size, f"in [2, {_MOST}]")  # noqa: PLR2004
         _require(32 <= self.image_size <= 4096, "image_size", self.image_size, "in [32, 4096]")  # noqa: PLR2004
         _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "in (0, 1]")
         _require(0 <= self.sam_rho < math.inf, "sam_rho", self.sam_rho, "finite and at least 0")

@@ -117,7 +117,7 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     ------
     SplitError
         For the first file that is missing, altered, not in the split, there twice, or equal to one of another part,
-        for a part without files, and for a class without any to train on.
+        for a test part without files, and for a class without any to train on.
     """
     if split.classes != dataset.classes:
         differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
@@ -151,7 +151,7 @@ def _require_trainable(split: Split) -> None:
     if not (0 < split.test_fraction < 1 and 0 <= split.val_fraction < 1):
         raise SplitError(
             f"the split's test fraction {split.test_fraction} and validation fraction {split.val_fraction} must be in "
-            "(0, 1): make a new split"
+            "(0, 1) and [0, 1): make a new split"
         )
     if not any(file.part == "test" for file in split.files):
         raise SplitError("the split has no file in its test part: make a new split")

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,12 +161,11 @@ def train(
         if not (resume and job.work.exists()):
             for note in near_duplicate_report(alike):
                 reporter.note(note)
-        if team.leads:
-            # Not before all that could have stopped us.
-            _make_work_folder(job, resume=resume, overwrite=overwrite)
         n_images = len(parts["train"].labels)
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
-        with freed_memory_kept(), explain_failure(job.work):
+        # Not before all that could have stopped us.
+        work_folder = _work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
+        with work_folder, freed_memory_kept(), explain_failure(job.work):
             # As they were read: their file may be gone by the end.
             weights = str(identity["weights"])
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
@@ -172,8 +173,7 @@ def train(
                 lambda: _write(job, weights, trainer, split, parts["test"], history, alike, reporter)
             )
     if team.leads:
-        # Again: hours have passed.
-        refuse_existing(job.out, overwrite=overwrite)
+        _refuse_what_appeared(job, overwrite=overwrite)
         replace_folder(job.work, job.out.absolute())
     return Run(job.out, record)
 
@@ -182,20 +182,36 @@ def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
     """Raise unless the run may be written."""
     if job.recipe.model not in MODELS:
         raise RunError(f"unknown model {job.recipe.model!r}: choose one of {', '.join(sorted(MODELS))}")
+    refuse_inputs(job.out, [job.data])
+    refuse_existing(job.out, overwrite=overwrite)
+    # What is at `out` stays until the run is complete; what is in the work folder goes at once.
     inputs = [job.data, *([job.split_file] if job.split_file else [])]
     if job.weights not in {"imagenet", "none"}:
         inputs.append(Path(job.weights))
-    for place in (job.out, job.work):
-        refuse_inputs(place, inputs)
-    refuse_existing(job.out, overwrite=overwrite)
+    refuse_inputs(job.work, inputs)
     if job.work.exists() and not (resume or overwrite):
         raise OutputError(
             f"{job.work} holds an unfinished run: add --resume to go on with it, or --overwrite to start again"
         )
 
 
-def _make_work_folder(job: Job, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder in which the run grows: that it can't be made must not show after hours of training."""
+def _refuse_what_appeared(job: Job, *, overwrite: bool) -> None:
+    """Raise if something came to be where the run is to go, hours after it was looked at first."""
+    try:
+        refuse_existing(job.out, overwrite=overwrite)
+    except OutputError as error:
+        raise OutputError(
+            f"something appeared at {job.out} during the training; the run is whole in {job.work}: move away what "
+            "appeared and repeat the command with --resume, or replace it with --resume --overwrite"
+        ) from error
+
+
+@contextmanager
+def _work_folder(job: Job, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Make the folder in which the run grows, and delete it again should nothing have come to it.
+
+    That it can't be made, or that another training has made it, must not show after hours.
+    """
     if resume:
         remove_partials(job.work)
     elif overwrite:
@@ -204,6 +220,11 @@ def _make_work_folder(job: Job, *, resume: bool, overwrite: bool) -> None:
         job.work.mkdir(parents=True, exist_ok=resume)
     except OSError as error:
         raise OutputError(f"can't write to {job.work}: {error.strerror or error}; choose another --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it holds something
+            job.work.rmdir()
 
 
 def _split(job: Job, dataset: Dataset) -> Split:

@@ -225,6 +225,7 @@ def test_more_pictures_than_the_memory_holds_are_refused(scenes, monkeypatch):
     with pytest.raises(DataError) as caught:
         decode(scenes, found, size=4096)
     assert str(caught.value) == (
-        "24 pictures of 4096 x 4096 pixels take 1 GiB of memory, and this machine has 1: choose a smaller --image-size"
+        "24 pictures of 4096 x 4096 pixels take 1.1 GiB of memory, and this machine has 1.0: choose a smaller image "
+        "size or fewer pictures"
     )
     assert decode(scenes, found[:2], size=64).shape == (2, 64, 64, 3)

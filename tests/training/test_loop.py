@@ -343,7 +343,9 @@ def test_too_little_memory_is_a_sentence(monkeypatch, error):
         torch.empty(10**15)
 
     monkeypatch.setattr(Trainer, "_train_step", step)
-    with pytest.raises(RunError, match=r"the memory does not suffice for a step of .* smaller --batch-size"):
+    with pytest.raises(
+        RunError, match=r"the memory does not suffice for a step .* --overwrite and a smaller --batch-size"
+    ):
         make_trainer(PLAIN, n_images=12).run_epoch(*toy(12), quiet)
 
 

@@ -304,7 +304,7 @@ def test_a_class_without_a_picture_to_train_on_is_refused(written):
 @pytest.mark.parametrize("changes", [{"test_fraction": 77.0}, {"val_fraction": 1.0}])
 def test_fractions_that_can_not_be_are_refused(written, changes):
     folder, _, split = written
-    with pytest.raises(SplitError, match=r"fraction .*(77|1)\.0 .*must be in \(0, 1\): make a new split"):
+    with pytest.raises(SplitError, match=r"fraction .*(77|1)\.0 .*must be in \(0, 1\) and \[0, 1\): make a new split"):
         match_split(dataclasses.replace(split, **changes), scan(folder))
 
 

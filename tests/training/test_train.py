@@ -7,6 +7,9 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -326,25 +329,63 @@ def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recip
             job.out.mkdir(exist_ok=True)
             (job.out / "notes.txt").write_text("precious")
 
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError) as caught:
         train(job, reporter=Other())
+    assert str(caught.value) == (
+        f"something appeared at {job.out} during the training; the run is whole in {job.work}: move away what "
+        "appeared and repeat the command with --resume, or replace it with --resume --overwrite"
+    )
     assert (job.out / "notes.txt").read_text() == "precious"
-    # What was trained is whole beside it.
-    job.out.rename(job.out.with_name("notes"))
+    shutil.copytree(job.work, job.work.with_name("copy"))
     heard = listener()
+    assert train(job, resume=True, overwrite=True, reporter=heard).record.metrics.n_images == 6
+    job.out.rename(job.out.with_name("first"))
+    job.work.with_name("copy").rename(job.work)
     assert train(job, resume=True, reporter=heard).record.metrics.n_images == 6
-    assert heard.notes == ["going on after epoch 2 of 2"]
+    assert heard.notes == ["going on after epoch 2 of 2"] * 2
 
 
 def test_two_trainings_do_not_write_to_the_same_place(make_job, listener):
     job = make_job()
 
     class Other(listener):
-        def row(self, _cells):
-            with pytest.raises(OutputError, match="holds an unfinished run"):
-                train(job)
+        """Is as far as the other one, and makes the folder just before it."""
 
-    train(job, reporter=Other())
+        def progress(self, stage, _done, _total):
+            if stage == "hashing":
+                job.work.mkdir(exist_ok=True)
+
+    with pytest.raises(OutputError, match=r"run\.unfinished: .*; choose another --out"):
+        train(job, reporter=Other())
+    assert job.work.exists()
+    with pytest.raises(OutputError, match="holds an unfinished run"):
+        train(job)
+
+
+def test_stopped_before_anything_was_saved_there_is_no_unfinished_run(make_job, listener):
+    class Twice(listener):
+        def progress(self, stage, _done, _total):
+            if stage.startswith("epoch"):
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+
+    job = make_job()
+    with pytest.raises(KeyboardInterrupt):
+        train(job, reporter=Twice())
+    assert not job.work.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a drive's topmost folder has its letter")
+def test_the_topmost_folder_is_no_output(make_job):
+    with pytest.raises(OutputError, match=r"^can't write to /: "):
+        train(make_job(out=pathlib.Path("/")), overwrite=True)
+
+
+def test_a_link_in_the_data_is_in_the_data(make_job, make_folder, tmp_path):
+    folder = make_folder()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="it is inside the data folder"):
+        train(make_job(data=folder, out=folder / "link"))
 
 
 def test_no_input_is_given_up_for_the_output(make_job, make_folder, finished, tmp_path):
