@@ -68,5 +68,5 @@ def test_an_empty_folder_may_be_filled_and_parents_are_made(overfly, tmp_path):
 
 def test_a_parent_that_is_a_file_is_named(overfly, tmp_path):
     (tmp_path / "file").write_text("mine")
-    overfly("sample", tmp_path / "file" / "out").assert_failed(tmp_path / "file", "--out")
+    overfly("sample", tmp_path / "file" / "out").assert_failed(tmp_path / "file", "another place")
     assert (tmp_path / "file").read_text() == "mine"

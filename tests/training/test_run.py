@@ -65,7 +65,7 @@ def test_a_folder_without_run_json(run_folder):
     [
         (lambda c: c.update(schema="overfly.bundle/1"), "has schema 'overfly.bundle/1', expected 'overfly.run/4'"),
         (lambda c: c.update(extra=1), "unknown key 'extra'"),
-        (lambda c: c["recipe"].update(batch_size=1), "batch_size is 1, expected at least 2"),
+        (lambda c: c["recipe"].update(batch_size=1), "batch_size is 1, expected in [2, 1000000]"),
         (lambda c: c["recipe"].pop("jitter"), "lacks the key 'jitter'"),
         (lambda c: c["metrics"].update(kappa="high"), "kappa is 'high', expected float"),
     ],
