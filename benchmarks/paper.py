@@ -11,7 +11,6 @@ from overfly.runtime.files import refuse_inside, write_atomically
 from overfly.runtime.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
-    from overfly.training.dataset import Dataset
     from overfly.training.recipe import Recipe
     from overfly.training.run import Run
     from overfly.training.train import Job
@@ -129,7 +128,6 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     OverflyError
         For anything but missing weights; for runs made otherwise before anything is trained.
     """
-    from overfly.training.dataset import scan
     from overfly.training.recipe import RECIPES, override
 
     refuse_inside(job.out, job.data)
@@ -137,10 +135,9 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
     trainings = [_training(row, job, paper) for row in PAPER_ROWS]
-    dataset = None
-    if any(training.out.exists() for training in trainings):
-        dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    rows = [_row_so_far(row, training, dataset) for row, training in zip(PAPER_ROWS, trainings, strict=True)]
+    runs = [_finished(training) for training in trainings]
+    _require_same_data(job, paper, [run for run in runs if run is not None], reporter)
+    rows = [_row_so_far(row, run) for row, run in zip(PAPER_ROWS, runs, strict=True)]
     for i, training in enumerate(trainings):
         if rows[i].status == NOT_YET:
             reporter.note(f"{rows[i].name}: {paper.epochs} epochs")
@@ -169,11 +166,10 @@ def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "Job":
     return Job(job.data, job.out / row.name, override(paper, model=row.model), weights, job.seed)
 
 
-def _row_so_far(row: PaperRow, training: "Job", dataset: "Dataset | None") -> OurRow:
+def _row_so_far(row: PaperRow, run: "Run | None") -> OurRow:
     """Return a row with the figures of the run that is there, or without any."""
     params, flops = _complexity(row.model)
     blank = OurRow(row.name, NOT_YET, None, None, None, params, flops, None, None, None)
-    run = _finished(training, dataset) if dataset is not None and training.out.exists() else None
     return _filled(blank, run) if run else blank
 
 
@@ -202,12 +198,13 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
     )
 
 
-def _finished(training: "Job", dataset: "Dataset") -> "Run":
-    """Return the run that is there already; one made otherwise is an error."""
+def _finished(training: "Job") -> "Run | None":
+    """Return the run that is there already, None if there is none; one made otherwise is an error."""
     from overfly.training.run import Run
-    from overfly.training.split import make_split
     from overfly.training.train import weights_id
 
+    if not training.out.exists():
+        return None
     run = Run.open(training.out)
     made = {**asdict(run.record.recipe), "seed": run.record.seed, "weights": run.record.weights}
     asked = {**asdict(training.recipe), "seed": training.seed, "weights": weights_id(training.weights)}
@@ -217,12 +214,24 @@ def _finished(training: "Job", dataset: "Dataset") -> "Run":
                 f"{training.out} holds a run with {name} = {made[name]}, not {wanted}: "
                 "repeat that, or choose another --out"
             )
-    if run.split() != make_split(dataset, test_fraction=training.recipe.test_fraction, seed=training.seed):
-        raise OutputError(
-            f"{training.out} holds a run on {run.record.data} whose pictures are not those of {training.data}: "
-            "repeat that, or choose another --out"
-        )
     return run
+
+
+def _require_same_data(job: PaperJob, paper: "Recipe", runs: "list[Run]", reporter: Reporter) -> None:
+    """Raise for the first of the runs that are there whose pictures are not those of the data folder."""
+    from overfly.training.dataset import scan
+    from overfly.training.split import make_split
+
+    if not runs:
+        return
+    dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    split = make_split(dataset, test_fraction=paper.test_fraction, seed=job.seed)
+    for run in runs:
+        if run.split() != split:
+            raise OutputError(
+                f"{run.path} holds a run on {run.record.data} whose pictures are not those of {job.data}: "
+                "repeat that, or choose another --out"
+            )
 
 
 def _complexity(model: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from overfly.runtime.errors import OutputError
+from overfly.runtime.errors import OutputError, OverflyError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -40,6 +40,23 @@ def remove_partials(folder: Path) -> None:
     """Delete what a process that was killed within `write_atomically` left in `folder` and below."""
     for partial in folder.rglob(".*.part"):
         partial.unlink()
+
+
+@contextmanager
+def explained(path: Path, remedy: str = "choose another place") -> Iterator[None]:
+    """Turn what the system refuses inside the block into a sentence about the output `path`, with what to do.
+
+    Raises
+    ------
+    OutputError
+        For any OSError that is not ours.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OverflyError):
+            raise
+        raise OutputError(f"can't write to {path}: {error.strerror or error}; {remedy}") from error
 
 
 def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
@@ -93,11 +110,9 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if not path.absolute().name:
         raise OutputError(f"can't write to {path}: it is the topmost folder; choose another place")
-    try:
+    with explained(path):
         restore_replaced(path)
         _refuse_existing(path, overwrite=overwrite)
-    except OSError as error:
-        raise _explain(error, path) from error
 
 
 def _refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -158,13 +173,11 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 @contextmanager
 def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder beside `path`, which may be written, and delete what is left of it."""
-    try:
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         refuse_existing(path, overwrite=overwrite)
         partial = _partial(path)
         partial.mkdir()
-    except OSError as error:
-        raise _explain(error, path) from error
     try:
         yield partial
     finally:
@@ -212,13 +225,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _explain(error: OSError, path: Path) -> OutputError:
-    """Return the error to raise when `path` could not be prepared."""
-    if isinstance(error, OutputError):
-        return error
-    return OutputError(f"can't write to {path}: {error.strerror or error}; choose another place")
 
 
 def _partial(path: Path) -> Path:

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from overfly.runtime.errors import OutputError, OverflyError, RunError
+from overfly.runtime.errors import RunError
 from overfly.runtime.files import write_atomically
 from overfly.training.interruption import Interruption
 from overfly.training.loop import Epoch, Pass, Trainer
@@ -25,26 +23,6 @@ _STATE = "state.safetensors"
 SAVE_EVERY_S = 300.0
 
 _COUNTS = ("n_done", "loss", "seconds")
-
-
-@contextmanager
-def explain_failure(folder: Path) -> Iterator[None]:
-    """Turn a file of the work folder that can't be written inside the block into what to do about it.
-
-    Raises
-    ------
-    OutputError
-        For any OSError that is not ours.
-    """
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, OverflyError):
-            raise
-        raise OutputError(
-            f"can't write to {folder}: {error.strerror or error}; what was saved before is whole: "
-            "put that right, and go on with the same command and --resume"
-        ) from error
 
 
 class Saver:

@@ -17,6 +17,7 @@ import torch
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.files import (
+    explained,
     refuse_existing,
     refuse_inputs,
     refuse_inside,
@@ -41,7 +42,7 @@ from overfly.training.near_duplicates import Alike, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, override, without_pretraining
 from overfly.training.registry import MODELS
-from overfly.training.resume import Saver, explain_failure, read_state, restore_state
+from overfly.training.resume import Saver, read_state, restore_state
 from overfly.training.run import (
     RUN_SCHEMA,
     Confused,
@@ -56,6 +57,8 @@ from overfly.training.run_files import HISTORY, RUN_FILE
 from overfly.training.split import PARTS, SPLIT_SCHEMA, Split, make_split, match_split, read_split
 from overfly.training.telling import data_remarks, epoch_row, near_duplicate_report, tell_step
 from overfly.training.weights import load_pretrained
+
+_TO_GO_ON = "what was saved before is whole: put that right, and go on with the same command and --resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ def train(
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         # Not before all that could have stopped us.
         work_folder = _work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
-        with work_folder, freed_memory_kept(), explain_failure(job.work):
+        with work_folder, freed_memory_kept(), explained(job.work, _TO_GO_ON):
             # As they were read: their file may be gone by the end.
             weights = str(identity["weights"])
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
@@ -216,10 +219,8 @@ def _work_folder(job: Job, *, resume: bool, overwrite: bool) -> Iterator[None]:
         remove_partials(job.work)
     elif overwrite:
         remove(job.work)
-    try:
+    with explained(job.work, "choose another --out"):
         job.work.mkdir(parents=True, exist_ok=resume)
-    except OSError as error:
-        raise OutputError(f"can't write to {job.work}: {error.strerror or error}; choose another --out") from error
     try:
         yield
     finally:

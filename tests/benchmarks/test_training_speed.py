@@ -91,3 +91,14 @@ def test_every_comparison_runs(tiny_data, capsys):
         assert comparison["ratio"] == pytest.approx(comparison["ours"][0] / comparison["theirs"][0])
         assert comparison["ratio"] > 0
     assert told[4]["ratio"] < 1  # preparing a batch is a part of a step
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--rounds", "must be at least 1"), ("--steps", "must be at least 1"), ("--image-size", "image_size is 0")],
+)
+def test_numbers_that_can_not_be_are_wrong_usage(tiny_data, capsys, option, words):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tiny_data), option, "0"])
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err

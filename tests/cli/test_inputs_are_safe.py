@@ -23,6 +23,14 @@ def test_an_out_that_holds_the_run_or_the_bundle_is_refused(overfly, content, ti
     assert (tiny_bundle / "manifest.json").exists()
 
 
+def test_an_out_inside_the_data_is_refused(overfly, content, tiny_run, tiny_bundle, tiny_data):
+    before = content(tiny_data)
+    inside = ("--data", tiny_data, "--out", tiny_data / "result")
+    overfly("export", tiny_run, *inside).assert_failed("it is inside the data folder")
+    overfly("bench", tiny_bundle, *inside, "--quick").assert_failed("it is inside the data folder")
+    assert content(tiny_data) == before
+
+
 def test_an_unfinished_run_outlives_a_command_that_could_not_start(overfly, tmp_path, briefly):
     unfinished = tmp_path / "run.unfinished"
     unfinished.mkdir()

@@ -15,15 +15,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from overfly.runtime import files
+from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.metrics import evaluate
 from overfly.runtime.reporter import Reporter
 from overfly.training import resume as resume_module
 from overfly.training import train as train_module
-from overfly.training.dataset import decode
+from overfly.training.dataset import decode, scan
 from overfly.training.loop import Epoch, predict_logits
 from overfly.training.models import build_model
 from overfly.training.recipe import override
+from overfly.training.split import SPLIT_SCHEMA, make_split
 from overfly.training.train import Job, best_epoch, train
 
 STATE = "last/state.safetensors"
@@ -347,6 +349,14 @@ def test_the_metrics_are_those_of_the_weights_that_are_kept(job, steps, scenes, 
     logits = predict_logits(run.load_model(), decode(scenes, split, size=32))
     labels = np.array([scene.label for scene in split])
     assert evaluate(labels, logits.argmax(axis=1), n_classes=3) == run.record.metrics
+
+
+def test_to_keep_the_best_of_a_split_without_a_validation_part(job, steps, tmp_path):
+    split = make_split(scan(job.data), test_fraction=0.25)
+    write_document(tmp_path / "split.json", split, schema=SPLIT_SCHEMA)
+    best = dataclasses.replace(job, recipe=override(steps, keep="best"), split_file=tmp_path / "split.json")
+    with pytest.raises(RunError, match="this split has none: leave --split out and add --val-fraction"):
+        train(best)
 
 
 def test_to_keep_the_best_takes_a_validation_part(job, steps):

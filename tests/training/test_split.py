@@ -292,6 +292,13 @@ def test_an_unknown_part_can_not_be_made():
         SplitFile("a/b.png", "0" * 64, "all")
 
 
+def test_a_split_without_a_test_part_is_refused(written):
+    folder, _, split = written
+    files = tuple(dataclasses.replace(file, part="train") for file in split.files)
+    with pytest.raises(SplitError, match="the split has no file in its test part: make a new split"):
+        match_split(dataclasses.replace(split, files=files), scan(folder))
+
+
 def test_a_class_without_a_picture_to_train_on_is_refused(written):
     folder, _, split = written
     files = tuple(
