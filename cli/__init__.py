@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     except (OverflyError, OSError) as error:
         if "--debug" in arguments:
             raise
-        from overfly.cli.formats import one_line
+        from overfly.cli.output import one_line
 
         click.echo(f"overfly: {one_line(_sentence(error))}", err=True)
         return 1

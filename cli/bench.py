@@ -56,13 +56,13 @@ def command(
 
     Prints one table and writes report.json, report.md and report.html.
     """
-    from overfly.benchmarks.answer import gate_failure, keep_answer
-    from overfly.benchmarks.bench import BenchJob, bench
-    from overfly.benchmarks.report import REPORT_SCHEMA, write_report
-    from overfly.benchmarks.table import print_report
+    from overfly.benchmarks.job import BenchJob, bench, write_report
+    from overfly.benchmarks.rendering.terminal import print_report
+    from overfly.benchmarks.results.recommendation import gate_failure, keep_answer
+    from overfly.benchmarks.results.store import REPORT_SCHEMA
     from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files import atomic_folder, refuse_existing, refuse_inputs, refuse_inside
+    from overfly.runtime.files.atomic import atomic_folder, refuse_existing, refuse_inputs, refuse_inside
 
     # Before minutes of measuring, not after.
     refuse_inputs(out, [data, bundle] if run is None else [data, bundle, run])

@@ -11,7 +11,7 @@ import click
 from overfly.cli import options
 
 if TYPE_CHECKING:
-    from overfly.runtime.check import Finding
+    from overfly.runtime.evaluation.golden_check import Finding
 
 
 @click.command(short_help="Check a bundle's files and a device's answers.")
@@ -41,8 +41,8 @@ def command(
 
     Where they differ, it tries f32, Winograd convolutions off, the other variants and the CPU, and names what helps.
     """
-    from overfly.runtime.bundle import Bundle
-    from overfly.runtime.check import Setting, check_golden, find_remedy
+    from overfly.runtime.bundle.bundle import Bundle
+    from overfly.runtime.evaluation.golden_check import Setting, check_golden, find_remedy
 
     opened = Bundle.open(bundle)
     opened.verify()

@@ -16,13 +16,13 @@ def command(reports: tuple[Path, ...], as_json: bool) -> None:
     Each REPORT is a report.json or the folder it is in. The first is what the others are compared
     with. Reports of another bundle, or on other images, are refused.
     """
-    from overfly.benchmarks.compare import COMPARISON_SCHEMA, compare
+    from overfly.benchmarks.comparison.compare import COMPARISON_SCHEMA, compare
     from overfly.runtime.documents import dump_document
 
     comparison = compare(reports)
     if as_json:
         click.echo(dump_document(comparison, schema=COMPARISON_SCHEMA), nl=False)
         return
-    from overfly.benchmarks.compare_table import print_comparison
+    from overfly.benchmarks.comparison.table import print_comparison
 
     print_comparison(comparison)

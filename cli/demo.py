@@ -63,15 +63,15 @@ def command(
         import onnxruntime  # noqa: F401
         import torch  # noqa: F401
 
-    from overfly.benchmarks.bench import BenchJob, bench
-    from overfly.benchmarks.report import REPORT_SCHEMA, write_report
-    from overfly.benchmarks.table import print_report
+    from overfly.benchmarks.job import BenchJob, bench, write_report
+    from overfly.benchmarks.rendering.terminal import print_report
+    from overfly.benchmarks.results.store import REPORT_SCHEMA
     from overfly.cli.terminal import Terminal
-    from overfly.export.bundle_writer import ExportJob, export
+    from overfly.export.exporter import ExportJob, export
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files import atomic_folder, refuse_existing
+    from overfly.runtime.files.atomic import atomic_folder, refuse_existing
+    from overfly.training.job import Job, train
     from overfly.training.recipe import RECIPES, override
-    from overfly.training.train import Job, train
 
     base = _free(_DEFAULT_OUT) if out is None else out
     choices = _SAMPLE_RECIPE if data is None else _OWN_DATA_RECIPE
@@ -99,8 +99,8 @@ def command(
 
 def _draw(folder: Path, seed: int, *, overwrite: bool, reporter: "Reporter") -> Path:
     """Write the drawn data set and return its folder."""
-    from overfly.runtime.files import atomic_folder
-    from overfly.training.sample import write_sample
+    from overfly.runtime.files.atomic import atomic_folder
+    from overfly.training.synthetic.dataset import write_sample
 
     with atomic_folder(folder, overwrite=overwrite) as partial_folder:
         write_sample(partial_folder, seed=seed, progress=partial(reporter.progress, "drawing scenes"))

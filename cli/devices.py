@@ -13,8 +13,8 @@ def command(as_json: bool) -> None:
     """List the devices that OpenVINO has on this machine; say what an absent GPU or NPU lacks."""
     from dataclasses import asdict
 
-    from overfly.runtime.devices import list_devices
-    from overfly.runtime.diagnosis import explain_absence
+    from overfly.runtime.inference.devices import list_devices
+    from overfly.runtime.inference.diagnosis import explain_absence
 
     devices = list_devices()
     kinds = {device.name.partition(".")[0] for device in devices}

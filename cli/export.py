@@ -9,7 +9,7 @@ import click
 from overfly.cli import options
 
 if TYPE_CHECKING:
-    from overfly.runtime.bundle import Manifest
+    from overfly.runtime.bundle.bundle import Manifest
 
 
 @click.command(short_help="Turn a run into a bundle: ONNX and OpenVINO IR.")
@@ -68,8 +68,8 @@ def command(
         import onnxscript  # noqa: F401
 
         from overfly.cli.terminal import Terminal
-        from overfly.export.bundle_writer import ExportJob, export
-        from overfly.runtime.bundle import VARIANTS
+        from overfly.export.exporter import ExportJob, export
+        from overfly.runtime.bundle.bundle import VARIANTS
     place = _add_zip(out) if as_zip else out
     job = ExportJob(run, place, data, variants or VARIANTS, calibration_images, max_drop, as_zip)
     with Terminal() as terminal:

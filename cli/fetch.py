@@ -26,7 +26,7 @@ def command(name: str, out: Path, url: str | None, overwrite: bool) -> None:
     Interrupted, the same command goes on where it was. ucmerced: 21 classes of 100 aerial scenes, 317 MiB.
     """
     from overfly.cli.terminal import Terminal
-    from overfly.training.fetch import ARCHIVES, fetch
+    from overfly.training.data.download import ARCHIVES, fetch
 
     archive = ARCHIVES[name] if url is None else replace(ARCHIVES[name], url=url)
     with Terminal() as terminal:

@@ -9,7 +9,7 @@ import click
 from click.decorators import FC
 
 if TYPE_CHECKING:
-    from overfly.runtime.runner import Runner
+    from overfly.runtime.inference.runner import Runner
 
 
 class _Place(click.Path):

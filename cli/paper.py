@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from overfly.cli import options
-from overfly.training.registry import MODELS
+from overfly.training.models.registry import MODELS
 
 
 @click.command(short_help="Train the paper's tables again, ours beside theirs.")
@@ -42,8 +42,8 @@ def command(
         import safetensors  # noqa: F401
         import torch  # noqa: F401
 
-    from overfly.benchmarks.paper import PAPER_SCHEMA, PaperJob, reproduce
-    from overfly.benchmarks.paper_table import paper_text
+    from overfly.benchmarks.paper.reproduce import PAPER_SCHEMA, PaperJob, reproduce
+    from overfly.benchmarks.paper.table import paper_text
     from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overfly.cli import formats, options
+from overfly.cli import options
+from overfly.cli import output as formats
 
 if TYPE_CHECKING:
     from overfly.cli.terminal import Terminal
@@ -64,8 +65,8 @@ def command(
     """
     from overfly.cli.terminal import Terminal
     from overfly.runtime.classifier import Classifier
-    from overfly.runtime.devices import is_meta
-    from overfly.runtime.images import find_images
+    from overfly.runtime.images.reading import find_images
+    from overfly.runtime.inference.devices import is_meta
 
     files = _folders(paths) if watch else find_images(list(paths))
     classifier = Classifier.from_bundle(
@@ -106,7 +107,7 @@ def _answers(classifier: "Classifier", files: list[Path], top_k: int, terminal: 
 def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Answers":
     """Yield the pictures in the folders, then those that arrive, and never end."""
     from overfly.runtime.errors import ImageError
-    from overfly.runtime.watch import FolderWatch
+    from overfly.runtime.images.watch import FolderWatch
 
     watch = FolderWatch(folders)
     while True:

@@ -16,8 +16,8 @@ from overfly.cli import options
 def command(out: Path, images_per_class: int, seed: int, overwrite: bool) -> None:
     """Draw aerial scenes of eight kinds of land use into OUT, the same for the same seed."""
     from overfly.cli.terminal import Terminal
-    from overfly.runtime.files import atomic_folder
-    from overfly.training.sample import CLASSES, write_sample
+    from overfly.runtime.files.atomic import atomic_folder
+    from overfly.training.synthetic.dataset import CLASSES, write_sample
 
     with Terminal() as terminal, atomic_folder(out, overwrite=overwrite) as folder:
         progress = partial(terminal.progress, "drawing")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overfly.cli import options
-from overfly.cli.recipes import RecipeCommand, changed_recipe, recipe_options
+from overfly.cli.recipe_options import RecipeCommand, changed_recipe, recipe_options
 
 if TYPE_CHECKING:
     from overfly.training.run import RunRecord
@@ -61,8 +61,8 @@ def command(
         import matplotlib.figure  # noqa: F401
 
         from overfly.cli.terminal import Terminal
-        from overfly.training.distributed import join
-        from overfly.training.train import Job, train
+        from overfly.training.distributed.team import join
+        from overfly.training.job import Job, train
 
     job = Job(data, out, choices, weights, seed, split_file, device)
     with Terminal() as terminal, join() as team:

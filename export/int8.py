@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.export.signal_stack import signal_stack_kept
-from overfly.runtime.images import ImageBatch
+from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.inference.runner import Logits
 from overfly.runtime.reporter import Reporter
-from overfly.runtime.runner import Logits
 
 # The full bias correction takes as long as the fast one and the statistics together, and halves the error of the
 # logits: on held-back training scenes 0.12 against 0.24 RMS for a fine-tuned MobileNetV2.

@@ -10,9 +10,9 @@ import openvino as ov
 from openvino.opset13 import constant
 from openvino.opset13 import convert as convert_to
 
-from overfly.runtime.devices import core
-from overfly.runtime.images import ImageBatch, ImageSpec
-from overfly.runtime.runner import Logits
+from overfly.runtime.images.reading import ImageBatch, ImageSpec
+from overfly.runtime.inference.devices import core
+from overfly.runtime.inference.runner import Logits
 
 # The kind of an operation and a number; names from ONNX begin with a small letter.
 _MADE_UP = re.compile(r"([A-Z][A-Za-z]*)_\d+")

@@ -13,9 +13,9 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from overfly.runtime.images import ImageBatch
-from overfly.runtime.runner import Logits
-from overfly.training.models import Deployed
+from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.inference.runner import Logits
+from overfly.training.models.build import Deployed
 
 INPUT = "images"
 OUTPUT = "logits"

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from overfly.runtime.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images import ImageBatch, load_image, resize_pixels
+from overfly.runtime.evaluation.recommendation import Recommendation, recall
+from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
+from overfly.runtime.inference.pipeline import Known, Started, in_order
+from overfly.runtime.inference.runner import Hint, Logits, Runner, compile_variant
 from overfly.runtime.machine import usable_cores
-from overfly.runtime.pipeline import Known, Started, in_order
-from overfly.runtime.recommendation import Recommendation, recall
-from overfly.runtime.runner import Hint, Logits, Runner, compile_variant
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
 Picture = str | os.PathLike[str] | ImageBatch
@@ -84,7 +84,7 @@ class Classifier(AbstractContextManager["Classifier"]):
             machine, ``auto`` for the variant, the device or both is what it found best for the `hint`, as far as
             that agrees with what is named. Otherwise it is the smallest variant in the bundle.
         device, execution_precision, hint, cache, properties
-            As `overfly.runtime.runner.compile_variant` takes them; with ``hint="throughput"`` a
+            As `overfly.runtime.inference.runner.compile_variant` takes them; with ``hint="throughput"`` a
             stream of images is done sooner, and each single one later.
 
         Raises

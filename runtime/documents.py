@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from overfly.runtime.errors import DocumentError
-from overfly.runtime.files import write_atomically
+from overfly.runtime.files.atomic import write_atomically
 
 Record = TypeVar("Record")
 

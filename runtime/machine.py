@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import sys
 
 
@@ -20,17 +19,6 @@ def memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return None
-
-
-def describe_machine() -> str:
-    """Return processor, cores, memory and system in a few words."""
-    from overfly.runtime.devices import full_name  # it asks this module for the memory
-
-    memory = memory_bytes()
-    parts = [full_name("CPU"), f"{usable_cores()} cores"]
-    if memory is not None:
-        parts.append(f"{memory / 2**30:.0f} GiB")
-    return ", ".join([*parts, platform.platform(terse=True)])
 
 
 def _windows_memory_bytes() -> int | None:

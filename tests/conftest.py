@@ -38,7 +38,7 @@ def _missing(marker):
     if marker == "chromium":
         absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
         return f"there is no {' and no '.join(absent)} on the PATH" if absent else None
-    from overfly.runtime.devices import core
+    from overfly.runtime.inference.devices import core
 
     return None if any(d.startswith("GPU") for d in core().available_devices) else "OpenVINO lists no GPU here"
 
@@ -106,7 +106,7 @@ def real_weights():
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """Return a folder of 8 classes with 12 drawn scenes each."""
-    from overfly.training.sample import write_sample
+    from overfly.training.synthetic.dataset import write_sample
 
     folder = tmp_path_factory.mktemp("tiny") / "data"
     folder.mkdir()
@@ -116,8 +116,8 @@ def tiny_data(tmp_path_factory):
 
 def _train_tiny(data, out):
     """Train a MobileNetV2 from nothing on the small data set, at 64 pixels."""
+    from overfly.training.job import Job, train
     from overfly.training.recipe import RECIPES, override
-    from overfly.training.train import Job, train
 
     # Every choice for learning fast, not well: enough that answers differ from class to class.
     plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0, "sam_rho": 0.0}
@@ -129,7 +129,7 @@ def _train_tiny(data, out):
 
 def _export_tiny(run, out):
     """Export a run in all three variants."""
-    from overfly.export.bundle_writer import ExportJob, export
+    from overfly.export.exporter import ExportJob, export
 
     export(ExportJob(run, out))
     return out
@@ -150,7 +150,7 @@ def tiny_bundle(tiny_run):
 @pytest.fixture(scope="session")
 def gpu_run(tiny_data):
     """Return the run of a MobileNetV2 with three of its seventeen blocks, which a GPU compiles much sooner."""
-    from overfly.training.torchvision_import import torchvision_models
+    from overfly.training.models.torchvision_import import torchvision_models
 
     models = torchvision_models()
     blocks = [[1, 16, 1, 1], [6, 24, 1, 2], [6, 40, 1, 2]]

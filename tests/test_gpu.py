@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from overfly.cli import run
-from overfly.runtime import runner as runner_module
-from overfly.runtime.bundle import Bundle, hash_files
-from overfly.runtime.check import check_golden
-from overfly.runtime.devices import list_devices, resolve_device, supports
+from overfly.runtime.bundle.bundle import Bundle, hash_files
 from overfly.runtime.errors import DeviceError
-from overfly.runtime.images import load_image
-from overfly.runtime.runner import compile_variant
+from overfly.runtime.evaluation.golden_check import check_golden
+from overfly.runtime.images.reading import load_image
+from overfly.runtime.inference import runner as runner_module
+from overfly.runtime.inference.devices import list_devices, resolve_device, supports
+from overfly.runtime.inference.runner import compile_variant
 
 pytestmark = pytest.mark.gpu
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from overfly.cli import run
-from overfly.runtime.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import write_document
 from overfly.training.run import RUN_SCHEMA, Run, save_checkpoint
-from overfly.training.run_files import RUN_FILE, SPLIT_FILE
+from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 
 pytestmark = pytest.mark.real
 

@@ -1,7 +1,7 @@
 """Scenes that look almost alike though they stand in different parts of a split.
 
 Tiles cut from one picture overlap, and archives hold the same place twice. Such a pair tells a test what the training
-has seen. Files that are equal byte for byte are the business of `overfly.training.split`.
+has seen. Files that are equal byte for byte are the business of `overfly.training.data.split`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from overfly.runtime.images import ImageBatch
-from overfly.training.split import PARTS, Split
+from overfly.runtime.images.reading import ImageBatch
+from overfly.training.data.split import PARTS, Split
 
 # Of the pairs of a class in UC Merced, two show the same place a little moved (0.996 and 0.977) and one is the same
 # file twice. Different places come to 0.93 at most: runways with the same markings.

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overfly.runtime.errors import needs_extra
-from overfly.runtime.files import write_atomically
-from overfly.runtime.metrics import Confusion
+from overfly.runtime.evaluation.metrics import Confusion
+from overfly.runtime.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ft2font import FT2Font
     from matplotlib.transforms import Bbox
 
-    from overfly.training.loop import Epoch
+    from overfly.training.loop.trainer import Epoch
 
 _DPI = 120
 _CELL_INCHES = 0.36

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from overfly.runtime.images import ImageSpec
+    from overfly.runtime.images.reading import ImageSpec
 
 # ImageNet's channel statistics, with which torchvision's weights were trained.
 _MEAN = (0.485, 0.456, 0.406)
@@ -124,7 +124,7 @@ class Recipe:
     def image(self) -> "ImageSpec":
         """The input that a model of this recipe takes."""
         # Here, as the command line reads the recipes for its help, which must not wait for numpy.
-        from overfly.runtime.images import ImageSpec
+        from overfly.runtime.images.reading import ImageSpec
 
         return ImageSpec(self.image_size, _MEAN, _STD)
 

@@ -9,17 +9,17 @@ from safetensors.torch import load_file, save
 
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import RunError
-from overfly.runtime.files import sha256_file, write_atomically
-from overfly.runtime.images import ImageSpec
-from overfly.runtime.intervals import Intervals
-from overfly.runtime.machine import describe_machine
-from overfly.runtime.metrics import Metrics
-from overfly.training.models import Deployed, build_model
+from overfly.runtime.evaluation.intervals import Intervals
+from overfly.runtime.evaluation.metrics import Metrics
+from overfly.runtime.files.atomic import sha256_file, write_atomically
+from overfly.runtime.images.reading import ImageSpec
+from overfly.runtime.inference.devices import describe_machine
+from overfly.training.data.split import SPLIT_SCHEMA, Split, read_split
+from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.registry import MODELS
 from overfly.training.near_duplicates import Alike
 from overfly.training.recipe import Recipe
-from overfly.training.registry import MODELS
-from overfly.training.run_files import CHECKPOINT, RUN_FILE, SPLIT_FILE
-from overfly.training.split import SPLIT_SCHEMA, Split, read_split
+from overfly.training.run_layout import CHECKPOINT, RUN_FILE, SPLIT_FILE
 
 RUN_SCHEMA = "overfly.run/4"
 

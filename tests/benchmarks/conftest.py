@@ -10,13 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from overfly.benchmarks.bench import BenchJob, Facts, conclude
-from overfly.benchmarks.figures import OK, LoadTimes
-from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import TEST_PART, Environment, Judged
-from overfly.benchmarks.rows import Identity, make_row
-from overfly.benchmarks.timing import Pictures, Plan, measure
-from overfly.runtime.files import sha256_file
+from overfly.benchmarks.job import BenchJob, Facts, conclude
+from overfly.benchmarks.measurement.timing import Pictures, Plan, measure
+from overfly.benchmarks.results.records import OK, TEST_PART, Environment, Judged, LoadTimes, Probe
+from overfly.benchmarks.results.rows import Identity, make_row
+from overfly.runtime.files.atomic import sha256_file
 
 CLASSES = ("beach", "forest <b>", "storage & tanks")
 N_IMAGES = 60

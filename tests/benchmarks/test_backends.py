@@ -6,10 +6,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from overfly.benchmarks.backends import BATCH, BatchBackend, _compile, load_onnxruntime
+from overfly.benchmarks.models.backends import BATCH, BatchBackend, _compile, load_onnxruntime
 from overfly.runtime.errors import DeviceError
-from overfly.runtime.images import ImageSpec
-from overfly.training.models import Deployed
+from overfly.runtime.images.reading import ImageSpec
+from overfly.training.models.build import Deployed
 
 SIZE = 32
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from overfly.benchmarks.compare import compare
-from overfly.benchmarks.compare_table import print_comparison
-from overfly.benchmarks.figures import Ratio, Raw, Stretch
-from overfly.benchmarks.report import write_report
+from overfly.benchmarks.comparison.compare import compare
+from overfly.benchmarks.comparison.table import print_comparison
+from overfly.benchmarks.job import write_report
+from overfly.benchmarks.results.records import Ratio, Raw, Stretch
 from overfly.cli import run
 from overfly.runtime.errors import ComparisonError, DocumentError
 

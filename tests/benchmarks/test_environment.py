@@ -5,7 +5,13 @@ import sys
 
 import pytest
 
-from overfly.benchmarks.environment import OthersLoad, busy_fraction, describe_environment, power_saving, power_source
+from overfly.benchmarks.measurement.environment import (
+    OthersLoad,
+    busy_fraction,
+    describe_environment,
+    power_saving,
+    power_source,
+)
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the files of a Linux kernel")
 

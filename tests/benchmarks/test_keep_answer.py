@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.benchmarks.answer import keep_answer
-from overfly.benchmarks.report import Answer
+from overfly.benchmarks.results.recommendation import keep_answer
+from overfly.benchmarks.results.records import Answer
 from overfly.runtime.documents import read_document
-from overfly.runtime.recommendation import RECOMMENDATION_SCHEMA, Placement, Recommendation
+from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Placement, Recommendation
 
 
 @pytest.fixture

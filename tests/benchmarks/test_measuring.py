@@ -10,25 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from overfly.benchmarks.answer import choose, gate_failure
-from overfly.benchmarks.backends import BATCH, BatchBackend
-from overfly.benchmarks.bench import _load_all
-from overfly.benchmarks.figures import OK, LoadTimes, Ratio, Raw, Stretch
-from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import ALL_IMAGES, TEST_PART, Judged
-from overfly.benchmarks.rows import Identity, choose_baseline, compare_rows, make_row
-from overfly.benchmarks.selection import calibration_overlap, calibration_scenes, select_scenes, thin_out
-from overfly.benchmarks.statistics import (
+from overfly.benchmarks.job import _load_all
+from overfly.benchmarks.measurement.evaluation_images import (
+    calibration_overlap,
+    calibration_scenes,
+    select_scenes,
+    thin_out,
+)
+from overfly.benchmarks.measurement.timing import measure
+from overfly.benchmarks.models.backends import BATCH, BatchBackend
+from overfly.benchmarks.results.recommendation import choose, gate_failure
+from overfly.benchmarks.results.records import ALL_IMAGES, OK, TEST_PART, Judged, LoadTimes, Probe, Ratio, Raw, Stretch
+from overfly.benchmarks.results.rows import Identity, choose_baseline, compare_rows, make_row
+from overfly.benchmarks.results.statistics import (
     drift,
     mcnemar_exact_p,
     paired_ratio,
     summarise_latency,
 )
-from overfly.benchmarks.timing import measure
-from overfly.benchmarks.verdict import Evidence, judge
+from overfly.benchmarks.results.validity import Evidence, judge
 from overfly.runtime.errors import DataError
 from overfly.runtime.reporter import SILENT
-from overfly.training.dataset import Dataset, Scene
+from overfly.training.data.dataset import Dataset, Scene
 
 
 def test_known_speeds_and_errors_come_out_to_the_digit(clock, fake, pictures, plan):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.benchmarks.html import report_html
-from overfly.benchmarks.report import Reason, Verdict
+from overfly.benchmarks.rendering.html import report_html
+from overfly.benchmarks.results.records import Reason, Verdict
 
 pytestmark = pytest.mark.chromium
 

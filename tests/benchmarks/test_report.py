@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from overfly.benchmarks.charts import scatter
-from overfly.benchmarks.figures import Raw, Stretch
-from overfly.benchmarks.html import report_html
-from overfly.benchmarks.markdown import report_markdown
-from overfly.benchmarks.probe import Probe
-from overfly.benchmarks.report import REPORT_SCHEMA, read_report, write_report
-from overfly.benchmarks.rows import Identity, compare_rows, make_row
-from overfly.benchmarks.schema import report_schema
-from overfly.benchmarks.table import print_report
-from overfly.benchmarks.wording import p_value
+from overfly.benchmarks.job import write_report
+from overfly.benchmarks.rendering.charts import scatter
+from overfly.benchmarks.rendering.formatting import p_value
+from overfly.benchmarks.rendering.html import report_html
+from overfly.benchmarks.rendering.markdown import report_markdown
+from overfly.benchmarks.rendering.terminal import print_report
+from overfly.benchmarks.results.json_schema import report_schema
+from overfly.benchmarks.results.records import Probe, Raw, Stretch
+from overfly.benchmarks.results.rows import Identity, compare_rows, make_row
+from overfly.benchmarks.results.store import REPORT_SCHEMA, read_report
 from overfly.runtime.documents import dump_document
 from overfly.runtime.errors import DocumentError
 
@@ -103,7 +103,7 @@ def test_it_comes_back_from_json_as_it_was(report, tmp_path):
 
 def test_the_published_schema_is_that_of_the_dataclasses_and_takes_the_report(report):
     schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    assert schema == report_schema(), "python -m overfly.benchmarks.schema > docs/report.schema.json"
+    assert schema == report_schema(), "python -m overfly.benchmarks.results.json_schema > docs/report.schema.json"
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     content = json.loads(dump_document(report, schema=REPORT_SCHEMA))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from overfly.benchmarks import runner_overhead
-from overfly.benchmarks.runner_overhead import main
+from overfly.benchmarks.development import runner_overhead
+from overfly.benchmarks.development.runner_overhead import main
 
 
 def test_a_rate_counts_what_was_done_for_as_long_as_asked(monkeypatch):

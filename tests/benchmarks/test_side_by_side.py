@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from overfly.benchmarks.side_by_side import Comparison, in_turns, show, table
+from overfly.benchmarks.development.ab_test import Comparison, in_turns, show, table
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from overfly.benchmarks import training_speed
-from overfly.benchmarks.training_speed import PlainLoop, Plan, compare_precisions, compare_time_to_accuracy, main
-from overfly.training.dataset import decode, scan
+from overfly.benchmarks.development import training_speed
+from overfly.benchmarks.development.training_speed import (
+    PlainLoop,
+    Plan,
+    compare_precisions,
+    compare_time_to_accuracy,
+    main,
+)
+from overfly.training.data.dataset import decode, scan
 from overfly.training.recipe import PAPER, Recipe, override
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.benchmarks.timing import FULL, QUICK
-from overfly.runtime.devices import core
+from overfly.benchmarks.measurement.timing import FULL, QUICK
+from overfly.runtime.inference.devices import core
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
 ):
     # As many rounds as the full plan has, with the samples of the quick one: seconds instead of minutes.
     brief = replace(QUICK, n_rounds=FULL.n_rounds)
-    monkeypatch.setattr("overfly.benchmarks.bench.FULL", brief)
+    monkeypatch.setattr("overfly.benchmarks.job.FULL", brief)
     monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "cache"))
     # PyTorch's own switch to run what is compiled as it is: a real compilation takes minutes, see test_backends.py.
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
@@ -203,7 +203,7 @@ def test_a_run_that_the_bundle_does_not_come_from_is_refused(refused, tiny_bundl
 def test_data_that_lacks_a_test_image_or_has_another_class_is_refused(refused, tiny_bundle, tiny_data, tmp_path):
     data = shutil.copytree(tiny_data, tmp_path / "data")
     manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
-    from overfly.runtime.files import sha256_file
+    from overfly.runtime.files.atomic import sha256_file
 
     gone = next(path for path in data.rglob("*.jpg") if sha256_file(path) in manifest["provenance"]["test_sha256"])
     gone.unlink()

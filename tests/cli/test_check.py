@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from overfly.runtime.devices import core
+from overfly.runtime.inference.devices import core
 
 FILES = (
     "model.onnx",

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from overfly.runtime.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle
 
 
 @pytest.mark.parametrize("part", ["data", "run"])

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from overfly.runtime.devices import core
-from overfly.runtime.diagnosis import explain_absence
+from overfly.runtime.inference.devices import core
+from overfly.runtime.inference.diagnosis import explain_absence
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from overfly.runtime.bundle import Bundle
-from overfly.runtime.bundle_files import write_zip
-from overfly.runtime.files import sha256_file
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.storage import write_zip
+from overfly.runtime.files.atomic import sha256_file
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from overfly.training import fetch
+from overfly.training.data import download as fetch
 
 
 @pytest.fixture

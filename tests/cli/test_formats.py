@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overfly.cli.formats import CSV_HEAD, csv_lines, json_line, one_line, table_line
+from overfly.cli.output import CSV_HEAD, csv_lines, json_line, one_line, table_line
 from overfly.runtime.classifier import Prediction
 from overfly.runtime.errors import ImageError
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from overfly.runtime.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle
 
 pytestmark = pytest.mark.netns
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
-from overfly.benchmarks.paper import NOT_YET, OK, PAPER_ROWS, OurRow, PaperTable
-from overfly.benchmarks.paper_table import paper_markdown, paper_text
+from overfly.benchmarks.paper.published import NOT_YET, OK, PAPER_ROWS, OurRow, PaperTable
+from overfly.benchmarks.paper.table import paper_markdown, paper_text
 from overfly.cli.terminal import Terminal
-from overfly.training.torchvision_import import torchvision_models
+from overfly.training.models.torchvision_import import torchvision_models
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.devices import core
+from overfly.runtime.inference.devices import core
 
 TOLERANCE = 1e-3  # of a probability: the command asks for throughput, the classifier for latency
 

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from overfly.cli.recipes import changed_recipe
+from overfly.cli.recipe_options import changed_recipe
 from overfly.cli.train import command
+from overfly.training.models.registry import MODELS
 from overfly.training.recipe import RECIPES, Recipe, meanings
-from overfly.training.registry import MODELS
 
 
 def spelled(recipe):

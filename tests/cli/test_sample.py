@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from overfly.training.sample import CLASSES
+from overfly.training.synthetic.dataset import CLASSES
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from overfly.runtime.files import sha256_file
-from overfly.training.models import build_model
-from overfly.training.run_files import CHECKPOINT
+from overfly.runtime.files.atomic import sha256_file
+from overfly.training.models.build import build_model
+from overfly.training.run_layout import CHECKPOINT
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs POSIX signals")]
 
@@ -29,9 +29,9 @@ IN_FP64 = """
 import sys
 from pathlib import Path
 import torch
-from overfly.training.distributed import join
+from overfly.training.distributed.team import join
 from overfly.training.recipe import Recipe
-from overfly.training.train import Job, train
+from overfly.training.job import Job, train
 
 torch.set_default_dtype(torch.float64)
 torch.Tensor.float = torch.Tensor.double
@@ -162,7 +162,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from overfly.training.distributed import join, share_batch
+from overfly.training.distributed.team import join, share_batch
 
 torch.manual_seed(0)
 n_images = int(sys.argv[2])

@@ -11,7 +11,7 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from overfly.runtime.files import sha256_file
+from overfly.runtime.files.atomic import sha256_file
 
 
 def record_of(run):

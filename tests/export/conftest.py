@@ -7,17 +7,17 @@ from PIL import Image
 from torch import nn
 
 from overfly.runtime.documents import write_document
-from overfly.runtime.images import ImageSpec
-from overfly.runtime.intervals import Intervals
-from overfly.runtime.metrics import Metrics
+from overfly.runtime.evaluation.intervals import Intervals
+from overfly.runtime.evaluation.metrics import Metrics
+from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.versions import installed_versions
-from overfly.training.dataset import scan
-from overfly.training.models import Deployed
+from overfly.training.data.dataset import scan
+from overfly.training.data.split import make_split
+from overfly.training.models.build import Deployed
+from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.recipe import RECIPES
 from overfly.training.run import RUN_SCHEMA, RunRecord, save_checkpoint, save_split
-from overfly.training.run_files import RUN_FILE
-from overfly.training.split import make_split
-from overfly.training.torchvision_import import torchvision_models
+from overfly.training.run_layout import RUN_FILE
 
 SIZE = 8
 LAYERS = ("features.0", "features.2", "classifier.1")

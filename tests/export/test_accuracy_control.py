@@ -8,14 +8,14 @@ import openvino as ov
 import pytest
 
 from overfly.cli import run as overfly
-from overfly.export import bundle_writer
-from overfly.export.bundle_writer import ExportJob, _keep_bound, export
+from overfly.export import exporter as bundle_writer
+from overfly.export.exporter import ExportJob, _keep_bound, export
 from overfly.export.ir import run_ir
 from overfly.export.layers import float_layers
-from overfly.runtime.bundle import FloatLayer, Steering
+from overfly.runtime.bundle.bundle import FloatLayer, Steering
 from overfly.runtime.errors import ParityError
 from overfly.runtime.reporter import Reporter
-from overfly.training.dataset import decode
+from overfly.training.data.dataset import decode
 from overfly.training.run import Run
 
 REVERTED = "accuracy control put it back: in INT8 the model lost more than --max-drop allows"

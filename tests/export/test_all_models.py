@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from overfly.export.bundle_writer import ExportJob, export
-from overfly.runtime.bundle import Bundle
+from overfly.export.exporter import ExportJob, export
+from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import write_document
-from overfly.runtime.images import ImageSpec
-from overfly.runtime.intervals import Intervals
-from overfly.runtime.metrics import Metrics
+from overfly.runtime.evaluation.intervals import Intervals
+from overfly.runtime.evaluation.metrics import Metrics
+from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.versions import installed_versions
-from overfly.training.dataset import decode, scan
-from overfly.training.models import Deployed, build_model
+from overfly.training.data.dataset import decode, scan
+from overfly.training.data.split import make_split
+from overfly.training.job import Job, train
+from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.registry import MODELS
 from overfly.training.recipe import RECIPES, override
-from overfly.training.registry import MODELS
 from overfly.training.run import RUN_SCHEMA, RunRecord, save_checkpoint, save_split
-from overfly.training.run_files import RUN_FILE
-from overfly.training.split import make_split
-from overfly.training.train import Job, train
+from overfly.training.run_layout import RUN_FILE
 
 pytestmark = pytest.mark.slow
 

@@ -12,18 +12,18 @@ import openvino as ov
 import pytest
 import torch
 
-from overfly.export import bundle_writer
-from overfly.export.bundle_writer import N_CALIBRATION, ExportJob, _Evidence, export, require_parity
+from overfly.export import exporter as bundle_writer
+from overfly.export.exporter import N_CALIBRATION, ExportJob, _Evidence, export, require_parity
 from overfly.export.int8 import quantise
 from overfly.export.layers import float_layers, weighted_layers
 from overfly.export.onnx_model import run_onnx
-from overfly.runtime.bundle import Bundle, Golden
-from overfly.runtime.check import check_golden
+from overfly.runtime.bundle.bundle import Bundle, Golden
 from overfly.runtime.errors import DataError, OutputError, ParityError, RunError
+from overfly.runtime.evaluation.golden_check import check_golden
+from overfly.runtime.inference.runner import compile_variant
 from overfly.runtime.reporter import SILENT
-from overfly.runtime.runner import compile_variant
-from overfly.training.dataset import decode
-from overfly.training.loop import predict_logits
+from overfly.training.data.dataset import decode
+from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 
 

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 
 from overfly.export.ir import convert
-from overfly.runtime.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.images import ImageSpec, find_images, load_image
+from overfly.runtime.images.reading import ImageSpec, find_images, load_image
 
 
 @pytest.fixture(scope="module")

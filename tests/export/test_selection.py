@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.export import bundle_writer
-from overfly.export.bundle_writer import ExportJob, export
-from overfly.export.selection import select
-from overfly.runtime.bundle import Bundle
+from overfly.export import exporter as bundle_writer
+from overfly.export.exporter import ExportJob, export
+from overfly.export.image_selection import select
+from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import DataError
 from overfly.training.run import Run
 

@@ -6,7 +6,7 @@ import pytest
 from openvino import opset13
 from PIL import Image
 
-from overfly.runtime.bundle import (
+from overfly.runtime.bundle.bundle import (
     GOLDEN,
     LABELS,
     ONNX,
@@ -20,7 +20,7 @@ from overfly.runtime.bundle import (
     hash_files,
     write_manifest,
 )
-from overfly.runtime.images import ImageSpec
+from overfly.runtime.images.reading import ImageSpec
 
 CLASSES = ("beach", "forest", "harbor", "river")
 SIZE = 8

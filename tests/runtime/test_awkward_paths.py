@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images import find_images, load_image, resize_pixels, visible_files
+from overfly.runtime.images.reading import find_images, load_image, resize_pixels, visible_files
 
 SIZE = 8
 

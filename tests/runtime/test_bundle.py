@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from overfly.runtime.bundle import GOLDEN, LABELS, MANIFEST, ONNX, Bundle, hash_files
+from overfly.runtime.bundle.bundle import GOLDEN, LABELS, MANIFEST, ONNX, Bundle, hash_files
 from overfly.runtime.errors import BundleError
-from overfly.runtime.files import sha256_file
+from overfly.runtime.files.atomic import sha256_file
 
 SIZE, N_CLASSES = 8, 4
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from overfly.runtime.bundle import GOLDEN, LABELS, MANIFEST, Bundle
-from overfly.runtime.bundle_files import write_zip
+from overfly.runtime.bundle.bundle import GOLDEN, LABELS, MANIFEST, Bundle
+from overfly.runtime.bundle.storage import write_zip
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.errors import BundleError
-from overfly.runtime.runner import compile_variant
+from overfly.runtime.inference.runner import compile_variant
 
 REPEATED = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -151,7 +151,7 @@ def test_one_that_claims_to_be_huge_is_refused_before_anything_is_unpacked(packe
 
 
 def test_golden_images_that_unpack_to_more_than_there_can_be_are_refused(make_bundle, monkeypatch):
-    monkeypatch.setattr("overfly.runtime.bundle._MAX_GOLDEN_BYTES", 1000)
+    monkeypatch.setattr("overfly.runtime.bundle.bundle._MAX_GOLDEN_BYTES", 1000)
     with pytest.raises(BundleError, match=r"holds no golden images and logits \(it unpacks to"):
         Bundle.open(make_bundle()).golden()
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overfly.runtime import cache
-from overfly.runtime.cache import keep_blob, model_cache_folder, read_blob, user_cache_folder
+from overfly.runtime.inference import model_cache as cache
+from overfly.runtime.inference.model_cache import keep_blob, model_cache_folder, read_blob, user_cache_folder
 
 DIGEST_BYTES = 32
 LARGE = 2_000_000
@@ -128,7 +128,7 @@ def test_a_blob_cut_anywhere_or_with_something_added_is_none(folder):
 
 
 def test_a_process_killed_before_the_rename_leaves_no_blob(folder):
-    code = "import os\nfrom overfly.runtime.cache import keep_blob\nos.fsync = lambda _: os._exit(9)\n"
+    code = "import os\nfrom overfly.runtime.inference.model_cache import keep_blob\nos.fsync = lambda _: os._exit(9)\n"
     with start(code + "keep_blob('key', bytes(1000))") as process:
         assert process.wait() == 9
     assert kept(folder) == set()
@@ -141,7 +141,7 @@ def test_a_process_killed_before_the_rename_leaves_no_blob(folder):
 
 
 KEEP_FOREVER = f"""
-from overfly.runtime.cache import keep_blob
+from overfly.runtime.inference.model_cache import keep_blob
 n = 0
 while True:
     n += 1
@@ -165,7 +165,7 @@ def test_a_process_killed_at_any_moment_leaves_whole_blobs_only(folder):
 
 KEEP_SOME = f"""
 import sys
-from overfly.runtime.cache import keep_blob, read_blob
+from overfly.runtime.inference.model_cache import keep_blob, read_blob
 print("ready", flush=True)
 sys.stdin.readline()
 n_whole = 0

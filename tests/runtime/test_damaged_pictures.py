@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images import MAX_PIXELS, find_images, load_image
+from overfly.runtime.images.reading import MAX_PIXELS, find_images, load_image
 
 SIZE = 8
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)

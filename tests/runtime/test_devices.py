@@ -3,8 +3,9 @@
 import openvino as ov
 import pytest
 
-from overfly.runtime import devices
-from overfly.runtime.devices import (
+from overfly.runtime.errors import DeviceError
+from overfly.runtime.inference import devices
+from overfly.runtime.inference.devices import (
     core,
     describe,
     full_name,
@@ -13,7 +14,6 @@ from overfly.runtime.devices import (
     resolve_device,
     supports,
 )
-from overfly.runtime.errors import DeviceError
 from overfly.runtime.machine import memory_bytes
 
 
@@ -70,7 +70,7 @@ def test_meta_devices_are_passed_on(name):
 @pytest.mark.parametrize("lacks", ["GPU", "NPU"], indirect=True)
 @pytest.mark.parametrize("form", ["{}", "{}.0", "{}.7", "AUTO:{},CPU", "HETERO:CPU,{}", "BATCH:{}(4)"])
 def test_an_absent_device_is_an_error_with_a_remedy_and_never_a_fallback(lacks, form, monkeypatch):
-    monkeypatch.setattr("overfly.runtime.devices.explain_absence", lambda kind: f"the cause for {kind}")
+    monkeypatch.setattr("overfly.runtime.inference.devices.explain_absence", lambda kind: f"the cause for {kind}")
     name = form.format(lacks)
     held = ", ".join(core().available_devices)
     with pytest.raises(DeviceError) as caught:

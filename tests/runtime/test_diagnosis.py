@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from overfly.runtime import diagnosis
-from overfly.runtime.diagnosis import explain_absence
+from overfly.runtime.inference import diagnosis
+from overfly.runtime.inference.diagnosis import explain_absence
 
 links = pytest.mark.skipif(os.name != "posix", reason="needs symbolic links")
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from overfly.runtime import files
 from overfly.runtime.errors import OutputError
-from overfly.runtime.files import (
+from overfly.runtime.files import atomic as files
+from overfly.runtime.files.atomic import (
     atomic_folder,
     refuse_existing,
     remove,
@@ -97,7 +97,7 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     script = """
 import sys, time
 from pathlib import Path
-from overfly.runtime import files
+from overfly.runtime.files import atomic as files
 files.os.fsync = lambda _: (print("ready", flush=True), time.sleep(60))
 files.write_atomically(Path(sys.argv[1]), b"new")
 """
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     script = """
 import resource, signal, sys
 from pathlib import Path
-from overfly.runtime.files import write_atomically
+from overfly.runtime.files.atomic import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -211,7 +211,7 @@ def test_a_process_killed_inside_the_block_leaves_the_old_folder(old):
         """
 import sys, time
 from pathlib import Path
-from overfly.runtime.files import atomic_folder
+from overfly.runtime.files.atomic import atomic_folder
 with atomic_folder(Path(sys.argv[1]), overwrite=True) as partial:
     (partial / "result.txt").write_text("new")
     print("ready", flush=True)
@@ -232,7 +232,7 @@ def killed_between_renames(old):
         """
 import sys, time
 from pathlib import Path
-from overfly.runtime.files import atomic_folder
+from overfly.runtime.files.atomic import atomic_folder
 rename = Path.rename
 def rename_once(self, target):
     if self.name.endswith(".part"):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.errors import DataError, ImageError
-from overfly.runtime.images import MAX_PIXELS, ImageSpec, find_images, load_image
+from overfly.runtime.images.reading import MAX_PIXELS, ImageSpec, find_images, load_image
 
 SIZE = 8
 NAMES = ["two words.png", "café.png", "森林.png", "100% 'sure' #1.png"]
@@ -290,7 +290,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
 
 def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
     path = png(tmp_path / "bomb.png", width=10_000, height=10_000, depth=8, colour=2, rows=[b"\0" * 30])
-    code = "import sys; from pathlib import Path; from overfly.runtime.images import load_image\n"
+    code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import load_image\n"
     code += "try: load_image(Path(sys.argv[1]), 32)\nexcept ValueError as error: sys.exit(str(error))"
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert result.stderr.count("\n") == 1

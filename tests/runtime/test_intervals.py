@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from overfly.runtime.intervals import _metrics, bootstrap_intervals
-from overfly.runtime.metrics import summarise
+from overfly.runtime.evaluation.intervals import _metrics, bootstrap_intervals
+from overfly.runtime.evaluation.metrics import summarise
 
 MATRICES = st.integers(2, 5).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n), min_size=n, max_size=n)

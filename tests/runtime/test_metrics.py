@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from overfly.runtime.metrics import confusion_matrix, evaluate, f1_per_class, most_confused, summarise
+from overfly.runtime.evaluation.metrics import confusion_matrix, evaluate, f1_per_class, most_confused, summarise
 
 TOLERANCE = 1e-12
 

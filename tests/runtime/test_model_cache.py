@@ -13,11 +13,12 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from overfly.runtime import cache, runner
-from overfly.runtime.bundle import Bundle, hash_files
-from overfly.runtime.cache import keep_blob, model_cache_folder, read_blob
-from overfly.runtime.devices import describe
-from overfly.runtime.runner import compile_variant
+from overfly.runtime.bundle.bundle import Bundle, hash_files
+from overfly.runtime.inference import model_cache as cache
+from overfly.runtime.inference import runner
+from overfly.runtime.inference.devices import describe
+from overfly.runtime.inference.model_cache import keep_blob, model_cache_folder, read_blob
+from overfly.runtime.inference.runner import compile_variant
 
 SIZE = 8
 
@@ -206,8 +207,8 @@ COMPILE = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from overfly.runtime.bundle import Bundle
-from overfly.runtime.runner import compile_variant
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.inference.runner import compile_variant
 bundle, images = Bundle.open(Path(sys.argv[1])), np.load(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()

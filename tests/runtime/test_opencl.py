@@ -2,7 +2,7 @@
 
 import ctypes
 
-from overfly.runtime import opencl
+from overfly.runtime.inference import opencl
 
 IRIS, ARC = 11, 12
 TEXTS = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from overfly.runtime.bundle import Parity
-from overfly.runtime.parity import Bounds, compare_logits, missed_bounds, parity_bounds
+from overfly.runtime.bundle.bundle import Parity
+from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds
 
 
 def test_equal_logits():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overfly.runtime.pipeline import Known, in_order
+from overfly.runtime.inference.pipeline import Known, in_order
 
 
 class Work:

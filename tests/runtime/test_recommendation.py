@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.runtime import recommendation
-from overfly.runtime.bundle import MANIFEST, Bundle, write_manifest
+from overfly.runtime.bundle.bundle import MANIFEST, Bundle, write_manifest
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.devices import full_name
-from overfly.runtime.files import sha256_file
-from overfly.runtime.recommendation import Placement, Recommendation, forget, recall, remember
+from overfly.runtime.evaluation import recommendation
+from overfly.runtime.evaluation.recommendation import Placement, Recommendation, forget, recall, remember
+from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.inference.devices import full_name
 
 
 @pytest.fixture

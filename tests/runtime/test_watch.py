@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from overfly.runtime.watch import FolderWatch
+from overfly.runtime.images.watch import FolderWatch
 
 
 class Clock:

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.reporter import Reporter
+from overfly.training.job import Job, train
 from overfly.training.recipe import Recipe, without_pretraining
-from overfly.training.train import Job, train
 
 
 def draw_folder(folder, *, classes=("field", "harbor", "roofs"), n_images=8, size=32, suffix=".png", seed=0):

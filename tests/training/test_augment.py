@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from overfly.training.augment import augment, jitter, turn_and_crop, turn_and_mirror
+from overfly.training.loop.augment import augment, jitter, turn_and_crop, turn_and_mirror
 from overfly.training.recipe import PAPER, Recipe
 
 ALL = torch.arange(8)

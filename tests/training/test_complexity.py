@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from overfly.benchmarks.paper import PAPER_ROWS
-from overfly.training.complexity import Complexity, count
-from overfly.training.models import build_model
+from overfly.benchmarks.paper.published import PAPER_ROWS
+from overfly.training.models.build import build_model
+from overfly.training.models.complexity import Complexity, count
 
 # Name: parameters and operations as the paper's Table 2 prints them, each with the unit and the digits it has there.
 PRINTED = {

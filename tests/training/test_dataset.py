@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.errors import DataError
-from overfly.training.dataset import Scene, decode, scan
+from overfly.training.data.dataset import Scene, decode, scan
 
 LAYOUT = "expected one folder for each class, with pictures in it"
 
@@ -220,7 +220,7 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_named(make_folder):
 
 
 def test_more_pictures_than_the_memory_holds_are_refused(scenes, monkeypatch):
-    monkeypatch.setattr("overfly.training.dataset.memory_bytes", lambda: 2**30)
+    monkeypatch.setattr("overfly.training.data.dataset.memory_bytes", lambda: 2**30)
     found = scan(scenes).scenes
     with pytest.raises(DataError) as caught:
         decode(scenes, found, size=4096)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from overfly.runtime.errors import DeviceError, OutputError, TeamError
-from overfly.training.distributed import ALONE, SharedDropout, Team, interface_towards, join, share_batch
+from overfly.training.distributed.team import ALONE, SharedDropout, Team, interface_towards, join, share_batch
 
 SIZES = st.integers(1, 9)
 

@@ -21,8 +21,8 @@ import pytest
 from overfly.cli.fetch import NAMES
 from overfly.runtime.errors import DownloadError, OutputError
 from overfly.runtime.reporter import Reporter
-from overfly.training.dataset import scan
-from overfly.training.fetch import ARCHIVES, Archive, fetch
+from overfly.training.data.dataset import scan
+from overfly.training.data.download import ARCHIVES, Archive, fetch
 
 
 def zipped(contents):

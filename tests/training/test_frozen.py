@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from overfly.training.frozen import FrozenStatistics, freeze_first, set_training
-from overfly.training.models import build_model
+from overfly.training.models.build import build_model
+from overfly.training.models.freezing import FrozenStatistics, freeze_first, set_training
+from overfly.training.models.registry import MODELS
 from overfly.training.recipe import Recipe
-from overfly.training.registry import MODELS
 
 
 def used_model(name, n_classes=5):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from overfly.training.interruption import postponed
+from overfly.training.loop.interruption import postponed
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

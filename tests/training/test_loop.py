@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from overfly.runtime.errors import RunError
-from overfly.training.loop import Trainer, computed_in, predict_logits
-from overfly.training.models import Deployed
+from overfly.training.loop.trainer import Trainer, computed_in, predict_logits
+from overfly.training.models.build import Deployed
 from overfly.training.recipe import PAPER, Recipe, override
 
 SIZE = 32

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from overfly.runtime.images import ImageSpec
-from overfly.training.models import Deployed, build_model
+from overfly.runtime.images.reading import ImageSpec
+from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.registry import MODELS
+from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.recipe import Recipe
-from overfly.training.registry import MODELS
-from overfly.training.torchvision_import import torchvision_models
 
 # Millions of parameters with 21 outputs: the column Params of the paper's Table 2.
 MILLIONS = {

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from overfly.training import near_duplicates as module
-from overfly.training.dataset import decode, scan
+from overfly.training.data.dataset import decode, scan
+from overfly.training.data.split import Split, SplitFile, make_split
 from overfly.training.near_duplicates import MIN_CORRELATION, Alike, near_duplicates
-from overfly.training.sample import write_sample
-from overfly.training.split import Split, SplitFile, make_split
+from overfly.training.synthetic.dataset import write_sample
 
 SIZE = 96
 

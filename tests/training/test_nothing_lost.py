@@ -14,19 +14,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from overfly.runtime import files
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, RunError
-from overfly.runtime.metrics import evaluate
+from overfly.runtime.evaluation.metrics import evaluate
+from overfly.runtime.files import atomic as files
 from overfly.runtime.reporter import Reporter
-from overfly.training import resume as resume_module
-from overfly.training import train as train_module
-from overfly.training.dataset import decode, scan
-from overfly.training.loop import Epoch, predict_logits
-from overfly.training.models import build_model
+from overfly.training import job as train_module
+from overfly.training.data.dataset import decode, scan
+from overfly.training.data.split import SPLIT_SCHEMA, make_split
+from overfly.training.job import Job, best_epoch, train
+from overfly.training.loop import checkpoint as resume_module
+from overfly.training.loop.trainer import Epoch, predict_logits
+from overfly.training.models.build import build_model
 from overfly.training.recipe import override
-from overfly.training.split import SPLIT_SCHEMA, make_split
-from overfly.training.train import Job, best_epoch, train
 
 STATE = "last/state.safetensors"
 N_STEPS = 8
@@ -35,11 +35,11 @@ N_STEPS = 8
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from overfly.runtime import files
+from overfly.runtime.files import atomic as files
 from overfly.runtime.reporter import Reporter
-from overfly.training import resume
+from overfly.training.loop import checkpoint as resume
 from overfly.training.recipe import Recipe
-from overfly.training.train import Job, train
+from overfly.training.job import Job, train
 
 data, out, recipe, moment, fatal_step = sys.argv[1:]
 steps = 0

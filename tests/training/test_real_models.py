@@ -5,9 +5,9 @@ import shutil
 import pytest
 import torch
 
+from overfly.training.job import Job, train
+from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.recipe import RECIPES, override, without_pretraining
-from overfly.training.torchvision_import import torchvision_models
-from overfly.training.train import Job, train
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -11,9 +11,9 @@ import pytest
 
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.reporter import Reporter
+from overfly.training.job import Job, train
 from overfly.training.recipe import override
 from overfly.training.run import Run
-from overfly.training.train import Job, train
 
 STATE = "last/state.safetensors"
 
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from overfly.runtime.reporter import Reporter
 from overfly.training.recipe import Recipe
-from overfly.training.train import Job, train
+from overfly.training.job import Job, train
 
 class Teller(Reporter):
     def note(self, message):

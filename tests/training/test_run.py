@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from overfly.runtime.errors import RunError
-from overfly.runtime.images import ImageSpec
-from overfly.training.models import Deployed, build_model
+from overfly.runtime.images.reading import ImageSpec
+from overfly.training.models.build import Deployed, build_model
 from overfly.training.run import Run, choose_device, save_checkpoint
 
 

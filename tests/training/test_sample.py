@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.training.sample import CLASSES, draw_sample, write_sample
-from overfly.training.sample_canvas import Canvas
+from overfly.training.synthetic.canvas import Canvas
+from overfly.training.synthetic.dataset import CLASSES, draw_sample, write_sample
 
 PER_CLASS = 10
 SIZE = 96

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import DataError, DocumentError
-from overfly.training.dataset import Dataset, Scene, scan
-from overfly.training.split import (
+from overfly.training.data.dataset import Dataset, Scene, scan
+from overfly.training.data.split import (
     PARTS,
     SPLIT_SCHEMA,
     SplitError,

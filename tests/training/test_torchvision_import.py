@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from overfly.training.torchvision_import import torchvision_models
+from overfly.training.models.torchvision_import import torchvision_models
 
 SCRIPT = """
 import importlib, pkgutil, sys
@@ -11,7 +11,7 @@ import overfly.runtime, overfly.training
 for package in (overfly.runtime, overfly.training):
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
-from overfly.training.torchvision_import import torchvision_models
+from overfly.training.models.torchvision_import import torchvision_models
 print(torchvision_models().mobilenet_v2.__module__)
 print(*sorted(name for name in sys.modules if "." not in name))
 print(*sorted(name for name in sys.modules if name.startswith("overfly.training.")))
@@ -34,4 +34,4 @@ def test_training_is_never_imported_bare(tmp_path):
     assert origin == "torchvision.models.mobilenetv2"
     assert set(roots.split()).isdisjoint({"cli", "training", "export", "runtime", "benchmarks"})
     assert {"torch", "overfly"} <= set(roots.split())
-    assert {"overfly.training.train", "overfly.training.weights"} <= set(modules.split())
+    assert {"overfly.training.job", "overfly.training.models.weights"} <= set(modules.split())

@@ -17,16 +17,16 @@ import torch
 from PIL import Image
 
 from overfly.runtime.errors import DataError, OutputError, RunError, WeightsError
-from overfly.runtime.intervals import bootstrap_intervals
+from overfly.runtime.evaluation.intervals import bootstrap_intervals
+from overfly.runtime.evaluation.metrics import confusion_matrix, evaluate
 from overfly.runtime.machine import usable_cores
-from overfly.runtime.metrics import confusion_matrix, evaluate
 from overfly.runtime.reporter import Reporter
-from overfly.training.dataset import decode
-from overfly.training.loop import Trainer, predict_logits
-from overfly.training.models import Deployed, build_model
+from overfly.training.data.dataset import decode
+from overfly.training.data.split import SplitError
+from overfly.training.job import train
+from overfly.training.loop.trainer import Trainer, predict_logits
+from overfly.training.models.build import Deployed, build_model
 from overfly.training.recipe import override
-from overfly.training.split import SplitError
-from overfly.training.train import train
 
 PNG = "PNG"
 
@@ -441,7 +441,7 @@ def test_a_training_keeps_the_memory_that_it_frees(make_job, recipe, listener, m
         def row(self, _cells):
             self.notes.append("kept" if kept else "given back")
 
-    monkeypatch.setattr("overfly.training.train.freed_memory_kept", recorded)
+    monkeypatch.setattr("overfly.training.job.freed_memory_kept", recorded)
     heard = Watching()
     train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
     assert heard.notes == ["kept"]

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from overfly.runtime.errors import WeightsError
-from overfly.training.models import build_model
-from overfly.training.torchvision_import import torchvision_models
-from overfly.training.weights import imagenet_state, load_backbone, load_pretrained, read_state
+from overfly.training.models.build import build_model
+from overfly.training.models.torchvision_import import torchvision_models
+from overfly.training.models.weights import imagenet_state, load_backbone, load_pretrained, read_state
 
 NAME = "shufflenet_v2_x1_0"
 HEAD = {"fc.weight", "fc.bias"}

@@ -1,0 +1,1 @@
+"""``overfly compare``: several reports of one bundle."""

@@ -1,0 +1,1 @@
+"""Benchmarks for developers; not part of the command line."""

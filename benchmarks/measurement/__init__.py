@@ -1,0 +1,1 @@
+"""How it is measured: images, timing, load time and memory, the environment."""

@@ -1,0 +1,139 @@
+"""The machine that was measured on, and what it was doing."""
+
+import ctypes
+import datetime as dt
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+from overfly.benchmarks.results.records import Environment
+from overfly.runtime.inference.devices import full_name
+from overfly.runtime.machine import memory_bytes, usable_cores
+from overfly.runtime.versions import installed_versions
+
+_PROC_STAT = Path("/proc/stat")
+_POWER_SUPPLY = Path("/sys/class/power_supply")
+_CPUS = Path("/sys/devices/system/cpu")
+_PLATFORM_PROFILE = Path("/sys/firmware/acpi/platform_profile")
+_DRIVERS_WITH_PREFERENCE = {"intel_pstate", "amd-pstate-epp", "amd_pstate_epp"}
+_LOOK_S = 0.5
+
+
+def describe_environment(busy: float | None, busy_during: float | None) -> Environment:
+    """Return the machine's record, with what others took of it before and during the measurement."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return Environment(
+        host=platform.node(),
+        system=platform.platform(),
+        cpu=full_name("CPU"),
+        n_cores=usable_cores(),
+        affinity=tuple(sorted(affinity(0))) if affinity else None,
+        memory_bytes=memory_bytes(),
+        power_source=power_source(),
+        power_saving=power_saving(),
+        busy_fraction=busy,
+        busy_during_fraction=busy_during,
+        versions=installed_versions(),
+        timestamp=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def busy_fraction(stat: Path = _PROC_STAT) -> float | None:
+    """Return how much of the processor's time others use right now, in [0, 1]; None where it can't tell.
+
+    On Linux, by looking for half a second: the load average would still count the training that
+    ended a moment ago. Elsewhere the load average of the last minute for each core.
+    """
+    if stat.exists():
+        before = _busy_and_total(stat)
+        time.sleep(_LOOK_S)
+        after = _busy_and_total(stat)
+        passed = after[1] - before[1]
+        return (after[0] - before[0]) / passed if passed > 0 else None
+    if hasattr(os, "getloadavg"):
+        return float(min(1.0, os.getloadavg()[0] / usable_cores()))
+    return None
+
+
+class OthersLoad:
+    """What others take of the processor's time from now on, on Linux."""
+
+    def __init__(self, stat: Path = _PROC_STAT) -> None:
+        self._stat = stat
+        self._before = self._look()
+
+    def fraction(self) -> float | None:
+        """Return their share since then, in [0, 1]: all busy time but that of this process and its children."""
+        now = self._look()
+        if self._before is None or now is None:
+            return None
+        busy, total, own = (after - before for after, before in zip(now, self._before, strict=True))
+        return max(0.0, (busy - own) / total) if total > 0 else None
+
+    def _look(self) -> tuple[float, float, float] | None:
+        """Return the machine's busy and all time, and this process's own, in clock ticks; None where it can't tell."""
+        if not self._stat.exists():
+            return None
+        own_s = sum(os.times()[:4])  # user and system time, and that of the children that ended
+        return (*_busy_and_total(self._stat), own_s * os.sysconf("SC_CLK_TCK"))
+
+
+def power_saving(cpus: Path = _CPUS, profile: Path = _PLATFORM_PROFILE) -> str | None:
+    """Return what saves power at the cost of speed, in words; None when nothing does or the machine does not tell.
+
+    On Linux the kernel's governor, its energy preference, and the firmware's profile; on Windows the
+    battery saver. The governor called powersave is the normal one of the drivers intel_pstate and
+    amd-pstate-epp, which then go by the energy preference; with any other driver it is the lowest clock.
+    """
+    if sys.platform == "win32":
+        return "the battery saver of Windows" if _windows_power_status()[3:4] == b"\x01" else None
+    policy = cpus / "cpu0" / "cpufreq"
+    driver, governor = _read(policy / "scaling_driver"), _read(policy / "scaling_governor")
+    if governor == "powersave" and driver not in _DRIVERS_WITH_PREFERENCE:
+        return f"the governor powersave of the driver {driver or 'of the kernel'}"
+    if _read(policy / "energy_performance_preference") == "power":
+        return "the energy preference power of the kernel"
+    if _read(profile) in {"low-power", "quiet"}:
+        return f"the platform profile {_read(profile)}"
+    return None
+
+
+def power_source(supplies: Path = _POWER_SUPPLY) -> str | None:
+    """Return ``mains`` or ``battery``; None where the machine does not tell."""
+    if sys.platform == "win32":
+        return _windows_power_source()
+    online = [_read(path) for path in sorted(supplies.glob("*/online"))]
+    discharging = any(_read(path) == "Discharging" for path in sorted(supplies.glob("BAT*/status")))
+    if not online and not discharging:
+        return None
+    return "battery" if discharging or "1" not in online else "mains"
+
+
+def _busy_and_total(stat: Path) -> tuple[int, int]:
+    """Return the busy and all clock ticks since boot: the first line of /proc/stat, see proc(5)."""
+    ticks = [int(field) for field in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+def _read(path: Path) -> str | None:
+    """Return the content of a file of the kernel's, None where it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _windows_power_source() -> str | None:
+    """Return what the first byte of the power status says."""
+    return {b"\x00": "battery", b"\x01": "mains"}.get(_windows_power_status()[:1])
+
+
+def _windows_power_status() -> bytes:
+    """Ask GetSystemPowerStatus, 12 bytes: the first is 0 on battery and 1 on mains, the fourth 1 in battery saver."""
+    buffer = ctypes.create_string_buffer(12)
+    if not ctypes.windll.kernel32.GetSystemPowerStatus(buffer):  # type: ignore[attr-defined,unused-ignore]
+        return b""
+    return buffer.raw

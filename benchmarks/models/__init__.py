@@ -1,0 +1,1 @@
+"""What is measured: the backends, and the rows of a bench."""

@@ -1,0 +1,1 @@
+"""``overfly paper``: the paper's tables, reproduced."""

@@ -1,0 +1,1 @@
+"""The data of a report: records, statistics, validity, recommendation. Imports no renderer."""

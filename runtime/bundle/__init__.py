@@ -1,0 +1,1 @@
+"""The bundle: the folder (or .zip) that an edge box needs."""

@@ -1,0 +1,1 @@
+"""Images: found, read, decoded and resized, and watched for."""

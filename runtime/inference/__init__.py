@@ -1,0 +1,1 @@
+"""Inference with OpenVINO: devices, compilation, the runner and its caches."""

@@ -1,0 +1,177 @@
+"""The devices that OpenVINO has on this machine, by OpenVINO's own names."""
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import openvino as ov
+
+from overfly.runtime.errors import DeviceError
+from overfly.runtime.inference.diagnosis import explain_absence
+from overfly.runtime.inference.opencl import driver_version
+from overfly.runtime.machine import memory_bytes, usable_cores
+
+# OpenVINO's devices that hand the work to others.
+META_DEVICES = ("AUTO", "HETERO", "BATCH", "MULTI")
+PHYSICAL_DEVICES = ("CPU", "GPU", "NPU")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device.
+
+    Attributes
+    ----------
+    name
+        OpenVINO's name, such as ``GPU`` or ``GPU.0``.
+    full_name
+        What the driver calls it; says ``emulated`` where an OpenCL layer stands in for a driver.
+    kind
+        ``integrated`` or ``discrete``.
+    driver
+        The GPU or NPU driver's version, where the device tells.
+    memory_bytes
+        The memory the device can use, where it tells.
+    capabilities
+        Number formats it computes in fast, such as ``FP16`` and ``INT8``.
+    default_precision
+        The execution precision it chooses by itself, such as ``f16``.
+    """
+
+    name: str
+    full_name: str
+    kind: str
+    driver: str | None
+    memory_bytes: int | None
+    capabilities: tuple[str, ...]
+    default_precision: str
+
+
+@cache
+def core() -> ov.Core:
+    """Return the process's one OpenVINO core: making one loads every plugin's library."""
+    return ov.Core()
+
+
+def list_devices() -> list[Device]:
+    """Return every device that OpenVINO has here, CPU first."""
+    return [describe(name) for name in core().available_devices]
+
+
+def describe(name: str) -> Device:
+    """Return what the physical device `name` says of itself."""
+    kind = _property(name, "DEVICE_TYPE")
+    precision = _property(name, "INFERENCE_PRECISION_HINT")
+    memory = (
+        memory_bytes()
+        if name == "CPU"
+        else _property(name, "GPU_DEVICE_TOTAL_MEM_SIZE") or _property(name, "NPU_DEVICE_TOTAL_MEM_SIZE")
+    )
+    driver = driver_version(full_name(name)) if name.startswith("GPU") else _property(name, "NPU_DRIVER_VERSION")
+    capabilities = (str(c) for c in _property(name, "OPTIMIZATION_CAPABILITIES") or ())
+    return Device(
+        name=name,
+        full_name=full_name(name),
+        kind="unknown" if kind is None else str(kind).rpartition(".")[2].lower(),
+        driver=None if driver is None else str(driver),
+        memory_bytes=None if memory is None else int(memory),
+        capabilities=tuple(c for c in capabilities if c in {"FP32", "FP16", "BF16", "INT8", "INT4", "FP8"}),
+        default_precision="unknown" if precision is None else precision_name(precision),
+    )
+
+
+def full_name(name: str) -> str:
+    """Return the driver's name of a device; the bare name for OpenVINO's meta devices."""
+    full = str(_property(name, "FULL_DEVICE_NAME") or name)
+    # A layer between OpenVINO and the driver answers in the driver's place: its speed is not a GPU's.
+    return f"{full} (emulated)" if name.startswith("GPU") and os.environ.get("OPENCL_LAYERS") else full
+
+
+def resolve_device(name: str) -> str:
+    """Return the OpenVINO device to use for what the user asked for.
+
+    Parameters
+    ----------
+    name
+        ``auto`` in lower case (GPU where there is one, else CPU), a device that OpenVINO lists, or
+        one of OpenVINO's own ``AUTO``, ``HETERO:...``, ``BATCH:...``, which are passed on if the
+        devices that they name are there.
+
+    Raises
+    ------
+    DeviceError
+        When the device is not there, with the likely cause for a GPU or NPU; never a fallback. So too where `name`
+        is no text.
+    """
+    if not isinstance(name, str):
+        raise DeviceError(f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'")
+    devices = core().available_devices
+    if name == "auto":
+        return next((d for d in devices if d.startswith("GPU")), "CPU")
+    upper = name.upper()
+    if is_meta(upper):
+        named = _named_by(upper)
+        if not named and upper.partition(":")[0] != "AUTO":
+            raise DeviceError(f"{upper} names no device: say which, such as {upper.partition(':')[0]}:CPU")
+        # OpenVINO would fail for an absent one as well, with the name of a library that can't be loaded.
+        for device in named:
+            resolve_device(device)
+        return upper
+    if upper in devices:
+        return upper
+    if upper.partition(".")[0] in PHYSICAL_DEVICES and upper in _aliases(devices):
+        return upper
+    held = ", ".join(devices)
+    kind = upper.partition(".")[0]
+    if kind in {"GPU", "NPU"} and not any(device.startswith(kind) for device in devices):
+        raise DeviceError(f"no device {upper} here (found: {held}): {explain_absence(kind)}")
+    raise DeviceError(f"unknown device {name!r}: found {held}; choose one of them, or auto")
+
+
+def is_meta(device: str) -> bool:
+    """Whether a device is one of OpenVINO's that hand the work to others."""
+    return device.partition(":")[0] in META_DEVICES
+
+
+def supports(device: str, name: str) -> bool:
+    """Whether a device takes a property: each refuses those that it does not know, and a meta device hands them on."""
+    devices = [device, *(_named_by(device) or core().available_devices if is_meta(device) else ())]
+    return any(name in core().get_property(each.partition(":")[0], "SUPPORTED_PROPERTIES") for each in devices)
+
+
+def _named_by(meta: str) -> list[str]:
+    """Return the devices that a meta device is to use; none where the choice is left to it."""
+    names = meta.partition(":")[2].split(",")
+    # BATCH:GPU(4) says how many at once, and AUTO:-GPU leaves the GPU out.
+    return [name.partition("(")[0] for name in names if name and not name.startswith("-")]
+
+
+def precision_name(element_type: Any) -> str:  # noqa: ANN401 - ov.Type, which has no stub
+    """Return OpenVINO's short name of an element type, such as ``f32``; ``auto`` when left open."""
+    short = str(element_type.get_type_name())
+    return "auto" if short in {"dynamic", "undefined"} else short
+
+
+def _aliases(devices: list[str]) -> set[str]:
+    """Return ``GPU`` for ``GPU.0`` and the other way round: OpenVINO takes both, but lists one."""
+    gpus = [d for d in devices if d.startswith("GPU")]
+    return {d.partition(".")[0] for d in gpus} | {f"{d}.0" for d in gpus if "." not in d}
+
+
+def _property(device: str, name: str) -> Any:  # noqa: ANN401 - properties are of any type
+    """Return a property, or None where the device does not have it or can't tell."""
+    try:
+        return core().get_property(device, name)
+    except (RuntimeError, TypeError):
+        return None
+
+
+def describe_machine() -> str:
+    """Return processor, cores, memory and system in a few words."""
+    memory = memory_bytes()
+    parts = [full_name("CPU"), f"{usable_cores()} cores"]
+    if memory is not None:
+        parts.append(f"{memory / 2**30:.0f} GiB")
+    return ", ".join([*parts, platform.platform(terse=True)])

@@ -1,0 +1,1 @@
+"""The labelled folder and its split. Imports no PyTorch."""

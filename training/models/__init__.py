@@ -1,0 +1,1 @@
+"""The networks: registry, construction, pretrained weights, frozen layers, complexity."""

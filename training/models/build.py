@@ -1,0 +1,54 @@
+"""The models, from torchvision, with the classifier replaced for the data's classes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from overfly.runtime.images.reading import ImageSpec
+from overfly.training.models.registry import MODELS
+from overfly.training.models.torchvision_import import torchvision_models
+
+
+def build_model(name: str, n_classes: int) -> nn.Module:
+    """Return a model with freshly drawn weights (torch's global generator) and `n_classes` outputs.
+
+    Parameters
+    ----------
+    name
+        A key of `overfly.training.models.registry.MODELS`.
+    n_classes
+        Length of the logits.
+
+    Returns
+    -------
+    nn.Module
+        float32 ``[N, 3, H, W]`` normalised images in, float32 ``[N, n_classes]`` logits out.
+    """
+    build: Callable[..., Any] = getattr(torchvision_models(), name)
+    model: nn.Module = build(weights=None)
+    parent, _, last = MODELS[name].rpartition(".")
+    head = model.get_submodule(MODELS[name])
+    setattr(model.get_submodule(parent), last, nn.Linear(int(head.in_features), n_classes))  # type: ignore[arg-type]
+    return model
+
+
+class Deployed(nn.Module):
+    """A model with its preprocessing inside, as it is exported and evaluated."""
+
+    def __init__(self, model: nn.Module, image: ImageSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(image.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(image.std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Take uint8 ``[N, H, W, 3]`` RGB images and return float32 ``[N, n_classes]`` logits."""
+        logits: torch.Tensor = self.model(self.normalise(images.permute(0, 3, 1, 2)))
+        return logits
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Scale ``[N, 3, H, W]`` pixels in 0..255 to [0, 1], then to the mean and deviation of the image spec."""
+        scaled: torch.Tensor = (images.float() / 255 - self.mean) / self.std  # type: ignore[operator]
+        return scaled

@@ -1,0 +1,77 @@
+"""The procedural data set of `overfly sample` and `overfly demo`: eight land-use classes, no download."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from overfly.training.synthetic.canvas import REFERENCE_SIZE_PX, Canvas
+from overfly.training.synthetic.scenes import SCENES
+
+CLASSES: tuple[str, ...] = tuple(SCENES)
+"""Names of the classes, in alphabetical order; they are the names of the folders, too."""
+
+_JPEG_QUALITY = 92
+
+
+def draw_sample(name: str, index: int, *, size: int = REFERENCE_SIZE_PX, seed: int = 0) -> Image.Image:
+    """Draw one scene.
+
+    Parameters
+    ----------
+    name
+        One of `CLASSES`.
+    index
+        Which image of the class, counted from 0.
+    size
+        Side in pixels. The ground covered (about 77 m) does not depend on it.
+    seed
+        Seed of the whole data set.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, `size` x `size`; the same for the same arguments.
+    """
+    # Every image has a stream of its own, so that it depends neither on its neighbours nor on their number.
+    stream = np.random.SeedSequence(seed, spawn_key=(CLASSES.index(name), index))
+    canvas = Canvas(np.random.default_rng(stream), size)
+    SCENES[name](canvas)
+    return canvas.photograph()
+
+
+def write_sample(
+    folder: Path,
+    *,
+    images_per_class: int = 40,
+    size: int = REFERENCE_SIZE_PX,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the data set as `folder/<class>/<class>NN.jpg`.
+
+    The same seed gives the same bytes with the same versions of numpy and Pillow, and image NN of a class is
+    the same whatever `images_per_class` is.
+
+    Parameters
+    ----------
+    folder
+        An empty folder.
+    images_per_class
+        Images in each of the `len(CLASSES)` folders.
+    size
+        Side of the images in pixels.
+    seed
+        Non-negative seed.
+    progress
+        Called with (images written, images in all) after each image.
+    """
+    total = images_per_class * len(CLASSES)
+    for order, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for index in range(images_per_class):
+            image = draw_sample(name, index, size=size, seed=seed)
+            image.save(folder / name / f"{name}{index:02d}.jpg", quality=_JPEG_QUALITY)
+            if progress is not None:
+                progress(order * images_per_class + index + 1, total)
