@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from overfly.benchmarks.measurement.environment import OthersLoad, busy_fraction, describe_environment
+from overfly.benchmarks.measurement.environment import BackgroundLoad, busy_fraction, describe_environment
 from overfly.benchmarks.measurement.evaluation_images import (
     calibration_overlap,
-    calibration_scenes,
     describe_judged,
-    select_scenes,
-    thin_out,
+    find_calibration_images,
+    select_images,
+    subsample,
 )
 from overfly.benchmarks.measurement.probe import probe
 from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, Measured, Pictures, Plan, measure
@@ -33,7 +33,7 @@ from overfly.benchmarks.models.candidates import (
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
 from overfly.benchmarks.results.recommendation import choose
-from overfly.benchmarks.results.records import OK, BundleFacts, Environment, Judged, Probe, Raw, Report, Row
+from overfly.benchmarks.results.records import OK, BundleFacts, Environment, Judged, Measurements, Probe, Report, Row
 from overfly.benchmarks.results.rows import Identity, choose_baseline, compare_rows, make_row
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import Evidence, judge
@@ -41,9 +41,9 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import needs_extra
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.images.reading import ImageBatch, load_image
-from overfly.runtime.inference.runner import last_line
+from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.runtime.reporter import SILENT, Reporter
-from overfly.training.data.dataset import Dataset, Scene, decode, scan
+from overfly.training.data.dataset import Dataset, LabelledImage, decode, scan
 
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
@@ -63,7 +63,7 @@ class BenchJob:
     bundle
         The bundle folder.
     data
-        A folder of labelled scenes; see `overfly.benchmarks.measurement.evaluation_images.select_scenes`.
+        A folder of labelled scenes; see `overfly.benchmarks.measurement.evaluation_images.select_images`.
     run
         The run that the bundle comes from, for the PyTorch baseline; None leaves torch alone.
     devices
@@ -123,10 +123,10 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
         check_run(bundle, job.run)
     busy = busy_fraction()
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    source, scenes = select_scenes(dataset, bundle.manifest)
+    source, scenes = select_images(dataset, bundle.manifest)
     n_available = len(scenes)
     if job.max_images is not None:
-        scenes = thin_out(scenes, job.max_images)
+        scenes = subsample(scenes, job.max_images)
     size = bundle.manifest.image.size
     load = partial(load_scene, job.data, scenes, size)
     pixels = decode(job.data, scenes, size=size, progress=partial(reporter.progress, "decoding"))
@@ -140,7 +140,7 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
             candidates += peer_candidates(bundle, job.run, devices, calibration, workspace)
         probes = [Probe()] * len(candidates) if job.quick else _probe_all(candidates, reporter)
         loaded = _load_all(candidates, reporter)
-        others = OthersLoad()
+        others = BackgroundLoad()
         measured = _measure_all(loaded, Pictures(pixels, load), QUICK if job.quick else FULL, reporter)
         environment = describe_environment(busy, others.fraction())
     rows, raws = _rows(candidates, loaded, measured, probes, facts)
@@ -166,7 +166,7 @@ class Facts:
     n_calibration: int
 
 
-def conclude(rows: Sequence[Row], raws: Sequence[Raw], facts: Facts, environment: Environment) -> Report:
+def conclude(rows: Sequence[Row], raws: Sequence[Measurements], facts: Facts, environment: Environment) -> Report:
     """Compare the rows, judge them, and return the report.
 
     Parameters
@@ -212,7 +212,7 @@ def write_report(folder: Path, report: Report) -> None:
         write_atomically(folder / name, text.encode(errors="backslashreplace"))
 
 
-def load_scene(data: Path, scenes: Sequence[Scene], size: int, index: int) -> ImageBatch:
+def load_scene(data: Path, scenes: Sequence[LabelledImage], size: int, index: int) -> ImageBatch:
     """Decode a scene from its file; uint8, shape ``[size, size, 3]``."""
     return load_image(data / scenes[index].name, size)
 
@@ -225,7 +225,7 @@ def _calibration_images(data: Path, dataset: Dataset, bundle: Bundle) -> ImageBa
     DataError
         When the bundle names none, or the data folder lacks one.
     """
-    scenes = calibration_scenes(dataset, bundle.manifest)
+    scenes = find_calibration_images(dataset, bundle.manifest)
     return decode(data, scenes, size=bundle.manifest.image.size)
 
 
@@ -248,7 +248,7 @@ def _load_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Loade
             loaded.append(candidate.load())
         except FAILURES as error:
             # Not its text alone: that may be empty, and then nothing would say that the row failed.
-            loaded.append(last_line(error))
+            loaded.append(summarize_openvino_error(error))
         reporter.progress("loading", done, len(candidates))
     return loaded
 
@@ -276,11 +276,11 @@ def _rows(
     measured: Sequence[Measured | None],
     probes: Sequence[Probe],
     facts: Facts,
-) -> tuple[list[Row], list[Raw]]:
+) -> tuple[list[Row], list[Measurements]]:
     """Return the rows, not yet compared, and what they were made from, whatever became of each candidate."""
     truth = np.array(facts.images.truth, dtype=np.int64)
     n_classes = len(facts.bundle.manifest.classes)
-    raws = [Raw() if item is None else item.raw() for item in measured]
+    raws = [Measurements() if item is None else item.raw() for item in measured]
     problems = [
         item if isinstance(item, str) else result.problem if result else None
         for item, result in zip(loaded, measured, strict=True)

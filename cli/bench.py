@@ -62,12 +62,12 @@ def command(
     from overfly.benchmarks.results.store import REPORT_SCHEMA
     from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files.atomic import atomic_folder, refuse_existing, refuse_inputs, refuse_inside
+    from overfly.runtime.files.atomic import atomic_folder, check_inputs_safe, check_outside, check_overwrite
 
     # Before minutes of measuring, not after.
-    refuse_inputs(out, [data, bundle] if run is None else [data, bundle, run])
-    refuse_inside(out, data)
-    refuse_existing(out, overwrite=overwrite)
+    check_inputs_safe(out, [data, bundle] if run is None else [data, bundle, run])
+    check_outside(out, data)
+    check_overwrite(out, overwrite=overwrite)
     job = BenchJob(bundle, data, run, devices, quick, peers, n_images, max_drop, cache=not no_cache)
     with Terminal() as terminal:
         report = bench(job, reporter=terminal)

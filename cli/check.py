@@ -11,7 +11,7 @@ import click
 from overfly.cli import options
 
 if TYPE_CHECKING:
-    from overfly.runtime.evaluation.golden_check import Finding
+    from overfly.runtime.evaluation.golden_check import CheckResult
 
 
 @click.command(short_help="Check a bundle's files and a device's answers.")
@@ -42,14 +42,14 @@ def command(
     Where they differ, it tries f32, Winograd convolutions off, the other variants and the CPU, and names what helps.
     """
     from overfly.runtime.bundle.bundle import Bundle
-    from overfly.runtime.evaluation.golden_check import Setting, check_golden, find_remedy
+    from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, find_remedy
 
     opened = Bundle.open(bundle)
     opened.verify()
     golden = opened.golden()
     all_valid = True
     for name in variants or tuple(opened.manifest.variants):
-        setting = Setting(name, device, execution_precision, properties, cache=not no_cache)
+        setting = CheckConfig(name, device, execution_precision, properties, cache=not no_cache)
         finding = check_golden(setting.compile(opened), golden, opened.variant(name).parity)
         remedy = None if finding.valid else find_remedy(opened, golden, setting)
         click.echo(_json_line(finding, remedy) if as_json else _lines(finding, remedy))
@@ -58,7 +58,7 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _json_line(finding: "Finding", remedy: str | None) -> str:
+def _json_line(finding: "CheckResult", remedy: str | None) -> str:
     """Return a variant's verdict as a JSON object."""
     runner = finding.runner
     return json.dumps(
@@ -82,7 +82,7 @@ def _finite(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _lines(finding: "Finding", remedy: str | None) -> str:
+def _lines(finding: "CheckResult", remedy: str | None) -> str:
     """Return a variant's verdict first, then why, then what to do."""
     parity = finding.parity
     verdict = "VALID  " if finding.valid else "INVALID"

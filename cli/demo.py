@@ -69,8 +69,8 @@ def command(
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files.atomic import atomic_folder, refuse_existing
-    from overfly.training.job import Job, train
+    from overfly.runtime.files.atomic import atomic_folder, check_overwrite
+    from overfly.training.job import TrainJob, train
     from overfly.training.recipe import RECIPES, override
 
     base = _free(_DEFAULT_OUT) if out is None else out
@@ -79,11 +79,11 @@ def command(
     start = weights or ("none" if data is None else "imagenet")
     run, bundle, report = base / "run", base / "bundle", base / "report"
     for folder in (run, bundle, report):
-        refuse_existing(folder, overwrite=overwrite)
+        check_overwrite(folder, overwrite=overwrite)
     with Terminal() as terminal:
         scenes = _draw(base / "data", seed, overwrite=overwrite, reporter=terminal) if data is None else data
         terminal.note(f"training on {scenes}")
-        train(Job(scenes, run, recipe, start, seed), overwrite=overwrite, reporter=terminal)
+        train(TrainJob(scenes, run, recipe, start, seed), overwrite=overwrite, reporter=terminal)
         terminal.note("exporting")
         export(ExportJob(run, bundle), overwrite=overwrite, reporter=terminal)
         terminal.note("measuring")

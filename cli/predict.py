@@ -90,10 +90,10 @@ def command(
 
 def _reason(classifier: "Classifier") -> str:
     """Say where the choice comes from, if it is the bench's."""
-    if classifier.followed is None:
+    if classifier.recommendation is None:
         return ""
-    day = classifier.followed.timestamp.partition("T")[0]
-    doubt = "" if classifier.followed.valid else ", by a report that calls itself INVALID"
+    day = classifier.recommendation.timestamp.partition("T")[0]
+    doubt = "" if classifier.recommendation.valid else ", by a report that calls itself INVALID"
     return f", which the bench of {day} found best here{doubt}"
 
 
@@ -111,9 +111,9 @@ def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Ans
 
     watch = FolderWatch(folders)
     while True:
-        settled = watch.settled()
-        for path, answer in zip(settled, classifier.answers(settled, top_k=top_k), strict=True):
-            if not (isinstance(answer, ImageError) and watch.put_back(path)):
+        take_ready = watch.take_ready()
+        for path, answer in zip(take_ready, classifier.answers(take_ready, top_k=top_k), strict=True):
+            if not (isinstance(answer, ImageError) and watch.retry_later(path)):
                 yield path, answer
         time.sleep(_LOOK_EVERY_S)
 

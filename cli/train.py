@@ -62,9 +62,9 @@ def command(
 
         from overfly.cli.terminal import Terminal
         from overfly.training.distributed.team import join
-        from overfly.training.job import Job, train
+        from overfly.training.job import TrainJob, train
 
-    job = Job(data, out, choices, weights, seed, split_file, device)
+    job = TrainJob(data, out, choices, weights, seed, split_file, device)
     with Terminal() as terminal, join() as team:
         try:
             run = train(job, resume=resume, overwrite=overwrite, reporter=terminal, team=team)

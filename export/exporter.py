@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from overfly.export.image_selection import Chosen, select
-from overfly.export.int8 import Judges, quantise, quantise_within
+from overfly.export.int8 import ValidationImages, quantize, quantize_within
 from overfly.export.ir import convert, run_ir, run_model, save_ir
 from overfly.export.layers import float_layers, operations, weighted_layers
 from overfly.export.onnx_model import OPSET, run_onnx, write_onnx
@@ -19,15 +19,15 @@ from overfly.runtime.bundle.bundle import (
     LABELS,
     ONNX,
     VARIANTS,
+    AccuracyControl,
     Bundle,
     Calibration,
     FloatLayer,
-    Golden,
     Manifest,
     OnnxRecord,
     Parity,
     Provenance,
-    Steering,
+    ReferenceSet,
     VariantRecord,
     hash_files,
     write_manifest,
@@ -38,8 +38,8 @@ from overfly.runtime.evaluation.parity import compare_logits
 from overfly.runtime.files.atomic import (
     atomic_file,
     atomic_folder,
-    refuse_inputs,
-    refuse_inside,
+    check_inputs_safe,
+    check_outside,
     sha256_file,
     write_atomically,
 )
@@ -115,7 +115,7 @@ class _Evidence:
     """The images and answers that each step is compared with."""
 
     names: tuple[str, ...]
-    golden: Golden
+    golden: ReferenceSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class _Made:
     way: str
     calibration: Calibration
     float_layers: tuple[FloatLayer, ...]
-    steering: Steering | None
+    steering: AccuracyControl | None
 
 
 def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Bundle:
@@ -150,8 +150,8 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     """
     run = Run.open(job.run)
     data = job.data or Path(run.record.data)
-    refuse_inputs(job.out, [job.run, data])
-    refuse_inside(job.out, data)
+    check_inputs_safe(job.out, [job.run, data])
+    check_outside(job.out, data)
     if job.as_zip:
         with atomic_file(job.out, overwrite=overwrite) as archive:
             folder = archive.with_name(f"{archive.name}.files")
@@ -182,7 +182,7 @@ class _Export:
             self._reporter.note(f"the test part is not in {self._data}: comparing on {golden.part} images instead")
         images = self._decode(golden)
         names = tuple(scene.name for scene in golden.scenes)
-        evidence = _Evidence(names, Golden(images, predict_logits(self._deployed, images)))
+        evidence = _Evidence(names, ReferenceSet(images, predict_logits(self._deployed, images)))
         onnx_parity = self._write_onnx(evidence)
         model = convert(self._folder / ONNX, classes=record.classes, image=record.image)
         variants = {}
@@ -230,12 +230,12 @@ class _Export:
         chosen = self._chosen.calibration
         images = self._decode(chosen)
         calibration = Calibration(self._run.record.seed, tuple(scene.sha256 for scene in chosen.scenes))
-        quantised = quantise(model, images, self._reporter)
+        quantised = quantize(model, images, self._reporter)
         left = float_layers(quantised)
         way, steering = "int8", None
         if self._job.max_drop_pp is not None:
             judges, bound = self._judges(), self._job.max_drop_pp
-            steer = partial(quantise_within, model, images, judges, reporter=self._reporter)
+            steer = partial(quantize_within, model, images, judges, reporter=self._reporter)
             again = partial(self._leave_out, model, images)
             quantised, way, steering = _keep_bound(quantised, steer, again, judges, bound)
         whys = [FloatLayer(name, _NOT_QUANTISED if name in left else _REVERTED) for name in float_layers(quantised)]
@@ -243,9 +243,9 @@ class _Export:
 
     def _leave_out(self, model: Any, images: ImageBatch, layers: Sequence[str]) -> Any:  # noqa: ANN401
         """Return the model in INT8 but for some layers."""
-        return quantise(model, images, self._reporter, ignored=operations(model, layers))
+        return quantize(model, images, self._reporter, ignored=operations(model, layers))
 
-    def _judges(self) -> Judges:
+    def _judges(self) -> ValidationImages:
         """Return the images to judge INT8 on."""
         chosen = self._chosen.steering
         if not chosen.scenes:
@@ -254,7 +254,7 @@ class _Export:
             )
         images = self._decode(chosen)
         labels = np.array([scene.label for scene in chosen.scenes], dtype=np.int64)
-        return Judges(chosen.part, images, labels, predict_logits(self._deployed, images))
+        return ValidationImages(chosen.part, images, labels, predict_logits(self._deployed, images))
 
 
 def _write_variant(
@@ -287,9 +287,9 @@ def _keep_bound(
     quantised: Any,  # noqa: ANN401 - ov.Model has no stub
     steer: Callable[[int], Any],
     again: Callable[[Sequence[str]], Any],
-    judges: Judges,
+    judges: ValidationImages,
     max_drop_pp: float,
-) -> tuple[Any, str, Steering]:
+) -> tuple[Any, str, AccuracyControl]:
     """Return an INT8 model that loses at most so much, the key of `_MADE_BY` for it, and how it came to it.
 
     Parameters
@@ -319,7 +319,7 @@ def _keep_bound(
         if lost_by_other <= max_lost:
             way, quantised, lost = "int8 anew", other, lost_by_other
     reverted = tuple(name for name in float_layers(quantised) if name not in plain)
-    steering = Steering(judges.part, n_images, max_drop_pp, 100 * lost / n_images, reverted)
+    steering = AccuracyControl(judges.part, n_images, max_drop_pp, 100 * lost / n_images, reverted)
     nothing_left = not any(weighted_layers(quantised).values())
     if lost > max_lost or nothing_left:
         raise ParityError(
@@ -364,7 +364,7 @@ def require_parity(evidence: _Evidence, logits: Logits, *, step: str, max_diff: 
     )
 
 
-def _write_golden(path: Path, golden: Golden) -> None:
+def _write_golden(path: Path, golden: ReferenceSet) -> None:
     """Write the golden images and logits, compressed."""
     with path.open("wb") as stream:
         np.savez_compressed(stream, images=golden.images, logits=golden.logits)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from overfly.training.data.dataset import Scene
+from overfly.training.data.dataset import LabelledImage
 from overfly.training.data.split import Split, sample_evenly
 
 N_GOLDEN = 64
@@ -17,7 +17,7 @@ class Chosen:
     """Scenes of one part of the split: ``train``, ``val`` or ``test``."""
 
     part: str
-    scenes: Sequence[Scene]
+    scenes: Sequence[LabelledImage]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from overfly.export.signal_stack import signal_stack_kept
+from overfly.export.signal_stack import preserve_signal_stack
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.runner import Logits
 from overfly.runtime.reporter import Reporter
@@ -26,7 +26,7 @@ _NEARNESS = 0.49
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class ValidationImages:
     """Images that judge a quantised model before it is signed off; never of the test part.
 
     Attributes
@@ -61,7 +61,7 @@ class Judges:
         return float(logits.argmax() == self.labels[index]) + _NEARNESS / (1 + distance)
 
 
-def quantise(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Sequence[str] = ()) -> Any:  # noqa: ANN401
+def quantize(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Sequence[str] = ()) -> Any:  # noqa: ANN401
     """Return a quantised copy of an OpenVINO model.
 
     Parameters
@@ -78,7 +78,7 @@ def quantise(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Seq
     import nncf
 
     scope = nncf.IgnoredScope(names=list(ignored)) if ignored else None
-    with _nncf_says(None), signal_stack_kept():
+    with _nncf_says(None), preserve_signal_stack():
         return nncf.quantize(
             model,
             _dataset(images, partial(reporter.progress, "calibrating")),
@@ -90,7 +90,7 @@ def quantise(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Seq
         )
 
 
-def quantise_within(model: Any, images: ImageBatch, judges: Judges, max_lost: int, reporter: Reporter) -> Any:  # noqa: ANN401
+def quantize_within(model: Any, images: ImageBatch, judges: ValidationImages, max_lost: int, reporter: Reporter) -> Any:  # noqa: ANN401
     """Return a quantised copy in which NNCF put layers back to floating point until it loses little enough.
 
     Layers go one by one, the most helpful first, until at most `max_lost` of the judging images fewer are
@@ -99,7 +99,7 @@ def quantise_within(model: Any, images: ImageBatch, judges: Judges, max_lost: in
     Parameters
     ----------
     model, images
-        As for `quantise`.
+        As for `quantize`.
     judges
         What the accuracy is judged by.
     max_lost
@@ -119,7 +119,7 @@ def quantise_within(model: Any, images: ImageBatch, judges: Judges, max_lost: in
         # compare logits by itself, but then 3.4 takes the least helpful layer first.)
         return sum(map(math.floor, scores)) + float(np.mean(np.mod(scores, 1))), scores
 
-    with _nncf_says(reporter.note), signal_stack_kept():
+    with _nncf_says(reporter.note), preserve_signal_stack():
         return nncf.quantize_with_accuracy_control(
             model,
             _dataset(images, partial(reporter.progress, "calibrating")),

@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.runner import Logits
-from overfly.training.models.build import Deployed
+from overfly.training.models.build import PreprocessedModel
 
 INPUT = "images"
 OUTPUT = "logits"
@@ -24,7 +24,7 @@ OUTPUT = "logits"
 OPSET = 20
 
 
-def write_onnx(deployed: Deployed, path: Path, *, size: int, metadata: dict[str, object]) -> None:
+def write_onnx(deployed: PreprocessedModel, path: Path, *, size: int, metadata: dict[str, object]) -> None:
     """Write a model with its preprocessing as a single ONNX file and check it.
 
     Parameters

@@ -13,7 +13,7 @@ class _Stack(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def signal_stack_kept() -> Iterator[None]:
+def preserve_signal_stack() -> Iterator[None]:
     """After the block, let this thread hear of signals where it did before.
 
     Each `openvino.Core` that loads the CPU plugin makes an alternate signal stack of its own on Linux, and when it goes

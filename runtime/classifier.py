@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import ImageError
-from overfly.runtime.evaluation.recommendation import Recommendation, recall
+from overfly.runtime.evaluation.recommendation import Recommendation, load_recommendation
 from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
-from overfly.runtime.inference.pipeline import Known, Started, in_order
+from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
 from overfly.runtime.inference.runner import Hint, Logits, Runner, compile_variant
 from overfly.runtime.machine import usable_cores
 
@@ -59,7 +59,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     classes: tuple[str, ...]
     size: int
     runner: Runner
-    followed: Recommendation | None = None
+    recommendation: Recommendation | None = None
 
     @classmethod
     def from_bundle(
@@ -95,8 +95,8 @@ class Classifier(AbstractContextManager["Classifier"]):
             When the device is not there or can't compile the model.
         """
         bundle = Bundle.open(Path(path))
-        followed = recall(bundle) if cache and "auto" in {variant, device} else None
-        best = None if followed is None else followed.placement(variant=variant, device=device, hint=hint)
+        recommendation = load_recommendation(bundle) if cache and "auto" in {variant, device} else None
+        best = None if recommendation is None else recommendation.placement(variant=variant, device=device, hint=hint)
         if best is not None:
             variant, device = best.variant, best.device
         runner = compile_variant(
@@ -108,7 +108,9 @@ class Classifier(AbstractContextManager["Classifier"]):
             cache=cache,
             properties=properties,
         )
-        return cls(bundle.manifest.classes, bundle.manifest.image.size, runner, None if best is None else followed)
+        return cls(
+            bundle.manifest.classes, bundle.manifest.image.size, runner, None if best is None else recommendation
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -162,19 +164,19 @@ class Classifier(AbstractContextManager["Classifier"]):
         """Decode in threads, infer what is decoded, and yield what becomes of each image."""
         n_decoders = min(usable_cores(), _MAX_DECODERS)
         with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
-            pixels = in_order((self._decode(pool, image) for image in images), 2 * n_decoders)
-            for logits in in_order(map(self._infer, pixels), self.runner.depth):
+            pixels = ordered_results((self._decode(pool, image) for image in images), 2 * n_decoders)
+            for logits in ordered_results(map(self._infer, pixels), self.runner.depth):
                 yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
 
-    def _decode(self, pool: ThreadPoolExecutor, image: Picture) -> Started[ImageBatch | ImageError]:
+    def _decode(self, pool: ThreadPoolExecutor, image: Picture) -> Pending[ImageBatch | ImageError]:
         """Start to turn a picture into pixels of shape ``[size, size, 3]``."""
         if isinstance(image, str | os.PathLike):
             return pool.submit(_load, Path(image), self.size)
-        return Known(_fit(image, self.size))
+        return Completed(_fit(image, self.size))
 
-    def _infer(self, pixels: ImageBatch | ImageError) -> Started[Logits | ImageError]:
+    def _infer(self, pixels: ImageBatch | ImageError) -> Pending[Logits | ImageError]:
         """Start the inference of what could be decoded."""
-        return Known(pixels) if isinstance(pixels, ImageError) else self.runner.start(pixels)
+        return Completed(pixels) if isinstance(pixels, ImageError) else self.runner.start(pixels)
 
     def _prediction(self, logits: Logits, top_k: int) -> Prediction:
         """Turn one row of logits into the `top_k` most likely classes."""

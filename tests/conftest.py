@@ -116,14 +116,14 @@ def tiny_data(tmp_path_factory):
 
 def _train_tiny(data, out):
     """Train a MobileNetV2 from nothing on the small data set, at 64 pixels."""
-    from overfly.training.job import Job, train
+    from overfly.training.job import TrainJob, train
     from overfly.training.recipe import RECIPES, override
 
     # Every choice for learning fast, not well: enough that answers differ from class to class.
     plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0, "sam_rho": 0.0}
     sizes = {"image_size": 64, "batch_size": 8, "epochs": 9, "test_fraction": 0.25}
     recipe = override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain)
-    train(Job(data, out, recipe, weights="none"))
+    train(TrainJob(data, out, recipe, weights="none"))
     return out
 
 

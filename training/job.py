@@ -17,12 +17,12 @@ import torch
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
-from overfly.runtime.evaluation.metrics import Confusion, confusion_matrix, most_confused, summarise
+from overfly.runtime.evaluation.metrics import Confusion, confusion_matrix, most_confused, summarize
 from overfly.runtime.files.atomic import (
-    explained,
-    refuse_existing,
-    refuse_inputs,
-    refuse_inside,
+    check_inputs_safe,
+    check_outside,
+    check_overwrite,
+    explain_os_errors,
     remove,
     remove_partials,
     replace_folder,
@@ -35,20 +35,20 @@ from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import Dataset, decode, scan
 from overfly.training.data.split import PARTS, SPLIT_SCHEMA, Split, make_split, match_split, read_split
 from overfly.training.distributed.team import ALONE, Team
-from overfly.training.loop.checkpoint import Saver, read_state, restore_state
-from overfly.training.loop.interruption import postponed
+from overfly.training.loop.checkpoint import Saver, read_checkpoint, restore_state
+from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Epoch, Trainer, predict_logits
-from overfly.training.memory import freed_memory_kept
-from overfly.training.messages import data_remarks, epoch_row, near_duplicate_report, tell_step
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.memory import keep_freed_memory
+from overfly.training.messages import data_remarks, epoch_row, near_duplicate_report, report_progress
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.registry import MODELS
 from overfly.training.models.weights import load_pretrained
-from overfly.training.near_duplicates import Alike, near_duplicates
+from overfly.training.near_duplicates import NearDuplicate, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, override, without_pretraining
 from overfly.training.run import (
     RUN_SCHEMA,
-    Confused,
+    ConfusedPair,
     Run,
     RunRecord,
     choose_device,
@@ -62,7 +62,7 @@ _TO_GO_ON = "what was saved before is whole: put that right, and go on with the 
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainJob:
     """What to train, on what, and where to put it.
 
     Attributes
@@ -107,7 +107,7 @@ class _Part:
 
 
 def train(
-    job: Job, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT, team: Team = ALONE
+    job: TrainJob, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT, team: Team = ALONE
 ) -> Run:
     """Train a model and write its run.
 
@@ -143,7 +143,7 @@ def train(
     if job.weights == "none":
         job = dataclasses.replace(job, recipe=without_pretraining(job.recipe))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    refuse_inside(job.out, job.data)
+    check_outside(job.out, job.data)
     for note in data_remarks(dataset):
         reporter.note(note)
     split = _split(job, dataset)
@@ -154,7 +154,7 @@ def train(
         torch.manual_seed(job.seed)
         model = build_model(job.recipe.model, len(dataset.classes))
         load_pretrained(model, job.recipe.model, job.weights)
-        deployed = Deployed(model, job.recipe.image)
+        deployed = PreprocessedModel(model, job.recipe.image)
         _require_size(deployed, job.recipe)
         # All of them now: a picture that can't be read must not show after hours of training.
         parts = {part: _load(job, split, part, reporter) for part in PARTS}
@@ -168,7 +168,7 @@ def train(
         trainer = Trainer(deployed, job.recipe, n_images=n_images, seed=job.seed, device=device, team=team)
         # Not before all that could have stopped us.
         work_folder = _work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
-        with work_folder, freed_memory_kept(), explained(job.work, _TO_GO_ON):
+        with work_folder, keep_freed_memory(), explain_os_errors(job.work, _TO_GO_ON):
             # As they were read: their file may be gone by the end.
             weights = str(identity["weights"])
             history = _fit(job, trainer, parts, identity, resume=resume, reporter=reporter)
@@ -181,27 +181,27 @@ def train(
     return Run(job.out, record)
 
 
-def _refuse_output(job: Job, *, resume: bool, overwrite: bool) -> None:
+def _refuse_output(job: TrainJob, *, resume: bool, overwrite: bool) -> None:
     """Raise unless the run may be written."""
     if job.recipe.model not in MODELS:
         raise RunError(f"unknown model {job.recipe.model!r}: choose one of {', '.join(sorted(MODELS))}")
-    refuse_inputs(job.out, [job.data])
-    refuse_existing(job.out, overwrite=overwrite)
+    check_inputs_safe(job.out, [job.data])
+    check_overwrite(job.out, overwrite=overwrite)
     # What is at `out` stays until the run is complete; what is in the work folder goes at once.
     inputs = [job.data, *([job.split_file] if job.split_file else [])]
     if job.weights not in {"imagenet", "none"}:
         inputs.append(Path(job.weights))
-    refuse_inputs(job.work, inputs)
+    check_inputs_safe(job.work, inputs)
     if job.work.exists() and not (resume or overwrite):
         raise OutputError(
             f"{job.work} holds an unfinished run: add --resume to go on with it, or --overwrite to start again"
         )
 
 
-def _refuse_what_appeared(job: Job, *, overwrite: bool) -> None:
+def _refuse_what_appeared(job: TrainJob, *, overwrite: bool) -> None:
     """Raise if something came to be where the run is to go, hours after it was looked at first."""
     try:
-        refuse_existing(job.out, overwrite=overwrite)
+        check_overwrite(job.out, overwrite=overwrite)
     except OutputError as error:
         raise OutputError(
             f"something appeared at {job.out} during the training; the run is whole in {job.work}: move away what "
@@ -210,7 +210,7 @@ def _refuse_what_appeared(job: Job, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _work_folder(job: Job, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def _work_folder(job: TrainJob, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Make the folder in which the run grows, and delete it again should nothing have come to it.
 
     That it can't be made, or that another training has made it, must not show after hours.
@@ -219,7 +219,7 @@ def _work_folder(job: Job, *, resume: bool, overwrite: bool) -> Iterator[None]:
         remove_partials(job.work)
     elif overwrite:
         remove(job.work)
-    with explained(job.work, "choose another --out"):
+    with explain_os_errors(job.work, "choose another --out"):
         job.work.mkdir(parents=True, exist_ok=resume)
     try:
         yield
@@ -228,7 +228,7 @@ def _work_folder(job: Job, *, resume: bool, overwrite: bool) -> Iterator[None]:
             job.work.rmdir()
 
 
-def _split(job: Job, dataset: Dataset) -> Split:
+def _split(job: TrainJob, dataset: Dataset) -> Split:
     """Return the split to use: the given one if it fits, else a new one."""
     if job.split_file is not None:
         return match_split(read_split(job.split_file), dataset)
@@ -236,7 +236,7 @@ def _split(job: Job, dataset: Dataset) -> Split:
     return make_split(dataset, test_fraction=recipe.test_fraction, val_fraction=recipe.val_fraction, seed=job.seed)
 
 
-def _require_validation(job: Job, split: Split) -> None:
+def _require_validation(job: TrainJob, split: Split) -> None:
     """Raise if the best epoch is to be kept, and nothing is there to tell it by."""
     if job.recipe.keep == "best" and not split.scenes("val"):
         another = "leave --split out and add" if job.split_file else "add"
@@ -246,7 +246,7 @@ def _require_validation(job: Job, split: Split) -> None:
         )
 
 
-def _require_size(deployed: Deployed, recipe: Recipe) -> None:
+def _require_size(deployed: PreprocessedModel, recipe: Recipe) -> None:
     """Raise if the model's layers leave nothing of an image of the recipe's size."""
     size = recipe.image_size
     try:
@@ -256,7 +256,7 @@ def _require_size(deployed: Deployed, recipe: Recipe) -> None:
 
 
 def _fit(
-    job: Job,
+    job: TrainJob,
     trainer: Trainer,
     parts: dict[str, _Part],
     identity: dict[str, object],
@@ -266,16 +266,16 @@ def _fit(
 ) -> list[Epoch]:
     """Run the epochs, saving the state after each."""
     history: list[Epoch] = []
-    state = trainer.team.from_first(lambda: read_state(job.work) if resume else None)
+    state = trainer.team.from_first(lambda: read_checkpoint(job.work) if resume else None)
     if state is not None:
         history = restore_state(job.work, state, trainer, identity)
         reporter.note(f"going on after {_place(trainer)}")
-    with postponed() as interruption:
+    with defer_interrupts() as interruption:
         saver = Saver(job.work, trainer, history, identity, interruption)
         while trainer.epoch < job.recipe.epochs:
             history.append(_run_epoch(trainer, parts, saver, reporter))
             if job.recipe.keep == "best" and best_epoch(history) == trainer.epoch:
-                trainer.mark_best()
+                trainer.save_best()
             saver.save()
             if trainer.team.leads:
                 write_atomically(job.work / HISTORY, _history_csv(history))
@@ -288,7 +288,7 @@ def _run_epoch(trainer: Trainer, parts: dict[str, _Part], saver: Saver, reporter
     """Run an epoch, or the rest of one, and judge it on the validation part."""
 
     def after_step(done: int, total: int) -> None:
-        tell_step(reporter, trainer, done, total)
+        report_progress(reporter, trainer, done, total)
         saver.after_step()
 
     images, labels = parts["train"].images, parts["train"].labels
@@ -306,18 +306,18 @@ def _val_accuracy(trainer: Trainer, val: _Part) -> float | None:
 
 
 def _write(
-    job: Job,
+    job: TrainJob,
     weights: str,
     trainer: Trainer,
     split: Split,
     test: _Part,
     history: list[Epoch],
-    alike: list[Alike] | None,
+    alike: list[NearDuplicate] | None,
     reporter: Reporter,
 ) -> RunRecord:
     """Judge the kept weights on the test part and write the rest of the run's files."""
     if job.recipe.keep == "best":
-        trainer.take_best()
+        trainer.restore_best()
         reporter.note(f"keeping the weights of epoch {best_epoch(history)}, the best on the validation part")
     logits = predict_logits(trainer.averaged, test.images, progress=partial(reporter.progress, "testing"))
     confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(split.classes))
@@ -331,7 +331,7 @@ def _write(
         seed=job.seed,
         device=trainer.device.type,
         precision=trainer.precision,
-        metrics=summarise(confusion),
+        metrics=summarize(confusion),
         intervals=bootstrap_intervals(confusion),
         most_confused=_most_confused(confusion, split.classes),
         near_duplicates=None if alike is None else tuple(alike),
@@ -349,10 +349,10 @@ def _write(
     return record
 
 
-def _most_confused(confusion: Confusion, classes: tuple[str, ...]) -> tuple[Confused, ...]:
+def _most_confused(confusion: Confusion, classes: tuple[str, ...]) -> tuple[ConfusedPair, ...]:
     """Return the pairs with the most errors, with the number of images that the one has."""
     n_true = dict(zip(classes, confusion.sum(axis=1).tolist(), strict=True))
-    return tuple(Confused(*pair, n_true[pair[0]]) for pair in most_confused(confusion, classes))
+    return tuple(ConfusedPair(*pair, n_true[pair[0]]) for pair in most_confused(confusion, classes))
 
 
 def _place(trainer: Trainer) -> str:
@@ -368,14 +368,14 @@ def best_epoch(history: list[Epoch]) -> int:
     return max(history, key=lambda epoch: (epoch.val_accuracy or 0.0, epoch.epoch)).epoch
 
 
-def _load(job: Job, split: Split, part: str, reporter: Reporter) -> _Part:
+def _load(job: TrainJob, split: Split, part: str, reporter: Reporter) -> _Part:
     """Decode a part of the split."""
     scenes, stage = split.scenes(part), f"decoding the {part} part"
     images = decode(job.data, scenes, size=job.recipe.image_size, progress=partial(reporter.progress, stage))
     return _Part(images, np.array([scene.label for scene in scenes], dtype=np.int64))
 
 
-def _identity(job: Job, split: Split) -> dict[str, object]:
+def _identity(job: TrainJob, split: Split) -> dict[str, object]:
     """Return all that decides the weights."""
     return {
         **dataclasses.asdict(job.recipe),

@@ -18,7 +18,7 @@ _GIVE_BACK = {_M_MMAP_MAX: 65_536, _M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOL
 
 
 @contextlib.contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Inside the block, let the C library keep what this process frees, for the next allocation.
 
     glibc hands large blocks back to the kernel as soon as they are freed. A training step frees all its activations and

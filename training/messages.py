@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from overfly.runtime.reporter import Reporter, duration
 from overfly.training.data.dataset import Dataset
 from overfly.training.loop.trainer import Epoch, Trainer
-from overfly.training.near_duplicates import Alike
+from overfly.training.near_duplicates import NearDuplicate
 
 _N_ALIKE = 3
 
@@ -24,7 +24,7 @@ def data_remarks(dataset: Dataset) -> list[str]:
     return remarks
 
 
-def near_duplicate_report(pairs: Sequence[Alike] | None) -> list[str]:
+def near_duplicate_report(pairs: Sequence[NearDuplicate] | None) -> list[str]:
     """Return what a person should know of scenes that look alike in different parts; nothing where there is none."""
     if pairs is None:
         return ["near-duplicates were not looked for: there are too many pairs of scenes"]
@@ -38,11 +38,11 @@ def near_duplicate_report(pairs: Sequence[Alike] | None) -> list[str]:
     return lines
 
 
-def tell_step(reporter: Reporter, trainer: Trainer, done: int, total: int) -> None:
+def report_progress(reporter: Reporter, trainer: Trainer, done: int, total: int) -> None:
     """Tell how far this epoch is, and how far all are."""
     epochs = trainer.recipe.epochs
     # By the gradients, as steps that take them twice come late and would make the time left too short.
-    so_far, all_steps = (trainer.n_gradients(n_steps) for n_steps in (trainer.step, trainer.n_steps))
+    so_far, all_steps = (trainer.n_backward_passes(n_steps) for n_steps in (trainer.step, trainer.n_steps))
     reporter.progress("all epochs", so_far, all_steps)
     reporter.progress(f"epoch {trainer.epoch + 1} of {epochs}", done, total)
 
@@ -51,7 +51,7 @@ def epoch_row(epoch: Epoch, trainer: Trainer) -> dict[str, str]:
     """Return the epoch that has just ended as a row of the table that a person sees."""
     n_epochs = trainer.recipe.epochs
     before, now, at_the_end = map(
-        trainer.n_gradients, (trainer.step - trainer.steps_per_epoch, trainer.step, trainer.n_steps)
+        trainer.n_backward_passes, (trainer.step - trainer.steps_per_epoch, trainer.step, trainer.n_steps)
     )
     row = {"epoch": f"{epoch.epoch:>{len(str(n_epochs))}} of {n_epochs}", "loss": f"{epoch.loss:.4f}"}
     if epoch.val_accuracy is not None:

@@ -34,7 +34,7 @@ _ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Alike:
+class NearDuplicate:
     """Two scenes, by name and part, and their correlation where they overlap."""
 
     first: str
@@ -92,7 +92,7 @@ class _Thumbnails:
         return images
 
 
-def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[Alike] | None:
+def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[NearDuplicate] | None:
     """Find the pairs of scenes of one class that lie in different parts and show the same place, or nearly.
 
     Grey thumbnails less their local mean are laid over each other, in all 8 orientations, at every shift that leaves
@@ -120,7 +120,7 @@ def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[Alik
     fine = torch.from_numpy(_grey(picture for part in PARTS for picture in images[part]))
     candidates = _candidates(F.avg_pool2d(fine, _FINE // _COARSE), groups)
     found = [
-        Alike(scenes[i][1].name, scenes[i][0], scenes[j][1].name, scenes[j][0], correlation)
+        NearDuplicate(scenes[i][1].name, scenes[i][0], scenes[j][1].name, scenes[j][0], correlation)
         for (i, j), correlation in _look_again(fine, candidates).items()
         if correlation >= MIN_CORRELATION
     ]

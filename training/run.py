@@ -15,9 +15,9 @@ from overfly.runtime.files.atomic import sha256_file, write_atomically
 from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.inference.devices import describe_machine
 from overfly.training.data.split import SPLIT_SCHEMA, Split, read_split
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.registry import MODELS
-from overfly.training.near_duplicates import Alike
+from overfly.training.near_duplicates import NearDuplicate
 from overfly.training.recipe import Recipe
 from overfly.training.run_layout import CHECKPOINT, RUN_FILE, SPLIT_FILE
 
@@ -25,7 +25,7 @@ RUN_SCHEMA = "overfly.run/4"
 
 
 @dataclass(frozen=True, slots=True)
-class Confused:
+class ConfusedPair:
     """How many of the `n_true` test images of a class were taken for a certain other."""
 
     truth: str
@@ -73,8 +73,8 @@ class RunRecord:
     precision: str
     metrics: Metrics
     intervals: Intervals
-    most_confused: tuple[Confused, ...]
-    near_duplicates: tuple[Alike, ...] | None
+    most_confused: tuple[ConfusedPair, ...]
+    near_duplicates: tuple[NearDuplicate, ...] | None
     machine: str
     seconds: float
     versions: dict[str, str]
@@ -113,7 +113,7 @@ class Run:
         """
         return read_split(self._checked(SPLIT_FILE, self.record.split_sha256))
 
-    def load_model(self) -> Deployed:
+    def load_model(self) -> PreprocessedModel:
         """Return the kept model with its preprocessing, on the CPU, in eval mode.
 
         Raises
@@ -129,7 +129,7 @@ class Run:
             model.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError) as error:
             raise RunError(f"{path} is not a checkpoint of {self.record.model}: train again") from error
-        return Deployed(model, self.record.image).eval()
+        return PreprocessedModel(model, self.record.image).eval()
 
     def _checked(self, name: str, sha256: str) -> Path:
         """Return the path of a file of the run whose hash is the recorded one."""
@@ -144,7 +144,7 @@ class Run:
         return path
 
 
-def save_checkpoint(folder: Path, deployed: Deployed) -> str:
+def save_checkpoint(folder: Path, deployed: PreprocessedModel) -> str:
     """Write the model's weights (without the preprocessing constants); return the file's SHA-256."""
     state = {key: value.contiguous().cpu() for key, value in deployed.model.state_dict().items()}
     write_atomically(folder / CHECKPOINT, save(state))

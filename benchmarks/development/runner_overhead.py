@@ -35,7 +35,7 @@ from overfly.benchmarks.development.ab_test import Comparison, in_turns, show
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.reading import ImageBatch, find_images, load_image
-from overfly.runtime.inference.pipeline import in_order
+from overfly.runtime.inference.pipeline import ordered_results
 from overfly.runtime.inference.runner import Hint
 from overfly.runtime.machine import usable_cores
 
@@ -134,7 +134,9 @@ def compare_files(plan: Plan) -> Comparison:
         images = _images(plan)
 
         def decode(paths: Iterator[Path]) -> Iterator[object]:
-            return in_order((pool.submit(load_image, path, classifier.size) for path in paths), 2 * usable_cores())
+            return ordered_results(
+                (pool.submit(load_image, path, classifier.size) for path in paths), 2 * usable_cores()
+            )
 
         def bound() -> float:
             decoding = _rate(decode, plan.pictures, plan.turn_s)

@@ -8,7 +8,7 @@ compares, each as a ratio over several rounds, images a second in training of
 - the default recipe, which keeps the first layers as pretrained;
 - the default recipe at its end, where a step takes its gradients twice;
 
-with `PlainLoop`: ImageFolder, DataLoader with 2 workers, fp32. Then the same work with `freed_memory_kept` and
+with `PlainLoop`: ImageFolder, DataLoader with 2 workers, fp32. Then the same work with `keep_freed_memory` and
 without, and the time that preparing a batch takes, of a step.
 With ``--precisions`` it also compares the default recipe in the precision that it chooses on this CPU with itself in
 the other one.
@@ -38,9 +38,9 @@ from overfly.benchmarks.development.ab_test import Comparison, in_turns, show
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.dataset import Dataset, decode, scan
 from overfly.training.data.split import Split, make_split
-from overfly.training.loop.trainer import Trainer, computed_in, predict_logits
-from overfly.training.memory import freed_memory_kept
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.loop.trainer import Trainer, predict_logits, resolve_precision
+from overfly.training.memory import keep_freed_memory
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.models.weights import load_pretrained
 from overfly.training.recipe import RECIPES, Recipe, override
@@ -147,7 +147,7 @@ def compare_precisions(plan: Plan) -> Comparison:
     """Compare the recipe in the precision that ``auto`` means on the CPU with itself in the other one."""
     dataset = scan(plan.data)
     images, labels = _sample(plan, dataset)
-    chosen = computed_in("auto", torch.device("cpu"))
+    chosen = resolve_precision("auto", torch.device("cpu"))
     other = "fp32" if chosen == "bf16" else "bf16"
     recipes = [override(plan.recipe, precision=precision) for precision in (chosen, other)]
     trainers = [_trainer(plan, recipe, len(labels), n_classes=len(dataset.classes)) for recipe in recipes]
@@ -232,7 +232,7 @@ def _race(plan: Plan, recipe: Recipe, split: Split, accuracy: float) -> Iterator
     labels = {part: np.array([scene.label for scene in split.scenes(part)]) for part in parts}
     trainer = _trainer(plan, recipe, len(labels["train"]), n_classes=len(split.classes))
     for _ in range(recipe.epochs):
-        with freed_memory_kept():
+        with keep_freed_memory():
             _, seconds = trainer.run_epoch(parts["train"], labels["train"], lambda *_: None)
         right = predict_logits(trainer.averaged, parts["test"]).argmax(axis=1) == labels["test"]
         yield seconds, bool(right.mean() >= accuracy)
@@ -248,12 +248,12 @@ def _sample(plan: Plan, dataset: Dataset) -> tuple[ImageBatch, npt.NDArray[np.in
     return images, np.array([scene.label for scene in drawn], dtype=np.int64)
 
 
-def _model(plan: Plan, n_classes: int) -> Deployed:
+def _model(plan: Plan, n_classes: int) -> PreprocessedModel:
     """Return the pretrained model."""
     torch.manual_seed(0)
     model: nn.Module = build_model(plan.recipe.model, n_classes)
     load_pretrained(model, plan.recipe.model, plan.weights)
-    return Deployed(model, plan.recipe.image)
+    return PreprocessedModel(model, plan.recipe.image)
 
 
 def _trainer(plan: Plan, recipe: Recipe, n_images: int, *, n_classes: int) -> Trainer:
@@ -267,7 +267,7 @@ def _images_per_second(
 ) -> float:
     """Train on each image once, after a step that takes the memory, as it is taken once in a training."""
     first = slice(trainer.recipe.batch_size)
-    with freed_memory_kept() if keep_memory else nullcontext():
+    with keep_freed_memory() if keep_memory else nullcontext():
         trainer.run_epoch(images[first], labels[first], lambda *_: None)
         return len(images) / trainer.run_epoch(images, labels, lambda *_: None)[1]
 

@@ -57,7 +57,7 @@ def busy_fraction(stat: Path = _PROC_STAT) -> float | None:
     return None
 
 
-class OthersLoad:
+class BackgroundLoad:
     """What others take of the processor's time from now on, on Linux."""
 
     def __init__(self, stat: Path = _PROC_STAT) -> None:

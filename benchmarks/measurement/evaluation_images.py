@@ -9,12 +9,12 @@ from pathlib import Path
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_PART, Judged
 from overfly.runtime.bundle.bundle import Manifest
 from overfly.runtime.errors import DataError
-from overfly.training.data.dataset import Dataset, Scene
+from overfly.training.data.dataset import Dataset, LabelledImage
 
 _MAX_NAMED = 5
 
 
-def select_scenes(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Scene]]:
+def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[LabelledImage]]:
     """Choose the scenes to judge.
 
     If the folder holds the test part of the run that the bundle comes from, found by content,
@@ -38,7 +38,7 @@ def select_scenes(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Scene
     DataError
         When only some of the test part is there, or a class of a judged scene is not the bundle's.
     """
-    held: dict[str, list[Scene]] = defaultdict(list)
+    held: dict[str, list[LabelledImage]] = defaultdict(list)
     for scene in dataset.scenes:
         held[scene.sha256].append(scene)
     wanted = manifest.provenance.test_sha256
@@ -52,7 +52,7 @@ def select_scenes(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Scene
     return source, _relabel(scenes, dataset, manifest)
 
 
-def thin_out(scenes: Sequence[Scene], n_wanted: int, *, seed: int = 0) -> list[Scene]:
+def subsample(scenes: Sequence[LabelledImage], n_wanted: int, *, seed: int = 0) -> list[LabelledImage]:
     """Return about `n_wanted` scenes, the same number of each class as far as it has them, in their order.
 
     Parameters
@@ -75,13 +75,13 @@ def thin_out(scenes: Sequence[Scene], n_wanted: int, *, seed: int = 0) -> list[S
     return [scenes[i] for i in sorted(chosen)]
 
 
-def describe_judged(source: str, scenes: Sequence[Scene], n_available: int) -> Judged:
+def describe_judged(source: str, scenes: Sequence[LabelledImage], n_available: int) -> Judged:
     """Return the record of the judged scenes, chosen from `n_available`."""
     digest = hashlib.sha256("\n".join(sorted(scene.sha256 for scene in scenes)).encode()).hexdigest()
     return Judged(source, n_available, tuple(s.name for s in scenes), tuple(s.label for s in scenes), digest)
 
 
-def calibration_scenes(dataset: Dataset, manifest: Manifest) -> list[Scene]:
+def find_calibration_images(dataset: Dataset, manifest: Manifest) -> list[LabelledImage]:
     """Return the scenes that set the ranges of the bundle's INT8 variant.
 
     Raises
@@ -102,14 +102,14 @@ def calibration_scenes(dataset: Dataset, manifest: Manifest) -> list[Scene]:
     return [held[sha256] for sha256 in record.sha256]
 
 
-def calibration_overlap(manifest: Manifest, scenes: Sequence[Scene]) -> int:
+def calibration_overlap(manifest: Manifest, scenes: Sequence[LabelledImage]) -> int:
     """Count the judged scenes that also set the ranges of a quantised variant."""
     records = (variant.calibration for variant in manifest.variants.values())
     used = {sha256 for record in records if record is not None for sha256 in record.sha256}
     return sum(scene.sha256 in used for scene in scenes)
 
 
-def _each(wanted: Sequence[str], held: dict[str, list[Scene]]) -> list[Scene]:
+def _each(wanted: Sequence[str], held: dict[str, list[LabelledImage]]) -> list[LabelledImage]:
     """Return a scene for each hash; one that is listed again takes the next scene with that content, going round."""
     seen: dict[str, int] = defaultdict(int)
     scenes = []
@@ -119,7 +119,7 @@ def _each(wanted: Sequence[str], held: dict[str, list[Scene]]) -> list[Scene]:
     return scenes
 
 
-def _relabel(scenes: list[Scene], dataset: Dataset, manifest: Manifest) -> list[Scene]:
+def _relabel(scenes: list[LabelledImage], dataset: Dataset, manifest: Manifest) -> list[LabelledImage]:
     """Return the scenes with the bundle's class indices, matched by the name of the class."""
     index = {name: i for i, name in enumerate(manifest.classes)}
     unknown = sorted({dataset.classes[s.label] for s in scenes} - index.keys())
@@ -129,4 +129,4 @@ def _relabel(scenes: list[Scene], dataset: Dataset, manifest: Manifest) -> list[
             f"the class {unknown[0]} of {dataset.folder} is none of the bundle's {len(index)} classes ({known}): "
             f"rename or remove {Path(dataset.folder) / unknown[0]}"
         )
-    return [Scene(s.name, index[dataset.classes[s.label]], s.sha256) for s in scenes]
+    return [LabelledImage(s.name, index[dataset.classes[s.label]], s.sha256) for s in scenes]

@@ -2,7 +2,7 @@
 
 Run as ``python -m overfly.benchmarks.measurement.probe --bundle B`` with ``--variant V --device D [--no-cache]``
 for OpenVINO, ``--onnx FILE --variant V`` for ONNX Runtime, ``--onnx FILE --device D`` for OpenVINO from ONNX, or
-``--run R [--flavour F]`` for PyTorch; the last line of its standard output is the result as JSON.
+``--run R [--configuration F]`` for PyTorch; the last line of its standard output is the result as JSON.
 """
 
 import argparse
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--variant")
     parser.add_argument("--device")
     parser.add_argument("--run", type=Path)
-    parser.add_argument("--flavour", default="")
+    parser.add_argument("--configuration", default="")
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--no-cache", action="store_true")
     options = parser.parse_args(arguments)
     bundle = Bundle.open(options.bundle)
     images = bundle.golden().images[:_N_IMAGES]
     if options.run is not None:
-        result = probe_pytorch(images, options.run, options.flavour)
+        result = probe_pytorch(images, options.run, options.configuration)
     elif options.onnx is not None:
         result = probe_onnx(images, options.onnx, options.variant, options.device)
     else:
@@ -79,19 +79,19 @@ def probe_openvino(bundle: Bundle, images: ImageBatch, variant: str, device: str
     return Probe(LoadTimes(cold_ms, cached_ms), first_ms, peak)
 
 
-def probe_pytorch(images: ImageBatch, run: Path, flavour: str) -> Probe:
+def probe_pytorch(images: ImageBatch, run: Path, configuration: str) -> Probe:
     """Load a run's model, with torch imported before, and infer; compile it again where it was compiled."""
     import torch
 
     import overfly.training.run  # noqa: F401 - nor is that of torchvision
 
-    cold_ms, loaded = _timed(lambda: load_pytorch(run, flavour, batches=(1,)))
+    cold_ms, loaded = _timed(lambda: load_pytorch(run, configuration, batches=(1,)))
     first_ms = _infer_all(loaded.backend.infer, images)
     peak = peak_rss_bytes()
     cached_ms = None
-    if flavour == COMPILED:
+    if configuration == COMPILED:
         torch.compiler.reset()
-        cached_ms, _ = _timed(lambda: load_pytorch(run, flavour, batches=(1,)))
+        cached_ms, _ = _timed(lambda: load_pytorch(run, configuration, batches=(1,)))
     return Probe(LoadTimes(cold_ms, cached_ms), first_ms, peak)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.benchmarks.models.backends import Backend, Logits
-from overfly.benchmarks.results.records import Raw, Stretch
+from overfly.benchmarks.results.records import Measurements, ThroughputSample
 from overfly.runtime.errors import OverflyError
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.pipeline import in_order
-from overfly.runtime.inference.runner import last_line
+from overfly.runtime.inference.pipeline import ordered_results
+from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.runtime.machine import usable_cores
 
 Indices = npt.NDArray[np.int64]
@@ -119,16 +119,16 @@ class Measured:
 
     predictions: npt.NDArray[np.int64]
     latency_rounds_ms: list[tuple[float, ...]] = field(default_factory=list)
-    throughput_rounds: list[Stretch] = field(default_factory=list)
+    throughput_rounds: list[ThroughputSample] = field(default_factory=list)
     file_latency_rounds_ms: list[tuple[float, ...]] = field(default_factory=list)
-    file_throughput_rounds: list[Stretch] = field(default_factory=list)
+    file_throughput_rounds: list[ThroughputSample] = field(default_factory=list)
     problem: str | None = None
 
-    def raw(self) -> Raw:
+    def raw(self) -> Measurements:
         """Return the measurements as they are written to the report; those of a failed row are not."""
         if self.problem is not None:
-            return Raw()
-        return Raw(
+            return Measurements()
+        return Measurements(
             tuple(self.predictions.tolist()),
             tuple(self.latency_rounds_ms),
             tuple(self.throughput_rounds),
@@ -182,7 +182,7 @@ def measure(
                     try:
                         turn(watch, backend, row, share)
                     except FAILURES as error:
-                        row.problem = f"failed while it was measured: {last_line(error)}"
+                        row.problem = f"failed while it was measured: {summarize_openvino_error(error)}"
                 done += 1
                 if progress is not None:
                     progress(done, n_turns)
@@ -229,7 +229,7 @@ class _Stopwatch:
 
         def decoded(indices: Iterable[int]) -> Iterator[ImageBatch]:
             started = (self.decoders.submit(self.pictures.load, i) for i in indices)
-            return in_order(started, 2 * _N_DECODERS)
+            return ordered_results(started, 2 * _N_DECODERS)
 
         stretch, _ = self._stretch(backend, decoded, share[: self.plan.file_stream_images])
         row.file_throughput_rounds.append(stretch)
@@ -258,7 +258,7 @@ class _Stopwatch:
 
     def _stretch(
         self, backend: Backend, source: Callable[[Iterable[int]], Iterable[ImageBatch]], share: Indices
-    ) -> tuple[Stretch, list[Logits]]:
+    ) -> tuple[ThroughputSample, list[Logits]]:
         """Stream the share, again and again until it took long enough; return all logits."""
         order = (share if len(share) else np.arange(len(self.pictures.pixels))).tolist()
         for _ in backend.stream(source(order[: self.plan.n_warmup])):
@@ -275,7 +275,7 @@ class _Stopwatch:
         with _no_garbage_collection():
             logits = list(backend.stream(source(indices())))
             end = self.clock()
-        return Stretch(len(logits), (end - began[0]) / _NS_PER_S), logits
+        return ThroughputSample(len(logits), (end - began[0]) / _NS_PER_S), logits
 
 
 _TURNS = (_Stopwatch.latency, _Stopwatch.stream, _Stopwatch.file_latency, _Stopwatch.file_stream)

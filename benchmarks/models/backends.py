@@ -24,7 +24,7 @@ Logits = npt.NDArray[np.float32]
 # Large enough to use every core, small enough for the memory of a laptop.
 BATCH = 16
 
-# Flavours, see `figures.Row`.
+# Configurations, see `figures.Row`.
 COMPILED = "compiled"
 CHANNELS_LAST = "channels-last"
 STATIC = "static"
@@ -153,14 +153,14 @@ def load_onnxruntime(path: Path, *, variant: str) -> Loaded:
     return Loaded(BatchBackend(run), "CPU", full_name("CPU"), "auto", precision, n_threads)
 
 
-def load_pytorch(run: Path, flavour: str = "", *, batches: Sequence[int] = (1, BATCH)) -> Loaded:
+def load_pytorch(run: Path, configuration: str = "", *, batches: Sequence[int] = (1, BATCH)) -> Loaded:
     """Load a run's model into PyTorch on the CPU; this imports torch.
 
     Parameters
     ----------
     run
         The run's folder.
-    flavour
+    configuration
         Empty for eager mode, `CHANNELS_LAST` or `COMPILED`.
     batches
         The batch sizes to compile for.
@@ -180,9 +180,9 @@ def load_pytorch(run: Path, flavour: str = "", *, batches: Sequence[int] = (1, B
         from overfly.training.run import Run
     opened = Run.open(run)
     model: nn.Module = opened.load_model()
-    if flavour == CHANNELS_LAST:
+    if configuration == CHANNELS_LAST:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if flavour == COMPILED:
+    if configuration == COMPILED:
         model = _compile(model, batches, opened.record.image.size)
 
     def infer(images: ImageBatch) -> Logits:
@@ -192,7 +192,7 @@ def load_pytorch(run: Path, flavour: str = "", *, batches: Sequence[int] = (1, B
             logits: Logits = model(tensor).numpy()
         return logits
 
-    backend = BatchBackend(infer, always_full=flavour == COMPILED)
+    backend = BatchBackend(infer, always_full=configuration == COMPILED)
     return Loaded(backend, "CPU", full_name("CPU"), "f32", "f32", torch.get_num_threads())
 
 

@@ -16,7 +16,7 @@ from overfly.benchmarks.models.backends import (
     load_openvino_from_onnx,
     load_pytorch,
 )
-from overfly.benchmarks.models.onnxruntime_int8 import Calibration, quantise_onnx
+from overfly.benchmarks.models.onnxruntime_int8 import Calibration, quantize_onnx
 from overfly.benchmarks.results.records import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.rows import Identity
 from overfly.runtime.bundle.bundle import MANIFEST, ONNX, VARIANTS, Bundle
@@ -86,10 +86,10 @@ def default_candidates(
     With `quick`, ``torch.compile`` is left out: it takes longer than the rest together. `workspace` is a folder
     for what has to be made.
     """
-    flavours = [] if run is None else [""] if quick else ["", COMPILED]
+    configurations = [] if run is None else [""] if quick else ["", COMPILED]
     variants = sorted(bundle.manifest.variants, key=VARIANTS.index)
     return [
-        *(_pytorch(run, flavour, bundle) for flavour in flavours if run is not None),
+        *(_pytorch(run, configuration, bundle) for configuration in configurations if run is not None),
         _onnxruntime(bundle, "fp32", "", _onnx_file(bundle, workspace)),
         *(_openvino(bundle, variant, device, cache=cache) for device in devices for variant in variants),
     ]
@@ -111,26 +111,26 @@ def peer_candidates(
     int8 = workspace / "onnxruntime-int8.onnx"
     return [
         *([] if run is None else [_pytorch(run, CHANNELS_LAST, bundle)]),
-        _onnxruntime(bundle, "int8", STATIC, _made(int8, lambda: quantise_onnx(onnx(), int8, calibration))),
+        _onnxruntime(bundle, "int8", STATIC, _made(int8, lambda: quantize_onnx(onnx(), int8, calibration))),
         *(_openvino_from_onnx(bundle, onnx, device) for device in devices),
     ]
 
 
-def _pytorch(run: Path, flavour: str, bundle: Bundle) -> Candidate:
+def _pytorch(run: Path, configuration: str, bundle: Bundle) -> Candidate:
     """Return the run's model in PyTorch; imports no torch yet."""
     checkpoint = run / CHECKPOINT
     return Candidate(
         identity=Identity(
             backend=PYTORCH,
             variant="fp32",
-            flavour=flavour,
+            configuration=configuration,
             device="CPU",
             device_name=full_name("CPU"),
             requested_precision="f32",
             size_bytes=checkpoint.stat().st_size if checkpoint.is_file() else None,
         ),
-        load=partial(load_pytorch, run, flavour),
-        probe_arguments=("--bundle", str(bundle.path), "--run", str(run), "--flavour", flavour),
+        load=partial(load_pytorch, run, configuration),
+        probe_arguments=("--bundle", str(bundle.path), "--run", str(run), "--configuration", configuration),
     )
 
 
@@ -172,13 +172,13 @@ def _onnx_probe(bundle: Bundle, path: Callable[[], Path], *options: str) -> tupl
         return None
 
 
-def _onnxruntime(bundle: Bundle, variant: str, flavour: str, path: Callable[[], Path]) -> Candidate:
+def _onnxruntime(bundle: Bundle, variant: str, configuration: str, path: Callable[[], Path]) -> Candidate:
     """Return an ONNX file in ONNX Runtime; `path` gives it once it is asked for."""
     return Candidate(
         identity=Identity(
             backend=ONNXRUNTIME,
             variant=variant,
-            flavour=flavour,
+            configuration=configuration,
             device="CPU",
             device_name=full_name("CPU"),
             requested_precision="auto",
@@ -198,7 +198,7 @@ def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Cand
         identity=Identity(
             backend=OPENVINO,
             variant=variant,
-            flavour="",
+            configuration="",
             device=device,
             device_name=full_name(device),
             requested_precision="f32" if variant == "fp32" else "auto",
@@ -215,7 +215,7 @@ def _openvino_from_onnx(bundle: Bundle, path: Callable[[], Path], device: str) -
         identity=Identity(
             backend=OPENVINO,
             variant="fp32",
-            flavour=FROM_ONNX,
+            configuration=FROM_ONNX,
             device=device,
             device_name=full_name(device),
             requested_precision="f32",

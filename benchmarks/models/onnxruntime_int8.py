@@ -14,7 +14,7 @@ from overfly.runtime.images.reading import ImageBatch
 Calibration = Callable[[], ImageBatch]
 
 
-def quantise_onnx(source: Path, target: Path, calibration: Calibration) -> None:
+def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     """Write `source`, quantised statically, as `target`.
 
     As ONNX Runtime's documentation advises for convolutional networks on x86: the QDQ format, weights

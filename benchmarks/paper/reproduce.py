@@ -9,11 +9,11 @@ from overfly.benchmarks.paper.published import NOT_YET, OK, PAPER_ROWS, OurRow, 
 from overfly.benchmarks.paper.table import paper_markdown
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, WeightsError
-from overfly.runtime.files.atomic import refuse_inside, write_atomically
+from overfly.runtime.files.atomic import check_outside, write_atomically
 from overfly.runtime.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
-    from overfly.training.job import Job
+    from overfly.training.job import TrainJob
     from overfly.training.recipe import Recipe
     from overfly.training.run import Run
 
@@ -61,7 +61,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     """
     from overfly.training.recipe import RECIPES, override
 
-    refuse_inside(job.out, job.data)
+    check_outside(job.out, job.data)
     if job.out.exists() and not job.out.is_dir():
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
@@ -86,13 +86,13 @@ def _write(out: Path, table: PaperTable) -> None:
     write_atomically(out / "paper.md", paper_markdown(table).encode())
 
 
-def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "Job":
+def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "TrainJob":
     """Return what to train for a row."""
-    from overfly.training.job import Job
+    from overfly.training.job import TrainJob
     from overfly.training.recipe import override
 
     weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
-    return Job(job.data, job.out / row.name, override(paper, model=row.model), weights, job.seed)
+    return TrainJob(job.data, job.out / row.name, override(paper, model=row.model), weights, job.seed)
 
 
 def _row_so_far(row: PaperRow, run: "Run | None") -> OurRow:
@@ -102,7 +102,7 @@ def _row_so_far(row: PaperRow, run: "Run | None") -> OurRow:
     return _filled(blank, run) if run else blank
 
 
-def _train_row(blank: OurRow, training: "Job", reporter: Reporter) -> OurRow:
+def _train_row(blank: OurRow, training: "TrainJob", reporter: Reporter) -> OurRow:
     """Train a row's model, or go on with it."""
     from overfly.training.job import train
 
@@ -127,7 +127,7 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
     )
 
 
-def _finished(training: "Job") -> "Run | None":
+def _finished(training: "TrainJob") -> "Run | None":
     """Return the run that is there already, None if there is none; one made otherwise is an error."""
     from overfly.training.job import weights_id
     from overfly.training.run import Run

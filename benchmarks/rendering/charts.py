@@ -147,9 +147,9 @@ def short_name(report: Report, row: Row) -> str:
     if row.backend != OPENVINO:
         plain = "PyTorch" if row.backend == PYTORCH else "ORT"
         variant = "" if row.variant == "fp32" else row.variant
-        return " ".join(part for part in (plain, variant, row.flavour) if part)
+        return " ".join(part for part in (plain, variant, row.configuration) if part)
     several = len({other.device for other in report.rows if other.backend == OPENVINO}) > 1
-    return " ".join(part for part in (row.variant, row.flavour, row.device if several else "") if part)
+    return " ".join(part for part in (row.variant, row.configuration, row.device if several else "") if part)
 
 
 def _interval(row: Row) -> tuple[float, float]:

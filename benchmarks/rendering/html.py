@@ -52,7 +52,7 @@ class RowView:
 
 
 @dataclass(frozen=True, slots=True)
-class Hero:
+class Highlight:
     """A recommended row in large figures."""
 
     title: str
@@ -100,7 +100,7 @@ def report_html(report: Report) -> str:
 
 def _context(report: Report) -> dict[str, object]:
     """Return what the template fills in: all texts ready, all lengths computed."""
-    names = {i: report.rows[i].name for i in (report.baseline, report.contender) if i is not None}
+    names = {i: report.rows[i].name for i in (report.baseline, report.compared_row) if i is not None}
     return {
         "report": report,
         "verdict": wording.verdict_sentence(report),
@@ -119,7 +119,7 @@ def _context(report: Report) -> dict[str, object]:
         "differences": differences(report),
         "n_differences": _N_DIFFERENCES,
         "baseline_name": names.get(-1 if report.baseline is None else report.baseline),
-        "contender_name": names.get(-1 if report.contender is None else report.contender),
+        "contender_name": names.get(-1 if report.compared_row is None else report.compared_row),
         "details": _details(report),
         "machine": machine_facts(report),
         "method": METHOD,
@@ -182,7 +182,7 @@ def _relative(values: Sequence[float | None]) -> list[float | None]:
     return [None if value is None or largest <= 0 else round(100 * value / largest, 2) for value in values]
 
 
-def _heroes(report: Report) -> list[Hero]:
+def _heroes(report: Report) -> list[Highlight]:
     """Return the recommended rows, the one for latency first."""
     heroes = []
     for title, choice in (("Fastest answer", report.answer.latency), ("Most images", report.answer.throughput)):
@@ -192,10 +192,10 @@ def _heroes(report: Report) -> list[Hero]:
         place = f"{row.variant} on {row.device}"
         if title == "Fastest answer":
             gain = _gain(report, row.latency_speedup)
-            heroes.append(Hero(title, place, wording.milliseconds(row.latency_ms.p50), "ms p50", gain))
+            heroes.append(Highlight(title, place, wording.milliseconds(row.latency_ms.p50), "ms p50", gain))
         else:
             gain = _gain(report, row.throughput_speedup)
-            heroes.append(Hero(title, place, wording.count(row.throughput_ips), "images/s", gain))
+            heroes.append(Highlight(title, place, wording.count(row.throughput_ips), "images/s", gain))
     return heroes
 
 

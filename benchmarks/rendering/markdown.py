@@ -114,14 +114,14 @@ def _details(report: Report) -> list[str]:
 
 def _classes(report: Report) -> list[str]:
     """Return F1 by class, and the pairs of classes taken for each other most often."""
-    names = [escape(report.rows[i].name) for i in (report.baseline, report.contender) if i is not None]
+    names = [escape(report.rows[i].name) for i in (report.baseline, report.compared_row) if i is not None]
     if not names:
         return []
     rows = [
         [
             score.name,
             str(score.n_images),
-            *(wording.ratio(f1) for f1 in (score.baseline, score.contender) if f1 is not None),
+            *(wording.ratio(f1) for f1 in (score.baseline, score.compared_row) if f1 is not None),
         ]
         for score in class_scores(report)
     ]
@@ -130,7 +130,7 @@ def _classes(report: Report) -> list[str]:
 
 def _confused(report: Report) -> list[str]:
     """Return the most frequent errors of the contender, or of the baseline where it is alone."""
-    index = report.baseline if report.contender is None else report.contender
+    index = report.baseline if report.compared_row is None else report.compared_row
     confusion = confusion_of(report, index)
     pairs = [] if confusion is None else most_confused(confusion, report.classes, n_pairs=_N_CONFUSED)
     if not pairs or index is None:
@@ -145,13 +145,13 @@ def _confused(report: Report) -> list[str]:
 def _differences(report: Report) -> list[str]:
     """Return the images with two answers."""
     found = differences(report)
-    if report.baseline is None or report.contender is None:
+    if report.baseline is None or report.compared_row is None:
         return []
-    names = [escape(report.rows[i].name) for i in (report.baseline, report.contender)]
+    names = [escape(report.rows[i].name) for i in (report.baseline, report.compared_row)]
     heading = f"## Images where {names[0]} and {names[1]} differ"
     if not found:
         return [heading, "None."]
-    rows = [(d.image, d.truth, d.baseline, d.contender, d.outcome) for d in found[:_MAX_DIFFERENCES]]
+    rows = [(d.image, d.truth, d.baseline, d.compared_row, d.outcome) for d in found[:_MAX_DIFFERENCES]]
     more = [f"... and {len(found) - _MAX_DIFFERENCES} more in report.json."] if len(found) > _MAX_DIFFERENCES else []
     return [heading, table(("image", "truth", *names, "outcome"), rows, n_left=5), *more]
 

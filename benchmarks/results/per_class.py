@@ -15,7 +15,7 @@ class ClassScore:
     name: str
     n_images: int
     baseline: float | None
-    contender: float | None
+    compared_row: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Difference:
     image: str
     truth: str
     baseline: str
-    contender: str
+    compared_row: str
 
     @property
     def outcome(self) -> str:
         """Who is right: ``lost`` when only the baseline is, ``gained`` when only the contender is, else ``neither``."""
         if self.baseline == self.truth:
             return "lost"
-        return "gained" if self.contender == self.truth else "neither"
+        return "gained" if self.compared_row == self.truth else "neither"
 
 
 def confusion_of(report: Report, index: int | None) -> Confusion | None:
@@ -47,7 +47,7 @@ def confusion_of(report: Report, index: int | None) -> Confusion | None:
 def class_scores(report: Report) -> list[ClassScore]:
     """Return every class that has judged images, in the order of the classes."""
     counts = np.bincount(np.array(report.images.truth, dtype=np.int64), minlength=len(report.classes))
-    columns = [_f1(report, index) for index in (report.baseline, report.contender)]
+    columns = [_f1(report, index) for index in (report.baseline, report.compared_row)]
     return [
         ClassScore(name, int(counts[i]), *(None if f1 is None else f1[i] for f1 in columns))
         for i, name in enumerate(report.classes)
@@ -57,9 +57,9 @@ def class_scores(report: Report) -> list[ClassScore]:
 
 def differences(report: Report) -> list[Difference]:
     """Return the images where the contender's answer is not the baseline's; lost ones first, then gained."""
-    if report.baseline is None or report.contender is None:
+    if report.baseline is None or report.compared_row is None:
         return []
-    pairs = zip(report.raw[report.baseline].predictions, report.raw[report.contender].predictions, strict=True)
+    pairs = zip(report.raw[report.baseline].predictions, report.raw[report.compared_row].predictions, strict=True)
     name = report.classes
     found = [
         Difference(image, name[truth], name[a], name[b])

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 from overfly.benchmarks.results.records import Answer, Choice, Ratio, Report, Row
 from overfly.benchmarks.results.statistics import SIGNIFICANCE
-from overfly.runtime.evaluation.recommendation import Placement, Recommendation, forget, remember
+from overfly.runtime.evaluation.recommendation import (
+    Placement,
+    Recommendation,
+    delete_recommendation,
+    save_recommendation,
+)
 
 
 def choose(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None) -> Answer:
@@ -43,10 +48,10 @@ def keep_answer(report: Report) -> None:
         return
     latency, throughput = (_placement(report, choice) for choice in (report.answer.latency, report.answer.throughput))
     if latency is None or throughput is None:
-        forget(report.bundle.manifest_sha256)
+        delete_recommendation(report.bundle.manifest_sha256)
         return
     machine = report.environment
-    remember(
+    save_recommendation(
         Recommendation(
             manifest_sha256=report.bundle.manifest_sha256,
             host=machine.host,

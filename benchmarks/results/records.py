@@ -100,7 +100,7 @@ class Row:
         ``pytorch``, ``onnxruntime`` or ``openvino``.
     variant
         ``fp32``, ``fp16`` or ``int8``.
-    flavour
+    configuration
         What sets it apart from the plain row of the same backend and variant, such as ``compiled``;
         empty for the plain one.
     device, device_name
@@ -140,7 +140,7 @@ class Row:
 
     backend: str
     variant: str
-    flavour: str
+    configuration: str
     device: str
     device_name: str
     requested_precision: str
@@ -173,17 +173,17 @@ class Row:
     def name(self) -> str:
         """What a person calls it, such as ``OpenVINO int8 CPU``."""
         device = self.device if self.backend == OPENVINO else ""
-        return " ".join(part for part in (TITLES[self.backend], self.variant, self.flavour, device) if part)
+        return " ".join(part for part in (TITLES[self.backend], self.variant, self.configuration, device) if part)
 
     @property
     def is_deployable(self) -> bool:
         """Whether it worked and `overfly predict` can run it: a variant of the bundle, by OpenVINO."""
-        return self.status == OK and self.backend == OPENVINO and not self.flavour
+        return self.status == OK and self.backend == OPENVINO and not self.configuration
 
     @property
     def is_eager(self) -> bool:
         """Whether it is PyTorch as most people run it."""
-        return self.backend == PYTORCH and not self.flavour
+        return self.backend == PYTORCH and not self.configuration
 
     def __post_init__(self) -> None:
         """Refuse a backend without a title."""
@@ -192,7 +192,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ThroughputSample:
     """A piece of a throughput measurement: how many images in how many seconds of wall clock."""
 
     n_images: int
@@ -200,7 +200,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class Measurements:
     """What a row's figures were computed from.
 
     Attributes
@@ -215,9 +215,9 @@ class Raw:
 
     predictions: tuple[int, ...] = ()
     latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
-    throughput_rounds: tuple[Stretch, ...] = ()
+    throughput_rounds: tuple[ThroughputSample, ...] = ()
     file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
-    file_throughput_rounds: tuple[Stretch, ...] = ()
+    file_throughput_rounds: tuple[ThroughputSample, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -365,7 +365,7 @@ class Report:
     baseline: int | None
     rows: tuple[Row, ...]
     images: Judged
-    raw: tuple[Raw, ...]
+    raw: tuple[Measurements, ...]
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together."""
@@ -384,7 +384,7 @@ class Report:
             raise ValueError("a class index is out of range")
 
     @property
-    def contender(self) -> int | None:
+    def compared_row(self) -> int | None:
         """Index of the row shown beside the baseline: the first int8 of the bundle, else its last variant."""
         others = [i for i, row in enumerate(self.rows) if row.is_deployable and i != self.baseline]
         int8 = [i for i in others if self.rows[i].variant == "int8"]

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from overfly.benchmarks.results.records import OK, Latency, Probe, Raw, Row, Stretch
+from overfly.benchmarks.results.records import OK, Latency, Measurements, Probe, Row, ThroughputSample
 from overfly.benchmarks.results.statistics import (
     Labels,
     discordant,
     mcnemar_exact_p,
     paired_ratio,
-    summarise_latency,
+    summarize_latency,
 )
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
-from overfly.runtime.evaluation.metrics import confusion_matrix, summarise
+from overfly.runtime.evaluation.metrics import confusion_matrix, summarize
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Identity:
 
     backend: str
     variant: str
-    flavour: str
+    configuration: str
     device: str
     device_name: str
     requested_precision: str
@@ -43,7 +43,7 @@ class Identity:
 
 
 def make_row(
-    identity: Identity, raw: Raw, truth: Labels, *, n_classes: int, probe: Probe, status: str = OK
+    identity: Identity, raw: Measurements, truth: Labels, *, n_classes: int, probe: Probe, status: str = OK
 ) -> Row:  # fmt: skip
     """Return the row of one model, not yet compared with any other.
 
@@ -67,7 +67,7 @@ def make_row(
         return row
     predictions = np.array(raw.predictions, dtype=np.int64)
     confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
-    metrics, intervals = summarise(confusion), bootstrap_intervals(confusion)
+    metrics, intervals = summarize(confusion), bootstrap_intervals(confusion)
     return replace(
         row,
         accuracy=metrics.accuracy,
@@ -84,7 +84,7 @@ def make_row(
     )
 
 
-def throughput(stretches: Sequence[Stretch]) -> float:
+def throughput(stretches: Sequence[ThroughputSample]) -> float:
     """Return images per second over all stretches: all images by all seconds."""
     return sum(stretch.n_images for stretch in stretches) / sum(stretch.seconds for stretch in stretches)
 
@@ -94,17 +94,17 @@ def medians_ms(rounds: Sequence[Sequence[float]]) -> list[float]:
     return [float(np.median(samples)) for samples in rounds]
 
 
-def rates_ips(stretches: Sequence[Stretch]) -> list[float]:
+def rates_ips(stretches: Sequence[ThroughputSample]) -> list[float]:
     """Return the throughput of each round in images per second."""
     return [stretch.n_images / stretch.seconds for stretch in stretches]
 
 
 def _latency(rounds: Sequence[Sequence[float]]) -> Latency:
     """Return the summary of the samples of all rounds."""
-    return summarise_latency([sample for samples in rounds for sample in samples])
+    return summarize_latency([sample for samples in rounds for sample in samples])
 
 
-def compare_rows(rows: Sequence[Row], raws: Sequence[Raw], truth: Labels, baseline: int | None) -> list[Row]:
+def compare_rows(rows: Sequence[Row], raws: Sequence[Measurements], truth: Labels, baseline: int | None) -> list[Row]:
     """Return the rows with their differences to the baseline; none for itself, nor for a row that failed."""
     if baseline is None:
         return list(rows)
@@ -116,11 +116,11 @@ def compare_rows(rows: Sequence[Row], raws: Sequence[Raw], truth: Labels, baseli
 
 def choose_baseline(rows: Sequence[Row]) -> int | None:
     """Return PyTorch in eager mode if it worked, else the first plain fp32 row that did, else None."""
-    worked = [i for i, row in enumerate(rows) if row.status == OK and row.variant == "fp32" and not row.flavour]
+    worked = [i for i, row in enumerate(rows) if row.status == OK and row.variant == "fp32" and not row.configuration]
     return next((i for i in worked if rows[i].is_eager), worked[0] if worked else None)
 
 
-def _compared(row: Row, raw: Raw, truth: Labels, baseline: Raw) -> Row:
+def _compared(row: Row, raw: Measurements, truth: Labels, baseline: Measurements) -> Row:
     """Return a row with its differences to the baseline."""
     predictions = np.array(raw.predictions, dtype=np.int64)
     reference = np.array(baseline.predictions, dtype=np.int64)
@@ -142,7 +142,7 @@ def _empty_row(identity: Identity, probe: Probe, status: str) -> Row:
     return Row(
         backend=identity.backend,
         variant=identity.variant,
-        flavour=identity.flavour,
+        configuration=identity.configuration,
         device=identity.device,
         device_name=identity.device_name,
         requested_precision=identity.requested_precision,

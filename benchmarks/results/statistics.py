@@ -17,7 +17,7 @@ SIGNIFICANCE = 0.05
 Labels = npt.NDArray[np.int64]
 
 
-def summarise_latency(samples_ms: Sequence[float]) -> Latency:
+def summarize_latency(samples_ms: Sequence[float]) -> Latency:
     """Summarise latencies in milliseconds.
 
     Percentiles interpolate linearly between samples (numpy's default, method 7 of Hyndman and Fan,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from overfly.benchmarks.results.records import OK, OPENVINO, Environment, Judged, Raw, Reason, Row, Verdict
+from overfly.benchmarks.results.records import OK, OPENVINO, Environment, Judged, Measurements, Reason, Row, Verdict
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.statistics import MIN_SAMPLES_P99, drift
 
@@ -26,7 +26,7 @@ class Evidence:
     """
 
     rows: Sequence[Row]
-    raws: Sequence[Raw]
+    raws: Sequence[Measurements]
     quick: bool
     environment: Environment
     images: Judged
@@ -105,7 +105,7 @@ def _drift(evidence: Evidence) -> Iterator[Reason]:
         )
 
 
-def _by_round(raw: Raw) -> list[tuple[str, list[float]]]:
+def _by_round(raw: Measurements) -> list[tuple[str, list[float]]]:
     """Return a row's median latency and its throughput, by round."""
     return [
         ("p50", medians_ms(raw.latency_rounds_ms)),

@@ -79,7 +79,7 @@ class FloatLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class Steering:
+class AccuracyControl:
     """How accuracy control made INT8 keep to a bound.
 
     Attributes
@@ -119,7 +119,7 @@ class VariantRecord:
     parity: Parity
     calibration: Calibration | None
     float_layers: tuple[FloatLayer, ...] | None = None
-    steering: Steering | None = None
+    steering: AccuracyControl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class ReferenceSet:
     """Decoded images and the answers that were signed off.
 
     Attributes
@@ -301,7 +301,7 @@ class Bundle:
         """Return the name of the variant with the fewest bytes."""
         return max(self.manifest.variants, key=VARIANTS.index)
 
-    def golden(self) -> Golden:
+    def golden(self) -> ReferenceSet:
         """Load the golden images and logits.
 
         Raises
@@ -313,7 +313,7 @@ class Bundle:
         try:
             _refuse_bomb(content)
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                golden = Golden(arrays["images"], arrays["logits"])
+                golden = ReferenceSet(arrays["images"], arrays["logits"])
         except _BAD_GOLDEN as error:
             raise BundleError(f"{place} holds no golden images and logits ({error}): export the run again") from error
         size, n_classes = self.manifest.image.size, len(self.manifest.classes)

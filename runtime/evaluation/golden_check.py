@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from overfly.runtime.bundle.bundle import Bundle, Golden, Parity
+from overfly.runtime.bundle.bundle import Bundle, Parity, ReferenceSet
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds
 from overfly.runtime.inference.devices import is_meta, resolve_device, supports
@@ -15,7 +15,7 @@ _WINOGRAD_OFF = ("GPU_DISABLE_WINOGRAD_CONVOLUTION", "YES")
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class CheckConfig:
     """What is to be checked; the fields are those of `compile_variant`."""
 
     variant: str
@@ -37,7 +37,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What the golden images gave.
 
     Attributes
@@ -63,7 +63,7 @@ class Finding:
         return not self.problems
 
 
-def check_golden(runner: Runner, golden: Golden, signed_off: Parity) -> Finding:
+def check_golden(runner: Runner, golden: ReferenceSet, signed_off: Parity) -> CheckResult:
     """Run the golden images and compare with the signed-off logits.
 
     Parameters
@@ -75,12 +75,12 @@ def check_golden(runner: Runner, golden: Golden, signed_off: Parity) -> Finding:
     bounds = parity_bounds(runner.variant, runner.execution_precision, signed_off)
     if not np.isfinite(logits).all():
         parity = Parity(len(logits), float("inf"), 0.0, 0.0)
-        return Finding(runner, parity, bounds, ("some logits are not finite numbers",))
+        return CheckResult(runner, parity, bounds, ("some logits are not finite numbers",))
     parity = compare_logits(golden.logits, logits)
-    return Finding(runner, parity, bounds, tuple(missed_bounds(parity, bounds)))
+    return CheckResult(runner, parity, bounds, tuple(missed_bounds(parity, bounds)))
 
 
-def find_remedy(bundle: Bundle, golden: Golden, setting: Setting) -> str:
+def find_remedy(bundle: Bundle, golden: ReferenceSet, setting: CheckConfig) -> str:
     """Try what may help a setting that gave wrong answers; return a sentence with the first option that does.
 
     Parameters
@@ -105,7 +105,7 @@ def find_remedy(bundle: Bundle, golden: Golden, setting: Setting) -> str:
     return f"{helpless}: export the run again, or use another device"
 
 
-def _remedies(bundle: Bundle, setting: Setting) -> Iterator[tuple[str, Setting]]:
+def _remedies(bundle: Bundle, setting: CheckConfig) -> Iterator[tuple[str, CheckConfig]]:
     """Yield what to try, as the option to pass and the setting that it makes, the least change first.
 
     In f16, INT8 models have given wrong answers on Iris Xe (OpenVINO's issues 37446 and 31045), and

@@ -54,7 +54,7 @@ def bootstrap_intervals(confusion: Confusion, *, seed: int = 0, n_resamples: int
 
 
 def _metrics(rows: Counts, columns: Counts, hits: Counts, n_images: int) -> tuple[Values, Values, Values]:
-    """Return accuracy, macro F1 and kappa of many matrices at once, as `summarise` has them of one."""
+    """Return accuracy, macro F1 and kappa of many matrices at once, as `summarize` has them of one."""
     total = rows + columns
     f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
     observed = hits.sum(axis=1) / n_images

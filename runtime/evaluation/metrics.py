@@ -62,7 +62,7 @@ def f1_per_class(confusion: Confusion) -> npt.NDArray[np.float64]:
     return f1
 
 
-def summarise(confusion: Confusion) -> Metrics:
+def summarize(confusion: Confusion) -> Metrics:
     """Return the metrics of a confusion matrix with at least one image.
 
     Macro F1 averages over the classes that are present or predicted. Kappa is not defined when
@@ -81,7 +81,7 @@ def summarise(confusion: Confusion) -> Metrics:
 
 def evaluate(truth: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], *, n_classes: int) -> Metrics:
     """Return the metrics of predicted class indices; both arrays are integers of shape ``[N]``."""
-    return summarise(confusion_matrix(truth, predicted, n_classes=n_classes))
+    return summarize(confusion_matrix(truth, predicted, n_classes=n_classes))
 
 
 def most_confused(confusion: Confusion, classes: Sequence[str], *, n_pairs: int = 3) -> list[tuple[str, str, int]]:

@@ -58,7 +58,7 @@ class Recommendation:
         return best if agrees else None
 
 
-def remember(recommendation: Recommendation) -> None:
+def save_recommendation(recommendation: Recommendation) -> None:
     """Keep a recommendation, in place of an earlier one; where the cache folder can't be written nothing is kept."""
     with suppress(OSError, RuntimeError):
         path = _path(recommendation.manifest_sha256)
@@ -66,13 +66,13 @@ def remember(recommendation: Recommendation) -> None:
         write_document(path, recommendation, schema=RECOMMENDATION_SCHEMA)
 
 
-def forget(manifest_sha256: str) -> None:
+def delete_recommendation(manifest_sha256: str) -> None:
     """Drop what was kept for a bundle on this machine: a later bench recommends nothing."""
     with suppress(OSError, RuntimeError):
         _path(manifest_sha256).unlink(missing_ok=True)
 
 
-def recall(bundle: Bundle) -> Recommendation | None:
+def load_recommendation(bundle: Bundle) -> Recommendation | None:
     """Return what the bench recommended for this very bundle on this machine.
 
     None when it was never measured, when the bundle has changed since, and when a device that it

@@ -43,7 +43,7 @@ def remove_partials(folder: Path) -> None:
 
 
 @contextmanager
-def explained(path: Path, remedy: str = "choose another place") -> Iterator[None]:
+def explain_os_errors(path: Path, remedy: str = "choose another place") -> Iterator[None]:
     """Turn what the system refuses inside the block into a sentence about the output `path`, with what to do.
 
     Raises
@@ -59,7 +59,7 @@ def explained(path: Path, remedy: str = "choose another place") -> Iterator[None
         raise OutputError(f"can't write to {path}: {error.strerror or error}; {remedy}") from error
 
 
-def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+def check_inputs_safe(path: Path, inputs: Iterable[Path]) -> None:
     """Raise if the output `path` is, or holds, one of the inputs: replacing it would destroy what it is made from.
 
     Raises
@@ -72,7 +72,7 @@ def refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
             raise OutputError(f"can't write to {path}: it holds the input {given}; choose another --out")
 
 
-def refuse_inside(path: Path, data: Path) -> None:
+def check_outside(path: Path, data: Path) -> None:
     """Raise if the output `path` lies in the data folder: there it would be taken for a class, or for pictures of one.
 
     Raises
@@ -89,7 +89,7 @@ def refuse_inside(path: Path, data: Path) -> None:
         )
 
 
-def remove_rests(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Delete what a process that was killed within `atomic_folder` left beside `path`."""
     path = path.absolute()
     # What `_partial` makes, and nothing with a longer name.
@@ -97,7 +97,7 @@ def remove_rests(path: Path) -> None:
         remove(rest)
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def check_overwrite(path: Path, *, overwrite: bool) -> None:
     """Raise unless `path` may be written: it is absent, an empty folder, or `overwrite` is set.
 
     What an interrupted `replace_folder` had moved aside is put back first.
@@ -110,7 +110,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if not path.absolute().name:
         raise OutputError(f"can't write to {path}: it is the topmost folder; choose another place")
-    with explained(path):
+    with explain_os_errors(path):
         restore_replaced(path)
         _refuse_existing(path, overwrite=overwrite)
 
@@ -173,9 +173,9 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 @contextmanager
 def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder beside `path`, which may be written, and delete what is left of it."""
-    with explained(path):
+    with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        refuse_existing(path, overwrite=overwrite)
+        check_overwrite(path, overwrite=overwrite)
         partial = _partial(path)
         partial.mkdir()
     try:

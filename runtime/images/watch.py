@@ -23,7 +23,7 @@ class _Seen:
 
     stamp: tuple[int, int] | None
     since: float
-    given: bool = False
+    delivered: bool = False
     failed: bool = False
 
 
@@ -53,34 +53,34 @@ class FolderWatch:
         self._clock = clock
         self._seen: dict[Path, _Seen] = {}
 
-    def settled(self) -> list[Path]:
+    def take_ready(self) -> list[Path]:
         """Return the pictures that did not change between the last look and this one, and were not given before.
 
         One that was given up as undecodable is new again when it changes. A folder that is away for a while, as
         network folders may be, comes back with its pictures known.
         """
         before, self._seen = self._seen, {}
-        settled = []
+        take_ready = []
         for path in (path for folder in self._folders for path in pictures_below(folder)):
             stamp = _stamp(path)
             seen = before.get(path)
-            if seen is None or (seen.stamp != stamp and (seen.failed or not seen.given)):
+            if seen is None or (seen.stamp != stamp and (seen.failed or not seen.delivered)):
                 seen = _Seen(stamp, self._clock())
-            elif not seen.given and not (self._may_go_on(seen) and _ends_in_zeros(path)):
-                seen.given = True
-                settled.append(path)
+            elif not seen.delivered and not (self._may_go_on(seen) and _ends_in_zeros(path)):
+                seen.delivered = True
+                take_ready.append(path)
             self._seen[path] = seen
         away = [folder for folder in self._folders if not folder.is_dir()]
         for path, seen in before.items():
             if any(folder in path.parents for folder in away):
                 self._seen[path] = seen
-        return settled
+        return take_ready
 
-    def put_back(self, path: Path) -> bool:
+    def retry_later(self, path: Path) -> bool:
         """Take back a picture that could not be decoded, to be given again; False when it has had its time."""
         seen = self._seen[path]
-        seen.given = seen.failed = not self._may_go_on(seen)
-        return not seen.given
+        seen.delivered = seen.failed = not self._may_go_on(seen)
+        return not seen.delivered
 
     def _may_go_on(self, seen: _Seen) -> bool:
         """Whether a file changed so lately that it may still be written to."""

@@ -9,7 +9,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Started(Protocol[T_co]):
+class Pending(Protocol[T_co]):
     """Something under way; a `concurrent.futures.Future` is one."""
 
     def done(self) -> bool:
@@ -20,7 +20,7 @@ class Started(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
+class Completed(Generic[T]):
     """An answer that needed no work, to keep its place among those that do."""
 
     answer: T
@@ -34,7 +34,7 @@ class Known(Generic[T]):
         return self.answer
 
 
-def in_order(started: Iterable[Started[T]], limit: int) -> Iterator[T]:
+def ordered_results(started: Iterable[Pending[T]], limit: int) -> Iterator[T]:
     """Yield the answers in the order in which the work was started.
 
     Parameters
@@ -50,7 +50,7 @@ def in_order(started: Iterable[Started[T]], limit: int) -> Iterator[T]:
         Each answer as soon as it and all before it are there; when the source is slow, that is when
         the source gives its next item.
     """
-    window: deque[Started[T]] = deque()
+    window: deque[Pending[T]] = deque()
     for item in started:
         window.append(item)
         while window and (len(window) >= limit or window[0].done()):

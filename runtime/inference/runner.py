@@ -23,7 +23,7 @@ from overfly.runtime.inference.devices import (
     supports,
 )
 from overfly.runtime.inference.model_cache import keep_blob, read_blob
-from overfly.runtime.inference.pipeline import Started, in_order
+from overfly.runtime.inference.pipeline import Pending, ordered_results
 
 Logits = npt.NDArray[np.float32]
 Hint = Literal["latency", "throughput"]
@@ -100,7 +100,7 @@ class Runner:
         self._give_back(request)
         return logits
 
-    def start(self, image: ImageBatch) -> Started[Logits]:
+    def start(self, image: ImageBatch) -> Pending[Logits]:
         """Begin to infer one image and return at once; the image may be changed afterwards.
 
         Parameters
@@ -131,7 +131,7 @@ class Runner:
         ndarray
             float32, shape ``[n_classes]``.
         """
-        return in_order((self.start(image) for image in images), self.depth)
+        return ordered_results((self.start(image) for image in images), self.depth)
 
     @property
     def depth(self) -> int:
@@ -310,7 +310,7 @@ def _compile(model: Any, device: str, config: Mapping[str, object], what: str) -
     try:
         return core().compile_model(model, device, dict(config))
     except RuntimeError as error:
-        raise DeviceError(f"{device} can't compile {what}: {last_line(error)}") from error
+        raise DeviceError(f"{device} can't compile {what}: {summarize_openvino_error(error)}") from error
 
 
 def _told(variant: str, execution_precision: str, properties: Mapping[str, str]) -> str:
@@ -325,7 +325,7 @@ def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any: 
     try:
         model = core().read_model(network, ov.Tensor(np.frombuffer(weights, np.uint8)))
     except RuntimeError as error:
-        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {last_line(error)}") from error
+        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {summarize_openvino_error(error)}") from error
     size, n_classes = bundle.manifest.image.size, len(bundle.manifest.classes)
     expected = f"[?,{size},{size},3] to [?,{n_classes}]"
     found = f"{model.input(0).partial_shape} to {model.output(0).partial_shape}"
@@ -345,7 +345,7 @@ def _effective_precision(compiled: Any, device: str) -> str:  # noqa: ANN401 - o
         return "unknown" if precision is None else precision_name(precision)
 
 
-def last_line(error: BaseException) -> str:
+def summarize_openvino_error(error: BaseException) -> str:
     """Return the line of OpenVINO's message that says what happened; the others are source places."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

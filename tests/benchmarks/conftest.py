@@ -139,11 +139,11 @@ def machine():
     return quiet_machine
 
 
-def _identity(backend, variant, device="CPU", flavour="", precision="f32", n_threads=2):
+def _identity(backend, variant, device="CPU", configuration="", precision="f32", n_threads=2):
     return Identity(
         backend=backend,
         variant=variant,
-        flavour=flavour,
+        configuration=configuration,
         device=device,
         device_name=f"Some {device}",
         requested_precision="f32" if variant == "fp32" else "auto",

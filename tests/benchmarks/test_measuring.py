@@ -13,25 +13,35 @@ from scipy.stats import binomtest
 from overfly.benchmarks.job import _load_all
 from overfly.benchmarks.measurement.evaluation_images import (
     calibration_overlap,
-    calibration_scenes,
-    select_scenes,
-    thin_out,
+    find_calibration_images,
+    select_images,
+    subsample,
 )
 from overfly.benchmarks.measurement.timing import measure
 from overfly.benchmarks.models.backends import BATCH, BatchBackend
 from overfly.benchmarks.results.recommendation import choose, gate_failure
-from overfly.benchmarks.results.records import ALL_IMAGES, OK, TEST_PART, Judged, LoadTimes, Probe, Ratio, Raw, Stretch
+from overfly.benchmarks.results.records import (
+    ALL_IMAGES,
+    OK,
+    TEST_PART,
+    Judged,
+    LoadTimes,
+    Measurements,
+    Probe,
+    Ratio,
+    ThroughputSample,
+)
 from overfly.benchmarks.results.rows import Identity, choose_baseline, compare_rows, make_row
 from overfly.benchmarks.results.statistics import (
     drift,
     mcnemar_exact_p,
     paired_ratio,
-    summarise_latency,
+    summarize_latency,
 )
 from overfly.benchmarks.results.validity import Evidence, judge
 from overfly.runtime.errors import DataError
 from overfly.runtime.reporter import SILENT
-from overfly.training.data.dataset import Dataset, Scene
+from overfly.training.data.dataset import Dataset, LabelledImage
 
 
 def test_known_speeds_and_errors_come_out_to_the_digit(clock, fake, pictures, plan):
@@ -63,7 +73,7 @@ def test_a_row_that_fails_keeps_its_reason_and_the_others_go_on(clock, fake, pic
     rows = [fake(latency_ms=1, stream_ms=1, breaks_at=3), fake(latency_ms=1, stream_ms=1)]
     first, second = measure(rows, pictures(4), plan, clock=clock)
     assert first.problem == "failed while it was measured: out of memory"
-    assert first.raw() == Raw()
+    assert first.raw() == Measurements()
     assert second.problem is None
     assert second.predictions.tolist() == [0, 1, 0, 1]
 
@@ -106,7 +116,7 @@ def test_a_stream_is_run_in_batches_and_a_fixed_shape_is_filled_up():
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=40))
 def test_a_summary_is_what_the_samples_say(samples):
-    summary = summarise_latency(samples)
+    summary = summarize_latency(samples)
     ordered = sorted(samples)
     position = 0.5 * (len(ordered) - 1)
     low = int(position)
@@ -118,10 +128,10 @@ def test_a_summary_is_what_the_samples_say(samples):
 
 
 def test_p99_needs_a_thousand_samples():
-    assert summarise_latency([1.0] * 999).p99 is None
-    assert summarise_latency(np.arange(1001.0).tolist()).p99 == 990
+    assert summarize_latency([1.0] * 999).p99 is None
+    assert summarize_latency(np.arange(1001.0).tolist()).p99 == 990
     with pytest.raises(ValueError, match="needs at least one"):
-        summarise_latency([])
+        summarize_latency([])
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -144,10 +154,10 @@ def test_drift_is_the_spread_by_the_median():
     assert drift([5.0]) == 0
 
 
-def row_of(predictions, truth, *, backend="openvino", variant="int8", flavour="", ms=1.0):
-    identity = Identity(backend, variant, flavour, "CPU", "a CPU", "auto", 1024, "f32", 2)
-    samples, stretches = ((ms,) * 500,) * 2, (Stretch(500, ms / 2),) * 2
-    raw = Raw(tuple(predictions), samples, stretches, ((ms + 3,),) * 2, (Stretch(100, ms),) * 2)
+def row_of(predictions, truth, *, backend="openvino", variant="int8", configuration="", ms=1.0):
+    identity = Identity(backend, variant, configuration, "CPU", "a CPU", "auto", 1024, "f32", 2)
+    samples, stretches = ((ms,) * 500,) * 2, (ThroughputSample(500, ms / 2),) * 2
+    raw = Measurements(tuple(predictions), samples, stretches, ((ms + 3,),) * 2, (ThroughputSample(100, ms),) * 2)
     probe = Probe(LoadTimes(10.0, 2.0), 3.0, 4096)
     return make_row(identity, raw, np.array(truth), n_classes=3, probe=probe), raw
 
@@ -193,7 +203,7 @@ def test_the_answer_keeps_the_limit_and_the_gate_names_who_misses_it():
 
 
 def test_only_what_predict_can_run_is_recommended():
-    peer = (TRUTH, {"flavour": "from ONNX", "variant": "fp32", "ms": 0.1})
+    peer = (TRUTH, {"configuration": "from ONNX", "variant": "fp32", "ms": 0.1})
     other = (TRUTH, {"backend": "onnxruntime", "ms": 0.2})
     rows, _, baseline = compared(BASE, peer, other, LOSES_TWO, truth=TRUTH)
     chosen = choose(rows, baseline, None)
@@ -202,7 +212,7 @@ def test_only_what_predict_can_run_is_recommended():
 
 
 def test_without_pytorch_in_eager_mode_the_first_plain_fp32_row_is_the_baseline():
-    compiled = (TRUTH, {"backend": "pytorch", "variant": "fp32", "flavour": "compiled"})
+    compiled = (TRUTH, {"backend": "pytorch", "variant": "fp32", "configuration": "compiled"})
     plain = (TRUTH, {"backend": "onnxruntime", "variant": "fp32"})
     assert compared(compiled, plain, BASE, truth=TRUTH)[2] == 2
     assert compared(compiled, plain, LOSES_TWO, truth=TRUTH)[2] == 1
@@ -247,7 +257,7 @@ def test_the_verdict_is_valid_only_when_nothing_speaks_against_it(verdict_of):
 
 def dataset(tmp_path, names):
     classes = tuple(sorted({name.partition("/")[0] for name in names}))
-    scenes = tuple(Scene(name, classes.index(name.partition("/")[0]), f"hash-{name}") for name in names)
+    scenes = tuple(LabelledImage(name, classes.index(name.partition("/")[0]), f"hash-{name}") for name in names)
     return Dataset(tmp_path, classes, scenes, ())
 
 
@@ -258,7 +268,7 @@ def manifest(test, calibration=()):
 
 def test_the_test_part_is_found_by_content_and_nothing_else_is_judged(tmp_path):
     data = dataset(tmp_path, ["beach/a", "beach/b", "forest/c"])
-    source, scenes = select_scenes(data, manifest(["hash-forest/c", "hash-beach/a"]))
+    source, scenes = select_images(data, manifest(["hash-forest/c", "hash-beach/a"]))
     assert source == TEST_PART
     assert [(s.name, s.label) for s in scenes] == [("forest/c", 1), ("beach/a", 0)]
 
@@ -266,8 +276,8 @@ def test_the_test_part_is_found_by_content_and_nothing_else_is_judged(tmp_path):
 def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
     data = dataset(tmp_path, ["forest/c", "forest/d"])
     with pytest.raises(DataError, match="lacks 1 of the 2 test images"):
-        select_scenes(data, manifest(["hash-forest/c", "gone"]))
-    source, scenes = select_scenes(data, manifest(["gone"], calibration=("hash-forest/d",)))
+        select_images(data, manifest(["hash-forest/c", "gone"]))
+    source, scenes = select_images(data, manifest(["gone"], calibration=("hash-forest/d",)))
     assert source == ALL_IMAGES
     # The folder's class 0 is the bundle's class 1: matched by name.
     assert [(s.name, s.label) for s in scenes] == [("forest/c", 1), ("forest/d", 1)]
@@ -275,28 +285,28 @@ def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
 
 
 def test_a_subset_is_even_seeded_and_in_order():
-    scenes = [Scene(f"{label}/{i}", label, f"{label}-{i}") for i in range(20) for label in (0, 0, 1)]
-    few = thin_out(scenes, 10)
+    scenes = [LabelledImage(f"{label}/{i}", label, f"{label}-{i}") for i in range(20) for label in (0, 0, 1)]
+    few = subsample(scenes, 10)
     assert [s.label for s in few].count(0) == [s.label for s in few].count(1) == 5
-    assert few == thin_out(scenes, 10) != thin_out(scenes, 10, seed=1)
+    assert few == subsample(scenes, 10) != subsample(scenes, 10, seed=1)
     assert [scenes.index(s) for s in few] == sorted(scenes.index(s) for s in few)
-    assert thin_out(scenes, 60) == scenes
-    assert sorted(s.label for s in thin_out(scenes, 1)) == [0, 1]
+    assert subsample(scenes, 60) == scenes
+    assert sorted(s.label for s in subsample(scenes, 1)) == [0, 1]
 
 
 def test_the_calibration_images_are_found_by_content(tmp_path):
     data = dataset(tmp_path, ["beach/a", "forest/c", "forest/d"])
-    assert [s.name for s in calibration_scenes(data, manifest([], ("hash-forest/d", "hash-beach/a")))] == [
+    assert [s.name for s in find_calibration_images(data, manifest([], ("hash-forest/d", "hash-beach/a")))] == [
         "forest/d",
         "beach/a",
     ]
     with pytest.raises(DataError, match="lacks 1 of the 2 images that calibrated"):
-        calibration_scenes(data, manifest([], ("gone", "hash-beach/a")))
+        find_calibration_images(data, manifest([], ("gone", "hash-beach/a")))
 
 
 def test_an_unknown_class_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"the class swamp of .* is none of the bundle's 2 classes"):
-        select_scenes(dataset(tmp_path, ["swamp/a", "beach/b"]), manifest([]))
+        select_images(dataset(tmp_path, ["swamp/a", "beach/b"]), manifest([]))
 
 
 def test_every_row_carries_the_keys_of_the_format():

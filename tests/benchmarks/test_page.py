@@ -71,7 +71,7 @@ return faults;
 def page(bundle_folder, measured, tmp_path_factory):
     """Return the address of a page with every part: reasons, a failed row, long names, differences."""
     report = measured(bundle_folder, CLASSES, 210)
-    rows = (*report.rows[:2], replace(report.rows[2], flavour="from ONNX"), *report.rows[3:])
+    rows = (*report.rows[:2], replace(report.rows[2], configuration="from ONNX"), *report.rows[3:])
     reasons = Reason(
         "the rounds differ by up to 33% (p50 of OpenVINO fp16 CPU), expected at most 10%", "close programs"
     )

@@ -98,7 +98,7 @@ def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
     result.assert_done()
     assert "the first of 6 rounds is done; about 1 min left" in result.err
     report = json.loads(result.out)
-    rows = {(row["backend"], row["variant"], row["flavour"]): row for row in report["rows"]}
+    rows = {(row["backend"], row["variant"], row["configuration"]): row for row in report["rows"]}
     assert [key for key in rows if key[2]] == [
         ("pytorch", "fp32", "compiled"),
         ("pytorch", "fp32", "channels-last"),

@@ -13,7 +13,7 @@ from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import scan
 from overfly.training.data.split import make_split
-from overfly.training.models.build import Deployed
+from overfly.training.models.build import PreprocessedModel
 from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.recipe import RECIPES
 from overfly.training.run import RUN_SCHEMA, RunRecord, save_checkpoint, save_split
@@ -99,7 +99,7 @@ def make_run(tmp_path, monkeypatch):
             machine="none",
             seconds=0.0,
             versions=installed_versions(),
-            checkpoint_sha256=save_checkpoint(folder, Deployed(model, image)),
+            checkpoint_sha256=save_checkpoint(folder, PreprocessedModel(model, image)),
             split_sha256=save_split(folder, split),
         )
         write_document(folder / RUN_FILE, record, schema=RUN_SCHEMA)

@@ -12,7 +12,7 @@ from overfly.export import exporter as bundle_writer
 from overfly.export.exporter import ExportJob, _keep_bound, export
 from overfly.export.ir import run_ir
 from overfly.export.layers import float_layers
-from overfly.runtime.bundle.bundle import FloatLayer, Steering
+from overfly.runtime.bundle.bundle import AccuracyControl, FloatLayer
 from overfly.runtime.errors import ParityError
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode
@@ -60,7 +60,7 @@ def test_the_layer_that_costs_too_much_is_put_back(make_run):
     bundle = export(job(run, max_drop_pp=1.0), reporter=listener)
     int8 = bundle.variant("int8")
     assert int8.float_layers == (FloatLayer("features.2", REVERTED),)
-    assert int8.steering == Steering("train", 52, 1.0, 0.0, ("features.2",))
+    assert int8.steering == AccuracyControl("train", 52, 1.0, 0.0, ("features.2",))
     assert int8.made_by.startswith("nncf.quantize without the layers that nncf.quantize_with_accuracy_control put back")
     assert float_layers(ov.Core().read_model(bundle.path / "int8.xml")) == ["features.2"]
     assert accuracy(bundle, run, "train") == 1
@@ -76,7 +76,7 @@ def test_a_bound_that_is_kept_anyway_changes_nothing(make_run, val_fraction, par
     bound = export(job(run, max_drop_pp=0.0), overwrite=True)
     assert bound.manifest.files["int8.bin"] == files["int8.bin"]
     steering = bound.variant("int8").steering
-    assert steering == Steering(part, n_images, 0.0, 0.0, ())
+    assert steering == AccuracyControl(part, n_images, 0.0, 0.0, ())
 
 
 def test_a_bound_that_can_not_be_kept_is_refused_with_the_layers(make_run, capsys):
@@ -134,7 +134,7 @@ def test_what_keeps_the_bound_is_kept_and_recorded_as_what_it_is(monkeypatch, pl
         return
     model, found, steering = _keep_bound(plain, lambda _max_lost: steered, again, judges, 1.0)
     assert (model, found) == ({"int8": plain, "int8 anew": anew, "steered int8": steered}[way], way)
-    assert steering == Steering("val", 100, 1.0, float(model.lost), reverted)
+    assert steering == AccuracyControl("val", 100, 1.0, float(model.lost), reverted)
     assert left_out == ([] if steered is None else [list(reverted)])
 
 

@@ -17,8 +17,8 @@ from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import make_split
-from overfly.training.job import Job, train
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.job import TrainJob, train
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.registry import MODELS
 from overfly.training.recipe import RECIPES, override
 from overfly.training.run import RUN_SCHEMA, RunRecord, save_checkpoint, save_split
@@ -36,14 +36,14 @@ def train_briefly(name, data, out):
     """Train a model on a third of the small data set."""
     plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0}
     sizes = {"test_fraction": TEST_FRACTION, "model": name, "image_size": SIZES[name], "batch_size": 8, "epochs": 20}
-    train(Job(data, out, override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain), weights="none"))
+    train(TrainJob(data, out, override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain), weights="none"))
 
 
 def trained_like(name, images, n_classes):
     """Return a model with drawn weights that is normalised within and gives logits of a few units, as a trained one."""
     torch.manual_seed(0)
     model = build_model(name, n_classes)
-    deployed = Deployed(model, ImageSpec(SIZES[name], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    deployed = PreprocessedModel(model, ImageSpec(SIZES[name], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     batch = torch.from_numpy(images)
     with torch.no_grad():
         for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):

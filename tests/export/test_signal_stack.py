@@ -36,5 +36,5 @@ def test_a_signal_is_heard_after_the_block():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has that stack")
 def test_without_it_openvino_still_loses_the_stack():
-    # Once this fails, `signal_stack_kept` can go.
+    # Once this fails, `preserve_signal_stack` can go.
     assert outcome("not kept") == (-signal.SIGSEGV, "")

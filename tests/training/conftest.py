@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.reporter import Reporter
-from overfly.training.job import Job, train
+from overfly.training.job import TrainJob, train
 from overfly.training.recipe import Recipe, without_pretraining
 
 
@@ -80,7 +80,7 @@ def recipe():
 def finished(scenes, recipe, tmp_path_factory):
     """(The run of `recipe` on `scenes`, trained without an interruption; what was heard); not to be changed."""
     heard = Listener()
-    job = Job(
+    job = TrainJob(
         data=scenes,
         out=tmp_path_factory.mktemp("finished") / "run",
         recipe=recipe,
@@ -104,6 +104,6 @@ def make_job(scenes, recipe, tmp_path):
             "seed": 5,
             "device": "cpu",
         }
-        return Job(**{**options, **changes})
+        return TrainJob(**{**options, **changes})
 
     return make

@@ -50,5 +50,5 @@ def test_freed_memory_is_used_again_inside_the_block_only():
 def test_without_glibc_nothing_changes(monkeypatch, failure):
     # What Windows raises, which has no handle of the process; and other systems, whose C library has no mallopt.
     monkeypatch.setattr(memory.ctypes, "CDLL", Mock(side_effect=failure))
-    with memory.freed_memory_kept():
+    with memory.keep_freed_memory():
         memory.ctypes.CDLL.assert_called_once_with(None)

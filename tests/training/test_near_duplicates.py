@@ -10,7 +10,7 @@ from PIL import Image
 from overfly.training import near_duplicates as module
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import Split, SplitFile, make_split
-from overfly.training.near_duplicates import MIN_CORRELATION, Alike, near_duplicates
+from overfly.training.near_duplicates import MIN_CORRELATION, NearDuplicate, near_duplicates
 from overfly.training.synthetic.dataset import write_sample
 
 SIZE = 96
@@ -127,4 +127,4 @@ def test_the_places_that_uc_merced_has_twice(real_data):
     assert {(Path(p.first).stem, Path(p.second).stem) for p in found} == {
         (f"{name}{first}", f"{name}{second}") for name, (first, second) in twice.items()
     }
-    assert isinstance(found[0], Alike)
+    assert isinstance(found[0], NearDuplicate)

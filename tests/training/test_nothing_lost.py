@@ -22,7 +22,7 @@ from overfly.runtime.reporter import Reporter
 from overfly.training import job as train_module
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import SPLIT_SCHEMA, make_split
-from overfly.training.job import Job, best_epoch, train
+from overfly.training.job import TrainJob, best_epoch, train
 from overfly.training.loop import checkpoint as resume_module
 from overfly.training.loop.trainer import Epoch, predict_logits
 from overfly.training.models.build import build_model
@@ -78,7 +78,7 @@ def steps(recipe):
 @pytest.fixture(scope="module")
 def whole(scenes, steps, tmp_path_factory):
     """The SHA-256 of the weights that the recipe of `steps` comes to without an interruption."""
-    job = Job(scenes, tmp_path_factory.mktemp("whole") / "run", steps, weights="none", seed=5, device="cpu")
+    job = TrainJob(scenes, tmp_path_factory.mktemp("whole") / "run", steps, weights="none", seed=5, device="cpu")
     return train(job).record.checkpoint_sha256
 
 
@@ -104,7 +104,7 @@ def saves_each_step(monkeypatch):
     monkeypatch.setattr(resume_module, "SAVE_EVERY_S", 0.0)
 
 
-def in_order(folder):
+def ordered_results(folder):
     """No file of the folder is one that was not finished."""
     return [path.name for path in folder.rglob("*") if path.name.endswith(".part")] == []
 
@@ -234,11 +234,11 @@ def kill_at(moment, step, job):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_while_it_saves_it_goes_on_from_the_state_before(job, whole):
     assert kill_at("half saved", 3, job)
-    assert not in_order(job.work)
+    assert not ordered_results(job.work)
     heard = StopAtStep(None, None)
     assert train(job, resume=True, reporter=heard).record.checkpoint_sha256 == whole
     assert heard.notes[0] == "going on after step 2 of 4 in epoch 1 of 2"
-    assert in_order(job.out)
+    assert ordered_results(job.out)
 
 
 @pytest.mark.slow
@@ -249,7 +249,7 @@ def test_killed_again_and_again_it_comes_to_the_same_weights(job, whole, seed):
     while kill_at(rng.choice(["before saving", "half saved", "after saving"]), rng.integers(2, 5), job):
         assert not job.out.exists()
     assert files.sha256_file(job.out / "checkpoint.safetensors") == whole
-    assert in_order(job.out)
+    assert ordered_results(job.out)
 
 
 @contextmanager
@@ -276,7 +276,7 @@ def test_a_full_disk_leaves_what_was_saved_and_says_what_to_do(job, whole, n_wri
         f"can't write to {job.work}: No space left on device; what was saved before is whole: "
         "put that right, and go on with the same command and --resume"
     )
-    assert in_order(job.work)
+    assert ordered_results(job.work)
     heard = StopAtStep(None, None)
     assert train(job, resume=True, reporter=heard).record.checkpoint_sha256 == whole
     rows = (job.out / "history.csv").read_text(encoding="utf-8").splitlines()[1:]
@@ -296,7 +296,7 @@ def test_a_limit_of_the_system_on_files_is_like_a_full_disk(job, whole):
             train(job, reporter=heard)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert in_order(job.work)
+    assert ordered_results(job.work)
     heard = StopAtStep(None, None)
     assert train(job, resume=True, reporter=heard).record.checkpoint_sha256 == whole
     assert heard.notes[0] == "going on after epoch 1 of 2"

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from overfly.runtime.errors import RunError
 from overfly.runtime.images.reading import ImageSpec
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.run import Run, choose_device, save_checkpoint
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_model(run_folder):
 
 def test_a_checkpoint_is_the_same_bytes_for_the_same_weights(tmp_path):
     image = ImageSpec(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    deployed = Deployed(build_model("shufflenet_v2_x1_0", 3), image)
+    deployed = PreprocessedModel(build_model("shufflenet_v2_x1_0", 3), image)
     first = save_checkpoint(tmp_path, deployed)
     again = save_checkpoint(tmp_path, deployed.to(memory_format=torch.channels_last))
     assert first == again

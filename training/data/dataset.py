@@ -27,7 +27,7 @@ _NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class LabelledImage:
     """One labelled picture.
 
     Attributes
@@ -57,7 +57,7 @@ class Dataset:
 
     folder: Path
     classes: tuple[str, ...]
-    scenes: tuple[Scene, ...]
+    scenes: tuple[LabelledImage, ...]
     ignored: tuple[str, ...]
 
 
@@ -94,14 +94,14 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
     labelled = [(path, label) for label, name in enumerate(classes) for path in images[name]]
     hashes = _map_threads(lambda item: sha256_file(item[0]), labelled, progress)
     scenes = [
-        Scene(path.relative_to(folder).as_posix(), label, sha256)
+        LabelledImage(path.relative_to(folder).as_posix(), label, sha256)
         for (path, label), sha256 in zip(labelled, hashes, strict=True)
     ]
     ignored = tuple(p.relative_to(folder).as_posix() for c in classes for p in below[c] if not is_image_name(p))
     return Dataset(folder, classes, tuple(scenes), ignored)
 
 
-def decode(folder: Path, scenes: Iterable[Scene], *, size: int, progress: Progress | None = None) -> ImageBatch:
+def decode(folder: Path, scenes: Iterable[LabelledImage], *, size: int, progress: Progress | None = None) -> ImageBatch:
     """Decode and resize scenes, once, with as many threads as there are processors.
 
     Parameters
@@ -130,7 +130,7 @@ def decode(folder: Path, scenes: Iterable[Scene], *, size: int, progress: Progre
     images = np.empty((len(items), size, size, 3), np.uint8)
     problems: list[ImageError] = []
 
-    def load(item: tuple[int, Scene]) -> None:
+    def load(item: tuple[int, LabelledImage]) -> None:
         try:
             images[item[0]] = load_image(folder / item[1].name, size)
         except ImageError as error:
@@ -146,7 +146,7 @@ def decode(folder: Path, scenes: Iterable[Scene], *, size: int, progress: Progre
 
 
 def decode_unchanged(
-    folder: Path, scenes: Iterable[Scene], *, size: int, progress: Progress | None = None
+    folder: Path, scenes: Iterable[LabelledImage], *, size: int, progress: Progress | None = None
 ) -> ImageBatch:
     """Decode scenes like `decode`, after checking that their files are still those of the split.
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from overfly.runtime.errors import DownloadError, OutputError, OverflyError
-from overfly.runtime.files.atomic import atomic_folder, refuse_existing, remove_rests, sha256_file
+from overfly.runtime.files.atomic import atomic_folder, check_overwrite, remove_leftovers, sha256_file
 from overfly.runtime.reporter import SILENT, Reporter
 
 _TIMEOUT_S = 30
@@ -79,13 +79,13 @@ def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Rep
     OutputError
         When `out` exists, or can't be written.
     """
-    refuse_existing(out, overwrite=overwrite)
+    check_overwrite(out, overwrite=overwrite)
     part = out.absolute().with_name(f"{out.name}.zip.part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         _download(archive, part, partial(reporter.progress, "downloading (MiB)"))
         _verify(archive, part)
-        remove_rests(out)
+        remove_leftovers(out)
         with atomic_folder(out, overwrite=overwrite) as folder:
             _unpack(archive, part, folder, partial(reporter.progress, "unpacking"))
     except OSError as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, DocumentError
-from overfly.training.data.dataset import Dataset, Scene
+from overfly.training.data.dataset import Dataset, LabelledImage
 
 SPLIT_SCHEMA = "overfly.split/1"
 PARTS = ("train", "val", "test")
@@ -44,11 +44,11 @@ class Split:
     classes: tuple[str, ...]
     files: tuple[SplitFile, ...]
 
-    def scenes(self, part: str) -> list[Scene]:
+    def scenes(self, part: str) -> list[LabelledImage]:
         """Return the scenes of a part, in the split's order."""
         index = {name: i for i, name in enumerate(self.classes)}
         return [
-            Scene(file.name, index[file.name.partition("/")[0]], file.sha256)
+            LabelledImage(file.name, index[file.name.partition("/")[0]], file.sha256)
             for file in self.files
             if file.part == part
         ]
@@ -162,25 +162,25 @@ def _require_trainable(split: Split) -> None:
         raise SplitError(f"the split has {twice[0]} twice: make a new split")
 
 
-def sample_evenly(scenes: Sequence[Scene], n: int, *, seed: int) -> list[Scene]:
+def sample_evenly(scenes: Sequence[LabelledImage], n: int, *, seed: int) -> list[LabelledImage]:
     """Return `n` scenes, or all if there are fewer, drawn from each class in turn."""
     rng = np.random.default_rng(seed)
-    by_class: dict[int, list[Scene]] = defaultdict(list)
+    by_class: dict[int, list[LabelledImage]] = defaultdict(list)
     for i in rng.permutation(len(scenes)):
         by_class[scenes[i].label].append(scenes[i])
     rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
     return [scene for one_of_each in rounds for scene in one_of_each if scene is not None][:n]
 
 
-def _groups(scenes: Iterable[Scene]) -> list[list[Scene]]:
+def _groups(scenes: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
     """Group scenes by content, in the order in which each content is first seen."""
-    groups: dict[str, list[Scene]] = defaultdict(list)
+    groups: dict[str, list[LabelledImage]] = defaultdict(list)
     for scene in scenes:
         groups[scene.sha256].append(scene)
     return list(groups.values())
 
 
-def _contents_in_several_classes(scenes: Iterable[Scene]) -> set[str]:
+def _contents_in_several_classes(scenes: Iterable[LabelledImage]) -> set[str]:
     """Return the hashes that stand under more than one label."""
     labels: dict[str, set[int]] = defaultdict(set)
     for scene in scenes:
@@ -188,7 +188,7 @@ def _contents_in_several_classes(scenes: Iterable[Scene]) -> set[str]:
     return {sha256 for sha256, found in labels.items() if len(found) > 1}
 
 
-def _fill(groups: list[list[Scene]], wanted: dict[str, int]) -> dict[str, str]:
+def _fill(groups: list[list[LabelledImage]], wanted: dict[str, int]) -> dict[str, str]:
     """Assign whole groups to parts until each has as many scenes as wanted; the rest is not assigned."""
     left = dict(wanted)
     parts: dict[str, str] = {}

@@ -97,7 +97,7 @@ class Team:
         """Return the model such that ``backward`` leaves the mean of all processes' gradients."""
         if self.size == 1:
             return model
-        with self.in_touch():
+        with self.explain_lost_peer():
             return nn.parallel.DistributedDataParallel(model)
 
     def mean(self, value: float) -> float:
@@ -105,7 +105,7 @@ class Team:
         if self.size == 1:
             return value
         total = torch.tensor(value, dtype=torch.float64)
-        with self.in_touch():
+        with self.explain_lost_peer():
             dist.all_reduce(total)
         return float(total) / self.size
 
@@ -118,7 +118,7 @@ class Team:
         if self.size == 1:
             return make()
         box = [make() if self.leads else None]
-        with self.in_touch():
+        with self.explain_lost_peer():
             dist.broadcast_object_list(box, device=torch.device("cpu"))
         return box[0]  # type: ignore[return-value]
 
@@ -138,7 +138,7 @@ class Team:
                 )
 
     @contextmanager
-    def in_touch(self) -> Iterator[None]:
+    def explain_lost_peer(self) -> Iterator[None]:
         """Inside the block, say of PyTorch's errors what they mean: that another process is gone.
 
         Raises

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from overfly.runtime.errors import RunError
 from overfly.runtime.files.atomic import write_atomically
 from overfly.training.loop.interruption import Interruption
-from overfly.training.loop.trainer import Epoch, Pass, Trainer
+from overfly.training.loop.trainer import Epoch, EpochState, Trainer
 
 LAST = "last"
 _STATE = "state.safetensors"
@@ -114,7 +114,7 @@ def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: d
     write_atomically(folder / LAST / _STATE, save({k: v.contiguous().cpu() for k, v in tensors.items()}))
 
 
-def read_state(folder: Path) -> bytes | None:
+def read_checkpoint(folder: Path) -> bytes | None:
     """Return what `save_state` wrote to the work folder, None if it never did.
 
     Raises
@@ -155,7 +155,7 @@ def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: dict
             source.set_rng_state(tensors[f"chance.{name}"])
     trainer.epoch, trainer.step = facts["epoch"], facts["step"]
     if "pass" in facts:
-        trainer.current = Pass(tensors["order"], **facts["pass"])
+        trainer.current = EpochState(tensors["order"], **facts["pass"])
     return [Epoch(**row) for row in facts["history"]]
 
 

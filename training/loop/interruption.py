@@ -32,7 +32,7 @@ class Interruption:
 
 
 @contextmanager
-def postponed() -> Iterator[Interruption]:
+def defer_interrupts() -> Iterator[Interruption]:
     """Inside the block SIGINT and SIGTERM are only noted, the first time.
 
     A signal that the process ignores stays ignored. Outside the main thread, where Python allows no

@@ -19,8 +19,8 @@ from overfly.runtime.images.reading import ImageBatch
 from overfly.training.distributed.team import ALONE, Team, share_batch
 from overfly.training.loop.augment import augment
 from overfly.training.memory import is_out_of_memory
-from overfly.training.models.build import Deployed
-from overfly.training.models.freezing import FrozenStatistics, freeze_first, set_training
+from overfly.training.models.build import PreprocessedModel
+from overfly.training.models.freezing import FrozenStatistics, freeze_first, train_mode_except_frozen
 from overfly.training.recipe import Recipe
 
 _EVALUATION_BATCH = 32
@@ -55,7 +55,7 @@ class Epoch:
 
 
 @dataclass(slots=True)
-class Pass:
+class EpochState:
     """A pass over the training part that is under way.
 
     Attributes
@@ -99,7 +99,7 @@ class Trainer:
 
     def __init__(
         self,
-        deployed: Deployed,
+        deployed: PreprocessedModel,
         recipe: Recipe,
         *,
         n_images: int,
@@ -112,7 +112,7 @@ class Trainer:
         self.team = team
         # Twice the speed of the default layout for depthwise convolutions on a CPU.
         self.live = deployed.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.precision = computed_in(recipe.precision, device)
+        self.precision = resolve_precision(recipe.precision, device)
         freeze_first(self.live.model, recipe.frozen_fraction)
         share_batch(self.live.model, team, lambda: self._batch_size)
         logits = FrozenStatistics(self.live.model) if recipe.batch_norm == "frozen" else self.live.model
@@ -123,7 +123,7 @@ class Trainer:
         self.n_images = n_images
         self.step = 0
         self.epoch = 0
-        self.current: Pass | None = None
+        self.current: EpochState | None = None
         self.best: dict[str, torch.Tensor] = {}
         self._batch_size = recipe.batch_size
 
@@ -139,14 +139,14 @@ class Trainer:
         return self.steps_per_epoch * self.recipe.epochs
 
     @property
-    def first_uphill(self) -> int:
+    def sam_start_step(self) -> int:
         """The first step, counted from 0, that takes its gradients uphill of the weights; beyond all if none does."""
         n_uphill = int(self.recipe.sam_fraction * self.n_steps)
         return self.n_steps - n_uphill if self.recipe.sam_rho and n_uphill else sys.maxsize
 
-    def n_gradients(self, n_steps: int) -> int:
+    def n_backward_passes(self, n_steps: int) -> int:
         """Return how often the first `n_steps` steps take gradients, which is what they take time for."""
-        return n_steps + max(0, n_steps - self.first_uphill)
+        return n_steps + max(0, n_steps - self.sam_start_step)
 
     def run_epoch(
         self, images: ImageBatch, labels: npt.NDArray[np.int64], progress: Callable[[int, int], None]
@@ -173,15 +173,15 @@ class Trainer:
         RunError
             When the loss is no longer finite, or the memory does not suffice.
         """
-        set_training(self.live.model)
+        train_mode_except_frozen(self.live.model)
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
         if self.current is None:
-            self.current = Pass(torch.randperm(len(images), generator=self.generator))
+            self.current = EpochState(torch.randperm(len(images), generator=self.generator))
         current = self.current
         start = time.perf_counter() - current.seconds
         batches = current.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
         for index in batches[current.n_done :]:
-            with self._told_of_memory():
+            with self._explain_out_of_memory():
                 current.loss += self._train_step(pixels[index], targets[index])
             if not math.isfinite(current.loss):
                 raise RunError(
@@ -196,7 +196,7 @@ class Trainer:
         return current.loss / len(batches), current.seconds
 
     @contextmanager
-    def _told_of_memory(self) -> Iterator[None]:
+    def _explain_out_of_memory(self) -> Iterator[None]:
         """Inside the block, turn PyTorch's lack of memory into what to do about it."""
         try:
             yield
@@ -209,11 +209,11 @@ class Trainer:
                 "start again with --overwrite and a smaller --batch-size or --image-size"
             ) from error
 
-    def mark_best(self) -> None:
+    def save_best(self) -> None:
         """Remember the averaged weights as the best so far."""
         self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
 
-    def take_best(self) -> None:
+    def restore_best(self) -> None:
         """Make the averaged weights those that were marked as the best, if any were; for after the last step."""
         if self.best:
             self.averaged.load_state_dict(self.best)
@@ -234,7 +234,7 @@ class Trainer:
         float32, shape ``[B, 3, S, S]``, on the trainer's device, in the ``channels_last`` layout.
         """
         changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
-        batch: torch.Tensor = self.live.normalise(changed).contiguous(memory_format=torch.channels_last)
+        batch: torch.Tensor = self.live.normalize(changed).contiguous(memory_format=torch.channels_last)
         return batch
 
     def _train_step(self, pixels: torch.Tensor, targets: torch.Tensor) -> float:
@@ -246,7 +246,7 @@ class Trainer:
         share = self.team.share(len(targets))
         batch, targets = batch[share], targets[share].to(self.device)
         loss = self._gradients(batch, targets)
-        if self.step >= self.first_uphill:
+        if self.step >= self.sam_start_step:
             with self._climbed():
                 self._gradients(batch, targets)
         self.optimizer.step()
@@ -261,7 +261,7 @@ class Trainer:
         Takes this process's share: what `prepare` returns, shape ``[b, 3, S, S]``, and int64 class indices, ``[b]``.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        with self.team.in_touch():
+        with self.team.explain_lost_peer():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 logits = self.logits(batch).float()
             loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
@@ -330,7 +330,7 @@ def predict_logits(
     return np.concatenate(rows)
 
 
-def computed_in(precision: str, device: torch.device) -> str:
+def resolve_precision(precision: str, device: torch.device) -> str:
     """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` asks whether the device multiplies bf16 matrices.
 
     A device without bf16 instructions emulates them, several times slower than fp32. On a CPU that has AVX512-BF16 but

@@ -34,7 +34,7 @@ def build_model(name: str, n_classes: int) -> nn.Module:
     return model
 
 
-class Deployed(nn.Module):
+class PreprocessedModel(nn.Module):
     """A model with its preprocessing inside, as it is exported and evaluated."""
 
     def __init__(self, model: nn.Module, image: ImageSpec) -> None:
@@ -45,10 +45,10 @@ class Deployed(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Take uint8 ``[N, H, W, 3]`` RGB images and return float32 ``[N, n_classes]`` logits."""
-        logits: torch.Tensor = self.model(self.normalise(images.permute(0, 3, 1, 2)))
+        logits: torch.Tensor = self.model(self.normalize(images.permute(0, 3, 1, 2)))
         return logits
 
-    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Scale ``[N, 3, H, W]`` pixels in 0..255 to [0, 1], then to the mean and deviation of the image spec."""
         scaled: torch.Tensor = (images.float() / 255 - self.mean) / self.std  # type: ignore[operator]
         return scaled

@@ -29,7 +29,7 @@ def freeze_first(model: nn.Module, fraction: float) -> None:
             module.requires_grad_(requires_grad=False)
 
 
-def set_training(model: nn.Module) -> None:
+def train_mode_except_frozen(model: nn.Module) -> None:
     """Put a model into training mode, but for its frozen batch normalisations, which keep their statistics."""
     model.train()
     for module in model.modules():

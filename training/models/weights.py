@@ -37,7 +37,7 @@ def load_pretrained(model: nn.Module, name: str, weights: str) -> None:
     """
     if weights == "none":
         return
-    state = imagenet_state(name) if weights == "imagenet" else read_state(Path(weights))
+    state = imagenet_state(name) if weights == "imagenet" else read_state_dict(Path(weights))
     load_backbone(model, name, state, source=weights)
 
 
@@ -61,7 +61,7 @@ def imagenet_state(name: str) -> StateDict:
     return state
 
 
-def read_state(path: Path) -> StateDict:
+def read_state_dict(path: Path) -> StateDict:
     """Read the tensors of a ``.safetensors`` file, or of a ``.pth`` file without running any code in it.
 
     Raises

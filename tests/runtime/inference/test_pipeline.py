@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overfly.runtime.inference.pipeline import Known, in_order
+from overfly.runtime.inference.pipeline import Completed, ordered_results
 
 
 class Work:
@@ -49,25 +49,25 @@ def test_any_work_is_answered_in_order_and_never_more_is_under_way(looks, limit)
             assert Work.under_way < limit, "asked for more without room"
             yield Work(number, n_looks)
 
-    assert list(in_order(source(), limit)) == list(range(len(looks)))
+    assert list(ordered_results(source(), limit)) == list(range(len(looks)))
     assert Work.under_way == 0
 
 
 def test_known_answers_keep_their_place_among_others():
     with ThreadPoolExecutor(4) as pool:
-        items = (Known(i) if i % 3 else pool.submit(int, i) for i in range(200))
-        assert list(in_order(items, 5)) == list(range(200))
+        items = (Completed(i) if i % 3 else pool.submit(int, i) for i in range(200))
+        assert list(ordered_results(items, 5)) == list(range(200))
 
 
 def test_what_is_known_is_done_and_may_be_anything():
-    known = Known(None)
+    known = Completed(None)
     assert known.done()
     assert known.result() is None
-    assert list(in_order([known], 1)) == [None]
+    assert list(ordered_results([known], 1)) == [None]
 
 
 def test_nothing_in_nothing_out():
-    assert list(in_order([], 3)) == []
+    assert list(ordered_results([], 3)) == []
 
 
 def test_an_answer_that_is_there_is_given_before_the_source_is_asked_again():
@@ -76,9 +76,9 @@ def test_an_answer_that_is_there_is_given_before_the_source_is_asked_again():
     def source():
         for i in range(4):
             asked.append(i)
-            yield Known(i)
+            yield Completed(i)
 
-    for answered, _ in enumerate(in_order(source(), 10)):
+    for answered, _ in enumerate(ordered_results(source(), 10)):
         assert asked == list(range(answered + 1))
 
 
@@ -91,7 +91,7 @@ def test_slow_work_fills_the_room_before_it_is_waited_for():
             asked += 1
             yield Work(i, looks=1000)
 
-    answers = in_order(source(), 4)
+    answers = ordered_results(source(), 4)
     assert [(next(answers), asked) for _ in range(10)] == [(i, min(i + 4, 10)) for i in range(10)]
 
 
@@ -103,13 +103,13 @@ def test_with_room_for_one_each_is_answered_before_the_next_is_asked_for():
             events.append(f"ask {i}")
             yield Work(i, looks=1000)
 
-    for answer in in_order(source(), 1):
+    for answer in ordered_results(source(), 1):
         events.append(f"answer {answer}")  # noqa: PERF401 - the order among the source's events is what counts
     assert events == ["ask 0", "answer 0", "ask 1", "answer 1", "ask 2", "answer 2"]
 
 
 def test_an_error_is_raised_in_its_place_after_the_answers_before_it():
-    answers = in_order([Known(0), Known(1), refused("two"), Known(3)], 10)
+    answers = ordered_results([Completed(0), Completed(1), refused("two"), Completed(3)], 10)
     assert [next(answers), next(answers)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(answers)
@@ -118,10 +118,10 @@ def test_an_error_is_raised_in_its_place_after_the_answers_before_it():
 
 def test_what_the_source_raises_comes_through():
     def source():
-        yield Known(0)
+        yield Completed(0)
         raise KeyError("camera unplugged")
 
-    answers = in_order(source(), 2)
+    answers = ordered_results(source(), 2)
     assert next(answers) == 0
     with pytest.raises(KeyError, match="camera unplugged"):
         next(answers)
@@ -134,9 +134,9 @@ def test_an_abandoned_pipeline_asks_for_nothing_more():
         nonlocal asked
         while True:
             asked += 1
-            yield Known(asked)
+            yield Completed(asked)
 
-    answers = in_order(source(), 3)
+    answers = ordered_results(source(), 3)
     assert next(answers) == 1
     answers.close()
     assert asked == 1

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from overfly.runtime.errors import WeightsError
 from overfly.training.models.build import build_model
 from overfly.training.models.torchvision_import import torchvision_models
-from overfly.training.models.weights import imagenet_state, load_backbone, load_pretrained, read_state
+from overfly.training.models.weights import imagenet_state, load_backbone, load_pretrained, read_state_dict
 
 NAME = "shufflenet_v2_x1_0"
 HEAD = {"fc.weight", "fc.bias"}
@@ -136,7 +136,7 @@ def test_a_file_of_another_kind(tmp_path, content, suffix):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="can't be read") as caught:
-        read_state(path)
+        read_state_dict(path)
     assert "\n" not in str(caught.value)
 
 
@@ -158,7 +158,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path):
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(content, protocol=2))
     for name in ("new.pth", "old.pth", "plain.pth"):
         with pytest.raises(WeightsError, match="can't be read"):
-            read_state(tmp_path / name)
+            read_state_dict(tmp_path / name)
     assert not marker.exists()
     pickle.loads((tmp_path / "plain.pth").read_bytes())["fc.weight"].close()  # noqa: S301 - to see that it would have
     assert marker.exists()
@@ -177,7 +177,7 @@ def test_a_missing_file(model, tmp_path):
 def test_a_file_with_something_else_in_it(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="holds no state dict: expected a state dict"):
-        read_state(tmp_path / "w.pth")
+        read_state_dict(tmp_path / "w.pth")
 
 
 def test_tensors_that_are_not_named(tmp_path, model):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from overfly.runtime.errors import RunError
-from overfly.training.loop.trainer import Trainer, computed_in, predict_logits
-from overfly.training.models.build import Deployed
+from overfly.training.loop.trainer import Trainer, predict_logits, resolve_precision
+from overfly.training.models.build import PreprocessedModel
 from overfly.training.recipe import PAPER, Recipe, override
 
 SIZE = 32
@@ -27,7 +27,7 @@ def tiny_net(n_classes=2):
 
 
 def make_trainer(recipe, n_images, seed=0):
-    return Trainer(Deployed(tiny_net(), recipe.image), recipe, n_images=n_images, seed=seed, device=CPU)
+    return Trainer(PreprocessedModel(tiny_net(), recipe.image), recipe, n_images=n_images, seed=seed, device=CPU)
 
 
 def toy(n_images, seed=0):
@@ -102,7 +102,7 @@ def test_every_image_is_seen_once_in_an_epoch_in_an_order_that_changes():
             seen.extend((images[:, 0, 0, 0] * 0.229 + 0.485).mul(255).round().int().tolist())
             return images.mean(dim=(2, 3)) @ self.weight.T
 
-    trainer = Trainer(Deployed(Spy(), PLAIN.image), PLAIN, n_images=10, seed=0, device=CPU)
+    trainer = Trainer(PreprocessedModel(Spy(), PLAIN.image), PLAIN, n_images=10, seed=0, device=CPU)
     images = np.empty((10, SIZE, SIZE, 3), np.uint8)
     images[:] = np.arange(10, dtype=np.uint8)[:, None, None, None] * 20
     for _ in range(2):
@@ -211,7 +211,7 @@ def test_sharpness_aware_steps_are_the_last_ones(rho, fraction, first):
     expected = [step for step in range(12) for _ in range(1 + (step >= first))]
     assert taken == expected
     # What the time left is told by.
-    assert [trainer.n_gradients(n) for n in range(13)] == [sum(step < n for step in expected) for n in range(13)]
+    assert [trainer.n_backward_passes(n) for n in range(13)] == [sum(step < n for step in expected) for n in range(13)]
 
 
 def test_averaging_by_hand():
@@ -285,7 +285,7 @@ def test_the_callers_images_stay_as_they_are():
 
 @pytest.mark.parametrize("n_images", [1, 32, 33, 70])
 def test_predicting_in_batches_is_predicting_one_by_one(n_images):
-    model = Deployed(tiny_net(), PLAIN.image).train()
+    model = PreprocessedModel(tiny_net(), PLAIN.image).train()
     images, _ = toy(n_images)
     told = []
     logits = predict_logits(model, images, progress=lambda done, total: told.append((done, total)))
@@ -320,9 +320,9 @@ def test_a_frozen_first_layer_keeps_its_statistics_where_the_others_take_the_bat
 )
 def test_auto_computes_in_bf16_where_the_processor_multiplies_matrices_in_it(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert computed_in("auto", CPU) == expected
-    assert computed_in("fp32", CPU) == "fp32"
-    assert computed_in("bf16", CPU) == "bf16"
+    assert resolve_precision("auto", CPU) == expected
+    assert resolve_precision("fp32", CPU) == "fp32"
+    assert resolve_precision("bf16", CPU) == "bf16"
 
 
 def test_bf16_computes_close_to_fp32_and_keeps_the_weights_in_fp32():

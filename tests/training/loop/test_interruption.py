@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from overfly.training.loop.interruption import postponed
+from overfly.training.loop.interruption import defer_interrupts
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -23,7 +23,7 @@ def _handlers():
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_is_noted_and_the_second_stops(number):
-    with postponed() as interruption:
+    with defer_interrupts() as interruption:
         assert not interruption.asked
         signal.raise_signal(number)
         assert interruption.asked
@@ -34,7 +34,7 @@ def test_the_first_signal_is_noted_and_the_second_stops(number):
 
 
 def test_the_handlers_come_back_after_an_error():
-    with pytest.raises(ZeroDivisionError), postponed():
+    with pytest.raises(ZeroDivisionError), defer_interrupts():
         _ = 1 / 0
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt):
@@ -43,7 +43,7 @@ def test_the_handlers_come_back_after_an_error():
 
 def test_a_signal_that_is_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with postponed() as interruption:
+    with defer_interrupts() as interruption:
         signal.raise_signal(signal.SIGINT)
         assert not interruption.asked
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -53,7 +53,7 @@ def test_another_thread_leaves_the_handlers_alone():
     seen = []
 
     def work():
-        with postponed() as interruption:
+        with defer_interrupts() as interruption:
             seen.extend([signal.getsignal(signal.SIGINT), interruption.asked])
 
     thread = threading.Thread(target=work)

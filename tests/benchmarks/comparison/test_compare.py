@@ -11,7 +11,7 @@ from rich.console import Console
 from overfly.benchmarks.comparison.compare import compare
 from overfly.benchmarks.comparison.table import print_comparison
 from overfly.benchmarks.job import write_report
-from overfly.benchmarks.results.records import Ratio, Raw, Stretch
+from overfly.benchmarks.results.records import Measurements, Ratio, ThroughputSample
 from overfly.cli import run
 from overfly.runtime.errors import ComparisonError, DocumentError
 
@@ -20,10 +20,10 @@ def _slower(raw, times):
     """Return what a machine would have measured that is `times` as slow, and takes image 0 for something else."""
     if not raw.predictions:
         return raw
-    return Raw(
+    return Measurements(
         (1, *raw.predictions[1:]),
         tuple(tuple(ms * times for ms in samples) for samples in raw.latency_rounds_ms),
-        tuple(Stretch(s.n_images, s.seconds * times) for s in raw.throughput_rounds),
+        tuple(ThroughputSample(s.n_images, s.seconds * times) for s in raw.throughput_rounds),
         raw.file_latency_rounds_ms,
         raw.file_throughput_rounds,
     )

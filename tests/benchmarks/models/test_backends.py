@@ -9,7 +9,7 @@ from torch import nn
 from overfly.benchmarks.models.backends import BATCH, BatchBackend, _compile, load_onnxruntime
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.images.reading import ImageSpec
-from overfly.training.models.build import Deployed
+from overfly.training.models.build import PreprocessedModel
 
 SIZE = 32
 
@@ -21,7 +21,7 @@ def model(monkeypatch, tmp_path):
     torch.compiler.reset()
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Deployed(layers, ImageSpec(SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))).eval()
+    return PreprocessedModel(layers, ImageSpec(SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))).eval()
 
 
 def run_of(model):

@@ -11,7 +11,7 @@ import pytest
 
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.reporter import Reporter
-from overfly.training.job import Job, train
+from overfly.training.job import TrainJob, train
 from overfly.training.recipe import override
 from overfly.training.run import Run
 
@@ -69,7 +69,7 @@ def stopped(scenes, recipe, tmp_path_factory):
             if message.startswith("epoch 1"):
                 raise Stop
 
-    job = Job(scenes, tmp_path_factory.mktemp("stopped") / "run", recipe, weights="none", seed=5, device="cpu")
+    job = TrainJob(scenes, tmp_path_factory.mktemp("stopped") / "run", recipe, weights="none", seed=5, device="cpu")
     with pytest.raises(Stop):
         train(job, reporter=Stopper())
     return job.work

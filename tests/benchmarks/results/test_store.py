@@ -20,13 +20,13 @@ from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
 from overfly.benchmarks.rendering.terminal import print_report
 from overfly.benchmarks.results.json_schema import report_schema
-from overfly.benchmarks.results.records import Probe, Raw, Stretch
+from overfly.benchmarks.results.records import Measurements, Probe, ThroughputSample
 from overfly.benchmarks.results.rows import Identity, compare_rows, make_row
 from overfly.benchmarks.results.store import REPORT_SCHEMA, read_report
 from overfly.runtime.documents import dump_document
 from overfly.runtime.errors import DocumentError
 
-PUBLISHED = Path(__file__).parents[2] / "docs" / "report.schema.json"
+PUBLISHED = Path(__file__).parents[3] / "docs" / "report.schema.json"
 
 
 def table_of(report):
@@ -69,7 +69,7 @@ def test_the_json_is_the_golden_one(report, golden):
 
 def test_its_figures_are_those_of_the_fakes(report):
     base, _, fp32, broken, int8 = report.rows
-    assert [report.baseline, report.contender] == [0, 4]
+    assert [report.baseline, report.compared_row] == [0, 4]
     assert base.latency_ms.p50 == 40.0
     assert base.file_latency_ms.p50 == 43.0
     assert base.throughput_ips == pytest.approx(40)
@@ -141,9 +141,9 @@ def measurements(draw):
 
     def raw():
         samples = st.lists(MILLISECONDS, min_size=1, max_size=8).map(tuple)
-        stretch = st.builds(Stretch, st.integers(1, 500), SECONDS)
+        stretch = st.builds(ThroughputSample, st.integers(1, 500), SECONDS)
         predictions = draw(st.lists(st.integers(0, 2), min_size=len(truth), max_size=len(truth)))
-        return Raw(tuple(predictions), rounds(samples), rounds(stretch), rounds(samples), rounds(stretch))
+        return Measurements(tuple(predictions), rounds(samples), rounds(stretch), rounds(samples), rounds(stretch))
 
     return truth, raw(), raw()
 

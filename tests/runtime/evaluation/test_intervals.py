@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from overfly.runtime.evaluation.intervals import _metrics, bootstrap_intervals
-from overfly.runtime.evaluation.metrics import summarise
+from overfly.runtime.evaluation.metrics import summarize
 
 MATRICES = st.integers(2, 5).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n), min_size=n, max_size=n)
@@ -19,7 +19,7 @@ def test_many_matrices_at_once_have_the_metrics_of_each(matrix):
     matrix = np.array(matrix, dtype=np.int64)
     rows, columns, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
     found = _metrics(rows[None], columns[None], hits[None], int(matrix.sum()))
-    one = summarise(matrix)
+    one = summarize(matrix)
     assert [float(values[0]) for values in found] == pytest.approx([one.accuracy, one.f1_macro, one.kappa])
 
 
@@ -39,7 +39,7 @@ def test_the_bootstrap_is_seeded_and_has_no_width_where_nothing_is_wrong():
     matrix = np.array([[30, 2, 0], [1, 25, 4], [0, 0, 28]])
     assert bootstrap_intervals(matrix) == bootstrap_intervals(matrix)
     assert bootstrap_intervals(matrix) != bootstrap_intervals(matrix, seed=1)
-    one, found = summarise(matrix), bootstrap_intervals(matrix)
+    one, found = summarize(matrix), bootstrap_intervals(matrix)
     for value, (low, high) in (
         (one.accuracy, found.accuracy),
         (one.f1_macro, found.f1_macro),

@@ -88,7 +88,7 @@ def test_shared_dropout_does_nothing_in_eval_mode():
 
 def test_gone_processes_are_told_in_a_sentence():
     gloo = "[/pytorch/gloo/transport/tcp/pair.cc:553] Connection closed by peer [192.0.2.1]:37777. This is\ntypical"
-    with pytest.raises(TeamError) as caught, Team(1, 3).in_touch():
+    with pytest.raises(TeamError) as caught, Team(1, 3).explain_lost_peer():
         raise RuntimeError(gloo)
     assert str(caught.value) == (
         "process 1 of 3 lost touch with another one (Connection closed by peer [192.0.2.1]:37777): see what that one "
@@ -98,12 +98,12 @@ def test_gone_processes_are_told_in_a_sentence():
 
 @pytest.mark.parametrize("error", [OutputError("full"), torch.OutOfMemoryError("small")])
 def test_other_errors_stay_as_they_are(error):
-    with pytest.raises(type(error)) as caught, Team(0, 2).in_touch():
+    with pytest.raises(type(error)) as caught, Team(0, 2).explain_lost_peer():
         raise error
     assert caught.value is error
-    with pytest.raises(RuntimeError, match=r"^(?!process 0)"), Team(0, 2).in_touch():
+    with pytest.raises(RuntimeError, match=r"^(?!process 0)"), Team(0, 2).explain_lost_peer():
         torch.empty(10**15)
-    with pytest.raises(RuntimeError, match=r"^odd$"), ALONE.in_touch():
+    with pytest.raises(RuntimeError, match=r"^odd$"), ALONE.explain_lost_peer():
         raise RuntimeError("odd")
 
 

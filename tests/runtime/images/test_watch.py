@@ -29,76 +29,76 @@ def watch(tmp_path, clock):
 def test_a_picture_is_given_at_the_second_look_and_then_no_more(tmp_path, watch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"there before the start")
-    assert watch.settled() == []
-    assert watch.settled() == [path]
-    assert watch.settled() == []
+    assert watch.take_ready() == []
+    assert watch.take_ready() == [path]
+    assert watch.take_ready() == []
 
 
 def test_one_that_grows_waits_until_it_has_stopped(tmp_path, watch):
     path = tmp_path / "a.jpg"
     for size in range(1, 5):
         path.write_bytes(b"x" * size)
-        assert watch.settled() == []
-    assert watch.settled() == [path]
+        assert watch.take_ready() == []
+    assert watch.take_ready() == [path]
 
 
 def test_a_change_that_keeps_the_size_counts(tmp_path, watch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"x")
     os.utime(path, (1000, 1000))
-    assert watch.settled() == []
+    assert watch.take_ready() == []
     os.utime(path, (2000, 2000))
-    assert watch.settled() == []
-    assert watch.settled() == [path]
+    assert watch.take_ready() == []
+    assert watch.take_ready() == [path]
 
 
 def test_what_was_given_and_changes_later_is_not_given_again(tmp_path, watch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"x")
-    watch.settled()
-    assert watch.settled() == [path]
+    watch.take_ready()
+    assert watch.take_ready() == [path]
     path.write_bytes(b"changed")
-    assert [watch.settled() for _ in range(3)] == [[], [], []]
+    assert [watch.take_ready() for _ in range(3)] == [[], [], []]
 
 
 def test_one_that_is_gone_and_comes_back_is_a_new_one(tmp_path, watch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"x")
-    watch.settled()
-    assert watch.settled() == [path]
+    watch.take_ready()
+    assert watch.take_ready() == [path]
     path.unlink()
-    assert watch.settled() == []
+    assert watch.take_ready() == []
     path.write_bytes(b"x")
-    assert watch.settled() == []
-    assert watch.settled() == [path]
+    assert watch.take_ready() == []
+    assert watch.take_ready() == [path]
 
 
 def test_one_that_is_put_back_comes_again_until_its_time_is_over(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
-    watch.settled()
+    watch.take_ready()
     for now in (1, 5, 9.9):
         clock.now = now
-        assert watch.settled() == [path]
-        assert watch.put_back(path)
+        assert watch.take_ready() == [path]
+        assert watch.retry_later(path)
     clock.now = 10
-    assert watch.settled() == [path]
-    assert not watch.put_back(path)
-    assert watch.settled() == []
+    assert watch.take_ready() == [path]
+    assert not watch.retry_later(path)
+    assert watch.take_ready() == []
 
 
 def test_the_time_of_one_that_goes_on_growing_starts_again(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
-    watch.settled()
+    watch.take_ready()
     clock.now = 9
-    assert watch.settled() == [path]
-    assert watch.put_back(path)
+    assert watch.take_ready() == [path]
+    assert watch.retry_later(path)
     path.write_bytes(b"half and more")
-    assert watch.settled() == []
+    assert watch.take_ready() == []
     clock.now = 18
-    assert watch.settled() == [path]
-    assert watch.put_back(path)
+    assert watch.take_ready() == [path]
+    assert watch.retry_later(path)
 
 
 def test_folders_below_and_several_folders_are_watched_and_other_files_are_not(tmp_path, clock):
@@ -108,8 +108,8 @@ def test_folders_below_and_several_folders_are_watched_and_other_files_are_not(t
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     watch = FolderWatch(folders, clock=clock)
-    watch.settled()
-    assert watch.settled() == paths
+    watch.take_ready()
+    assert watch.take_ready() == paths
 
 
 def test_a_picture_in_two_watched_folders_is_given_once(tmp_path, clock):
@@ -117,61 +117,61 @@ def test_a_picture_in_two_watched_folders_is_given_once(tmp_path, clock):
     path.parent.mkdir()
     path.write_bytes(b"x")
     watch = FolderWatch([tmp_path, tmp_path / "deep"], clock=clock)
-    looks = [watch.settled() for _ in range(4)]
+    looks = [watch.take_ready() for _ in range(4)]
     path.write_bytes(b"changed")
-    looks += [watch.settled() for _ in range(2)]
+    looks += [watch.take_ready() for _ in range(2)]
     assert looks == [[], [path], [], [], [], []]
 
 
 def test_each_picture_has_a_time_of_its_own(tmp_path, watch, clock):
     early, late = tmp_path / "a.jpg", tmp_path / "b.jpg"
     early.write_bytes(b"half")
-    watch.settled()
+    watch.take_ready()
     clock.now = 6
     late.write_bytes(b"half")
-    assert watch.settled() == [early]
-    assert watch.put_back(early)
+    assert watch.take_ready() == [early]
+    assert watch.retry_later(early)
     clock.now = 12
-    assert watch.settled() == [early, late]
-    assert (watch.put_back(early), watch.put_back(late)) == (False, True)
-    assert watch.settled() == [late]
+    assert watch.take_ready() == [early, late]
+    assert (watch.retry_later(early), watch.retry_later(late)) == (False, True)
+    assert watch.take_ready() == [late]
 
 
 def test_a_bad_picture_whose_time_is_over_is_a_new_one_when_it_changes(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
-    watch.settled()
+    watch.take_ready()
     clock.now = 10
-    assert watch.settled() == [path]
-    assert not watch.put_back(path)
-    assert [watch.settled() for _ in range(2)] == [[], []]
+    assert watch.take_ready() == [path]
+    assert not watch.retry_later(path)
+    assert [watch.take_ready() for _ in range(2)] == [[], []]
     clock.now = 30
     path.write_bytes(b"more, and then for long nothing")
-    assert [watch.settled() for _ in range(3)] == [[], [path], []]
-    assert watch.put_back(path)
+    assert [watch.take_ready() for _ in range(3)] == [[], [path], []]
+    assert watch.retry_later(path)
     path.write_bytes(b"whole at last, after all this time")
-    assert [watch.settled() for _ in range(3)] == [[], [path], []]
+    assert [watch.take_ready() for _ in range(3)] == [[], [path], []]
 
 
 def test_one_whose_space_was_taken_first_waits_for_its_end(tmp_path, watch):
     path = tmp_path / "a.bmp"
     path.write_bytes(b"half" + bytes(1000))
     os.utime(path, (1000, 1000))
-    looks = [watch.settled() for _ in range(3)]
+    looks = [watch.take_ready() for _ in range(3)]
     path.write_bytes(b"half" * 251)
     os.utime(path, (2000, 2000))
-    looks += [watch.settled() for _ in range(3)]
+    looks += [watch.take_ready() for _ in range(3)]
     assert looks == [[], [], [], [], [path], []]
 
 
 def test_one_that_really_ends_in_zeros_is_given_when_its_time_is_over(tmp_path, watch, clock):
     path = tmp_path / "black.bmp"
     path.write_bytes(b"BM" + bytes(1000))
-    watch.settled()
+    watch.take_ready()
     clock.now = 9.9
-    assert watch.settled() == []
+    assert watch.take_ready() == []
     clock.now = 10
-    assert [watch.settled() for _ in range(2)] == [[path], []]
+    assert [watch.take_ready() for _ in range(2)] == [[path], []]
 
 
 def test_a_folder_that_is_away_for_a_while_comes_back_with_its_pictures_known(tmp_path, clock):
@@ -180,12 +180,12 @@ def test_a_folder_that_is_away_for_a_while_comes_back_with_its_pictures_known(tm
     for path in paths:
         path.write_bytes(b"x")
     watch = FolderWatch([tmp_path / "in"], clock=clock)
-    assert [watch.settled() for _ in range(2)] == [[], paths]
+    assert [watch.take_ready() for _ in range(2)] == [[], paths]
     (tmp_path / "in").rename(tmp_path / "away")
-    assert [watch.settled() for _ in range(3)] == [[], [tmp_path / "in"], []]
+    assert [watch.take_ready() for _ in range(3)] == [[], [tmp_path / "in"], []]
     (tmp_path / "away" / "new.jpg").write_bytes(b"x")
     (tmp_path / "away").rename(tmp_path / "in")
-    assert [watch.settled() for _ in range(3)] == [[], [tmp_path / "in" / "new.jpg"], []]
+    assert [watch.take_ready() for _ in range(3)] == [[], [tmp_path / "in" / "new.jpg"], []]
 
 
 def test_a_link_that_leads_nowhere_is_given_like_a_bad_picture(tmp_path, watch):
@@ -194,18 +194,18 @@ def test_a_link_that_leads_nowhere_is_given_like_a_bad_picture(tmp_path, watch):
         path.symlink_to(tmp_path / "nowhere.jpg")
     except OSError:
         pytest.skip("this system lets users make no symbolic links")
-    assert watch.settled() == []
-    assert watch.settled() == [path]
-    assert watch.put_back(path)
+    assert watch.take_ready() == []
+    assert watch.take_ready() == [path]
+    assert watch.retry_later(path)
     (tmp_path / "nowhere.jpg").write_bytes(b"there at last")
-    assert watch.settled() == []
-    assert watch.settled() == [path, tmp_path / "nowhere.jpg"]
+    assert watch.take_ready() == []
+    assert watch.take_ready() == [path, tmp_path / "nowhere.jpg"]
 
 
 def test_a_folder_that_vanishes_is_named_as_one_that_can_not_be_listed_and_the_rest_goes_on(tmp_path, clock):
     (tmp_path / "here").mkdir()
     watch = FolderWatch([tmp_path / "gone", tmp_path / "here"], clock=clock)
-    watch.settled()
+    watch.take_ready()
     (tmp_path / "here" / "a.jpg").write_bytes(b"x")
-    assert watch.settled() == [tmp_path / "gone"]
-    assert watch.settled() == [tmp_path / "here" / "a.jpg"]
+    assert watch.take_ready() == [tmp_path / "gone"]
+    assert watch.take_ready() == [tmp_path / "here" / "a.jpg"]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from overfly.runtime.images.reading import ImageSpec
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.registry import MODELS
 from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.recipe import Recipe
@@ -72,7 +72,7 @@ def test_the_preprocessing_by_hand():
     image = ImageSpec(4, (0.1, 0.2, 0.3), (0.5, 0.25, 2.0))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
     scaled = (pixels / 255 - np.array(image.mean)) / np.array(image.std)
-    result = Deployed(nn.Identity(), image)(torch.from_numpy(pixels))
+    result = PreprocessedModel(nn.Identity(), image)(torch.from_numpy(pixels))
     assert result.dtype == torch.float32
     assert np.allclose(result.numpy(), scaled.transpose(0, 3, 1, 2), atol=1e-6)
 
@@ -84,11 +84,11 @@ def test_a_deployed_model_equals_the_model_on_normalised_images():
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.image.mean, recipe.image.std))
     with torch.inference_mode():
         expected = model((pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std)
-        found = Deployed(model, recipe.image).eval()(pixels)
+        found = PreprocessedModel(model, recipe.image).eval()(pixels)
     assert found.shape == (3, 4)
     assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_the_preprocessing_is_no_part_of_what_is_trained():
-    deployed = Deployed(build_model("shufflenet_v2_x1_0", 3), Recipe().image)
+    deployed = PreprocessedModel(build_model("shufflenet_v2_x1_0", 3), Recipe().image)
     assert {name.partition(".")[0] for name, _ in deployed.named_parameters()} == {"model"}

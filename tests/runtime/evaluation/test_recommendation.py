@@ -8,7 +8,13 @@ import pytest
 from overfly.runtime.bundle.bundle import MANIFEST, Bundle, write_manifest
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.evaluation import recommendation
-from overfly.runtime.evaluation.recommendation import Placement, Recommendation, forget, recall, remember
+from overfly.runtime.evaluation.recommendation import (
+    Placement,
+    Recommendation,
+    delete_recommendation,
+    load_recommendation,
+    save_recommendation,
+)
 from overfly.runtime.files.atomic import sha256_file
 from overfly.runtime.inference.devices import full_name
 
@@ -37,20 +43,20 @@ def answer(bundle):
 
 def chosen(bundle, **options):
     with Classifier.from_bundle(bundle.path, **options) as classifier:
-        return classifier.runner.variant, classifier.followed is not None
+        return classifier.runner.variant, classifier.recommendation is not None
 
 
 def test_it_comes_back_and_can_be_forgotten(bundle, answer):
-    assert recall(bundle) is None
-    remember(answer)
-    assert recall(bundle) == answer
-    forget(answer.manifest_sha256)
-    assert recall(bundle) is None
+    assert load_recommendation(bundle) is None
+    save_recommendation(answer)
+    assert load_recommendation(bundle) == answer
+    delete_recommendation(answer.manifest_sha256)
+    assert load_recommendation(bundle) is None
 
 
 def test_auto_follows_it_for_the_hint_as_far_as_it_agrees_with_what_is_named(bundle, answer):
     assert chosen(bundle, device="CPU") == ("int8", False)
-    remember(answer)
+    save_recommendation(answer)
     assert chosen(bundle) == ("fp16", True)
     assert chosen(bundle, hint="throughput") == ("fp32", True)
     assert chosen(bundle, device="cpu") == ("fp16", True)
@@ -73,28 +79,28 @@ def test_auto_follows_it_for_the_hint_as_far_as_it_agrees_with_what_is_named(bun
     ids=lambda changes: next(iter(changes)),
 )
 def test_another_machine_or_a_device_that_is_gone_makes_it_void(bundle, answer, changes):
-    remember(replace(answer, **changes))
-    assert recall(bundle) is None
+    save_recommendation(replace(answer, **changes))
+    assert load_recommendation(bundle) is None
 
 
 def test_a_bundle_that_was_exported_again_makes_it_void(bundle, answer):
-    remember(answer)
+    save_recommendation(answer)
     provenance = replace(bundle.manifest.provenance, seed=bundle.manifest.provenance.seed + 1)
     write_manifest(bundle.path, replace(bundle.manifest, provenance=provenance))
-    assert recall(Bundle.open(bundle.path)) is None
+    assert load_recommendation(Bundle.open(bundle.path)) is None
 
 
 def test_a_damaged_one_is_none(bundle, answer, tmp_path):
-    remember(answer)
+    save_recommendation(answer)
     (path,) = (tmp_path / "cache" / "recommendations").iterdir()
     for damage in (b"", b"{", path.read_bytes().replace(b"/1", b"/2"), path.read_bytes().replace(b"valid", b"other")):
         path.write_bytes(damage)
-        assert recall(bundle) is None
+        assert load_recommendation(bundle) is None
 
 
 def test_a_cache_that_can_not_be_written_stops_nothing(bundle, answer, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path / "file"))
-    remember(answer)
-    forget(answer.manifest_sha256)
-    assert recall(bundle) is None
+    save_recommendation(answer)
+    delete_recommendation(answer.manifest_sha256)
+    assert load_recommendation(bundle) is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from overfly.runtime.evaluation.metrics import confusion_matrix, evaluate, f1_per_class, most_confused, summarise
+from overfly.runtime.evaluation.metrics import confusion_matrix, evaluate, f1_per_class, most_confused, summarize
 
 TOLERANCE = 1e-12
 
@@ -129,7 +129,7 @@ def test_degenerate_cases(truth, predicted, accuracy, f1, kappa):
 
 def test_no_image_is_an_error():
     with pytest.raises(ValueError, match="no image was judged"):
-        summarise(np.zeros((3, 3), np.int64))
+        summarize(np.zeros((3, 3), np.int64))
 
 
 def test_most_confused_lists_the_most_errors_first_and_no_zeros():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from overfly.training.models.build import build_model
-from overfly.training.models.freezing import FrozenStatistics, freeze_first, set_training
+from overfly.training.models.freezing import FrozenStatistics, freeze_first, train_mode_except_frozen
 from overfly.training.models.registry import MODELS
 from overfly.training.recipe import Recipe
 
@@ -108,7 +108,7 @@ def test_in_training_mode_only_frozen_normalisations_keep_their_statistics():
     model = used_model("mobilenet_v2")
     freeze_first(model, 0.02)
     before = copy.deepcopy(model.state_dict())
-    set_training(model)
+    train_mode_except_frozen(model)
     model(images())
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert not any(key.startswith("features.0.") for key in changed)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.errors import DataError
-from overfly.training.data.dataset import Scene, decode, scan
+from overfly.training.data.dataset import LabelledImage, decode, scan
 
 LAYOUT = "expected one folder for each class, with pictures in it"
 
@@ -194,7 +194,7 @@ def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
 def test_a_picture_that_went_away_is_named(make_folder):
     folder = make_folder()
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
-        decode(folder, [*scan(folder).scenes, Scene("field/gone.png", 0, "0" * 64)], size=32)
+        decode(folder, [*scan(folder).scenes, LabelledImage("field/gone.png", 0, "0" * 64)], size=32)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such folder names")

@@ -25,7 +25,7 @@ from overfly.training.data.dataset import decode
 from overfly.training.data.split import SplitError
 from overfly.training.job import train
 from overfly.training.loop.trainer import Trainer, predict_logits
-from overfly.training.models.build import Deployed, build_model
+from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.recipe import override
 
 PNG = "PNG"
@@ -90,7 +90,7 @@ def test_history_csv(finished, recipe):
     assert list(rows[0]) == ["epoch", "loss", "val_accuracy", "learning_rate", "images_per_second", "seconds"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     schedule = Trainer(
-        Deployed(torch.nn.Linear(1, 1), recipe.image), recipe, n_images=15, seed=0, device=torch.device("cpu")
+        PreprocessedModel(torch.nn.Linear(1, 1), recipe.image), recipe, n_images=15, seed=0, device=torch.device("cpu")
     )
     assert [float(row["learning_rate"]) for row in rows] == [schedule.learning_rate(step) for step in range(3)]
     for row in rows:

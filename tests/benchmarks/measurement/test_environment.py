@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from overfly.benchmarks.measurement.environment import (
-    OthersLoad,
+    BackgroundLoad,
     busy_fraction,
     describe_environment,
     power_saving,
@@ -59,14 +59,14 @@ def test_others_take_what_is_not_ours(tmp_path, monkeypatch):
     stat.write_text("cpu  100 0 0 900 0 0 0 0 0 0\n")
     own = [0.0]
     monkeypatch.setattr(os, "times", lambda: (own[0], 0.0, 0.0, 0.0, 0.0))
-    others = OthersLoad(stat)
+    others = BackgroundLoad(stat)
     # A thousand ticks pass, six hundred of them busy, of which we used five seconds.
     stat.write_text("cpu  700 0 0 1300 0 0 0 0 0 0\n")
     own[0] = 5.0
     assert others.fraction() == pytest.approx((600 - 5 * os.sysconf("SC_CLK_TCK")) / 1000)
     own[0] = 50.0
     assert others.fraction() == 0
-    assert OthersLoad(tmp_path / "none").fraction() is None
+    assert BackgroundLoad(tmp_path / "none").fraction() is None
 
 
 @linux

@@ -14,10 +14,10 @@ import torch
 
 from overfly.export import exporter as bundle_writer
 from overfly.export.exporter import N_CALIBRATION, ExportJob, _Evidence, export, require_parity
-from overfly.export.int8 import quantise
+from overfly.export.int8 import quantize
 from overfly.export.layers import float_layers, weighted_layers
 from overfly.export.onnx_model import run_onnx
-from overfly.runtime.bundle.bundle import Bundle, Golden
+from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
 from overfly.runtime.errors import DataError, OutputError, ParityError, RunError
 from overfly.runtime.evaluation.golden_check import check_golden
 from overfly.runtime.inference.runner import compile_variant
@@ -135,7 +135,7 @@ def test_a_layer_that_is_left_in_floating_point_is_found(bundle):
     model = ov.Core().read_model(bundle.path / "fp32.xml")
     assert float_layers(model) == list(weighted_layers(model))
     ignored = ["features.0.0/WithoutBiases", "features.18.0/WithoutBiases"]
-    quantised = quantise(model, bundle.golden().images[:2], SILENT, ignored=ignored)
+    quantised = quantize(model, bundle.golden().images[:2], SILENT, ignored=ignored)
     assert float_layers(quantised) == ["features.0.0", "features.18.0"]
 
 
@@ -156,7 +156,7 @@ def test_the_cpu_gives_the_signed_off_answers(bundle, variant):
 
 def test_a_step_that_disagrees_is_refused_with_its_worst_image():
     logits = np.array([[1.0, 5.0], [3.0, 0.0]], np.float32)
-    evidence = _Evidence(("a.jpg", "b.jpg"), Golden(np.zeros((2, 4, 4, 3), np.uint8), logits))
+    evidence = _Evidence(("a.jpg", "b.jpg"), ReferenceSet(np.zeros((2, 4, 4, 3), np.uint8), logits))
     wrong = logits + np.array([[0, 0], [0, 4]], np.float32)
     with pytest.raises(
         ParityError, match=re.escape("up to 4 (at most 0.001 expected) and 50.0% of 2 images")
@@ -181,7 +181,7 @@ def test_a_failed_parity_stops_the_export_and_leaves_what_was_there(make_run, mo
 
 def test_a_tie_within_the_tolerance_may_change_sides_but_no_more():
     reference = np.array([[1.0, 1.1]], np.float32)
-    evidence = _Evidence(("a.jpg",), Golden(np.zeros((1, 4, 4, 3), np.uint8), reference))
+    evidence = _Evidence(("a.jpg",), ReferenceSet(np.zeros((1, 4, 4, 3), np.uint8), reference))
     swapped = np.array([[1.1, 1.0]], np.float32)
     assert require_parity(evidence, swapped, step="s", max_diff=0.2, min_agreement=1.0).top1_agreement == 0
     with pytest.raises(ParityError):

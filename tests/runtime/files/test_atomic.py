@@ -15,7 +15,7 @@ from overfly.runtime.errors import OutputError
 from overfly.runtime.files import atomic as files
 from overfly.runtime.files.atomic import (
     atomic_folder,
-    refuse_existing,
+    check_overwrite,
     remove,
     remove_partials,
     replace_folder,
@@ -203,7 +203,7 @@ def test_a_parent_that_is_a_file_is_named(tmp_path, below):
         pytest.fail("the block must not run")
     assert "choose another place" in str(caught.value)
     with pytest.raises(OutputError, match=r"notes\.txt is a file, not a folder"):
-        refuse_existing(path, overwrite=True)
+        check_overwrite(path, overwrite=True)
 
 
 def test_a_process_killed_inside_the_block_leaves_the_old_folder(old):

@@ -8,10 +8,10 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from overfly.runtime.bundle.bundle import MANIFEST, Bundle, Golden, Parity, hash_files
+from overfly.runtime.bundle.bundle import MANIFEST, Bundle, Parity, ReferenceSet, hash_files
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.evaluation import golden_check as check
-from overfly.runtime.evaluation.golden_check import Setting, check_golden, find_remedy
+from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, find_remedy
 from overfly.runtime.inference.runner import compile_variant
 
 PERFECT = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
@@ -24,7 +24,7 @@ def runner(bundle):
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16"])
 def test_the_signed_off_answers_pass(bundle, variant):
-    finding = check_golden(Setting(variant, "CPU").compile(bundle), bundle.golden(), PERFECT)
+    finding = check_golden(CheckConfig(variant, "CPU").compile(bundle), bundle.golden(), PERFECT)
     assert finding.valid
     assert finding.problems == ()
     assert finding.parity.n_images == 6
@@ -34,7 +34,7 @@ def test_the_signed_off_answers_pass(bundle, variant):
 
 def test_other_answers_are_told_with_every_bound(runner, bundle):
     golden = bundle.golden()
-    finding = check_golden(runner, Golden(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
+    finding = check_golden(runner, ReferenceSet(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
     assert not finding.valid
     assert finding.parity.top1_agreement < 1
     assert finding.problems == (
@@ -48,14 +48,14 @@ def test_one_image_in_the_wrong_place_is_enough(runner, bundle):
     golden = bundle.golden()
     images = golden.images.copy()
     images[[0, 1]] = images[[1, 0]]
-    finding = check_golden(runner, Golden(images, golden.logits), PERFECT)
+    finding = check_golden(runner, ReferenceSet(images, golden.logits), PERFECT)
     assert any("cosine" in problem for problem in finding.problems)
 
 
 def test_int8_is_held_to_what_was_signed_off(runner, bundle):
     golden = bundle.golden()
     runner.variant = "int8"
-    turned = Golden(golden.images, np.roll(golden.logits, 1, axis=1))
+    turned = ReferenceSet(golden.images, np.roll(golden.logits, 1, axis=1))
     found = check_golden(runner, turned, PERFECT).parity
     near = Parity(6, found.max_abs_diff / 2, found.min_cosine + 0.04, found.top1_agreement + 0.04)
     assert check_golden(runner, turned, near).problems == ()
@@ -90,7 +90,7 @@ def broken(bundle, make_bundle, seal):
 
 
 def test_the_first_option_that_helps_is_named(broken):
-    bundle, setting = broken("fp16"), Setting("fp16", "CPU")
+    bundle, setting = broken("fp16"), CheckConfig("fp16", "CPU")
     assert not check_golden(setting.compile(bundle), bundle.golden(), PERFECT).valid
     sentence = "use --variant fp32: with it the answers are those that were signed off"
     assert find_remedy(bundle, bundle.golden(), setting) == sentence
@@ -98,7 +98,7 @@ def test_the_first_option_that_helps_is_named(broken):
 
 def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, monkeypatch):
     """The CPU here may have one precision only, so the compiling is what is wrong unless f32 is asked for."""
-    right = Setting.compile
+    right = CheckConfig.compile
 
     def compile_wrongly(setting, opened):
         runner = right(setting, opened)
@@ -106,34 +106,34 @@ def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, mo
             monkeypatch.setattr(runner, "logits", lambda images: -np.ones((len(images), 4), np.float32))
         return runner
 
-    monkeypatch.setattr(Setting, "compile", compile_wrongly)
-    remedy = find_remedy(bundle, bundle.golden(), Setting("fp16", "CPU"))
+    monkeypatch.setattr(CheckConfig, "compile", compile_wrongly)
+    remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU"))
     assert remedy.startswith("use --execution-precision f32:")
 
 
 def test_when_nothing_helps_it_says_what_was_tried(broken):
     bundle = broken("fp16", "fp32")
-    remedy = find_remedy(bundle, bundle.golden(), Setting("fp16", "CPU"))
+    remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU"))
     tried = "of --execution-precision f32, --variant fp32 nothing helped"
     assert remedy == f"{tried}: export the run again, or use another device"
 
 
 def test_a_remedy_that_can_not_be_compiled_is_passed_over(broken, monkeypatch):
     bundle = broken("fp16")
-    right = Setting.compile
+    right = CheckConfig.compile
 
     def refuse_f32(setting, opened):
         if setting.execution_precision == "f32":
             raise DeviceError("no f32 here")
         return right(setting, opened)
 
-    monkeypatch.setattr(Setting, "compile", refuse_f32)
-    assert find_remedy(bundle, bundle.golden(), Setting("fp16", "CPU")).startswith("use --variant fp32:")
+    monkeypatch.setattr(CheckConfig, "compile", refuse_f32)
+    assert find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU")).startswith("use --variant fp32:")
 
 
 def test_with_one_variant_in_f32_there_is_nothing_else_to_try(bundle):
     manifest = replace(bundle.manifest, variants={"fp32": bundle.manifest.variants["fp32"]})
-    setting = Setting("fp32", "CPU", "f32")
+    setting = CheckConfig("fp32", "CPU", "f32")
     remedy = find_remedy(Bundle(bundle.path, manifest), bundle.golden(), setting)
     assert remedy == "there is nothing else to try: export the run again, or use another device"
 
@@ -147,7 +147,7 @@ def on_a_gpu(monkeypatch):
 def test_on_a_gpu_the_least_change_is_tried_first(bundle, monkeypatch):
     on_a_gpu(monkeypatch)
     winograd = {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}
-    setting = Setting("fp16", "auto", "auto", {"GPU_QUEUE_PRIORITY": "LOW"}, cache=False)
+    setting = CheckConfig("fp16", "auto", "auto", {"GPU_QUEUE_PRIORITY": "LOW"}, cache=False)
     assert list(check._remedies(bundle, setting)) == [
         ("--execution-precision f32", replace(setting, execution_precision="f32")),
         (
@@ -164,20 +164,20 @@ def test_what_the_user_asked_for_already_is_not_tried_again(bundle, monkeypatch)
     on_a_gpu(monkeypatch)
     # fp32 is computed in f32 without being told.
     for precision in ("f32", "auto"):
-        setting = Setting("fp32", "GPU", precision, {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "NO"})
+        setting = CheckConfig("fp32", "GPU", precision, {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "NO"})
         assert [option for option, _ in check._remedies(bundle, setting)] == ["--variant fp16", "--device CPU"]
-    in_f16 = [option for option, _ in check._remedies(bundle, Setting("fp32", "GPU", "f16"))]
+    in_f16 = [option for option, _ in check._remedies(bundle, CheckConfig("fp32", "GPU", "f16"))]
     assert in_f16[0] == "--execution-precision f32"
 
 
 @pytest.mark.parametrize("device", ["AUTO:CPU", "HETERO:CPU"])
 def test_instead_of_a_meta_device_the_cpu_itself_is_tried_and_winograd_is_not(bundle, device):
-    options = [option for option, _ in check._remedies(bundle, Setting("fp16", device))]
+    options = [option for option, _ in check._remedies(bundle, CheckConfig("fp16", device))]
     assert options == ["--execution-precision f32", "--variant fp32", "--device CPU"]
 
 
 def test_the_cpu_that_helps_is_named(bundle, monkeypatch):
-    right = Setting.compile
+    right = CheckConfig.compile
 
     def compile_wrongly(setting, opened):
         runner = right(setting, opened)
@@ -185,13 +185,13 @@ def test_the_cpu_that_helps_is_named(bundle, monkeypatch):
             monkeypatch.setattr(runner, "logits", lambda images: -np.ones((len(images), 4), np.float32))
         return runner
 
-    monkeypatch.setattr(Setting, "compile", compile_wrongly)
-    remedy = find_remedy(bundle, bundle.golden(), Setting("fp16", "HETERO:CPU"))
+    monkeypatch.setattr(CheckConfig, "compile", compile_wrongly)
+    remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "HETERO:CPU"))
     assert remedy == "use --device CPU: with it the answers are those that were signed off"
 
 
 def test_a_setting_passes_everything_on(bundle):
-    runner = Setting("fp16", "CPU", "f32", {"INFERENCE_NUM_THREADS": "1"}, cache=False).compile(bundle)
+    runner = CheckConfig("fp16", "CPU", "f32", {"INFERENCE_NUM_THREADS": "1"}, cache=False).compile(bundle)
     assert (runner.variant, runner.requested_precision, runner.execution_precision) == ("fp16", "f32", "f32")
     assert runner._compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert isinstance(runner._compiled, ov.CompiledModel)
