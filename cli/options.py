@@ -90,3 +90,25 @@ def _parse_properties(pairs: tuple[str, ...]) -> dict[str, str]:
 def out(what: str) -> Callable[[FC], FC]:
     """Return the required option ``--out`` for a command that writes `what`."""
     return click.option("--out", type=FOLDER, required=True, help=f"Folder for the {what}.")
+
+
+def renamed(old: str, new: str, *, is_flag: bool = False) -> Callable[[FC], FC]:
+    """Return a hidden option under the name that it had before; it fails with the name that it has now."""
+
+    def fail(context: click.Context, _option: click.Parameter, value: object) -> None:
+        if value is not None and not context.resilient_parsing:
+            raise click.UsageError(f"{old} is now {new}", context)
+
+    name = f"renamed_{old.lstrip('-').replace('-', '_')}"
+    value = "given" if is_flag else None
+    return click.option(
+        old,
+        name,
+        hidden=True,
+        expose_value=False,
+        is_eager=True,
+        callback=fail,
+        is_flag=is_flag,
+        flag_value=value,
+        default=None,
+    )
