@@ -181,7 +181,7 @@ class _Export:
         if golden.part != "test":
             self._reporter.note(f"the test part is not in {self._data}: comparing on {golden.part} images instead")
         images = self._decode(golden)
-        names = tuple(scene.name for scene in golden.scenes)
+        names = tuple(scene.name for scene in golden.images)
         evidence = _Evidence(names, ReferenceSet(images, predict_logits(self._deployed, images)))
         onnx_parity = self._write_onnx(evidence)
         model = convert(self._folder / ONNX, classes=record.classes, image=record.image)
@@ -209,7 +209,7 @@ class _Export:
     def _decode(self, chosen: Chosen) -> ImageBatch:
         """Return the images of scenes, after a check that they are still those of the split."""
         progress = partial(self._reporter.progress, f"decoding {chosen.part} images")
-        return decode_unchanged(self._data, chosen.scenes, size=self._run.record.image.size, progress=progress)
+        return decode_unchanged(self._data, chosen.images, size=self._run.record.image.size, progress=progress)
 
     def _write_onnx(self, evidence: _Evidence) -> Parity:
         """Write the ONNX file and compare it with PyTorch."""
@@ -229,7 +229,7 @@ class _Export:
         """Return the model in INT8, within the bound where there is one."""
         chosen = self._chosen.calibration
         images = self._decode(chosen)
-        calibration = Calibration(self._run.record.seed, tuple(scene.sha256 for scene in chosen.scenes))
+        calibration = Calibration(self._run.record.seed, tuple(scene.sha256 for scene in chosen.images))
         quantised = quantize(model, images, self._reporter)
         left = float_layers(quantised)
         way, steering = "int8", None
@@ -248,12 +248,12 @@ class _Export:
     def _judges(self) -> ValidationImages:
         """Return the images to judge INT8 on."""
         chosen = self._chosen.steering
-        if not chosen.scenes:
+        if not chosen.images:
             raise ParityError(
                 "--max-drop can't be checked, as every training image calibrated INT8: use fewer --calibration-images"
             )
         images = self._decode(chosen)
-        labels = np.array([scene.label for scene in chosen.scenes], dtype=np.int64)
+        labels = np.array([scene.label for scene in chosen.images], dtype=np.int64)
         return ValidationImages(chosen.part, images, labels, predict_logits(self._deployed, images))
 
 
@@ -376,6 +376,6 @@ def _provenance(run: Run, split: Split) -> Provenance:
         run_sha256=sha256_file(run.path / RUN_FILE),
         split_sha256=run.record.split_sha256,
         seed=run.record.seed,
-        test_sha256=tuple(scene.sha256 for scene in split.scenes("test")),
+        test_sha256=tuple(scene.sha256 for scene in split.images("test")),
         versions=installed_versions(),
     )

@@ -17,7 +17,7 @@ class Chosen:
     """Scenes of one part of the split: ``train``, ``val`` or ``test``."""
 
     part: str
-    scenes: Sequence[LabelledImage]
+    images: Sequence[LabelledImage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def select(split: Split, data: Path, *, n_calibration: int, seed: int) -> Select
     seed
         The run's.
     """
-    train, val, test = (split.scenes(part) for part in ("train", "val", "test"))
+    train, val, test = (split.images(part) for part in ("train", "val", "test"))
     calibration = sample_evenly(train, n_calibration, seed=seed)
     used = {scene.sha256 for scene in calibration}
     # A split made elsewhere may have the same picture in two parts.
@@ -66,9 +66,9 @@ def select(split: Split, data: Path, *, n_calibration: int, seed: int) -> Select
     if any((data / scene.name).is_file() for scene in test):
         proof = Chosen("test", test)
     else:
-        proof = held_back if held_back.scenes else Chosen("train", train)
+        proof = held_back if held_back.images else Chosen("train", train)
     return Selection(
         calibration=Chosen("train", calibration),
-        steering=Chosen(held_back.part, sample_evenly(held_back.scenes, N_STEERING, seed=seed)),
-        golden=Chosen(proof.part, sample_evenly(proof.scenes, N_GOLDEN, seed=seed)),
+        steering=Chosen(held_back.part, sample_evenly(held_back.images, N_STEERING, seed=seed)),
+        golden=Chosen(proof.part, sample_evenly(proof.images, N_GOLDEN, seed=seed)),
     )

@@ -238,7 +238,7 @@ def _split(job: TrainJob, dataset: Dataset) -> Split:
 
 def _require_validation(job: TrainJob, split: Split) -> None:
     """Raise if the best epoch is to be kept, and nothing is there to tell it by."""
-    if job.recipe.keep == "best" and not split.scenes("val"):
+    if job.recipe.keep == "best" and not split.images("val"):
         another = "leave --split out and add" if job.split_file else "add"
         raise RunError(
             f"to keep the best epoch takes a validation part, and this split has none: {another} --val-fraction 0.1, "
@@ -370,7 +370,7 @@ def best_epoch(history: list[Epoch]) -> int:
 
 def _load(job: TrainJob, split: Split, part: str, reporter: Reporter) -> _Part:
     """Decode a part of the split."""
-    scenes, stage = split.scenes(part), f"decoding the {part} part"
+    scenes, stage = split.images(part), f"decoding the {part} part"
     images = decode(job.data, scenes, size=job.recipe.image_size, progress=partial(reporter.progress, stage))
     return _Part(images, np.array([scene.label for scene in scenes], dtype=np.int64))
 

@@ -17,7 +17,7 @@ def data_remarks(dataset: Dataset) -> list[str]:
         more = f" and {len(dataset.ignored) - 1} more" if len(dataset.ignored) > 1 else ""
         remarks.append(f"ignored {dataset.ignored[0]}{more}: no picture by its name")
     seen: dict[str, str] = {}
-    for scene in dataset.scenes:
+    for scene in dataset.images:
         first = seen.setdefault(scene.sha256, scene.name)
         if first != scene.name:
             remarks.append(f"{scene.name} is the same picture as {first}: both go to the same part")

@@ -105,7 +105,7 @@ def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[Near
     split
         What is in which part.
     images
-        For each part uint8 ``[N, S, S, 3]`` RGB, in the order of ``split.scenes(part)``.
+        For each part uint8 ``[N, S, S, 3]`` RGB, in the order of ``split.images(part)``.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[Near
         Pairs with a correlation of `MIN_CORRELATION` or more, most alike first; None where there are more than
         `MAX_PAIRS` to compare.
     """
-    scenes = [(part, scene) for part in PARTS for scene in split.scenes(part)]
+    scenes = [(part, scene) for part in PARTS for scene in split.images(part)]
     groups = list(_groups([(part, scene.label) for part, scene in scenes]))
     if sum(len(first) * len(second) for first, second in groups) > MAX_PAIRS:
         return None

@@ -228,8 +228,8 @@ def compare_time_to_accuracy(plan: Plan, accuracy: float) -> Comparison:
 
 def _race(plan: Plan, recipe: Recipe, split: Split, accuracy: float) -> Iterator[tuple[float, bool]]:
     """Train epoch by epoch; yield each one's seconds and whether the accuracy on the test part is reached."""
-    parts = {part: decode(plan.data, split.scenes(part), size=recipe.image_size) for part in ("train", "test")}
-    labels = {part: np.array([scene.label for scene in split.scenes(part)]) for part in parts}
+    parts = {part: decode(plan.data, split.images(part), size=recipe.image_size) for part in ("train", "test")}
+    labels = {part: np.array([scene.label for scene in split.images(part)]) for part in parts}
     trainer = _trainer(plan, recipe, len(labels["train"]), n_classes=len(split.classes))
     for _ in range(recipe.epochs):
         with keep_freed_memory():
@@ -241,7 +241,7 @@ def _race(plan: Plan, recipe: Recipe, split: Split, accuracy: float) -> Iterator
 
 def _sample(plan: Plan, dataset: Dataset) -> tuple[ImageBatch, npt.NDArray[np.int64]]:
     """Return the images and labels of a turn, drawn at random, with repetition where there are too few."""
-    scenes, n_images = dataset.scenes, plan.n_steps * plan.recipe.batch_size
+    scenes, n_images = dataset.images, plan.n_steps * plan.recipe.batch_size
     chosen = np.random.default_rng(0).choice(len(scenes), n_images, replace=len(scenes) < n_images)
     drawn = [scenes[i] for i in chosen]
     images = decode(plan.data, drawn, size=plan.recipe.image_size)

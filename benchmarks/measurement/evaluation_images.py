@@ -39,7 +39,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
         When only some of the test part is there, or a class of a judged scene is not the bundle's.
     """
     held: dict[str, list[LabelledImage]] = defaultdict(list)
-    for scene in dataset.scenes:
+    for scene in dataset.images:
         held[scene.sha256].append(scene)
     wanted = manifest.provenance.test_sha256
     n_found = sum(sha256 in held for sha256 in wanted)
@@ -48,7 +48,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
             f"{dataset.folder} lacks {len(wanted) - n_found} of the {len(wanted)} test images of the bundle: "
             "pass the data folder that the run was trained on, unchanged, or a folder with none of its images"
         )
-    source, scenes = (TEST_PART, _each(wanted, held)) if n_found else (ALL_IMAGES, list(dataset.scenes))
+    source, scenes = (TEST_PART, _each(wanted, held)) if n_found else (ALL_IMAGES, list(dataset.images))
     return source, _relabel(scenes, dataset, manifest)
 
 
@@ -92,7 +92,7 @@ def find_calibration_images(dataset: Dataset, manifest: Manifest) -> list[Labell
     record = next((v.calibration for v in manifest.variants.values() if v.calibration is not None), None)
     if record is None:
         raise DataError("the bundle names no calibration images: export the run with --variant int8")
-    held = {scene.sha256: scene for scene in dataset.scenes}
+    held = {scene.sha256: scene for scene in dataset.images}
     missing = sum(sha256 not in held for sha256 in record.sha256)
     if missing:
         raise DataError(

@@ -92,7 +92,7 @@ def make_run(tmp_path, monkeypatch):
             seed=0,
             device="cpu",
             precision="fp32",
-            metrics=Metrics(1.0, 1.0, 1.0, len(split.scenes("test"))),
+            metrics=Metrics(1.0, 1.0, 1.0, len(split.images("test"))),
             intervals=Intervals((1.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
             most_confused=(),
             near_duplicates=(),

@@ -40,7 +40,7 @@ def job(run, **options):
 
 def accuracy(bundle, run, part):
     """Return the fraction of a part that the bundle's INT8 has right."""
-    scenes = Run.open(run).split().scenes(part)
+    scenes = Run.open(run).split().images(part)
     images = decode(run.with_name("data"), scenes, size=8)
     answers = run_ir(bundle.path / "int8.xml", images).argmax(axis=1)
     return (answers == np.array([scene.label for scene in scenes])).mean()

@@ -65,7 +65,7 @@ def write_run(name, data, out):
     """Write the run of a model that was set up instead of trained."""
     dataset = scan(data)
     split = make_split(dataset, test_fraction=TEST_FRACTION)
-    deployed = trained_like(name, decode(data, dataset.scenes, size=SIZES[name]), len(split.classes))
+    deployed = trained_like(name, decode(data, dataset.images, size=SIZES[name]), len(split.classes))
     out.mkdir()
     record = RunRecord(
         model=name,

@@ -42,7 +42,7 @@ def test_the_folder_holds_what_the_manifest_lists_and_nothing_else(bundle):
 def test_golden_answers_are_those_of_pytorch_on_real_test_images(bundle, tiny_run, tiny_data):
     run, golden = Run.open(tiny_run), bundle.golden()
     np.testing.assert_allclose(golden.logits, predict_logits(run.load_model(), golden.images), atol=1e-5)
-    test_part = decode(tiny_data, run.split().scenes("test"), size=64)
+    test_part = decode(tiny_data, run.split().images("test"), size=64)
     known = {image.tobytes() for image in test_part}
     assert len(golden.images) == 24
     assert all(image.tobytes() in known for image in golden.images)
@@ -53,17 +53,17 @@ def test_provenance_leads_back_to_the_run_and_its_split(bundle, tiny_run):
     assert provenance.run_sha256 == hashlib.sha256((tiny_run / "run.json").read_bytes()).hexdigest()
     assert provenance.split_sha256 == hashlib.sha256((tiny_run / "split.json").read_bytes()).hexdigest()
     assert provenance.seed == Run.open(tiny_run).record.seed == Run.open(tiny_run).split().seed
-    assert sorted(provenance.test_sha256) == sorted(s.sha256 for s in Run.open(tiny_run).split().scenes("test"))
+    assert sorted(provenance.test_sha256) == sorted(s.sha256 for s in Run.open(tiny_run).split().images("test"))
     assert bundle.manifest.classes == tuple((bundle.path / "labels.txt").read_text().splitlines())
 
 
 def test_calibration_used_training_images_only(bundle, tiny_run):
     split = Run.open(tiny_run).split()
     calibration = bundle.manifest.variants["int8"].calibration
-    train = [scene.sha256 for scene in split.scenes("train")]
+    train = [scene.sha256 for scene in split.images("train")]
     assert len(calibration.sha256) == len(set(calibration.sha256)) == min(N_CALIBRATION, len(train))
     assert set(calibration.sha256) <= set(train)
-    assert not set(calibration.sha256) & {scene.sha256 for scene in split.scenes("test")}
+    assert not set(calibration.sha256) & {scene.sha256 for scene in split.images("test")}
     fp32 = bundle.manifest.variants["fp32"]
     assert (fp32.calibration, fp32.float_layers, fp32.steering) == (None, None, None)
 
@@ -191,7 +191,7 @@ def test_a_tie_within_the_tolerance_may_change_sides_but_no_more():
 def test_a_test_image_that_changed_stops_the_export_and_writes_nothing(tiny_run, tiny_data, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(tiny_data, data)
-    victim = data / Run.open(tiny_run).split().scenes("test")[0].name
+    victim = data / Run.open(tiny_run).split().images("test")[0].name
     victim.write_bytes(victim.read_bytes() + b"x")
     with pytest.raises(DataError, match=f"{victim.name} has changed since the run was trained: restore it"):
         export(ExportJob(tiny_run, tmp_path / "b", data))

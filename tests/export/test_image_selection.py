@@ -14,7 +14,7 @@ from overfly.training.run import Run
 
 
 def names(chosen):
-    return {scene.name for scene in chosen.scenes}
+    return {scene.name for scene in chosen.images}
 
 
 @pytest.mark.parametrize(("val_fraction", "held_back"), [(0.0, "train"), (0.2, "val")])
@@ -29,7 +29,7 @@ def test_no_image_both_calibrates_and_judges_and_only_the_golden_ones_are_of_the
     assert {parts[name] for name in names(chosen.steering)} == {held_back} == {chosen.steering.part}
     assert {parts[name] for name in names(chosen.golden)} == {"test"} == {chosen.golden.part}
     assert not names(chosen.calibration) & names(chosen.steering)
-    assert [scene.label for scene in chosen.calibration.scenes] == [0, 1] * 5
+    assert [scene.label for scene in chosen.calibration.images] == [0, 1] * 5
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_without_the_test_part_others_prove_the_bundle(make_run, tmp_path, val_f
     run = Run.open(make_run(val_fraction=val_fraction))
     chosen = select(run.split(), tmp_path / "elsewhere", n_calibration=n_calibration, seed=0)
     assert chosen.golden.part == part
-    assert chosen.golden.scenes
-    assert names(chosen.golden) <= {scene.name for scene in run.split().scenes(part)}
+    assert chosen.golden.images
+    assert names(chosen.golden) <= {scene.name for scene in run.split().images(part)}
     assert bool(names(chosen.golden) & names(chosen.calibration)) == (n_calibration == 60)
 
 
@@ -48,7 +48,7 @@ def test_a_validation_picture_that_calibrates_does_not_judge(make_run):
     run = Run.open(make_run(val_fraction=0.2))
     split, data = run.split(), run.path.with_name("data")
     chosen = select(split, data, n_calibration=1, seed=0)
-    (scene,), twin = chosen.calibration.scenes, chosen.steering.scenes[0]
+    (scene,), twin = chosen.calibration.images, chosen.steering.images[0]
     files = [replace(f, sha256=scene.sha256) if f.name == twin.name else f for f in split.files]
     judges = select(replace(split, files=tuple(files)), data, n_calibration=1, seed=0).steering
     assert judges.part == "val"
@@ -74,7 +74,7 @@ def test_the_test_part_is_not_needed_and_changes_no_weight(make_run):
     whole = export(ExportJob(run, run.with_name("whole"), **options))
     again = export(ExportJob(run, run.with_name("again"), **options))
     assert again.manifest.files == whole.manifest.files
-    for scene in Run.open(run).split().scenes("test"):
+    for scene in Run.open(run).split().images("test"):
         (run.with_name("data") / scene.name).unlink()
     without = export(ExportJob(run, run.with_name("without"), **options))
     assert (whole.manifest.golden_part, without.manifest.golden_part) == ("test", "val")
@@ -84,7 +84,7 @@ def test_the_test_part_is_not_needed_and_changes_no_weight(make_run):
 
 def test_a_test_part_that_is_there_in_part_is_an_error(make_run):
     run = make_run()
-    lost, *_ = Run.open(run).split().scenes("test")
+    lost, *_ = Run.open(run).split().images("test")
     (run.with_name("data") / lost.name).unlink()
     with pytest.raises(DataError, match="of the run's split is missing"):
         export(ExportJob(run, run.with_name("bundle")))
@@ -94,7 +94,7 @@ def test_a_test_part_that_is_there_in_part_is_an_error(make_run):
 @pytest.mark.slow
 def test_a_mobilenet_is_the_same_to_the_last_byte_without_its_test_part(tiny_run, tiny_data, tiny_bundle, tmp_path):
     shutil.copytree(tiny_data, tmp_path / "data")
-    for scene in Run.open(tiny_run).split().scenes("test"):
+    for scene in Run.open(tiny_run).split().images("test"):
         (tmp_path / "data" / scene.name).unlink()
     without = export(ExportJob(tiny_run, tmp_path / "bundle", tmp_path / "data"))
     assert without.manifest.golden_part == "train"

@@ -101,7 +101,7 @@ def test_history_csv(finished, recipe):
 
 def test_the_metrics_are_those_of_the_kept_model_on_the_test_part(finished, scenes):
     run, _ = finished
-    test_part = run.split().scenes("test")
+    test_part = run.split().images("test")
     logits = predict_logits(run.load_model(), decode(scenes, test_part, size=32))
     labels = np.array([scene.label for scene in test_part])
     assert evaluate(labels, logits.argmax(axis=1), n_classes=3) == run.record.metrics
@@ -135,7 +135,7 @@ def test_what_a_training_tells(finished):
 
 def test_run_json_has_the_intervals_the_confusions_and_the_place(finished, scenes):
     record = finished[0].record
-    test_part = finished[0].split().scenes("test")
+    test_part = finished[0].split().images("test")
     answers = predict_logits(finished[0].load_model(), decode(scenes, test_part, size=32)).argmax(axis=1)
     confusion = confusion_matrix(np.array([scene.label for scene in test_part]), answers, n_classes=3)
     assert record.intervals == bootstrap_intervals(confusion)
@@ -254,7 +254,7 @@ def cut(folder, name):
 
 
 def named_in(run, part):
-    return run.split().scenes(part)[0].name
+    return run.split().images(part)[0].name
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -282,7 +282,7 @@ def test_names_that_are_no_plain_ascii(make_job, make_folder, recipe):
     job = make_job(data=folder, recipe=override(recipe, epochs=1))
     run = train(dataclasses.replace(job, out=job.out.with_name("résultat 1")))
     assert run.record.classes == ("baseball diamond", "forêt")
-    assert run.split().scenes("train")[0].name.startswith("baseball diamond/baseball diamond0")
+    assert run.split().images("train")[0].name.startswith("baseball diamond/baseball diamond0")
 
 
 def test_scenes_that_look_alike_in_two_parts_are_told_once(make_job, make_folder, recipe, listener):

@@ -108,7 +108,7 @@ def test_the_drawn_scenes_are_all_different(tmp_path):
     write_sample(tmp_path, images_per_class=8, size=SIZE, seed=0)
     data = scan(tmp_path)
     split = make_split(data, test_fraction=0.5)
-    images = {part: decode(tmp_path, split.scenes(part), size=SIZE) for part in ("train", "val", "test")}
+    images = {part: decode(tmp_path, split.images(part), size=SIZE) for part in ("train", "val", "test")}
     assert near_duplicates(split, images) == []
 
 
@@ -117,12 +117,12 @@ def test_the_places_that_uc_merced_has_twice(real_data):
     """Looked at as pictures: a house 12 pixels further, and tennis courts 52 pixels further."""
     twice = {"sparseresidential": ("52", "55"), "tenniscourt": ("37", "44")}
     data = scan(real_data)
-    scenes = [scene for scene in data.scenes if Path(scene.name).parent.name in {*twice, "runway", "beach"}]
+    scenes = [scene for scene in data.images if Path(scene.name).parent.name in {*twice, "runway", "beach"}]
     held_back = {f"{name}{second}" for name, (_, second) in twice.items()}
     parts = ["test" if Path(s.name).stem in held_back or i % 5 == 0 else "train" for i, s in enumerate(scenes)]
     files = tuple(SplitFile(s.name, s.sha256, part) for s, part in zip(scenes, parts, strict=True))
     split = Split(0, 0.2, 0.0, data.classes, files)
-    images = {part: decode(real_data, split.scenes(part), size=256) for part in ("train", "val", "test")}
+    images = {part: decode(real_data, split.images(part), size=256) for part in ("train", "val", "test")}
     found = near_duplicates(split, images)
     assert {(Path(p.first).stem, Path(p.second).stem) for p in found} == {
         (f"{name}{first}", f"{name}{second}") for name, (first, second) in twice.items()

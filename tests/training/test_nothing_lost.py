@@ -345,7 +345,7 @@ def test_the_best_epochs_weights_are_kept(job, steps, second_is_best, ema_decay,
 def test_the_metrics_are_those_of_the_weights_that_are_kept(job, steps, scenes, second_is_best):
     run = train(dataclasses.replace(job, recipe=override(steps, keep="best", epochs=3, learning_rate=0.02)))
     del second_is_best
-    split = run.split().scenes("test")
+    split = run.split().images("test")
     logits = predict_logits(run.load_model(), decode(scenes, split, size=32))
     labels = np.array([scene.label for scene in split])
     assert evaluate(labels, logits.argmax(axis=1), n_classes=3) == run.record.metrics

@@ -57,7 +57,7 @@ class Dataset:
 
     folder: Path
     classes: tuple[str, ...]
-    scenes: tuple[LabelledImage, ...]
+    images: tuple[LabelledImage, ...]
     ignored: tuple[str, ...]
 
 

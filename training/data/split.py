@@ -44,7 +44,7 @@ class Split:
     classes: tuple[str, ...]
     files: tuple[SplitFile, ...]
 
-    def scenes(self, part: str) -> list[LabelledImage]:
+    def images(self, part: str) -> list[LabelledImage]:
         """Return the scenes of a part, in the split's order."""
         index = {name: i for i, name in enumerate(self.classes)}
         return [
@@ -79,10 +79,10 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
     if not (0 < test_fraction < 1 and 0 <= val_fraction < 1):
         raise DataError(f"the test fraction {test_fraction} and validation fraction {val_fraction} must be in (0, 1)")
     rng = np.random.default_rng(seed)
-    shared = _contents_in_several_classes(dataset.scenes)
+    shared = _contents_in_several_classes(dataset.images)
     parts: dict[str, str] = {}
     for label, class_name in enumerate(dataset.classes):
-        groups = _groups([s for s in dataset.scenes if s.label == label])
+        groups = _groups([s for s in dataset.images if s.label == label])
         order = [groups[i] for i in rng.permutation(len(groups))]
         free = [group for group in order if group[0].sha256 not in shared]
         n_scenes = sum(map(len, order))
@@ -95,7 +95,7 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
                 f"the class {class_name} of {dataset.folder} has too few different pictures ({len(groups)}) "
                 "to train and test on: add some, or remove the class"
             )
-    files = tuple(SplitFile(s.name, s.sha256, parts.get(s.name, "train")) for s in dataset.scenes)
+    files = tuple(SplitFile(s.name, s.sha256, parts.get(s.name, "train")) for s in dataset.images)
     return Split(seed, test_fraction, val_fraction, dataset.classes, files)
 
 
@@ -126,7 +126,7 @@ def match_split(split: Split, dataset: Dataset) -> Split:
             "pass the folder that was split, or make a new split"
         )
     _require_trainable(split)
-    held = {scene.name: scene.sha256 for scene in dataset.scenes}
+    held = {scene.name: scene.sha256 for scene in dataset.images}
     first: dict[str, SplitFile] = {}
     for file in split.files:
         twin = first.setdefault(file.sha256, file)

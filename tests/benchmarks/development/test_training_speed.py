@@ -42,7 +42,7 @@ def test_without_random_changes_the_plain_loop_sees_our_pictures(plan):
     scenes = PlainLoop(replace(plan, recipe=recipe))._scenes
     index = len(scenes) // 2
     names = [str(Path(path).relative_to(plan.data).as_posix()) for path, _ in scenes.samples]
-    ours = next(scene for scene in scan(plan.data).scenes if scene.name == names[index])
+    ours = next(scene for scene in scan(plan.data).images if scene.name == names[index])
     pixels = torch.from_numpy(decode(plan.data, [ours], size=32)[0]).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.image.mean, recipe.image.std))
     assert torch.allclose(scenes[index][0], (pixels - mean) / std, atol=0.1)

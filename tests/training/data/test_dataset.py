@@ -24,13 +24,13 @@ def test_classes_and_scenes_in_order(scenes):
     assert dataset.folder == scenes
     assert dataset.classes == ("field", "harbor", "roofs")
     expected = [f"{name}/{name}{i:02d}.png" for name in dataset.classes for i in range(8)]
-    assert [scene.name for scene in dataset.scenes] == expected
-    assert [scene.label for scene in dataset.scenes] == [0] * 8 + [1] * 8 + [2] * 8
+    assert [scene.name for scene in dataset.images] == expected
+    assert [scene.label for scene in dataset.images] == [0] * 8 + [1] * 8 + [2] * 8
     assert dataset.ignored == ()
 
 
 def test_the_hash_is_that_of_the_file(scenes):
-    for scene in scan(scenes).scenes:
+    for scene in scan(scenes).images:
         assert scene.sha256 == hashlib.sha256((scenes / scene.name).read_bytes()).hexdigest()
 
 
@@ -99,7 +99,7 @@ def test_files_that_are_no_pictures_are_listed(make_folder):
         (folder / name).touch()
     dataset = scan(folder)
     assert dataset.ignored == ("field/Thumbs.db", "field/notes.txt", "roofs/deep/scene.jp2")
-    assert len(dataset.scenes) == 24
+    assert len(dataset.images) == 24
 
 
 def test_hidden_files_and_folders_are_passed_over(make_folder):
@@ -110,7 +110,7 @@ def test_hidden_files_and_folders_are_passed_over(make_folder):
         (folder / name).write_bytes(picture)
     dataset = scan(folder)
     assert dataset.classes == ("field", "harbor", "roofs")
-    assert [s.name for s in dataset.scenes if "/." in s.name] == []
+    assert [s.name for s in dataset.images if "/." in s.name] == []
     assert dataset.ignored == ()
 
 
@@ -121,19 +121,19 @@ def test_upper_case_and_nested_pictures(make_folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(picture)
     dataset = scan(folder)
-    names = [(scene.name, scene.label) for scene in dataset.scenes]
+    names = [(scene.name, scene.label) for scene in dataset.images]
     assert names == [("a/2019/may/x.png", 0), ("a/NORTH.PNG", 0), ("a/a00.png", 0), ("b/Y.JpEg", 1), ("b/b00.png", 1)]
-    assert decode(folder, dataset.scenes, size=32).shape == (5, 32, 32, 3)
+    assert decode(folder, dataset.images, size=32).shape == (5, 32, 32, 3)
 
 
 def test_the_tiffs_of_the_original_uc_merced(make_folder):
     folder = make_folder(classes=("agricultural", "airplane"), suffix=".tif", n_images=3)
     dataset = scan(folder)
-    assert [scene.name for scene in dataset.scenes[2:4]] == [
+    assert [scene.name for scene in dataset.images[2:4]] == [
         "agricultural/agricultural02.tif",
         "airplane/airplane00.tif",
     ]
-    pixels = decode(folder, dataset.scenes, size=32)
+    pixels = decode(folder, dataset.images, size=32)
     with Image.open(folder / "airplane" / "airplane02.tif") as picture:
         assert (pixels[5] == np.asarray(picture)).all()
 
@@ -142,7 +142,7 @@ def test_awkward_names(make_folder):
     folder = make_folder("my données", classes=("baseball diamond", "forêt 森"), n_images=2)
     dataset = scan(folder)
     assert dataset.classes == ("baseball diamond", "forêt 森")
-    assert decode(folder, dataset.scenes, size=32).shape == (4, 32, 32, 3)
+    assert decode(folder, dataset.images, size=32).shape == (4, 32, 32, 3)
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode here")
@@ -151,23 +151,23 @@ def test_a_name_that_is_no_utf8(make_folder):
     odd = folder / "field" / os.fsdecode(b"caf\xe9.png")
     odd.write_bytes((folder / "field" / "field00.png").read_bytes())
     dataset = scan(folder)
-    assert dataset.scenes[0].name == f"field/{odd.name}"
-    pixels = decode(folder, dataset.scenes, size=32)
+    assert dataset.images[0].name == f"field/{odd.name}"
+    pixels = decode(folder, dataset.images, size=32)
     assert (pixels[0] == pixels[1]).all()
 
 
 def test_pixels_come_in_the_order_asked_for(scenes):
     dataset = scan(scenes)
-    backwards = decode(scenes, reversed(dataset.scenes), size=32)
+    backwards = decode(scenes, reversed(dataset.images), size=32)
     assert backwards.dtype == np.uint8
-    for pixels, scene in zip(backwards, reversed(dataset.scenes), strict=True):
+    for pixels, scene in zip(backwards, reversed(dataset.images), strict=True):
         with Image.open(scenes / scene.name) as picture:
             assert (pixels == np.asarray(picture)).all()
 
 
 def test_decoding_tells_its_progress_and_takes_nothing_for_nothing(scenes):
     told = []
-    decode(scenes, scan(scenes).scenes[:5], size=48, progress=lambda done, total: told.append((done, total)))
+    decode(scenes, scan(scenes).images[:5], size=48, progress=lambda done, total: told.append((done, total)))
     assert told == [(i, 5) for i in range(1, 6)]
     assert decode(scenes, [], size=48).shape == (0, 48, 48, 3)
 
@@ -176,7 +176,7 @@ def test_one_truncated_jpeg_among_good_ones_is_named(make_folder):
     folder = make_folder(suffix=".jpg")
     truncate(folder / "harbor" / "harbor03.jpg")
     with pytest.raises(DataError, match="remove or replace it") as caught:
-        decode(folder, scan(folder).scenes, size=32)
+        decode(folder, scan(folder).images, size=32)
     assert str(caught.value).startswith(f"{folder / 'harbor' / 'harbor03.jpg'} can't be decoded (")
     assert "this is the first" not in str(caught.value)
 
@@ -186,7 +186,7 @@ def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
     for name in ["roofs/roofs01.jpg", "field/field07.jpg", "harbor/harbor00.jpg"]:
         truncate(folder / name)
     with pytest.raises(DataError) as caught:
-        decode(folder, scan(folder).scenes, size=32)
+        decode(folder, scan(folder).images, size=32)
     assert str(folder / "field" / "field07.jpg") in str(caught.value)
     assert str(caught.value).endswith(" (3 of 24 pictures can't be read; this is the first)")
 
@@ -194,7 +194,7 @@ def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
 def test_a_picture_that_went_away_is_named(make_folder):
     folder = make_folder()
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
-        decode(folder, [*scan(folder).scenes, LabelledImage("field/gone.png", 0, "0" * 64)], size=32)
+        decode(folder, [*scan(folder).images, LabelledImage("field/gone.png", 0, "0" * 64)], size=32)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such folder names")
@@ -221,7 +221,7 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_named(make_folder):
 
 def test_more_pictures_than_the_memory_holds_are_refused(scenes, monkeypatch):
     monkeypatch.setattr("overfly.training.data.dataset.memory_bytes", lambda: 2**30)
-    found = scan(scenes).scenes
+    found = scan(scenes).images
     with pytest.raises(DataError) as caught:
         decode(scenes, found, size=4096)
     assert str(caught.value) == (

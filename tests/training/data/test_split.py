@@ -40,7 +40,7 @@ def dataset(contents):
 
 def parts_of(split):
     """Part -> names."""
-    return {part: {scene.name for scene in split.scenes(part)} for part in PARTS}
+    return {part: {scene.name for scene in split.images(part)} for part in PARTS}
 
 
 @st.composite
@@ -71,8 +71,8 @@ def split_or_skip(data, **options):
 def test_each_class_in_the_same_proportion(data, test, val, seed):
     split = split_or_skip(data, test_fraction=test, val_fraction=val, seed=seed)
     for label in range(len(data.classes)):
-        n = sum(scene.label == label for scene in data.scenes)
-        n_test, n_val = (sum(s.label == label for s in split.scenes(part)) for part in ("test", "val"))
+        n = sum(scene.label == label for scene in data.images)
+        n_test, n_val = (sum(s.label == label for s in split.images(part)) for part in ("test", "val"))
         assert n_test == 1 or abs(n_test - n * test) <= 0.5
         assert n_test >= 1
         if val:
@@ -85,13 +85,13 @@ def test_each_class_in_the_same_proportion(data, test, val, seed):
 @given(data=repeated(), test=fractions_to_test, val=fractions_to_validate, seed=seeds)
 def test_complete_and_disjoint_whatever_is_repeated(data, test, val, seed):
     split = split_or_skip(data, test_fraction=test, val_fraction=val, seed=seed)
-    assert [(file.name, file.sha256) for file in split.files] == [(s.name, s.sha256) for s in data.scenes]
+    assert [(file.name, file.sha256) for file in split.files] == [(s.name, s.sha256) for s in data.images]
     parts = parts_of(split)
-    assert sum(map(len, parts.values())) == len(data.scenes)
-    assert set.union(*parts.values()) == {scene.name for scene in data.scenes}
+    assert sum(map(len, parts.values())) == len(data.images)
+    assert set.union(*parts.values()) == {scene.name for scene in data.images}
     for label in range(len(data.classes)):
         for part in ("train", "test"):
-            assert any(scene.label == label for scene in split.scenes(part))
+            assert any(scene.label == label for scene in split.images(part))
 
 
 @settings(deadline=None)
@@ -101,7 +101,7 @@ def test_the_same_picture_never_straddles_two_parts(data, test, val, seed):
     parts = {}
     labels = {}
     for part in PARTS:
-        for scene in split.scenes(part):
+        for scene in split.images(part):
             parts.setdefault(scene.sha256, set()).add(part)
             labels.setdefault(scene.sha256, set()).add(scene.label)
     assert all(len(found) == 1 for found in parts.values())
@@ -136,7 +136,7 @@ def test_uc_merced_as_in_the_paper():
     split = make_split(data, test_fraction=0.2)
     parts = parts_of(split)
     assert {part: len(names) for part, names in parts.items()} == {"train": 1680, "val": 0, "test": 420}
-    assert Counter(scene.label for scene in split.scenes("test")) == dict.fromkeys(range(21), 20)
+    assert Counter(scene.label for scene in split.images("test")) == dict.fromkeys(range(21), 20)
 
 
 def test_the_validation_part_is_taken_from_what_is_left_for_training():
