@@ -1,10 +1,10 @@
-"""Two sides measured in turns: the ratio of their figures, and whether it keeps to a limit."""
+"""An A/B test of two implementations that are measured in turns: the ratio of their figures, and a limit for it."""
 
 import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from rich import box
@@ -13,17 +13,17 @@ from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """One figure of ours beside one of theirs, round by round.
+class ABResult:
+    """One figure of overfly (``ours``) and of what it is compared with (``theirs``), round by round.
 
     Attributes
     ----------
     name, unit
-        What is compared.
+        What was measured.
     ours, theirs
-        A figure for each round.
+        One figure per round.
     at_least, at_most
-        What the ratio ours / theirs is to keep to; one of them is None.
+        The limit of the ratio ours / theirs; one of the two is None.
     """
 
     name: str
@@ -44,39 +44,51 @@ class Comparison:
         return statistics.median(self.ratios)
 
     @property
-    def kept(self) -> bool:
-        """Whether the median keeps to the limit."""
+    def is_within_limit(self) -> bool:
+        """Whether the median ratio is within the limit."""
         low = -np.inf if self.at_least is None else self.at_least
         high = np.inf if self.at_most is None else self.at_most
         return bool(low <= self.ratio <= high)
 
 
-def show(comparisons: Sequence[Comparison], *, as_json: bool) -> None:
-    """Print the comparisons on standard output, as a table or as one JSON array."""
+def show(results: Sequence[ABResult], *, as_json: bool) -> None:
+    """Print the results to standard output, as a table or as one JSON array."""
     if as_json:
-        sys.stdout.write(json.dumps([_as_dict(c) for c in comparisons], indent=2) + "\n")
+        content = [
+            {**asdict(r), "ratios": r.ratios, "ratio": r.ratio, "is_within_limit": r.is_within_limit} for r in results
+        ]
+        sys.stdout.write(json.dumps(content, indent=2) + "\n")
     else:
-        Console().print(table(comparisons))
+        Console().print(table(results))
 
 
-def table(comparisons: Sequence[Comparison]) -> Table:
-    """Return the comparisons as a table: medians, the ratio's median and quartiles, and whether it keeps the limit."""
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "overfly", "other", "unit", "ratio", "quartiles", "limit", "kept"):
-        result.add_column(name, justify="left" if name in {"", "unit"} else "right")
-    for c in comparisons:
-        low, high = np.percentile(c.ratios, (25, 75))
-        limit = f"at most {c.at_most}" if c.at_least is None else f"at least {c.at_least}"
-        medians = (f"{statistics.median(side):.4g}" for side in (c.ours, c.theirs))
-        spread = f"{low:.3f} to {high:.3f}"
-        result.add_row(c.name, *medians, c.unit, f"{c.ratio:.3f}", spread, limit, "yes" if c.kept else "no")
-    return result
+def table(results: Sequence[ABResult]) -> Table:
+    """Return a table: the medians of both sides, the median and quartiles of their ratio, the limit, and the result."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "overfly", "other", "unit", "ratio", "quartiles", "limit", "within limit"):
+        shown.add_column(name, justify="left" if name in {"", "unit"} else "right")
+    for r in results:
+        low, high = np.percentile(r.ratios, (25, 75))
+        shown.add_row(
+            r.name,
+            f"{statistics.median(r.ours):.4g}",
+            f"{statistics.median(r.theirs):.4g}",
+            r.unit,
+            f"{r.ratio:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"at most {r.at_most}" if r.at_least is None else f"at least {r.at_least}",
+            "yes" if r.is_within_limit else "no",
+        )
+    return shown
 
 
-def in_turns(
+def measure_alternately(
     n_rounds: int, ours: Callable[[], float], theirs: Callable[[], float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Take turns, and in every other round the other way round; return the figures of each side."""
+    """Measure both sides in each round and return the figures of each side.
+
+    The side that goes first changes every round, so that a machine that slows down affects both sides alike.
+    """
     figures: list[tuple[float, float]] = []
     for index in range(n_rounds):
         if index % 2 == 0:
@@ -85,9 +97,3 @@ def in_turns(
             b, a = theirs(), ours()
         figures.append((a, b))
     return tuple(a for a, _ in figures), tuple(b for _, b in figures)
-
-
-def _as_dict(comparison: Comparison) -> dict[str, object]:
-    """Return a comparison with its ratio, for JSON."""
-    fields = {name: getattr(comparison, name) for name in Comparison.__dataclass_fields__}
-    return {**fields, "ratios": comparison.ratios, "ratio": comparison.ratio, "kept": comparison.kept}

@@ -1,17 +1,17 @@
-"""What overfly's runner adds to OpenVINO, measured side by side, in turns, on one IR.
+"""What overfly's runner adds to OpenVINO: both measured in turns, on the same IR.
 
-    python -m overfly.benchmarks.development.runner_overhead BUNDLE --pictures FOLDER
+    python -m overfly.benchmarks.development.runner_overhead BUNDLE --images FOLDER
 
-compares, each as a ratio over several rounds:
+Each comparison is a ratio, measured over several rounds:
 
-- one image at a time: `Runner.infer` with ``benchmark_app -api sync`` (median latency; same hint, precision, shape);
-- many in flight: `Runner.stream` with ``benchmark_app -api async`` (images a second);
-- from files: `Classifier.answers` with the bound that decoding alone and inference alone, measured in the same round,
-  allow: 1 / (1 / decoding + 1 / inference) where both need the same cores, the slower of the two where they do not;
-- from the start of the process: ``overfly predict`` of one picture with a ten-line script of openvino and pillow that
-  does the same, both with a warm model cache.
+- latency of one image at a time: `Runner.infer` against ``benchmark_app -api sync`` (same hint, precision and shape);
+- throughput: `Runner.stream` against ``benchmark_app -api async``;
+- images per second from files: `Classifier.answers` against the most that decoding alone and inference alone, measured
+  in the same round, allow: 1 / (1 / decoding + 1 / inference) if both use the CPU, otherwise the slower of the two;
+- time of a whole process: ``overfly predict`` of one image against a ten-line script that uses openvino and pillow;
+  both have a warm model cache.
 
-Close everything else first. Only the ratios mean something on a machine that others use too.
+Close all other programs first. On a shared machine, only the ratios are meaningful.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from overfly.benchmarks.development.ab_test import Comparison, in_turns, show
+from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.reading import ImageBatch, find_images, load_image
@@ -46,7 +46,7 @@ _N_WARMUP = 20
 
 _BENCHMARK_APP = "import sys; from openvino.tools.benchmark.main import main; sys.exit(main())"
 
-# What a person would write who knows openvino and pillow: {xml}, {labels}, {cache} and {size} are filled in.
+# The shortest script that does the same; {xml}, {device}, {labels}, {cache} and {size} are filled in.
 _TEN_LINES = """
 import sys
 import numpy as np
@@ -54,31 +54,31 @@ import openvino as ov
 from PIL import Image
 model = ov.Core().compile_model({xml!r}, {device!r}, {{"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": {cache!r}}})
 labels = open({labels!r}).read().splitlines()
-picture = Image.open(sys.argv[1]).convert("RGB").resize(({size}, {size}), Image.Resampling.BILINEAR)
-logits = model(np.asarray(picture)[None])[0][0]
+image = Image.open(sys.argv[1]).convert("RGB").resize(({size}, {size}), Image.Resampling.BILINEAR)
+logits = model(np.asarray(image)[None])[0][0]
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 print(labels[logits.argmax()], probabilities.max())
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure, and how long.
+class OverheadTest:
+    """What to measure, and for how long.
 
     Attributes
     ----------
     bundle
-        Folder of the bundle.
-    pictures
-        What to read for the figures from files.
+        The bundle folder.
+    paths
+        The image files for the comparison from files.
     n_rounds
-        How often every side has its turn.
+        How often each side is measured.
     turn_s
-        Seconds that a turn lasts.
+        Seconds that one measurement takes.
     """
 
     bundle: Path
-    pictures: tuple[Path, ...]
+    paths: tuple[Path, ...]
     variant: str
     device: str
     n_rounds: int
@@ -86,98 +86,106 @@ class Plan:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print a table, or with ``--json`` one object."""
-    parser = argparse.ArgumentParser(prog="overfly.benchmarks.development.runner_overhead")
+    """Measure, and print a table or, with ``--json``, an array."""
+    parser = argparse.ArgumentParser(prog="python -m overfly.benchmarks.development.runner_overhead")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--pictures", type=Path, required=True, help="a folder of pictures to read")
-    parser.add_argument("--variant", default="int8")
-    parser.add_argument("--device", default="CPU")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--images", type=Path, required=True, help="a folder of images to read")
+    parser.add_argument("--pictures", type=_renamed_to_images, help=argparse.SUPPRESS)
+    parser.add_argument("--variant", default="int8", help="default: %(default)s")
+    parser.add_argument("--device", default="CPU", help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=11, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds per measurement; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
-    pictures = tuple(find_images([options.pictures]))
-    plan = Plan(options.bundle, pictures, options.variant, options.device, options.rounds, options.seconds)
-    comparisons = [compare_latency(plan), compare_throughput(plan), compare_files(plan), compare_start(plan)]
-    show(comparisons, as_json=options.json)
+    paths = tuple(find_images([options.images]))
+    test = OverheadTest(options.bundle, paths, options.variant, options.device, options.rounds, options.seconds)
+    results = [compare_latency(test), compare_throughput(test), compare_files(test), compare_start(test)]
+    show(results, as_json=options.json)
 
 
-def compare_latency(plan: Plan) -> Comparison:
-    """Compare the median latency of one image at a time, in milliseconds."""
-    with _classifier(plan, "latency") as classifier:
-        images = _images(plan)
-        app = partial(_benchmark_app, plan, classifier, ("-hint", "latency", "-api", "sync"))
-        ours, theirs = in_turns(
-            plan.n_rounds,
-            lambda: _median_latency_ms(classifier, images, plan.turn_s),
+def _renamed_to_images(value: str) -> None:
+    """Fail with the option's new name."""
+    raise argparse.ArgumentTypeError(f"the option is now --images: use --images {value}")
+
+
+def compare_latency(test: OverheadTest) -> ABResult:
+    """Compare the median latency of one image at a time in milliseconds."""
+    with _classifier(test, "latency") as classifier:
+        images = _images(test)
+        app = partial(_benchmark_app, test, classifier, ("-hint", "latency", "-api", "sync"))
+        ours, theirs = measure_alternately(
+            test.n_rounds,
+            lambda: _median_latency_ms(classifier, images, test.turn_s),
             lambda: app()["latency (ms)"],
         )
-    return Comparison("one image at a time, p50", "ms", ours, theirs, at_most=1.03)
+    return ABResult("one image at a time, p50", "ms", ours, theirs, at_most=1.03)
 
 
-def compare_throughput(plan: Plan) -> Comparison:
-    """Compare the images a second with as many in flight as the device wants."""
-    with _classifier(plan, "throughput") as classifier:
-        images = _images(plan)
-        app = partial(_benchmark_app, plan, classifier, ("-hint", "throughput", "-api", "async"))
-        ours, theirs = in_turns(
-            plan.n_rounds,
-            lambda: _rate(classifier.runner.stream, images, plan.turn_s),
+def compare_throughput(test: OverheadTest) -> ABResult:
+    """Compare images per second with as many in flight as the device asks for."""
+    with _classifier(test, "throughput") as classifier:
+        images = _images(test)
+        app = partial(_benchmark_app, test, classifier, ("-hint", "throughput", "-api", "async"))
+        ours, theirs = measure_alternately(
+            test.n_rounds,
+            lambda: _rate(classifier.runner.stream, images, test.turn_s),
             lambda: app()["throughput"],
         )
-    return Comparison("many in flight", "images/s", ours, theirs, at_least=0.97)
+    return ABResult("many in flight", "images/s", ours, theirs, at_least=0.97)
 
 
-def compare_files(plan: Plan) -> Comparison:
-    """Compare the files classified a second with what decoding and inference, each by itself, allow."""
-    with _classifier(plan, "throughput") as classifier, ThreadPoolExecutor(usable_cores()) as pool:
-        images = _images(plan)
+def compare_files(test: OverheadTest) -> ABResult:
+    """Compare images per second from files with the most that decoding and inference, each alone, allow."""
+    with _classifier(test, "throughput") as classifier, ThreadPoolExecutor(usable_cores()) as pool:
+        images = _images(test)
 
         def decode(paths: Iterator[Path]) -> Iterator[object]:
             return ordered_results(
                 (pool.submit(load_image, path, classifier.size) for path in paths), 2 * usable_cores()
             )
 
-        def bound() -> float:
-            decoding = _rate(decode, plan.pictures, plan.turn_s)
-            inference = _rate(classifier.runner.stream, images, plan.turn_s)
-            return 1 / (1 / decoding + 1 / inference) if plan.device == "CPU" else min(decoding, inference)
+        def most_possible() -> float:
+            decoding = _rate(decode, test.paths, test.turn_s)
+            inference = _rate(classifier.runner.stream, images, test.turn_s)
+            return 1 / (1 / decoding + 1 / inference) if test.device == "CPU" else min(decoding, inference)
 
-        ours, theirs = in_turns(plan.n_rounds, lambda: _rate(classifier.answers, plan.pictures, plan.turn_s), bound)
-    return Comparison("from files, of the bound", "images/s", ours, theirs, at_least=0.85)
+        ours, theirs = measure_alternately(
+            test.n_rounds, lambda: _rate(classifier.answers, test.paths, test.turn_s), most_possible
+        )
+    return ABResult("from files, of what is possible", "images/s", ours, theirs, at_least=0.85)
 
 
-def compare_start(plan: Plan) -> Comparison:
-    """Compare one picture from the start of the process, in milliseconds, the model cache warm."""
-    picture = str(plan.pictures[0])
+def compare_start(test: OverheadTest) -> ABResult:
+    """Compare the milliseconds of a process that classifies one image, with a warm model cache."""
+    image = str(test.paths[0])
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        bundle = Bundle.open(plan.bundle)
+        bundle = Bundle.open(test.bundle)
         script = _TEN_LINES.format(
-            xml=str(plan.bundle / bundle.variant(plan.variant).xml),
-            labels=str(plan.bundle / "labels.txt"),
-            device=plan.device,
+            xml=str(test.bundle / bundle.variant(test.variant).xml),
+            labels=str(test.bundle / "labels.txt"),
+            device=test.device,
             size=bundle.manifest.image.size,
             cache=folder,
         )
-        options = ["--device", plan.device, "--variant", plan.variant]
-        overfly = ["-m", "overfly.cli", "predict", str(plan.bundle), picture, *options]
-        ours, theirs = (partial(_process_ms, command) for command in (overfly, ["-c", script, picture]))
+        options = ["--device", test.device, "--variant", test.variant]
+        overfly = ["-m", "overfly.cli", "predict", str(test.bundle), image, *options]
+        ours, theirs = (partial(_process_ms, command) for command in (overfly, ["-c", script, image]))
         ours(), theirs()  # fill the caches
-        return Comparison("from process start", "ms", *in_turns(plan.n_rounds, ours, theirs), at_most=1.3)
+        return ABResult("whole process", "ms", *measure_alternately(test.n_rounds, ours, theirs), at_most=1.3)
 
 
-def _classifier(plan: Plan, hint: Hint) -> Classifier:
+def _classifier(test: OverheadTest, hint: Hint) -> Classifier:
     """Open the bundle, compiled for `hint`."""
-    return Classifier.from_bundle(plan.bundle, device=plan.device, variant=plan.variant, hint=hint)
+    return Classifier.from_bundle(test.bundle, device=test.device, variant=test.variant, hint=hint)
 
 
-def _images(plan: Plan) -> list[ImageBatch]:
+def _images(test: OverheadTest) -> list[ImageBatch]:
     """Return the bundle's golden images, each of shape ``[size, size, 3]``."""
-    return list(Bundle.open(plan.bundle).golden().images)
+    return list(Bundle.open(test.bundle).golden().images)
 
 
 def _median_latency_ms(classifier: Classifier, images: list[ImageBatch], turn_s: float) -> float:
-    """Infer one image after the other for a while, a different one each time."""
+    """Infer the images in turn for `turn_s` seconds, after a warm-up; return the median latency."""
     singles = [image[np.newaxis] for image in images]
     for image in singles[:_N_WARMUP]:
         classifier.runner.infer(image)
@@ -194,7 +202,7 @@ def _median_latency_ms(classifier: Classifier, images: list[ImageBatch], turn_s:
 
 
 def _rate(work: Callable[[Iterator[T]], Iterator[object]], items: Sequence[T], turn_s: float) -> float:
-    """Return how many items a second `work` takes, fed for a while, after a warm-up."""
+    """Feed `work` with the items in turn for `turn_s` seconds, after a warm-up; return the items it took per second."""
     for _ in work(iter(items[:_N_WARMUP])):
         pass
 
@@ -210,13 +218,13 @@ def _rate(work: Callable[[Iterator[T]], Iterator[object]], items: Sequence[T], t
     return done / (time.perf_counter() - start)
 
 
-def _benchmark_app(plan: Plan, classifier: Classifier, options: Sequence[str]) -> dict[str, float]:
-    """Run OpenVINO's benchmark_app on the same IR, in the same precision and shape; return its results."""
+def _benchmark_app(test: OverheadTest, classifier: Classifier, options: Sequence[str]) -> dict[str, float]:
+    """Run OpenVINO's benchmark_app on the same IR in the same precision and shape; return its figures by name."""
     size = classifier.size
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _BENCHMARK_APP]
-        command += ["-m", str(plan.bundle / Bundle.open(plan.bundle).variant(plan.variant).xml), "-d", plan.device]
-        command += [*options, "-shape", f"[1,{size},{size},3]", "-t", str(max(1, round(plan.turn_s)))]
+        command += ["-m", str(test.bundle / Bundle.open(test.bundle).variant(test.variant).xml), "-d", test.device]
+        command += [*options, "-shape", f"[1,{size},{size},3]", "-t", str(max(1, round(test.turn_s)))]
         command += ["-infer_precision", classifier.runner.execution_precision]
         command += ["-json_stats", "-report_type", "no_counters", "-report_folder", folder]
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - OpenVINO's own tool
@@ -225,7 +233,7 @@ def _benchmark_app(plan: Plan, classifier: Classifier, options: Sequence[str]) -
 
 
 def _process_ms(arguments: Sequence[str]) -> float:
-    """Run Python with the arguments; return how long it took."""
+    """Run Python with these arguments; return the milliseconds it took."""
     start = time.perf_counter_ns()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)  # noqa: S603 - our own commands
     return (time.perf_counter_ns() - start) / _NS_PER_MS

@@ -23,11 +23,18 @@ def test_a_rate_counts_what_was_done_for_as_long_as_asked(monkeypatch):
 
 @pytest.mark.slow
 def test_every_comparison_runs_against_the_real_tools(tiny_bundle, tiny_data, capsys):
-    arguments = [str(tiny_bundle), "--pictures", str(tiny_data), "--rounds", "1", "--seconds", "0.3", "--json"]
+    arguments = [str(tiny_bundle), "--images", str(tiny_data), "--rounds", "1", "--seconds", "0.3", "--json"]
     main(arguments)
-    told = json.loads(capsys.readouterr().out)
-    assert [c["unit"] for c in told] == ["ms", "images/s", "images/s", "ms"]
-    for comparison in told:
+    printed = json.loads(capsys.readouterr().out)
+    assert [c["unit"] for c in printed] == ["ms", "images/s", "images/s", "ms"]
+    for comparison in printed:
         assert comparison["ratio"] == pytest.approx(comparison["ours"][0] / comparison["theirs"][0])
         # The same work: far off would mean that one side measures something else.
         assert 0.2 < comparison["ratio"] < 5
+
+
+def test_the_old_name_of_an_option_is_answered_with_the_new_one(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["bundle", "--pictures", "folder"])
+    assert stopped.value.code == 2
+    assert "--images folder" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import torch
 from overfly.benchmarks.development import training_speed
 from overfly.benchmarks.development.training_speed import (
     PlainLoop,
-    Plan,
+    SpeedTest,
     compare_precisions,
     compare_time_to_accuracy,
     main,
@@ -24,7 +24,7 @@ from overfly.training.recipe import PAPER, Recipe, override
 def plan(tiny_data):
     """Turns of two steps on tiny pictures."""
     recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, batch_size=4, epochs=2)
-    return Plan(tiny_data, "none", recipe, n_rounds=1, n_steps=2, paper=override(PAPER, image_size=32))
+    return SpeedTest(tiny_data, "none", recipe, n_rounds=1, n_steps=2, paper=override(PAPER, image_size=32))
 
 
 def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
@@ -39,13 +39,13 @@ def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
 
 def test_without_random_changes_the_plain_loop_sees_our_pictures(plan):
     recipe = override(plan.recipe, dihedral=False, rotation=0.0, min_crop=1.0, jitter=0.0)
-    scenes = PlainLoop(replace(plan, recipe=recipe))._scenes
-    index = len(scenes) // 2
-    names = [str(Path(path).relative_to(plan.data).as_posix()) for path, _ in scenes.samples]
+    images = PlainLoop(replace(plan, recipe=recipe))._images
+    index = len(images) // 2
+    names = [str(Path(path).relative_to(plan.data).as_posix()) for path, _ in images.samples]
     ours = next(scene for scene in scan(plan.data).images if scene.name == names[index])
     pixels = torch.from_numpy(decode(plan.data, [ours], size=32)[0]).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.image.mean, recipe.image.std))
-    assert torch.allclose(scenes[index][0], (pixels - mean) / std, atol=0.1)
+    assert torch.allclose(images[index][0], (pixels - mean) / std, atol=0.1)
 
 
 def test_a_turn_has_as_many_images_as_its_steps_take(plan):
@@ -60,7 +60,7 @@ def test_the_chosen_precision_is_compared_with_the_other(plan, monkeypatch, has_
     speeds = {"fp32": [30.0, 30.0], "bf16": [20.0, 20.0]}
     monkeypatch.setattr(training_speed, "_images_per_second", lambda trainer, *_: speeds[trainer.precision].pop())
     comparison = compare_precisions(replace(plan, n_rounds=2))
-    assert (comparison.name, comparison.kept) == (name, not has_amx)
+    assert (comparison.name, comparison.is_within_limit) == (name, not has_amx)
     assert comparison.ratio == pytest.approx(2 / 3 if has_amx else 3 / 2)
 
 
@@ -76,14 +76,14 @@ def test_each_recipe_trains_until_it_is_there_and_its_seconds_are_counted(plan, 
     monkeypatch.setattr(training_speed, "_race", race)
     comparison = compare_time_to_accuracy(plan, 0.9143)
     assert (comparison.ours, comparison.theirs) == ((12.0,), (150.0,))
-    assert comparison.kept
+    assert comparison.is_within_limit
 
 
 def test_epochs_that_do_not_reach_the_accuracy_are_an_error(plan, monkeypatch):
     monkeypatch.setattr(
         training_speed, "predict_logits", lambda _, images: np.eye(len(images), 2)[np.zeros(len(images), int)] - 1
     )
-    with pytest.raises(ValueError, match=r"2 epochs did not reach 100.00%"):
+    with pytest.raises(ValueError, match=r"100\.00%"):
         compare_time_to_accuracy(plan, 1.0)
 
 
@@ -91,17 +91,17 @@ def test_epochs_that_do_not_reach_the_accuracy_are_an_error(plan, monkeypatch):
 def test_every_comparison_runs(tiny_data, capsys):
     arguments = ["--weights", "none", "--image-size", "32", "--rounds", "1", "--steps", "2", "--json"]
     main([str(tiny_data), *arguments])
-    told = json.loads(capsys.readouterr().out)
-    assert [c["unit"] for c in told] == ["images/s"] * 4 + ["ms"]
-    for comparison in told:
+    printed = json.loads(capsys.readouterr().out)
+    assert [c["unit"] for c in printed] == ["images/s"] * 4 + ["ms"]
+    for comparison in printed:
         assert comparison["ratio"] == pytest.approx(comparison["ours"][0] / comparison["theirs"][0])
         assert comparison["ratio"] > 0
-    assert told[4]["ratio"] < 1  # preparing a batch is a part of a step
+    assert printed[4]["ratio"] < 1  # preparing a batch is a part of a step
 
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [("--rounds", "must be at least 1"), ("--steps", "must be at least 1"), ("--image-size", "image_size is 0")],
+    [("--rounds", "--rounds 0"), ("--steps", "--steps 0"), ("--image-size", "image_size")],
 )
 def test_numbers_that_can_not_be_are_wrong_usage(tiny_data, capsys, option, words):
     with pytest.raises(SystemExit) as stopped:
