@@ -38,7 +38,7 @@ from overfly.benchmarks.results.rows import Identity, choose_baseline, compare_r
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import Evidence, judge
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.errors import needs_extra
+from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.inference.runner import summarize_openvino_error
@@ -111,12 +111,11 @@ def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
     Raises
     ------
     OverflyError
-        For a bundle, data folder, run or device that can't be used, or when jinja2, which the
-        report will need, is not installed. A row that fails on its way is no error: it stays in
+        For a bundle, data folder, run or device that can't be used, or if a package of the
+        extra ``bench`` is not installed. A row that fails on its way is no error: it stays in
         the report with its reason.
     """
-    with needs_extra("bench"):
-        import jinja2  # noqa: F401 - now, rather than after minutes of measuring
+    require_extra("bench")  # now, rather than after minutes of measuring
     bundle = Bundle.open(job.bundle)
     devices = choose_devices(job.devices)
     if job.run is not None:
@@ -204,7 +203,7 @@ def write_report(folder: Path, report: Report) -> None:
     Raises
     ------
     MissingExtraError
-        When jinja2, which makes the HTML, is not installed.
+        If a package of the extra ``bench`` is not installed.
     """
     write_report_json(folder, report)
     for name, text in ((REPORT_MARKDOWN, report_markdown(report)), (REPORT_HTML, report_html(report))):

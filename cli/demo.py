@@ -55,14 +55,9 @@ def command(
 
     OUT is overfly-demo, or overfly-demo-2 and so on if that exists.
     """
-    from overfly.runtime.errors import needs_extra
+    from overfly.runtime.extras import require_extra
 
-    with needs_extra("all"):
-        import jinja2  # noqa: F401
-        import nncf  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import torch  # noqa: F401
-
+    require_extra("all")
     from overfly.benchmarks.job import BenchJob, bench, write_report
     from overfly.benchmarks.rendering.terminal import print_report
     from overfly.benchmarks.results.store import REPORT_SCHEMA

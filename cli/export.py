@@ -56,20 +56,14 @@ def command(
     """
     if max_drop is not None and variants and "int8" not in variants:
         raise click.UsageError("--max-drop bounds what INT8 loses: add --variant int8, or leave it out")
-    from overfly.runtime.errors import needs_extra
+    from overfly.runtime.extras import require_extra
 
-    with needs_extra("train"):
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    with needs_extra("export"):
-        # Used at later steps; that one is missing must show now.
-        import nncf  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+    require_extra("train")
+    require_extra("export")
+    from overfly.cli.terminal import Terminal
+    from overfly.export.exporter import ExportJob, export
+    from overfly.runtime.bundle.bundle import VARIANTS
 
-        from overfly.cli.terminal import Terminal
-        from overfly.export.exporter import ExportJob, export
-        from overfly.runtime.bundle.bundle import VARIANTS
     place = _add_zip(out) if as_zip else out
     job = ExportJob(run, place, data, variants or VARIANTS, calibration_images, max_drop, as_zip)
     with Terminal() as terminal:

@@ -34,14 +34,10 @@ def command(
 
     Run again after an interruption it goes on where it was: finished rows are kept.
     """
-    from overfly.runtime.errors import needs_extra
+    from overfly.runtime.extras import require_extra
 
     files = dict(_pair(text) for text in weights)
-    with needs_extra("train"):
-        import matplotlib.figure  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-
+    require_extra("train")
     from overfly.benchmarks.paper.reproduce import PAPER_SCHEMA, PaperJob, reproduce
     from overfly.benchmarks.paper.table import paper_text
     from overfly.cli.terminal import Terminal

@@ -51,18 +51,15 @@ def command(
     A second Ctrl-C stops at once. Killed at any moment, it goes on from what was saved last: after each epoch, and
     every five minutes within one.
     """
-    from overfly.runtime.errors import needs_extra
+    from overfly.runtime.extras import require_extra
 
     choices = changed_recipe(recipe, changes)
     if split_file is not None and {changes["test_fraction"], changes["val_fraction"]} != {None}:
         raise click.UsageError("--split FILE has its parts: leave --test-fraction and --val-fraction out, or --split")
-    with needs_extra("train"):
-        # Drawn with at the very end; that it is missing must show now.
-        import matplotlib.figure  # noqa: F401
-
-        from overfly.cli.terminal import Terminal
-        from overfly.training.distributed.team import join
-        from overfly.training.job import TrainJob, train
+    require_extra("train")
+    from overfly.cli.terminal import Terminal
+    from overfly.training.distributed.team import join
+    from overfly.training.job import TrainJob, train
 
     job = TrainJob(data, out, choices, weights, seed, split_file, device)
     with Terminal() as terminal, join() as team:

@@ -35,6 +35,7 @@ from overfly.runtime.bundle.bundle import (
 from overfly.runtime.bundle.storage import write_zip
 from overfly.runtime.errors import ParityError
 from overfly.runtime.evaluation.parity import compare_logits
+from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import (
     atomic_file,
     atomic_folder,
@@ -148,6 +149,7 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     OverflyError
         For a bad run, data folder or output; see `overfly.runtime.errors`.
     """
+    require_extra("export")
     run = Run.open(job.run)
     data = job.data or Path(run.record.data)
     check_inputs_safe(job.out, [job.run, data])

@@ -19,9 +19,6 @@ A message says what, what was found, what was expected, and the remedy. The comm
 root to exit code 1; the library never exits.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class OverflyError(Exception):
     """The root: something overfly foresaw and can explain in a sentence."""
@@ -77,28 +74,3 @@ class OutputError(OverflyError, OSError):
 
 class MissingExtraError(OverflyError, ImportError):
     """An optional dependency that isn't installed."""
-
-
-@contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
-    """Turn a failed import inside the block into the pip command that mends it.
-
-    Parameters
-    ----------
-    extra
-        The extra of the ``overfly`` distribution that holds the dependency, such as ``"train"``.
-
-    Raises
-    ------
-    MissingExtraError
-        When the block raises ``ModuleNotFoundError`` for a package that is not ours.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("overfly"):
-            raise
-        raise MissingExtraError(
-            f"this needs the package {error.name!r}, which is not installed: "
-            f'run  python -m pip install "overfly[{extra}]"'
-        ) from error

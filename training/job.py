@@ -18,6 +18,7 @@ from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import Confusion, confusion_matrix, most_confused, summarize
+from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import (
     check_inputs_safe,
     check_outside,
@@ -135,6 +136,7 @@ def train(
     OverflyError
         For bad data, weights, device or output; see `overfly.runtime.errors`.
     """
+    require_extra("train")
     if team.leads:
         _refuse_output(job, resume=resume, overwrite=overwrite)
     else:

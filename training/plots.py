@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from overfly.runtime.errors import needs_extra
 from overfly.runtime.evaluation.metrics import Confusion
 from overfly.runtime.files.atomic import write_atomically
 
@@ -100,8 +99,8 @@ def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
 
 def _figure(width: float, height: float) -> "Figure":
     """Return an empty figure of a size in inches, without touching matplotlib's global state."""
-    with needs_extra("train"):
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

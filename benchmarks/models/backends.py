@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.errors import DeviceError, needs_extra
+from overfly.runtime.errors import DeviceError
+from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.devices import core, full_name, supports
 from overfly.runtime.inference.runner import Hint, Runner, compile_variant
@@ -126,12 +127,13 @@ def load_onnxruntime(path: Path, *, variant: str) -> Loaded:
     Raises
     ------
     MissingExtraError
-        When onnxruntime is not installed.
+        If a package of the extra ``bench`` is not installed.
     DeviceError
         When it can't run the file.
     """
-    with needs_extra("bench"):
-        import onnxruntime
+    require_extra("bench")
+    import onnxruntime
+
     # Its builds for Windows report usage events otherwise.
     onnxruntime.disable_telemetry_events()
     try:
@@ -168,16 +170,17 @@ def load_pytorch(run: Path, configuration: str = "", *, batches: Sequence[int] =
     Raises
     ------
     MissingExtraError
-        When torch is not installed.
+        If a package of the extra ``train`` is not installed.
     RunError
         When the run is not complete.
     DeviceError
         When ``torch.compile`` fails, as it does without a C++ compiler.
     """
-    with needs_extra("train"):
-        import torch
+    require_extra("train")
+    import torch
 
-        from overfly.training.run import Run
+    from overfly.training.run import Run
+
     opened = Run.open(run)
     model: nn.Module = opened.load_model()
     if configuration == CHANNELS_LAST:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from overfly.benchmarks.models.backends import first_line
-from overfly.runtime.errors import DeviceError, needs_extra
+from overfly.runtime.errors import DeviceError
+from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 
 # Gives uint8 [N, S, S, 3]; raises DataError where the images are not at hand.
@@ -32,14 +33,14 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     Raises
     ------
     MissingExtraError
-        When onnx or onnxruntime is not installed.
+        If a package of the extra ``export`` is not installed.
     DeviceError
         When the tool fails.
     """
-    with needs_extra("export"):
-        import onnx  # noqa: F401 - the tool below needs it, and says less
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
+    require_extra("export")
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     images = calibration()
 
     class Reader(CalibrationDataReader):  # type: ignore[misc] # it is untyped

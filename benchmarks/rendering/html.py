@@ -12,8 +12,8 @@ from overfly.benchmarks.rendering.legend import METHOD
 from overfly.benchmarks.rendering.markdown import detail_cells, machine_facts
 from overfly.benchmarks.results.per_class import class_scores, confusion_of, differences
 from overfly.benchmarks.results.records import OK, Choice, Ratio, Report, Row
-from overfly.runtime.errors import needs_extra
 from overfly.runtime.evaluation.metrics import most_confused
+from overfly.runtime.extras import require_extra
 
 _TEMPLATE = "report.html.j2"
 _N_CONFUSED = 8
@@ -87,10 +87,11 @@ def report_html(report: Report) -> str:
     Raises
     ------
     MissingExtraError
-        When jinja2 is not installed.
+        If a package of the extra ``bench`` is not installed.
     """
-    with needs_extra("bench"):
-        import jinja2
+    require_extra("bench")
+    import jinja2
+
     source = resources.files("overfly.benchmarks.rendering").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

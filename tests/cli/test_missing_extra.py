@@ -1,15 +1,32 @@
-"""An extra that is not installed: one sentence with the exact pip command, before any work, and no command vanishes."""
+"""A package that is not installed: one sentence with the exact pip command, before any work."""
 
-import importlib.metadata
 import json
-import re
 
 import pytest
 
-# Runs the command line as if the packages named first, separated by commas, were not installed.
+from overfly.runtime.extras import extra_packages
+
+# What each command needs of the extras, and its arguments; the folders that they name need not exist.
+NEEDS = {
+    "train": (("train",), ("data", "--out", "out")),
+    "export": (("train", "export"), ("run", "--out", "out")),
+    "bench": (("bench",), ("bundle", "--data", "data", "--out", "out")),
+    "demo": (("all",), ("out",)),
+    "paper": (("train",), ("data", "--out", "out")),
+}
+CASES = {
+    (command, extra, package): (command, *arguments)
+    for command, (extras, arguments) in NEEDS.items()
+    for extra in extras
+    for package in extra_packages(extra)
+}
+EVERYTHING = [*extra_packages("all"), "sklearn", "scipy"]
+
+# Runs command lines, each as if some packages were not installed; prints the exit code and the output of each as JSON.
+# Its argument is a JSON list of pairs: the packages to hide, and the command line's arguments.
 WITHOUT = """
-import sys
-names, *arguments = sys.argv[1:]
+import contextlib, io, json, sys
+hidden = set()
 
 class Hiding:
     def __init__(self, finder):
@@ -19,90 +36,80 @@ class Hiding:
         return getattr(self._finder, name)
 
     def find_spec(self, fullname, path=None, target=None):
-        hidden = fullname.partition(".")[0] in names.split(",")
-        return None if hidden else self._finder.find_spec(fullname, path, target)
+        return None if fullname.partition(".")[0] in hidden else self._finder.find_spec(fullname, path, target)
 
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 from overfly.cli import run
-sys.exit(run(arguments))
+
+outcomes = []
+for packages, arguments in json.loads(sys.argv[1]):
+    hidden = set(packages)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = run(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    outcomes.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(outcomes))
 """
 
-TRAIN = "torch,torchvision,safetensors,matplotlib,psutil"
-EXPORT = "onnx,onnxscript,nncf"
-BENCH = "jinja2,onnxruntime"
 
+@pytest.fixture(scope="module")
+def run_without(python):
+    """A function that runs command lines in one process, each without some packages, and returns their outcomes."""
 
-@pytest.fixture
-def without(python, content, tmp_path):
-    """A function that runs a command without some packages and holds that it names one and its extra."""
-
-    def call(packages, *arguments, extra):
-        before = content(tmp_path)
-        result = python(WITHOUT, packages, *arguments)
-        result.assert_failed("is not installed", f'run  python -m pip install "overfly[{extra}]"')
-        assert any(f"{name!r}" in result.sentence for name in packages.split(",")), result.sentence
-        assert content(tmp_path) == before
+    def call(cases):
+        result = python(WITHOUT, json.dumps([(packages, [str(a) for a in line]) for packages, line in cases]))
+        result.assert_done()
+        return [type(result)(*outcome) for outcome in json.loads(result.out)]
 
     return call
 
 
-@pytest.mark.parametrize("package", TRAIN.split(","))
-def test_train_asks_for_train(without, small_data, tmp_path, briefly, package):
-    without(package, "train", small_data, "--out", tmp_path / "run", *briefly, extra="train")
+@pytest.fixture(scope="module")
+def outcomes(run_without, tmp_path_factory):
+    """What became of each case, and the folder that all of them were to write into."""
+    folder = tmp_path_factory.mktemp("outputs")
+    lines = [[folder / part if part == "out" else part for part in line] for line in CASES.values()]
+    results = run_without([([package], line) for (_, _, package), line in zip(CASES, lines, strict=True)])
+    return dict(zip(CASES, results, strict=True)), folder
 
 
-@pytest.mark.parametrize(
-    ("package", "extra"),
-    [("torch", "train"), ("torchvision", "train"), *((name, "export") for name in EXPORT.split(","))],
-)
-def test_export_asks_for_train_and_export(without, tiny_run, tmp_path, package, extra):
-    without(package, "export", tiny_run, "--out", tmp_path / "bundle", extra=extra)
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_a_command_names_the_package_it_lacks_and_the_pip_command(outcomes, case):
+    results, _ = outcomes
+    _, extra, package = case
+    # Of a package that two extras of the command bring, the one that is checked first is named.
+    extras = [e for command, e, p in CASES if (command, p) == (case[0], package)]
+    results[case].assert_failed(repr(package), f'run  python -m pip install "overfly[{extras[0]}]"')
+    assert extra in extras
 
 
-def test_export_names_the_extra_that_brings_onnx_runtime(without, tiny_run, tmp_path):
-    brought_by = [
-        re.findall(r"extra == ['\"](\w+)['\"]", requirement)[0]
-        for requirement in importlib.metadata.requires("overfly")
-        if requirement.startswith("onnxruntime")
-    ]
-    extra = "export" if "export" in brought_by else brought_by[0]
-    without("onnxruntime", "export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32", extra=extra)
-
-
-def test_bench_asks_for_bench(without, tiny_bundle, tiny_data, tmp_path):
-    without("jinja2", "bench", tiny_bundle, "--data", tiny_data, "--out", tmp_path / "report", extra="bench")
+def test_nothing_was_written_before_a_package_was_missed(outcomes):
+    _, folder = outcomes
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_baseline_without_torch_is_a_row_that_failed(python, fp32_bundle, tiny_data, tiny_run, tmp_path):
+def test_a_baseline_without_torch_is_a_row_that_failed(run_without, fp32_bundle, tiny_data, tiny_run, tmp_path):
     arguments = ("bench", fp32_bundle[0], "--data", tiny_data, "--out", tmp_path / "report", "--quick", "--json")
-    result = python(WITHOUT, TRAIN, *arguments, "--run", tiny_run)
+    (result,) = run_without([(extra_packages("train"), (*arguments, "--run", tiny_run))])
     assert result.code == 0, result.err
     reason = "this needs the package 'torch', which is not installed: run  python -m pip install \"overfly[train]\""
     assert result.err == f"PyTorch fp32 failed: {reason}\n"
     assert [row["status"] for row in json.loads(result.out)["rows"]] == [reason, "ok", "ok"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("package", ["torch", "nncf", "onnxruntime", "jinja2"])
-def test_demo_asks_for_all(without, tmp_path, package):
-    without(package, "demo", tmp_path / "demo", extra="all")
-
-
-def test_paper_asks_for_train(without, small_data, tmp_path):
-    without("torch", "paper", small_data, "--out", tmp_path / "tables", extra="train")
-
-
-def test_an_edge_box_needs_none_of_them(python, tiny_bundle, tiny_data, tmp_path):
+def test_an_edge_box_needs_none_of_them(run_without, tiny_bundle, tiny_data, tmp_path):
     picture = next(tiny_data.rglob("*.jpg"))
-    everything = f"{TRAIN},{EXPORT},{BENCH},sklearn,scipy"
-    for arguments in (
+    lines = [
         ("devices",),
         ("check", tiny_bundle, "--device", "CPU"),
         ("predict", tiny_bundle, picture, "--device", "CPU"),
         ("sample", tmp_path / "sample", "--images-per-class", 2),
         ("train", "--help"),
-    ):
-        result = python(WITHOUT, everything, *arguments)
-        assert result.code == 0, (arguments, result.err)
+    ]
+    for line, result in zip(lines, run_without([(EVERYTHING, line) for line in lines]), strict=True):
+        assert result.code == 0, (line, result.err)
         assert result.out

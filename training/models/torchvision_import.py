@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from types import ModuleType
 
-from overfly.runtime.errors import needs_extra
+from overfly.runtime.extras import require_extra
 
 # Held for ever: a declaration goes when its Library object goes.
 _declared: list[object] = []
@@ -22,16 +22,16 @@ def torchvision_models() -> ModuleType:
     Raises
     ------
     MissingExtraError
-        When torch or torchvision is not installed.
+        If a package of the extra ``train`` is not installed.
     """
-    with needs_extra("train"):
-        try:
-            import torchvision.models
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-            _declare_operators()
-            import torchvision.models
+    require_extra("train")
+    try:
+        import torchvision.models
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        _declare_operators()
+        import torchvision.models
     models: ModuleType = torchvision.models
     return models
 
