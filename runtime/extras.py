@@ -64,7 +64,7 @@ def _packages(extra: str) -> Iterator[str]:
             for inner in nested.split(","):
                 yield from _packages(inner.strip())
         else:
-            # True of all packages that a command needs; a test imports each of them.
+            # True of every package that a command needs: a test finds each of them by this name.
             yield name.lower().replace("-", "_")
 
 
