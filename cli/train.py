@@ -1,4 +1,4 @@
-"""``overfly train``: a labelled folder becomes a run."""
+"""``overfly train``: make a run from a labelled folder."""
 
 import dataclasses
 import json
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
     default="imagenet",
     show_default=True,
     metavar="imagenet|none|FILE",
-    help="Start from torchvision's ImageNet weights (downloaded once), nothing, or a .pth or .safetensors file.",
+    help="Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file.",
 )
 @click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
 @options.seed
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "xpu"]), default="auto", show_default=True)
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run, if there is one.")
 @options.overwrite
 @options.as_json
 def command(
     data: Path,
     out: Path,
     recipe: str,
+    settings: dict[str, object],
     weights: str,
     split_file: Path | None,
     seed: int,
@@ -45,23 +46,22 @@ def command(
     as_json: bool,
     **changes: object,
 ) -> None:
-    """Fine-tune a model on DATA, a folder with one sub-folder of pictures for each class.
+    """Fine-tune a model on DATA, a folder with one sub-folder of images for each class.
 
-    Ctrl-C finishes the step, saves, and ends; --resume then goes on to the weights of a training without interruption.
-    A second Ctrl-C stops at once. Killed at any moment, it goes on from what was saved last: after each epoch, and
-    every five minutes within one.
+    The state is saved after each epoch, and every five minutes within an epoch. Ctrl-C finishes the step, saves, and
+    stops; a second Ctrl-C stops at once. Continue with --resume; the result is identical to an uninterrupted run.
     """
     from overfly.runtime.extras import require_extra
 
-    choices = changed_recipe(recipe, changes)
-    if split_file is not None and {changes["test_fraction"], changes["val_fraction"]} != {None}:
-        raise click.UsageError("--split FILE has its parts: leave --test-fraction and --val-fraction out, or --split")
+    changed, names = changed_recipe(recipe, settings, **changes)
+    if split_file is not None and names & {"test_fraction", "val_fraction"}:
+        raise click.UsageError("--split FILE fixes the parts: leave out test_fraction and val_fraction, or --split")
     require_extra("train")
     from overfly.cli.terminal import Terminal
     from overfly.training.distributed.team import join
     from overfly.training.job import TrainJob, train
 
-    job = TrainJob(data, out, choices, weights, seed, split_file, device)
+    job = TrainJob(data=data, out=out, recipe=changed, weights=weights, seed=seed, split_file=split_file, device=device)
     with Terminal() as terminal, join() as team:
         try:
             run = train(job, resume=resume, overwrite=overwrite, reporter=terminal, team=team)
@@ -69,7 +69,9 @@ def command(
             if not team.leads:
                 raise click.exceptions.Exit(130) from None
             if job.work.exists():
-                terminal.note(f"interrupted: {job.work} holds what was done; go on with the same command and --resume")
+                terminal.note(
+                    f"interrupted: {job.work} holds the saved state; continue with the same command and --resume"
+                )
             raise
     if not team.leads:
         return

@@ -7,6 +7,7 @@ OverflyError
 │   ├── RunError                      a run with a file missing, altered or unreadable
 │   └── BundleError                   a bundle with a file missing, altered or unreadable
 ├── ComparisonError (ValueError)      reports that can't stand side by side
+├── RecipeError (ValueError)          a value that a recipe can't have; its `field` is the field's name
 ├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
 ├── DownloadError (OSError)            a public data set that can't be downloaded, or is another file
 ├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
@@ -46,6 +47,27 @@ class BundleError(DocumentError):
 
 class ComparisonError(OverflyError, ValueError):
     """Reports that can't stand side by side."""
+
+
+class RecipeError(OverflyError, ValueError):
+    """A value that a field of a recipe can't have.
+
+    Parameters
+    ----------
+    field
+        Name of the field; also an attribute.
+    found, expected
+        The value, and the valid values in words.
+    """
+
+    def __init__(self, field: str, found: object, expected: str) -> None:
+        super().__init__(field, found, expected)
+        self.field = field
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        field, found, expected = self.args
+        return f"{field} is {found}, expected {expected}"
 
 
 class WeightsError(OverflyError, ValueError):

@@ -31,7 +31,7 @@ def trip(tmp_path_factory, real_data, real_weights):
 
     Of them one, not a half, takes its gradients twice, for the time that it takes.
     """
-    options = ("--epochs", "5", "--sam-fraction", "0.2")
+    options = ("--epochs", "5", "--set", "sam_fraction=0.2")
     return _trip(tmp_path_factory.mktemp("trip"), real_data, real_weights, *options)
 
 

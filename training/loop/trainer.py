@@ -186,7 +186,7 @@ class Trainer:
             if not math.isfinite(current.loss):
                 raise RunError(
                     f"the training has diverged: the loss is {current.loss} at step {self.step} of {self.n_steps}; "
-                    "start again with --overwrite and a lower --learning-rate or --sam-rho"
+                    "start again with --overwrite and a lower learning_rate or sam_rho"
                 )
             current.n_done += 1
             current.seconds = time.perf_counter() - start

@@ -353,6 +353,6 @@ def test_a_training_that_diverges_ends(monkeypatch):
     losses = iter([1.0, float("nan")])
     monkeypatch.setattr(Trainer, "_train_step", lambda *_arguments: next(losses))
     with pytest.raises(
-        RunError, match=r"^the training has diverged: the loss is nan at step .*--learning-rate or --sam"
+        RunError, match=r"^the training has diverged: the loss is nan at step .*learning_rate or sam_rho"
     ):
         make_trainer(PLAIN, n_images=12).run_epoch(*toy(12), quiet)
