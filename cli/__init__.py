@@ -1,4 +1,4 @@
-"""Floor 4: the command line. One thin module for each command: options, messages, exit codes.
+"""The command line: one thin module per command with its options, messages and exit codes.
 
 Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
 """
@@ -6,59 +6,103 @@ Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
 import glob
 import importlib
 import io
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from overfly.runtime.errors import OverflyError
 
-COMMANDS = ("train", "export", "bench", "compare", "check", "predict", "devices", "paper", "fetch", "sample", "demo")
+# In the order in which a user meets them.
+COMMANDS = ("demo", "fetch", "sample", "train", "export", "bench", "compare", "devices", "check", "predict", "paper")
+
+_LOGGER = logging.getLogger("overfly")
 
 
 class _LazyGroup(click.Group):
     """Imports a command's module when that command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the trip."""
+        """Return the names of the commands in the order in which a user meets them."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, with ``--debug`` added to its own options."""
+        """Return a command with the options that every command has."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"overfly.cli.{cmd_name}").command
         if not any(option.name == "debug" for option in command.params):
-            note = "Show the traceback of an error."
-            command.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help=note))
+            command.params += [
+                _flag("-v", "--verbose", help="Also log what the library does.", level=logging.INFO),
+                _flag("-q", "--quiet", help="Show only the result and errors.", level=logging.ERROR),
+                _flag("--debug", help="Show the traceback of an error."),
+            ]
         return command
+
+
+def _flag(*names: str, help: str, level: int | None = None) -> click.Option:  # noqa: A002 - click's word
+    """Return a flag that sets the level of the log, if there is one."""
+
+    def set_level(_context: click.Context, _option: click.Parameter, given: bool) -> None:
+        if given and level is not None:
+            _LOGGER.setLevel(level)
+
+    return click.Option(names, is_flag=True, expose_value=False, callback=set_level, help=help)
 
 
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: overfly demo",
+    epilog="\b\nExample:\n  overfly demo",
 )
 @click.version_option(package_name="overfly", message="%(package)s %(version)s")
 def cli() -> None:
-    """Take labelled aerial scenes to a verified, quantised classifier, and measure what the trip cost."""
+    """Train, quantize, verify and measure an aerial image classifier.
+
+    The usual order is train, export, bench, predict. Each command has its own --help with an example.
+    """
+
+
+class _LogHandler(logging.Handler):
+    """Writes what the library logs to standard error, above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        with suppress(BrokenPipeError):  # nobody reads the log any more, which must not stop the command
+            click.echo(self.format(record), err=True)
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Show the library's warnings on standard error; ``-v`` shows more, ``-q`` less."""
+    handler = _LogHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(logging.NOTSET)
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # What the caller closed goes nowhere; Python has None there. Open to the end of the process.
+    # A stream that the caller closed is None in Python. The replacement stays open to the end of the process.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    # A file name that the terminal's encoding lacks is shown with escapes, and stops nothing.
+    # Characters that the terminal's encoding lacks are shown as escapes.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     if sys.platform == "win32":
-        # Windows leaves it to the program to expand *.jpg.
+        # On Windows the shell does not expand *.jpg.
         arguments = [found for text in arguments for found in (sorted(glob.glob(text)) or [text])]  # noqa: PTH207
     sys.exit(run(arguments))
 
@@ -67,7 +111,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line with the given arguments and return its exit code."""
     try:
         # Not cli.main, which turns a broken pipe into exit code 1.
-        with cli.make_context("overfly", list(arguments)) as context:
+        with _log_to_stderr(), cli.make_context("overfly", list(arguments)) as context:
             cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
@@ -76,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("overfly: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain again when it flushes at exit.
+        # The reader of our output has gone. Python would raise the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except click.ClickException as error:
         error.show()
@@ -92,8 +136,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _sentence(error: OverflyError | OSError) -> str:
-    """Return what a person reads of an error: ours say it themselves, the system's need the file and a remedy."""
+    """Return the sentence to show for an error; those of the system lack the file and the remedy."""
     if isinstance(error, OverflyError):
         return str(error)
     place = "" if error.filename is None else f"{error.filename}: "
-    return f"{place}{error.strerror or error}; check the path, the rights and the space on the disk"
+    return f"{place}{error.strerror or error}; check the path, the permissions and the free disk space"

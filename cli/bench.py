@@ -7,7 +7,10 @@ import click
 from overfly.cli import options
 
 
-@click.command(short_help="Measure every variant of a bundle on real scenes.")
+@click.command(
+    short_help="Measure every variant of a bundle on real scenes.",
+    epilog=options.example("overfly bench bundle --run run --data scenes --out report"),
+)
 @click.argument("bundle", type=options.FOLDER)
 @click.option("--data", type=options.FOLDER, required=True, help="The labelled folder; its test part is found by hash.")
 @options.out("report")

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from overfly.runtime.evaluation.golden_check import CheckResult
 
 
-@click.command(short_help="Check a bundle's files and a device's answers.")
+@click.command(
+    short_help="Check a bundle's files and a device's answers.",
+    epilog=options.example("overfly check bundle --device CPU"),
+)
 @click.argument("bundle", type=options.FOLDER)
 @options.device
 @click.option(

@@ -7,7 +7,10 @@ import click
 from overfly.cli import options
 
 
-@click.command(short_help="Put reports of one bundle side by side.")
+@click.command(
+    short_help="Put reports of one bundle side by side.",
+    epilog=options.example("overfly compare laptop-report edge-report"),
+)
 @click.argument("reports", type=options.FOLDER, nargs=-1, required=True, metavar="REPORT...")
 @options.as_json
 def command(reports: tuple[Path, ...], as_json: bool) -> None:

@@ -30,7 +30,10 @@ _SAMPLE_RECIPE = {
 _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 
 
-@click.command(short_help="Make the whole trip on this machine, offline.")
+@click.command(
+    short_help="Make the whole trip on this machine, offline.",
+    epilog=options.example("overfly demo overfly-demo --epochs 5"),
+)
 @click.argument("out", type=options.FOLDER, required=False)
 @click.option("--data", type=options.FOLDER, help="Your own labelled folder. [default: a drawn data set]")
 @click.option(

@@ -7,7 +7,7 @@ import click
 from overfly.cli import options
 
 
-@click.command(short_help="List the devices OpenVINO has on this machine.")
+@click.command(short_help="List the devices OpenVINO has on this machine.", epilog=options.example("overfly devices"))
 @options.as_json
 def command(as_json: bool) -> None:
     """List the devices that OpenVINO has on this machine; say what an absent GPU or NPU lacks."""

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from overfly.runtime.bundle.bundle import Manifest
 
 
-@click.command(short_help="Turn a run into a bundle: ONNX and OpenVINO IR.")
+@click.command(
+    short_help="Turn a run into a bundle: ONNX and OpenVINO IR.",
+    epilog=options.example("overfly export run --out bundle"),
+)
 @click.argument("run", type=options.FOLDER)
 @options.out("bundle")
 @click.option("--data", type=options.FOLDER, help="The labelled folder. [default: the one RUN was trained on]")

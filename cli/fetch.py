@@ -10,7 +10,7 @@ from overfly.cli import options
 NAMES = ("ucmerced",)
 
 
-@click.command(short_help="Download a public data set.")
+@click.command(short_help="Download a public data set.", epilog=options.example("overfly fetch ucmerced ucmerced"))
 @click.argument("name", type=click.Choice(NAMES))
 @click.argument("out", type=options.FOLDER)
 @click.option(

@@ -87,6 +87,12 @@ def _parse_properties(pairs: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
+def example(line: str) -> str:
+    """Return the end of a command's help: a command line that works; tests/cli/test_help.py runs it."""
+    # \b keeps click from wrapping the lines.
+    return f"\b\nExample:\n  {line}"
+
+
 def out(what: str) -> Callable[[FC], FC]:
     """Return the required option ``--out`` for a command that writes `what`."""
     return click.option("--out", type=FOLDER, required=True, help=f"Folder for the {what}.")

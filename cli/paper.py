@@ -8,7 +8,10 @@ from overfly.cli import options
 from overfly.training.models.registry import MODELS
 
 
-@click.command(short_help="Train the paper's tables again, ours beside theirs.")
+@click.command(
+    short_help="Train the paper's tables again, ours beside theirs.",
+    epilog=options.example("overfly paper scenes --out tables --epochs 5"),
+)
 @click.argument("data", type=options.FOLDER)
 @options.out("runs and the table")
 @click.option(

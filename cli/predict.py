@@ -26,7 +26,9 @@ _WRITERS: dict[str, Callable[[Path, "Prediction | ImageError", int], str]] = {
 _LOOK_EVERY_S = 1.0
 
 
-@click.command(short_help="Classify pictures with a bundle.")
+@click.command(
+    short_help="Classify pictures with a bundle.", epilog=options.example("overfly predict bundle scenes --top-k 3")
+)
 @click.argument("bundle", type=options.FOLDER)
 @click.argument("paths", type=options.FOLDER, nargs=-1, required=True, metavar="PATH...")
 @options.device
@@ -128,7 +130,7 @@ def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "
         terminal.line(_WRITERS[style](path, answer, width))
         if isinstance(answer, Exception):
             n_bad += 1
-            terminal.note(f"overfly: {formats.one_line(answer)}")
+            terminal.error(f"overfly: {formats.one_line(answer)}")
             if strict:
                 break
     return n_bad

@@ -8,7 +8,10 @@ import click
 from overfly.cli import options
 
 
-@click.command(short_help="Draw a small data set of aerial scenes.")
+@click.command(
+    short_help="Draw a small data set of aerial scenes.",
+    epilog=options.example("overfly sample scenes --images-per-class 20"),
+)
 @click.argument("out", type=options.FOLDER)
 @click.option("--images-per-class", type=click.IntRange(2, 1000), default=40, show_default=True)
 @options.seed

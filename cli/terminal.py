@@ -1,5 +1,6 @@
 """What a person sees while a command works: bars and notes, on standard error."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 
 class Terminal(Reporter, AbstractContextManager["Terminal"]):
-    """Draws bars and a table on a terminal; elsewhere it writes notes and the table's rows, as plain lines."""
+    """Draws bars and a table on a terminal; elsewhere it writes notes and the table's rows, as plain lines.
+
+    With ``--quiet`` it shows nothing but the answers.
+    """
 
     def __init__(self) -> None:
+        self._quiet = logging.getLogger("overfly").getEffectiveLevel() > logging.WARNING
         self._bars: LiveBars | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -33,7 +38,7 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage; a finished one disappears."""
-        if not sys.stderr.isatty():
+        if self._quiet or not sys.stderr.isatty():
             return
         bars = self._started()
         if stage not in self._tasks:
@@ -45,6 +50,11 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
 
     def note(self, message: str) -> None:
         """Write a line above the bars; a table ends where one comes."""
+        if not self._quiet:
+            self.error(message)
+
+    def error(self, message: str) -> None:
+        """Write a line that ``--quiet`` does not suppress."""
         with suppress(BrokenPipeError):  # that no one reads the notes stops nothing
             self._end_table()
             if self._bars is None:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from overfly.training.run import RunRecord
 
 
-@click.command(cls=RecipeCommand, short_help="Fine-tune a model on a labelled folder: a run.")
+@click.command(
+    cls=RecipeCommand,
+    short_help="Fine-tune a model on a labelled folder: a run.",
+    epilog=options.example("overfly train scenes --out run"),
+)
 @click.argument("data", type=options.FOLDER)
 @options.out("run")
 @recipe_options

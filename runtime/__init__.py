@@ -1,7 +1,11 @@
 """Floor 0: what a box without PyTorch needs: images, the bundle, devices, the runner, errors."""
 
+import logging
 import os
 import sys
+
+# The application decides what to do with our log. Without this handler Python would print warnings to standard error.
+logging.getLogger("overfly").addHandler(logging.NullHandler())
 
 # OpenVINO's converter and NNCF report their usage through this package. With None in its place the import fails, and
 # both take the silent stub that they keep for that case. It must stand before the first import of openvino.

@@ -1,5 +1,6 @@
 """The Python door: pictures or arrays in, labels out."""
 
+import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from overfly.runtime.machine import usable_cores
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
 Picture = str | os.PathLike[str] | ImageBatch
+
+_LOGGER = logging.getLogger(__name__)
 
 # Decoding beside the inference; more threads than this only wait for each other.
 _MAX_DECODERS = 8
@@ -108,6 +111,7 @@ class Classifier(AbstractContextManager["Classifier"]):
             cache=cache,
             properties=properties,
         )
+        _LOGGER.info("running %s on %s (%s)", runner.variant, runner.device, runner.device_name)
         return cls(
             bundle.manifest.classes, bundle.manifest.image.size, runner, None if best is None else recommendation
         )

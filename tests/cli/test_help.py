@@ -1,12 +1,33 @@
 """The command line itself: help, versions, wrong usage, and what it must not import or show."""
 
+import functools
+import hashlib
+import http.server
 import importlib.metadata
+import logging
 import re
+import shlex
+import shutil
+import threading
+import zipfile
+from pathlib import Path
 
 import pytest
+from click import Context
 
-from overfly.cli import COMMANDS, run
+from overfly.cli import COMMANDS, cli, run
 from overfly.runtime.errors import BundleError
+from overfly.training.data import download
+
+GOLDEN_REPORT = Path(__file__).parent.parent / "benchmarks" / "golden" / "report.json"
+
+# What a test adds to an example, so that it takes seconds and needs no network.
+CHEAPER = {
+    "demo": ("--epochs", "1"),
+    "train": ("--weights", "none", "--epochs", "1", "--image-size", "32", "--model", "shufflenet_v2_x1_0"),
+    "bench": ("--quick",),
+    "paper": ("--epochs", "1", "--image-size", "64"),
+}
 
 # Runs the command line and tells on the last line of standard error which heavy packages came in.
 TELL_IMPORTS = """
@@ -19,12 +40,96 @@ sys.exit(code)
 """
 
 
-def test_the_main_help_lists_every_command(overfly):
+def example_of(overfly, *command):
+    """Return the command line that a help ends with, as words."""
+    lines = overfly(*command, "--help").out.splitlines()
+    assert lines[-2].strip() == "Example:"
+    return shlex.split(lines[-1])
+
+
+@pytest.fixture
+def folders(tmp_path, tiny_data, tiny_run, request):
+    """A function that lays out, in a new folder, what the words of an example name as input."""
+
+    def lay_out(words):
+        outputs = {words[words.index("--out") + 1]} if "--out" in words else set()
+        for word in set(words) - outputs:
+            if word == "scenes" and words[1] != "sample":
+                (tmp_path / word).symlink_to(tiny_data)
+            elif word == "run":
+                (tmp_path / word).symlink_to(tiny_run)
+            elif word == "bundle":
+                (tmp_path / word).symlink_to(request.getfixturevalue("tiny_bundle"))
+            elif word.endswith("-report"):
+                (tmp_path / word).mkdir()
+                shutil.copy(GOLDEN_REPORT, tmp_path / word)
+        return tmp_path
+
+    return lay_out
+
+
+@pytest.fixture
+def published(tmp_path_factory, monkeypatch):
+    """A data set of one file, which a server on this machine publishes in place of UC Merced."""
+    folder = tmp_path_factory.mktemp("published")
+    with zipfile.ZipFile(folder / "set.zip", "w") as opened:
+        opened.writestr("Set/Images/beach/a.tif", b"an image")
+    content = (folder / "set.zip").read_bytes()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}/set.zip"
+        archive = download.Archive(url, hashlib.sha256(content).hexdigest(), len(content), "Set/Images")
+        monkeypatch.setitem(download.ARCHIVES, "ucmerced", archive)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_the_main_help_lists_every_command_in_the_order_of_use(overfly):
     result = overfly("--help")
     result.assert_done()
-    for command in COMMANDS:
-        assert re.search(rf"^  {command} +[A-Z]", result.out, re.MULTILINE), command
+    assert re.findall(r"^  ([a-z]+) +[A-Z].*\.$", result.out, re.MULTILINE) == list(COMMANDS)
     assert overfly("-h") == result
+    assert example_of(overfly)[1] in COMMANDS
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in {"demo", "paper"} else []) for name in COMMANDS],
+)
+def test_the_example_of_every_help_runs(overfly, folders, monkeypatch, command):
+    words = example_of(overfly, command)
+    assert words[:2] == ["overfly", command]
+    monkeypatch.chdir(folders(words))
+    # No ImageNet weights can be downloaded.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    overfly(*words[1:], *CHEAPER.get(command, ())).assert_done()
+
+
+def test_verbose_shows_the_log_and_quiet_hides_all_but_the_result(overfly, fp32_bundle, tiny_data):
+    predict = ("predict", fp32_bundle[0], tiny_data / "harbor", "--device", "CPU")
+    usual, verbose, quiet = overfly(*predict), overfly(*predict, "-v"), overfly(*predict, "-q")
+    assert usual.out == verbose.out == quiet.out != ""
+    assert "overfly." not in usual.err
+    assert "overfly.runtime.classifier: " in verbose.err
+    assert quiet.err == ""
+
+
+def test_quiet_does_not_hide_an_error(overfly, fp32_bundle, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"")
+    result = overfly("predict", fp32_bundle[0], tmp_path / "bad.png", "--device", "CPU", "--quiet")
+    assert result.code == 1
+    assert str(tmp_path / "bad.png") in result.sentence
+
+
+def test_the_command_line_leaves_the_applications_logging_alone(overfly, tmp_path):
+    logger = logging.getLogger("overfly")
+    before = (logger.handlers[:], logger.level)
+    overfly("check", tmp_path / "nothing", "-q").assert_failed(tmp_path / "nothing")
+    assert (logger.handlers, logger.level) == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,8 +137,11 @@ def test_every_command_has_a_help_with_all_its_options_explained(overfly, comman
     result = overfly(command, "--help")
     result.assert_done()
     assert result.out.startswith(f"Usage: overfly {command} [OPTIONS]")
-    assert "--debug" in result.out
-    assert "-h, --help" in result.out
+    for option in ("-v, --verbose", "-q, --quiet", "--debug", "-h, --help"):
+        assert option in result.out
+    parameters = cli.get_command(Context(cli), command).params
+    unexplained = [p.name for p in parameters if not (getattr(p, "hidden", False) or getattr(p, "help", True))]
+    assert unexplained == []
 
 
 @pytest.mark.parametrize(
