@@ -42,7 +42,14 @@ _LOOK_EVERY_S = 1.0
 @options.execution_precision
 @options.properties
 @click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Classes for each picture.")
-@click.option("--format", "style", type=click.Choice(list(_WRITERS)), default="table", show_default=True)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(list(_WRITERS)),
+    default="table",
+    show_default=True,
+    help="How to write the answers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json: one object a line.")
 @click.option("--strict", is_flag=True, help="Stop at the first picture that can't be read.")
 @click.option("--watch", is_flag=True, help="Go on with the pictures that arrive in the folders, until interrupted.")

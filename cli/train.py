@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 )
 @click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
 @options.seed
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "xpu"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "xpu"]),
+    default="auto",
+    show_default=True,
+    help="Where to train; auto takes a GPU if PyTorch has one, else the CPU.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run, if there is one.")
 @options.overwrite
 @options.as_json
