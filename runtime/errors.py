@@ -1,52 +1,57 @@
-"""Every error that overfly raises on purpose.
+"""Every error that overfly raises for its users.
 
 OverflyError
-├── DataError (ValueError)            a labelled folder or a split that can't be used
-│   └── ImageError                    one picture that can't be read
-├── DocumentError (ValueError)        a JSON file of ours with an unknown schema, key or type
-│   ├── RunError                      a run with a file missing, altered or unreadable
-│   └── BundleError                   a bundle with a file missing, altered or unreadable
-├── ComparisonError (ValueError)      reports that can't stand side by side
-├── RecipeError (ValueError)          a value that a recipe can't have; its `field` is the field's name
-├── WeightsError (ValueError)         pretrained weights that can't be had or don't fit
-├── DownloadError (OSError)            a public data set that can't be downloaded, or is another file
-├── DeviceError (RuntimeError)        a device that is unknown, absent or can't run the model
-├── TeamError (RuntimeError)          processes that train together and lost one another
-├── ParityError (RuntimeError)        an export step whose answers differ from the step before
-├── OutputError (OSError)             an output that exists, or can't be written
-└── MissingExtraError (ImportError)   an optional dependency that isn't installed
+├── DataError (ValueError)            a labelled folder, an image or a split can't be used
+│   ├── ImageError                    an image can't be read
+│   └── SplitError (DocumentError)    a split file can't be read, or does not fit the data folder
+├── DocumentError (ValueError)        a JSON file of overfly has an unknown schema or key, or a wrong type
+│   ├── RunError                      a file of a run is missing, altered or unreadable
+│   └── BundleError                   a file of a bundle is missing, altered or unreadable
+├── ComparisonError (ValueError)      reports can't be compared
+├── RecipeError (ValueError)          a field of a recipe can't have the given value; `field` names it
+├── WeightsError (ValueError)         pretrained weights can't be read, or don't fit the model
+├── DownloadError (OSError)           a public data set can't be downloaded, or the file is another one
+├── DeviceError (RuntimeError)        a device is unknown or absent, or can't run the model
+├── TeamError (RuntimeError)          processes that train together lost the connection, or differ in their jobs
+├── ParityError (RuntimeError)        an export step changed the model's answers too much
+├── OutputError (OSError)             an output exists already, or can't be written
+└── MissingExtraError (ImportError)   an optional package is not installed
 
-A message says what, what was found, what was expected, and the remedy. The command line maps the
-root to exit code 1; the library never exits.
+Each class also inherits the class in brackets. A message says what failed, what was found, what was expected, and
+what to do. The command line exits with code 1 for any of them; the library never exits.
 """
 
 
 class OverflyError(Exception):
-    """The root: something overfly foresaw and can explain in a sentence."""
+    """The base class: an error that overfly expects and explains in one sentence."""
 
 
 class DataError(OverflyError, ValueError):
-    """A labelled folder or a split that can't be used."""
+    """A labelled folder, an image or a split can't be used."""
 
 
 class ImageError(DataError):
-    """One picture that can't be read."""
+    """An image can't be read."""
 
 
 class DocumentError(OverflyError, ValueError):
-    """A JSON file of ours with an unknown schema, key or type."""
+    """A JSON file of overfly has an unknown schema or key, or a value of the wrong type."""
+
+
+class SplitError(DataError, DocumentError):
+    """A split file can't be read, or does not fit the data folder."""
 
 
 class RunError(DocumentError):
-    """A run with a file missing, altered or unreadable."""
+    """A file of a run is missing, altered or unreadable."""
 
 
 class BundleError(DocumentError):
-    """A bundle with a file missing, altered or unreadable."""
+    """A file of a bundle is missing, altered or unreadable."""
 
 
 class ComparisonError(OverflyError, ValueError):
-    """Reports that can't stand side by side."""
+    """Reports can't be compared."""
 
 
 class RecipeError(OverflyError, ValueError):
@@ -71,28 +76,28 @@ class RecipeError(OverflyError, ValueError):
 
 
 class WeightsError(OverflyError, ValueError):
-    """Pretrained weights that can't be had or don't fit the model."""
+    """Pretrained weights can't be read, or don't fit the model."""
 
 
 class DownloadError(OverflyError, OSError):
-    """A public data set that can't be downloaded, or is another file."""
+    """A public data set can't be downloaded, or the downloaded file is not the expected one."""
 
 
 class DeviceError(OverflyError, RuntimeError):
-    """A device that is unknown, absent or can't run the model."""
+    """A device is unknown or absent, or can't run the model."""
 
 
 class TeamError(OverflyError, RuntimeError):
-    """Processes that train together and lost one another, or were given different trainings."""
+    """Processes that train together lost the connection, or were started with different jobs."""
 
 
 class ParityError(OverflyError, RuntimeError):
-    """An export step whose answers differ from those of the step before."""
+    """An export step changed the model's answers too much."""
 
 
 class OutputError(OverflyError, OSError):
-    """An output that exists already, or can't be written."""
+    """An output exists already, or can't be written."""
 
 
 class MissingExtraError(OverflyError, ImportError):
-    """An optional dependency that isn't installed."""
+    """An optional package is not installed."""

@@ -46,12 +46,12 @@ class Candidate:
 
 
 def check_run(bundle: Bundle, run: Path) -> None:
-    """Refuse a folder that is no run, or not the one that a bundle was exported from.
+    """Check that a folder is the run that a bundle was exported from.
 
     Raises
     ------
     RunError
-        Then.
+        If it is not a run, or is another one.
     """
     if not (run / RUN_FILE).is_file():
         raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {RUN_FILE}")

@@ -16,13 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from overfly.runtime.errors import DataError, OutputError, RunError, WeightsError
+from overfly.runtime.errors import DataError, OutputError, RunError, SplitError, WeightsError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, evaluate
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode
-from overfly.training.data.split import SplitError
 from overfly.training.job import train
 from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.models.build import PreprocessedModel, build_model

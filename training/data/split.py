@@ -9,15 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from overfly.runtime.documents import read_document
-from overfly.runtime.errors import DataError, DocumentError
+from overfly.runtime.errors import DataError, SplitError
 from overfly.training.data.dataset import Dataset, LabelledImage
 
 SPLIT_SCHEMA = "overfly.split/1"
 PARTS = ("train", "val", "test")
-
-
-class SplitError(DataError, DocumentError):
-    """A split file that can't be read, or that does not fit the data folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from overfly.runtime.documents import dump_document, write_document
-from overfly.runtime.errors import DataError, DocumentError
+from overfly.runtime.errors import DataError, DocumentError, SplitError
 from overfly.training.data.dataset import Dataset, LabelledImage, scan
 from overfly.training.data.split import (
     PARTS,
     SPLIT_SCHEMA,
-    SplitError,
     SplitFile,
     make_split,
     match_split,
