@@ -12,11 +12,27 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
-# Before anything imports openvino or torch: compiled models of the tests go nowhere near the user's own.
-# Threads that spin while they wait starve those that work, where two cores serve PyTorch and OpenVINO in turn.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from overfly.runtime.machine import usable_cores
+
+# All of this is set before anything imports openvino or torch.
+# The models that the tests compile are kept apart from the user's own.
 os.environ.setdefault("OVERFLY_CACHE", str(Path(__file__).parent.parent / ".pytest_cache" / "overfly"))
+# Threads that spin while they wait take the core from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if IS_WORKER:
+    # Each core has a process of its own already.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A slow machine must not fail a test.
+settings.register_profile("overfly", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("overfly")
+
+# More processes than this cost more in start-up than they save.
+MAX_WORKERS = 8
 
 
 def _missing(marker):
@@ -47,6 +63,16 @@ def pytest_configure():
     """Undo what a shell does to its background jobs: they, and all they start, ignore the keyboard's interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return how many processes run the tests: one for each core, but none beside this one if they could not share."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    one_file = len({argument.split("::")[0] for argument in config.args}) == 1 and ".py" in config.args[0]
+    n_workers = min(usable_cores(), MAX_WORKERS)
+    return 0 if one_file or config.option.capture == "no" or n_workers == 1 else n_workers
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,14 +130,50 @@ def real_weights():
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory):
+def make_once(tmp_path_factory):
+    """A function that makes a folder once for all processes of a test run; no test may change it.
+
+    `make` is called with the path. It must replace what a process that died may have left there.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if IS_WORKER:
+        root = root.parent  # holds the folders of all workers
+    root /= "shared"
+    root.mkdir(exist_ok=True)
+    names = set()
+
+    def call(name, make):
+        names.add(name)
+        folder, files = root / name, root / f"{name}.json"
+        with FileLock(root / f"{name}.lock"):
+            if not files.exists():
+                make(folder)
+                files.write_text(json.dumps(_files(folder)), encoding="utf-8")
+        return folder
+
+    yield call
+    for name in names:
+        made = json.loads((root / f"{name}.json").read_text(encoding="utf-8"))
+        assert _files(root / name) == made, f"a test changed the folder {root / name}, which all tests share"
+
+
+def _files(folder):
+    """Return the size and the time of change, in ns, of every file below a folder, by path."""
+    states = {path.relative_to(folder).as_posix(): path.stat() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path: [state.st_size, state.st_mtime_ns] for path, state in states.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_data(make_once):
     """Return a folder of 8 classes with 12 drawn scenes each."""
     from overfly.training.synthetic.dataset import write_sample
 
-    folder = tmp_path_factory.mktemp("tiny") / "data"
-    folder.mkdir()
-    write_sample(folder, images_per_class=12, size=96, seed=0)
-    return folder
+    def make(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write_sample(folder, images_per_class=12, size=96, seed=0)
+
+    return make_once("data", make)
 
 
 def _train_tiny(data, out):
@@ -123,33 +185,31 @@ def _train_tiny(data, out):
     plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0, "sam_rho": 0.0}
     sizes = {"image_size": 64, "batch_size": 8, "epochs": 9, "test_fraction": 0.25}
     recipe = override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain)
-    train(TrainJob(data, out, recipe, weights="none"))
-    return out
+    train(TrainJob(data=data, out=out, recipe=recipe, weights="none"), overwrite=True)
 
 
 def _export_tiny(run, out):
     """Export a run in all three variants."""
     from overfly.export.exporter import ExportJob, export
 
-    export(ExportJob(run, out))
-    return out
+    export(ExportJob(run=run, out=out), overwrite=True)
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_data):
+def tiny_run(tiny_data, make_once):
     """Return the run of a MobileNetV2 on the small data set."""
-    return _train_tiny(tiny_data, tiny_data.with_name("run"))
+    return make_once("run", lambda folder: _train_tiny(tiny_data, folder))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_run):
+def tiny_bundle(tiny_run, make_once):
     """Return the bundle of the small run, with all three variants."""
-    return _export_tiny(tiny_run, tiny_run.with_name("bundle"))
+    return make_once("bundle", lambda folder: _export_tiny(tiny_run, folder))
 
 
-@pytest.fixture(scope="session")
-def gpu_run(tiny_data):
-    """Return the run of a MobileNetV2 with three of its seventeen blocks, which a GPU compiles much sooner."""
+@contextlib.contextmanager
+def _three_blocks():
+    """Give the MobileNetV2 three of its seventeen blocks, which are compiled much sooner."""
     from overfly.training.models.torchvision_import import torchvision_models
 
     models = torchvision_models()
@@ -161,12 +221,18 @@ def gpu_run(tiny_data):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "mobilenet_v2", build)
-        run = _train_tiny(tiny_data, tiny_data.with_name("gpu-run"))
-        _export_tiny(run, tiny_data.with_name("gpu-bundle"))
-    return run
+        yield
 
 
 @pytest.fixture(scope="session")
-def gpu_bundle(gpu_run):
+def gpu_run(tiny_data, make_once):
+    """Return the run of a MobileNetV2 with three blocks. Only its bundle is of use outside of `_three_blocks`."""
+    with _three_blocks():
+        return make_once("gpu-run", lambda folder: _train_tiny(tiny_data, folder))
+
+
+@pytest.fixture(scope="session")
+def gpu_bundle(gpu_run, make_once):
     """Return the bundle of that run, with all three variants."""
-    return gpu_run.with_name("gpu-bundle")
+    with _three_blocks():
+        return make_once("gpu-bundle", lambda folder: _export_tiny(gpu_run, folder))
