@@ -72,7 +72,7 @@ def escaped(name):
 def test_every_kind_is_named_once_in_both_places_and_the_rest_goes_on(start, tiny_bundle, folder, style):
     path, bad = folder
     process = start("predict", tiny_bundle, path, "--device", "CPU", "--format", style)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     sentences = err.splitlines()[1:]  # after what it runs on
     assert len(sentences) == len(bad)
@@ -100,7 +100,7 @@ def test_every_kind_is_named_once_in_both_places_and_the_rest_goes_on(start, tin
 def test_strict_stops_at_the_first_and_keeps_what_was_answered(start, tiny_bundle, folder):
     path, _ = folder
     process = start("predict", tiny_bundle, path, "--device", "CPU", "--format", "json", "--strict")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     answers = [json.loads(line) for line in out.splitlines()]
     assert [Path(answer["path"]).name for answer in answers] == ["a.jpg", "b bomb.png"]
@@ -161,7 +161,7 @@ def test_an_interrupt_ends_quietly_with_whole_lines(start, tiny_bundle, tiny_dat
     )
     first = process.stdout.readline() + process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.splitlines()[1:] == ["overfly: interrupted"]
     lines = (first + out).splitlines()

@@ -98,7 +98,7 @@ def begin():
     for process in processes:
         if process.poll() is None:
             process.terminate()  # torchrun hands it on to its workers
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def after_second_epoch(process, act):
         if line.startswith("epoch  2 of 12"):
             act()
             break
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert out == ""
     return err
 
@@ -278,7 +278,7 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
 
     # One process can take up what two have left.
     alone = begin(sys.executable, *OVERFLY, data, "--out", tmp_path / "alone", *LONG, "--resume")
-    _, err = alone.communicate(timeout=120)
+    _, err = alone.communicate(timeout=300)
     assert alone.returncode == 0, err
     assert [row["epoch"] for row in history(tmp_path / "alone")] == [str(epoch) for epoch in range(1, 13)]
 

@@ -269,7 +269,7 @@ def stop_after_first_epoch(process, stop):
         if line.startswith("epoch 1 of 6"):
             stop()
             break
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert out == ""
     return err
 

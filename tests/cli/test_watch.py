@@ -1,19 +1,21 @@
 """``overfly predict --watch``: what arrives is classified once, when it is complete."""
 
+import functools
 import json
 import queue
 import shutil
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ends the command with the signal of Ctrl-C")
+from overfly.cli import predict
+from overfly.runtime.images import watch as watch_module
 
-WAIT_S = 30
+HANG_S = 300  # ends a test that hangs; what is waited for takes seconds, on a slow machine more
 
 
 @pytest.fixture
@@ -21,101 +23,113 @@ def good(tiny_data):
     return min((tiny_data / "harbor").iterdir())
 
 
-class Watched:
-    """A running command whose lines can be waited for."""
+@pytest.fixture
+def folder(tmp_path):
+    """The folder that is watched."""
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
 
-    def __init__(self, process):
-        self.process = process
-        self._lines = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
 
-    def _read(self):
-        for line in self.process.stdout:
-            self._lines.put(json.loads(line))
-
-    def next(self):
-        """Return the next answer as (name, what was said of it)."""
-        answer = self._lines.get(timeout=WAIT_S)
-        return Path(answer["path"]).name, answer
-
-    def interrupt(self):
-        """Do what Ctrl-C does; return what `end` does."""
-        self.process.send_signal(signal.SIGINT)
-        return self.end()
-
-    def end(self):
-        """Wait for the end; return the exit code, the names that were not asked for, and what stood on stderr."""
-        code = self.process.wait(timeout=WAIT_S)
-        self._reader.join()
-        names = [self.next()[0] for _ in range(self._lines.qsize())]
-        self.process.stdout.close()
-        with self.process.stderr as stream:
-            # The first line says what it runs on.
-            return code, names, "".join(stream.readlines()[1:])
+@pytest.mark.skipif(sys.platform == "win32", reason="ends the command with the signal of Ctrl-C")
+def test_what_is_there_and_what_arrives_is_written_at_once(start, tiny_bundle, folder, good):
+    shutil.copy(good, folder / "before.jpg")
+    process = start("predict", tiny_bundle, folder, "--watch", "--device", "CPU", "--json")
+    lines = queue.Queue()
+    reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stdout])
+    reader.start()
+    assert json.loads(lines.get(timeout=HANG_S))["path"] == str(folder / "before.jpg")
+    # Whole at once: if this process had to wait in the middle of a copy, the other one might look at a half.
+    Path(shutil.copy(good, folder.with_name("after.jpg"))).rename(folder / "after.jpg")
+    assert json.loads(lines.get(timeout=HANG_S))["path"] == str(folder / "after.jpg")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=HANG_S) == 130
+    reader.join()
+    assert lines.empty()
+    process.stdout.close()
+    with process.stderr as stream:
+        assert stream.readlines()[1:] == ["overfly: interrupted\n"]  # after what it runs on
 
 
 @pytest.fixture
-def watch(start, tiny_bundle, tmp_path):
-    """A function that starts to watch the test's own folder."""
-    (tmp_path / "in").mkdir()
+def watch(overfly, tiny_bundle, folder, monkeypatch):
+    """A function that runs the command with a clock of its own; returns its outcome, the answers and the time it took.
 
-    def call(*arguments):
-        return Watched(
-            start("predict", tiny_bundle, tmp_path / "in", "--watch", "--device", "CPU", "--json", *arguments)
-        )
+    After each look it calls the next of `steps`. After the last one it does what Ctrl-C does.
+    """
+
+    def call(*steps, options=()):
+        time_s = 0.0
+        remaining = iter(steps)
+
+        def sleep(seconds):
+            nonlocal time_s
+            time_s += seconds
+            step = next(remaining, None)
+            if step is None:
+                raise KeyboardInterrupt
+            step()
+
+        clocked = functools.partial(watch_module.FolderWatch, clock=lambda: time_s)
+        monkeypatch.setattr(watch_module, "FolderWatch", clocked)
+        monkeypatch.setattr(predict, "time", SimpleNamespace(sleep=sleep))
+        done = overfly("predict", tiny_bundle, folder, "--watch", "--device", "CPU", "--json", *options)
+        return done, [json.loads(line) for line in done.out.splitlines()], time_s
 
     return call
 
 
-def test_what_is_there_and_what_arrives_is_classified_once(watch, tmp_path, good):
-    folder = tmp_path / "in"
+def nothing():
+    """Let one look pass."""
+
+
+def names(answers):
+    return [Path(answer["path"]).name for answer in answers]
+
+
+def test_each_image_is_classified_once(watch, folder, good):
     shutil.copy(good, folder / "before.jpg")
-    watched = watch()
-    assert watched.next()[0] == "before.jpg"
-    (folder / "deep").mkdir()
-    shutil.copy(good, folder / "deep" / "after.jpg")
-    (folder / "notes.txt").write_text("no picture")
-    name, answer = watched.next()
-    assert name == "after.jpg"
-    assert 0 < answer["probability"] <= 1
-    time.sleep(2.5)
-    assert watched.interrupt() == (130, [], "overfly: interrupted\n")
+
+    def add():
+        (folder / "deep").mkdir()
+        shutil.copy(good, folder / "deep" / "after.jpg")
+        (folder / "notes.txt").write_text("not an image")
+
+    done, answers, _ = watch(nothing, nothing, add, *[nothing] * 5)
+    assert names(answers) == ["before.jpg", "after.jpg"]
+    assert all(0 < answer["probability"] <= 1 for answer in answers)
+    assert done.code == 130
 
 
-def test_a_half_written_picture_waits_and_one_that_is_renamed_into_place_does_not(watch, tmp_path, good):
-    folder, content = tmp_path / "in", good.read_bytes()
-    watched = watch()
-    with (folder / "slow.jpg").open("wb") as stream:
-        stream.write(content[: len(content) // 2])
-        stream.flush()
-        time.sleep(3.5)  # longer than it takes to look unchanged
-        shutil.copy(good, tmp_path / "whole.jpg")
-        (tmp_path / "whole.jpg").rename(folder / "whole.jpg")
-        assert watched.next()[0] == "whole.jpg"
-        stream.write(content[len(content) // 2 :])
-    name, answer = watched.next()
-    assert name == "slow.jpg"
-    assert "label" in answer
-    assert watched.interrupt() == (130, [], "overfly: interrupted\n")
+def test_a_half_written_image_waits_and_one_that_is_renamed_into_place_does_not(watch, folder, good):
+    content = good.read_bytes()
+    slow = (folder / "slow.jpg").open("wb", buffering=0)
+    slow.write(content[: len(content) // 2])
+
+    def add():
+        Path(shutil.copy(good, folder.with_name("whole.jpg"))).rename(folder / "whole.jpg")
+
+    def complete():
+        slow.write(content[len(content) // 2 :])
+        slow.close()
+
+    # The half looks unchanged at the second look already.
+    done, answers, time_s = watch(nothing, nothing, nothing, add, nothing, nothing, complete, nothing, nothing)
+    assert names(answers) == ["whole.jpg", "slow.jpg"]
+    assert all("label" in answer for answer in answers)
+    assert time_s <= watch_module.PATIENCE_S
+    assert (done.code, done.err.splitlines()[1:]) == (130, ["overfly: interrupted"])
 
 
-@pytest.mark.slow
-def test_a_picture_that_stays_broken_is_named_in_the_end(watch, tmp_path, good):
-    folder = tmp_path / "in"
+def test_an_image_that_stays_broken_is_named_in_the_end(watch, folder, good):
     (folder / "broken.jpg").write_bytes(good.read_bytes()[:1500])
-    watched = watch("--strict")
-    begin = time.monotonic()
     shutil.copy(good, folder / "good.jpg")
-    assert watched.next()[0] == "good.jpg"
-    name, answer = watched.next()
-    assert name == "broken.jpg"
-    assert "can't be decoded" in answer["error"]
-    assert time.monotonic() - begin > 8
-    code, names, err = watched.end()
-    assert (code, names) == (1, [])
-    assert len(err.splitlines()) == 1
-    assert "can't be decoded" in err
+    done, answers, time_s = watch(*[nothing] * 60, options=["--strict"])
+    assert names(answers) == ["good.jpg", "broken.jpg"]
+    assert "can't be decoded" in answers[1]["error"]
+    assert watch_module.PATIENCE_S <= time_s < 60
+    assert done.code == 1
+    (sentence,) = done.err.splitlines()[1:]
+    assert str(folder / "broken.jpg") in sentence
 
 
 def test_only_folders_can_be_watched(overfly, tiny_bundle, good):

@@ -56,7 +56,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-with_tmp_path = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+with_tmp_path = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 LEAF = Leaf("oak", 3, 0.5, True, None)
 TREE = Tree(LEAF, None, (LEAF,), (1, "x"), {"a": LEAF}, {"r": 1.0}, {"d": (None, 2.0)})
