@@ -67,7 +67,7 @@ def pytest_configure():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Return how many processes run the tests: one for each core, but none beside this one if they could not share."""
+    """Return how many processes run the tests: one for each core; 0, this one alone, if there is nothing to share."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
     one_file = len({argument.split("::")[0] for argument in config.args}) == 1 and ".py" in config.args[0]
@@ -84,9 +84,11 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the files that take longest, so that no process is left alone with one of them at the end."""
-    marked = {name: {item.path for item in items if item.get_closest_marker(name)} for name in ("real", "slow")}
-    items.sort(key=lambda item: (item.path not in marked["real"], item.path not in marked["slow"]))
+    """Start with the files that take longest, and let one file make the shared run while others do without it."""
+    real, slow = ({item.path for item in items if item.get_closest_marker(name)} for name in ("real", "slow"))
+    sharing = [item.path for item in items if "tiny_run" in getattr(item, "fixturenames", ())]
+    makes, waits = set(sharing[:1]), set(sharing[1:])
+    items.sort(key=lambda i: (i.path not in real, i.path not in makes, i.path in waits, i.path not in slow))
 
 
 def pytest_runtest_setup(item):
