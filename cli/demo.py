@@ -81,7 +81,8 @@ def command(
     with Terminal() as terminal:
         scenes = _draw(base / "data", seed, overwrite=overwrite, reporter=terminal) if data is None else data
         terminal.note(f"training on {scenes}")
-        train(TrainJob(scenes, run, recipe, start, seed), overwrite=overwrite, reporter=terminal)
+        job = TrainJob(data=scenes, out=run, recipe=recipe, weights=start, seed=seed)
+        train(job, overwrite=overwrite, reporter=terminal)
         terminal.note("exporting")
         export(ExportJob(run, bundle), overwrite=overwrite, reporter=terminal)
         terminal.note("measuring")

@@ -1,57 +1,60 @@
-"""What a person is told of a training."""
+"""Messages and progress that a person sees during a training."""
 
 from collections.abc import Sequence
 
 from overfly.runtime.reporter import Reporter, duration
 from overfly.training.data.dataset import Dataset
+from overfly.training.loop.schedule import n_backward_passes
 from overfly.training.loop.trainer import Epoch, Trainer
 from overfly.training.near_duplicates import NearDuplicate
 
-_N_ALIKE = 3
+_N_SHOWN = 3
 
 
-def data_remarks(dataset: Dataset) -> list[str]:
-    """Return what a person should know of the data before the training starts."""
-    remarks = []
+def data_notes(dataset: Dataset) -> list[str]:
+    """Return what a person should know about the data before the training starts."""
+    notes = []
     if dataset.ignored:
         more = f" and {len(dataset.ignored) - 1} more" if len(dataset.ignored) > 1 else ""
-        remarks.append(f"ignored {dataset.ignored[0]}{more}: no picture by its name")
+        notes.append(f"ignored {dataset.ignored[0]}{more}: not an image, by its name")
     seen: dict[str, str] = {}
-    for scene in dataset.images:
-        first = seen.setdefault(scene.sha256, scene.name)
-        if first != scene.name:
-            remarks.append(f"{scene.name} is the same picture as {first}: both go to the same part")
-    return remarks
+    for image in dataset.images:
+        first = seen.setdefault(image.sha256, image.name)
+        if first != image.name:
+            notes.append(f"{image.name} has the same content as {first}: both go to the same part of the split")
+    return notes
 
 
-def near_duplicate_report(pairs: Sequence[NearDuplicate] | None) -> list[str]:
-    """Return what a person should know of scenes that look alike in different parts; nothing where there is none."""
+def near_duplicate_notes(pairs: Sequence[NearDuplicate] | None) -> list[str]:
+    """Return what a person should know about near-duplicates in different parts of the split."""
     if pairs is None:
-        return ["near-duplicates were not looked for: there are too many pairs of scenes"]
-    lines = [
-        f"{pair.first} ({pair.first_part}) and {pair.second} ({pair.second_part}) look almost alike: "
-        "the split may judge what it has trained on"
-        for pair in pairs[:_N_ALIKE]
+        return ["near-duplicates were not searched for, because there are too many pairs of images"]
+    notes = [
+        f"{pair.first} ({pair.first_part}) and {pair.second} ({pair.second_part}) are near-duplicates in different "
+        "parts of the split; the test score may be too high"
+        for pair in pairs[:_N_SHOWN]
     ]
-    if len(pairs) > _N_ALIKE:
-        lines.append(f"so do {len(pairs) - _N_ALIKE} more pairs, which run.json will name")
-    return lines
+    if len(pairs) > _N_SHOWN:
+        notes.append(f"{len(pairs) - _N_SHOWN} more pairs of near-duplicates; run.json will list all")
+    return notes
 
 
 def report_progress(reporter: Reporter, trainer: Trainer, done: int, total: int) -> None:
-    """Tell how far this epoch is, and how far all are."""
-    epochs = trainer.recipe.epochs
-    # By the gradients, as steps that take them twice come late and would make the time left too short.
-    so_far, all_steps = (trainer.n_backward_passes(n_steps) for n_steps in (trainer.step, trainer.n_steps))
-    reporter.progress("all epochs", so_far, all_steps)
-    reporter.progress(f"epoch {trainer.epoch + 1} of {epochs}", done, total)
+    """Report the progress of this epoch and of all epochs."""
+    # Backward passes instead of steps: steps with SAM come last and take twice as long.
+    so_far, overall = (
+        n_backward_passes(n_done, trainer.n_steps, trainer.recipe) for n_done in (trainer.step, trainer.n_steps)
+    )
+    reporter.progress("all epochs", so_far, overall)
+    reporter.progress(f"epoch {trainer.epoch + 1} of {trainer.recipe.epochs}", done, total)
 
 
 def epoch_row(epoch: Epoch, trainer: Trainer) -> dict[str, str]:
     """Return the epoch that has just ended as a row of the table that a person sees."""
     n_epochs = trainer.recipe.epochs
-    before, now, at_the_end = map(
-        trainer.n_backward_passes, (trainer.step - trainer.steps_per_epoch, trainer.step, trainer.n_steps)
+    before, now, at_the_end = (
+        n_backward_passes(n_done, trainer.n_steps, trainer.recipe)
+        for n_done in (trainer.step - trainer.steps_per_epoch, trainer.step, trainer.n_steps)
     )
     row = {"epoch": f"{epoch.epoch:>{len(str(n_epochs))}} of {n_epochs}", "loss": f"{epoch.loss:.4f}"}
     if epoch.val_accuracy is not None:
@@ -59,3 +62,11 @@ def epoch_row(epoch: Epoch, trainer: Trainer) -> dict[str, str]:
     row["images/s"] = f"{epoch.images_per_second:.1f}"
     row["time left"] = duration((at_the_end - now) / (now - before) * epoch.seconds)
     return row
+
+
+def position(trainer: Trainer) -> str:
+    """Return the last completed step or epoch, such as ``step 3 of 105 in epoch 2 of 40``."""
+    n_epochs = trainer.recipe.epochs
+    if trainer.epoch_state is None:
+        return f"epoch {trainer.epoch} of {n_epochs}"
+    return f"step {trainer.epoch_state.n_done} of {trainer.steps_per_epoch} in epoch {trainer.epoch + 1} of {n_epochs}"

@@ -1,5 +1,9 @@
-"""The run folder: what training leaves behind, and how to read it back."""
+"""The run folder: what training writes, and how to read it."""
 
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,24 +13,27 @@ from safetensors.torch import load_file, save
 
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import RunError
-from overfly.runtime.evaluation.intervals import Intervals
-from overfly.runtime.evaluation.metrics import Metrics
+from overfly.runtime.evaluation.intervals import Intervals, bootstrap_intervals
+from overfly.runtime.evaluation.metrics import Confusion, Metrics, most_confused, summarize
 from overfly.runtime.files.atomic import sha256_file, write_atomically
 from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.inference.devices import describe_machine
+from overfly.runtime.versions import installed_versions
 from overfly.training.data.split import SPLIT_SCHEMA, Split, read_split
+from overfly.training.identity import TrainingIdentity, split_sha256
+from overfly.training.loop.trainer import Epoch, Trainer
 from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.registry import MODELS
 from overfly.training.near_duplicates import NearDuplicate
 from overfly.training.recipe import Recipe
-from overfly.training.run_layout import CHECKPOINT, RUN_FILE, SPLIT_FILE
+from overfly.training.run_layout import CHECKPOINT, HISTORY, RUN_FILE, SPLIT_FILE
 
 RUN_SCHEMA = "overfly.run/4"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfusedPair:
-    """How many of the `n_true` test images of a class were taken for a certain other."""
+    """How many of the `n_true` test images of the class `truth` were classified as `taken_for`."""
 
     truth: str
     taken_for: str
@@ -43,23 +50,23 @@ class RunRecord:
     data
         The data folder, as an absolute path on the machine that trained.
     weights
-        What training started from: ``imagenet``, ``none``, or ``sha256:`` and the hash of a file.
+        The initial weights: ``imagenet``, ``none``, or ``sha256:`` and the hash of a file.
     device
-        Where it was computed: ``cpu``, ``cuda`` or ``xpu``.
+        Where the training ran: ``cpu``, ``cuda`` or ``xpu``.
     precision
-        In what: ``fp32``, or ``bf16`` (mixed).
+        Number format of the training: ``fp32``, or ``bf16`` (mixed precision).
     metrics
         Of the kept weights on the test part.
     intervals
-        Their 95% intervals, by the bootstrap.
+        Their 95% bootstrap intervals.
     most_confused
-        The three pairs of classes with the most errors, most first.
+        The three pairs of classes with the most errors, in descending order.
     near_duplicates
-        Scenes of different parts that look almost alike; None where there were too many to compare.
+        Near-duplicate images in different parts of the split; None if there were too many images to compare.
     machine
-        What it was trained on, in a few words.
+        Accelerator, processor, cores, memory and system that trained.
     seconds
-        Wall clock of all epochs, evaluation left out.
+        Wall clock of all epochs, without evaluation.
     """
 
     model: str
@@ -81,6 +88,13 @@ class RunRecord:
     checkpoint_sha256: str
     split_sha256: str
 
+    @property
+    def identity(self) -> TrainingIdentity:
+        """What makes another training the same as this one."""
+        return TrainingIdentity(
+            recipe=self.recipe, seed=self.seed, weights=self.weights, split_sha256=self.split_sha256
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -96,7 +110,7 @@ class Run:
         Raises
         ------
         RunError
-            When there is no such folder, or its ``run.json`` is missing or not valid.
+            If there is no such folder, or its ``run.json`` is missing or not valid.
         """
         if not path.is_dir():
             found = "a file" if path.exists() else "nothing"
@@ -109,7 +123,7 @@ class Run:
         Raises
         ------
         RunError
-            When ``split.json`` is missing or altered.
+            If ``split.json`` is missing or altered.
         """
         return read_split(self._checked(SPLIT_FILE, self.record.split_sha256))
 
@@ -119,7 +133,7 @@ class Run:
         Raises
         ------
         RunError
-            When the checkpoint is missing, altered or not for this model.
+            If the checkpoint is missing, altered or not for this model.
         """
         path = self._checked(CHECKPOINT, self.record.checkpoint_sha256)
         if self.record.model not in MODELS:
@@ -144,38 +158,100 @@ class Run:
         return path
 
 
-def save_checkpoint(folder: Path, deployed: PreprocessedModel) -> str:
-    """Write the model's weights (without the preprocessing constants); return the file's SHA-256."""
-    state = {key: value.contiguous().cpu() for key, value in deployed.model.state_dict().items()}
+def write_history(folder: Path, history: Sequence[Epoch]) -> None:
+    """Write the epochs as CSV, one row each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in dataclasses.fields(Epoch))
+    writer.writerows(dataclasses.astuple(epoch) for epoch in history)
+    write_atomically(folder / HISTORY, text.getvalue().encode())
+
+
+def write_record(
+    folder: Path,
+    data: Path,
+    *,
+    identity: TrainingIdentity,
+    split: Split,
+    trainer: Trainer,
+    history: Sequence[Epoch],
+    confusion: Confusion,
+    near_duplicates: Sequence[NearDuplicate] | None,
+) -> RunRecord:
+    """Write the checkpoint, the split and ``run.json`` of a finished training.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    data
+        The data folder.
+    identity, split, trainer, history
+        The training; its `ema_model` is kept.
+    confusion
+        Of the kept weights on the test part.
+    near_duplicates
+        See `RunRecord`.
+    """
+    n_true = dict(zip(split.classes, confusion.sum(axis=1).tolist(), strict=True))
+    record = RunRecord(
+        model=identity.recipe.model,
+        classes=split.classes,
+        image=identity.recipe.image,
+        data=str(data.absolute()),
+        recipe=identity.recipe,
+        weights=identity.weights,
+        seed=identity.seed,
+        device=trainer.device.type,
+        precision=trainer.precision,
+        metrics=summarize(confusion),
+        intervals=bootstrap_intervals(confusion),
+        most_confused=tuple(ConfusedPair(*pair, n_true[pair[0]]) for pair in most_confused(confusion, split.classes)),
+        near_duplicates=None if near_duplicates is None else tuple(near_duplicates),
+        machine=describe_hardware(trainer.device),
+        seconds=sum(epoch.seconds for epoch in history),
+        versions=installed_versions(),
+        checkpoint_sha256=save_checkpoint(folder, trainer.ema_model),
+        split_sha256=save_split(folder, split),
+    )
+    write_document(folder / RUN_FILE, record, schema=RUN_SCHEMA)
+    return record
+
+
+def save_checkpoint(folder: Path, model: PreprocessedModel) -> str:
+    """Write the weights of a model, without its preprocessing constants; return the file's SHA-256."""
+    state = {key: value.contiguous().cpu() for key, value in model.model.state_dict().items()}
     write_atomically(folder / CHECKPOINT, save(state))
     return sha256_file(folder / CHECKPOINT)
 
 
 def save_split(folder: Path, split: Split) -> str:
-    """Write the split; return the file's SHA-256."""
+    """Write the split; return its SHA-256."""
     write_document(folder / SPLIT_FILE, split, schema=SPLIT_SCHEMA)
-    return sha256_file(folder / SPLIT_FILE)
+    return split_sha256(split)
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device to train on; ``auto`` takes CUDA, then XPU, then the CPU.
+    """Return the device to train on; ``auto`` takes CUDA if it is available, else XPU, else the CPU.
 
     Raises
     ------
     RunError
-        When the device is not there.
+        If the device is not available.
     """
-    found = [d for d, there in (("cuda", torch.cuda.is_available()), ("xpu", torch.xpu.is_available())) if there]
-    found.append("cpu")
+    available = [d for d, module in (("cuda", torch.cuda), ("xpu", torch.xpu)) if module.is_available()]
+    available.append("cpu")
     if name == "auto":
-        return torch.device(found[0])
-    if name not in found:
-        raise RunError(f"PyTorch has no device {name!r} here: found {', '.join(found)}; choose one of them, or auto")
+        return torch.device(available[0])
+    if name not in available:
+        raise RunError(
+            f"PyTorch has no device {name!r} on this machine: found {', '.join(available)}; choose one of them, or auto"
+        )
     return torch.device(name)
 
 
-def describe_place(device: torch.device) -> str:
-    """Return the accelerator's name, if it is one, and the machine's."""
+def describe_hardware(device: torch.device) -> str:
+    """Return the names of the accelerator, if there is one, and of the machine."""
     accelerators = {"cuda": torch.cuda, "xpu": torch.xpu}
     name = [accelerators[device.type].get_device_name(device)] if device.type in accelerators else []
     return ", ".join([*name, describe_machine()])

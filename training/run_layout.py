@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, for those too who look at one without PyTorch."""
+"""The names of the files in a run folder; also for code that reads a run without PyTorch."""
 
 RUN_FILE = "run.json"
 SPLIT_FILE = "split.json"

@@ -236,7 +236,7 @@ def _race(test: SpeedTest, recipe: Recipe, split: Split, accuracy: float) -> Ite
     for _ in range(recipe.epochs):
         with keep_freed_memory():
             _, seconds = trainer.run_epoch(parts["train"], labels["train"], lambda *_: None)
-        right = predict_logits(trainer.averaged, parts["test"]).argmax(axis=1) == labels["test"]
+        right = predict_logits(trainer.ema_model, parts["test"]).argmax(axis=1) == labels["test"]
         yield seconds, bool(right.mean() >= accuracy)
     raise ValueError(f"{recipe.epochs} epochs did not reach an accuracy of {accuracy:.2%}")
 

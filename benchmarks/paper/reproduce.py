@@ -1,6 +1,6 @@
 """The paper's Tables 1 and 2: its rows trained again, ours beside theirs."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +66,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
         raise OutputError(f"{job.out} is a file: choose another --out")
     paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
     trainings = [_training(row, job, paper) for row in PAPER_ROWS]
-    runs = [_finished(training) for training in trainings]
-    _require_same_data(job, paper, [run for run in runs if run is not None], reporter)
+    runs = _finished_runs(job, trainings, reporter)
     rows = [_row_so_far(row, run) for row, run in zip(PAPER_ROWS, runs, strict=True)]
     for i, training in enumerate(trainings):
         if rows[i].status == NOT_YET:
@@ -92,7 +91,8 @@ def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "TrainJob":
     from overfly.training.recipe import override
 
     weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
-    return TrainJob(job.data, job.out / row.name, override(paper, model=row.model), weights, job.seed)
+    recipe = override(paper, model=row.model)
+    return TrainJob(data=job.data, out=job.out / row.name, recipe=recipe, weights=weights, seed=job.seed)
 
 
 def _row_so_far(row: PaperRow, run: "Run | None") -> OurRow:
@@ -127,40 +127,32 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
     )
 
 
-def _finished(training: "TrainJob") -> "Run | None":
-    """Return the run that is there already, None if there is none; one made otherwise is an error."""
-    from overfly.training.job import weights_id
-    from overfly.training.run import Run
+def _finished_runs(job: PaperJob, trainings: "list[TrainJob]", reporter: Reporter) -> "list[Run | None]":
+    """Return the run of each training, None if there is none yet.
 
-    if not training.out.exists():
-        return None
-    run = Run.open(training.out)
-    made = {**asdict(run.record.recipe), "seed": run.record.seed, "weights": run.record.weights}
-    asked = {**asdict(training.recipe), "seed": training.seed, "weights": weights_id(training.weights)}
-    for name, wanted in asked.items():
-        if made[name] != wanted:
-            raise OutputError(
-                f"{training.out} holds a run with {name} = {made[name]}, not {wanted}: "
-                "repeat that, or choose another --out"
-            )
-    return run
-
-
-def _require_same_data(job: PaperJob, paper: "Recipe", runs: "list[Run]", reporter: Reporter) -> None:
-    """Raise for the first of the runs that are there whose pictures are not those of the data folder."""
+    Raises
+    ------
+    OutputError
+        If a run is that of another training.
+    """
     from overfly.training.data.dataset import scan
     from overfly.training.data.split import make_split
+    from overfly.training.run import Run
 
-    if not runs:
-        return
+    runs = [Run.open(training.out) if training.out.exists() else None for training in trainings]
+    if not any(runs):
+        return runs
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    split = make_split(dataset, test_fraction=paper.test_fraction, seed=job.seed)
-    for run in runs:
-        if run.split() != split:
-            raise OutputError(
-                f"{run.path} holds a run on {run.record.data} whose pictures are not those of {job.data}: "
-                "repeat that, or choose another --out"
-            )
+    split = make_split(dataset, test_fraction=trainings[0].recipe.test_fraction, seed=job.seed)
+    for training, run in zip(trainings, runs, strict=True):
+        difference = run and run.record.identity.first_difference(training.identity(split))
+        if run is not None and difference:
+            name, found, expected = difference
+            reason = f"with {name} = {found}, not {expected}"
+            if name == "split_sha256":
+                reason = f"on {run.record.data}, whose images are not those of {job.data}"
+            raise OutputError(f"{training.out} holds a run {reason}: use the same again, or choose another --out")
+    return runs
 
 
 def _complexity(model: str) -> tuple[str, str]:

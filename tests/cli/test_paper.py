@@ -210,5 +210,5 @@ def test_a_row_of_another_recipe_is_an_error_before_anything_is_trained(overfly,
     shutil.copytree(tiny_data, tmp_path / "fewer")
     next((tmp_path / "fewer" / "forest").iterdir()).unlink()
     result = overfly("paper", tmp_path / "fewer", *arguments[2:], "--epochs", 1)
-    result.assert_failed(f"on {tiny_data} whose pictures are not those of {tmp_path / 'fewer'}", "another --out")
+    result.assert_failed(f"on {tiny_data} whose images are not those of {tmp_path / 'fewer'}", "another --out")
     assert (out / "paper.md").read_bytes() == table

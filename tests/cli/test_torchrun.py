@@ -26,27 +26,39 @@ OVERFLY = ("-m", "overfly.cli", "train")
 
 # What the command does, but in fp64: there, in which order a sum is taken decides nothing.
 IN_FP64 = """
+import json
 import sys
 from pathlib import Path
 import torch
 from overfly.training.distributed.team import join
 from overfly.training.recipe import Recipe
-from overfly.training.job import Job, train
+from overfly.training.job import TrainJob, train
 
 torch.set_default_dtype(torch.float64)
 torch.Tensor.float = torch.Tensor.double
 data, out, weights, recipe = sys.argv[1:]
-job = Job(Path(data), Path(out), eval(recipe), weights=weights, seed=5, device="cpu")
+recipe = Recipe(**json.loads(recipe))
+job = TrainJob(data=Path(data), out=Path(out), recipe=recipe, weights=weights, seed=5, device="cpu")
 with join() as team:
     run = train(job, team=team)
     sys.stdout.write(f"{team.rank} {run.record.metrics.accuracy}\\n")  # at once: lines in pieces mix
 """
 # 18 pictures to train on: of each epoch's batches, one is of 3 pictures. In fp64, depthwise convolutions take minutes.
-RECIPE = (
-    "Recipe(model='resnet18', image_size=32, epochs=2, batch_size=5, precision='fp32', learning_rate=1e-5, "
-    "frozen_fraction=0.1, test_fraction=0.25, val_fraction=0.2, keep='best', sam_fraction=0.8, "
-    "batch_norm='{}', sam_rho={})"
-)
+RECIPE = {
+    "model": "resnet18",
+    "image_size": 32,
+    "epochs": 2,
+    "batch_size": 5,
+    "precision": "fp32",
+    "learning_rate": 1e-5,
+    "frozen_fraction": 0.1,
+    "test_fraction": 0.25,
+    "val_fraction": 0.2,
+    "keep": "best",
+    "sam_fraction": 0.8,
+    "batch_norm": "train",
+    "sam_rho": 0.0,
+}
 # Enough epochs that what happens after the first one comes before the last.
 LONG = ("--epochs", 12, "--image-size", 32, "--batch-size", 8, "--device", "cpu", "--weights", "none")
 
@@ -143,7 +155,7 @@ def assert_close(run, other, start):
 
 @pytest.mark.parametrize(("batch_norm", "sam_rho"), [("train", 0.05), ("frozen", 0.05)])
 def test_two_processes_come_to_what_one_comes_to(torchrun, data, weights, tmp_path, batch_norm, sam_rho):
-    recipe = RECIPE.format(batch_norm, sam_rho)
+    recipe = json.dumps({**RECIPE, "batch_norm": batch_norm, "sam_rho": sam_rho})
     script = tmp_path / "train.py"
     script.write_text(IN_FP64, encoding="utf-8")
     one, two = tmp_path / "one", tmp_path / "two"
@@ -255,7 +267,7 @@ def test_a_lost_process_ends_all_and_what_was_saved_goes_on(begin, torchrun, dat
     assert not out.exists()
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err
-    assert err.startswith("going on after epoch ")
+    assert err.startswith("continuing after epoch ")
     assert sha256_file(out / CHECKPOINT) == sha256_file(uninterrupted[0] / CHECKPOINT)
 
 
@@ -267,13 +279,13 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
     assert process.returncode != 0
     told = [line for line in err.splitlines() if line.startswith(("interrupted", "overfly: "))]
     assert told == [
-        f"interrupted: {out}.unfinished holds what was done; go on with the same command and --resume",
+        f"interrupted: {out}.unfinished has the saved state; repeat the command with --resume",
         "overfly: interrupted",
     ]
     shutil.copytree(f"{out}.unfinished", tmp_path / "alone.unfinished")
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err
-    assert re.match(r"going on after (step \d of 3 in )?epoch \d+ of 12\n", err)
+    assert re.match(r"continuing after (step \d of 3 in )?epoch \d+ of 12\n", err)
     assert sha256_file(out / CHECKPOINT) == sha256_file(uninterrupted[0] / CHECKPOINT)
 
     # One process can take up what two have left.
@@ -317,7 +329,7 @@ def test_two_machines_with_nothing_in_common_but_a_cable(begin, data, weights, t
             place / "data",
             place / "run",
             place / weights.name,
-            RECIPE.format("train", 0),
+            json.dumps(RECIPE),
         )
         started.append(begin(*inside(machine, *command)))
     for rank, process in enumerate(started):
@@ -327,7 +339,5 @@ def test_two_machines_with_nothing_in_common_but_a_cable(begin, data, weights, t
     assert sorted(path.name for path in (tmp_path / "machine0").iterdir()) == ["data", "run", weights.name]
     assert sorted(path.name for path in (tmp_path / "machine1").iterdir()) == ["data", weights.name]
     one = tmp_path / "one"
-    subprocess.run(
-        [sys.executable, script, data, one, weights, RECIPE.format("train", 0)], check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, script, data, one, weights, json.dumps(RECIPE)], check=True, capture_output=True)
     assert_close(tmp_path / "machine0" / "run", one, weights)

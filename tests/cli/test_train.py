@@ -298,7 +298,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_weights(start, overfly, tin
     result = overfly(*arguments, "--resume")
     result.assert_done()
     # It may have got further than its first epoch before the signal came.
-    assert result.err.startswith("going on after epoch ")
+    assert result.err.startswith("continuing after epoch ")
     assert not any(line.startswith("epoch 1 of 6") for line in result.err.splitlines())
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
     assert record_of(out)["metrics"] == record_of(uninterrupted)["metrics"]
@@ -313,7 +313,7 @@ def test_interrupted_it_says_how_to_go_on_and_exits_with_130(start, tiny_data, t
     assert process.returncode == 130
     lines = [line for line in err.splitlines() if line and not line.startswith("epoch ")]
     assert lines == [
-        f"interrupted: {tmp_path / 'run.unfinished'} holds what was done; go on with the same command and --resume",
+        f"interrupted: {tmp_path / 'run.unfinished'} has the saved state; repeat the command with --resume",
         "overfly: interrupted",
     ]
     assert not (tmp_path / "run").exists()
@@ -332,7 +332,7 @@ def test_interrupted_it_goes_on_to_the_same_weights(start, overfly, tiny_data, t
     assert err.splitlines()[-1] == "overfly: interrupted"
     result = overfly(*arguments, "--resume")
     result.assert_done()
-    assert re.match(r"going on after (step [1-5] of 5 in )?epoch [1-5] of 6\n", result.err)
+    assert re.match(r"continuing after (step [1-5] of 5 in )?epoch [1-5] of 6\n", result.err)
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
 
 

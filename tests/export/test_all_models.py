@@ -36,7 +36,8 @@ def train_briefly(name, data, out):
     """Train a model on a third of the small data set."""
     plain = {"ema_decay": 0.0, "rotation": 0.0, "min_crop": 1.0, "jitter": 0.0, "label_smoothing": 0.0}
     sizes = {"test_fraction": TEST_FRACTION, "model": name, "image_size": SIZES[name], "batch_size": 8, "epochs": 20}
-    train(TrainJob(data, out, override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain), weights="none"))
+    recipe = override(RECIPES["default"], learning_rate=2e-3, **sizes, **plain)
+    train(TrainJob(data=data, out=out, recipe=recipe, weights="none"))
 
 
 def trained_like(name, images, n_classes):

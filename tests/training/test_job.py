@@ -1,10 +1,12 @@
-"""A training leaves a complete run, and says beforehand what stands in its way."""
+"""A training writes a complete run, and says beforehand what is wrong; a full disk loses nothing."""
 
 import contextlib
 import csv
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -16,15 +18,18 @@ import pytest
 import torch
 from PIL import Image
 
+from overfly.runtime.documents import write_document
 from overfly.runtime.errors import DataError, OutputError, RunError, SplitError, WeightsError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
-from overfly.runtime.evaluation.metrics import confusion_matrix, evaluate
+from overfly.runtime.evaluation.metrics import confusion_matrix, summarize
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.reporter import Reporter
-from overfly.training.data.dataset import decode
-from overfly.training.job import train
-from overfly.training.loop.trainer import Trainer, predict_logits
-from overfly.training.models.build import PreprocessedModel, build_model
+from overfly.training.data.dataset import decode, scan
+from overfly.training.data.split import SPLIT_SCHEMA, make_split
+from overfly.training.job import best_epoch, train
+from overfly.training.loop.schedule import learning_rate
+from overfly.training.loop.trainer import Epoch, predict_logits
+from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 
 PNG = "PNG"
@@ -88,10 +93,7 @@ def test_history_csv(finished, recipe):
     rows = rows_of(run)
     assert list(rows[0]) == ["epoch", "loss", "val_accuracy", "learning_rate", "images_per_second", "seconds"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    schedule = Trainer(
-        PreprocessedModel(torch.nn.Linear(1, 1), recipe.image), recipe, n_images=15, seed=0, device=torch.device("cpu")
-    )
-    assert [float(row["learning_rate"]) for row in rows] == [schedule.learning_rate(step) for step in range(3)]
+    assert [float(row["learning_rate"]) for row in rows] == [learning_rate(step, 3, recipe) for step in range(3)]
     for row in rows:
         assert float(row["val_accuracy"]) in {0, 1 / 3, 2 / 3, 1}
         assert 0 < float(row["loss"]) < 5
@@ -103,10 +105,10 @@ def test_the_metrics_are_those_of_the_kept_model_on_the_test_part(finished, scen
     test_part = run.split().images("test")
     logits = predict_logits(run.load_model(), decode(scenes, test_part, size=32))
     labels = np.array([scene.label for scene in test_part])
-    assert evaluate(labels, logits.argmax(axis=1), n_classes=3) == run.record.metrics
+    assert summarize(confusion_matrix(labels, logits.argmax(axis=1), n_classes=3)) == run.record.metrics
 
 
-def test_what_a_training_tells(finished):
+def test_what_a_training_reports(finished):
     _, heard = finished
     stages = dict.fromkeys(stage for stage, _, _ in heard.stages)
     assert list(stages) == [
@@ -174,9 +176,9 @@ def test_a_split_can_be_used_again(finished, make_job, recipe):
 
 def test_a_split_of_other_data_is_refused(finished, make_job, make_folder):
     other = make_folder(seed=1)
-    with pytest.raises(SplitError, match="has changed since the split"):
+    with pytest.raises(SplitError, match=r"field/field00\.png"):
         train(make_job(data=other, split_file=finished[0].path / "split.json"))
-    with pytest.raises(SplitError, match=r"absent\.json is missing"):
+    with pytest.raises(SplitError, match=r"absent\.json"):
         train(make_job(split_file=other / "absent.json"))
 
 
@@ -210,7 +212,7 @@ def test_a_weights_file_is_needed_at_the_start_alone(make_job, recipe, tmp_path,
     assert not path.exists() or path.read_bytes() == b"other weights"
 
 
-def test_stray_files_and_equal_pictures_are_told(make_job, make_folder, listener):
+def test_stray_files_and_equal_images_are_noted(make_job, make_folder, listener):
     folder = make_folder()
     (folder / "roofs" / "notes.txt").touch()
     (folder / "roofs" / "Thumbs.db").touch()
@@ -219,29 +221,28 @@ def test_stray_files_and_equal_pictures_are_told(make_job, make_folder, listener
     with pytest.raises(KeyboardInterrupt):
         train(make_job(data=folder), reporter=heard)
     assert heard.notes[:2] == [
-        "ignored roofs/Thumbs.db and 1 more: no picture by its name",
-        "field/twin.png is the same picture as field/field03.png: both go to the same part",
+        "ignored roofs/Thumbs.db and 1 more: not an image, by its name",
+        "field/twin.png has the same content as field/field03.png: both go to the same part of the split",
     ]
 
 
 def test_errors_that_are_found_before_anything_is_written(make_job, tmp_path, recipe):
     absent = tmp_path / "absent"
-    for changes, error, words in [
-        ({"data": absent}, DataError, "found nothing, expected one folder for each class"),
-        ({"weights": str(absent)}, WeightsError, "does not exist"),
-        ({"device": "tpu"}, RunError, "PyTorch has no device 'tpu' here: found"),
-        ({"recipe": override(recipe, model="alexnet")}, RunError, "alexnet can't take 32 x 32 pixels: choose another"),
-        ({"recipe": override(recipe, model="lenet")}, RunError, "unknown model 'lenet': choose one of alexnet, mob"),
+    for changes, error, named in [
+        ({"data": absent}, DataError, absent),
+        ({"weights": str(absent)}, WeightsError, absent),
+        ({"device": "tpu"}, RunError, "'tpu'"),
+        ({"recipe": override(recipe, model="alexnet")}, RunError, "alexnet can't take 32 x 32 pixels"),
     ]:
         with pytest.raises(error) as caught:
             train(make_job(**changes))
-        assert words in str(caught.value)
+        assert str(named) in str(caught.value)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_below_a_file_is_refused(make_job, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file is a file, not a folder; choose another place"):
+    with pytest.raises(OutputError, match=str(tmp_path / "file")):
         train(make_job(out=tmp_path / "file" / "run"))
 
 
@@ -257,7 +258,7 @@ def named_in(run, part):
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_a_picture_that_can_not_be_read_is_told_before_the_training(finished, make_job, make_folder, part, listener):
+def test_an_image_that_can_not_be_read_is_named_before_the_training(finished, make_job, make_folder, part, listener):
     """The split goes by position, so that the same seed puts the same names into the same parts."""
     name = named_in(finished[0], part)
     heard = listener()
@@ -266,7 +267,7 @@ def test_a_picture_that_can_not_be_read_is_told_before_the_training(finished, ma
     assert [note for note in heard.notes if note.startswith("epoch")] == []
 
 
-def test_after_a_picture_was_mended_the_same_command_works(finished, make_job, make_folder, recipe, scenes):
+def test_after_an_image_was_repaired_the_same_command_works(finished, make_job, make_folder, recipe, scenes):
     name = named_in(finished[0], "train")
     folder = cut(make_folder(), name)
     job = make_job(data=folder, recipe=override(recipe, epochs=1))
@@ -276,7 +277,7 @@ def test_after_a_picture_was_mended_the_same_command_works(finished, make_job, m
     assert train(job).record.metrics.n_images == 6
 
 
-def test_names_that_are_no_plain_ascii(make_job, make_folder, recipe):
+def test_names_that_are_not_ascii(make_job, make_folder, recipe):
     folder = make_folder("mes données", classes=("forêt", "baseball diamond"), n_images=6)
     job = make_job(data=folder, recipe=override(recipe, epochs=1))
     run = train(dataclasses.replace(job, out=job.out.with_name("résultat 1")))
@@ -284,7 +285,7 @@ def test_names_that_are_no_plain_ascii(make_job, make_folder, recipe):
     assert run.split().images("train")[0].name.startswith("baseball diamond/baseball diamond0")
 
 
-def test_scenes_that_look_alike_in_two_parts_are_told_once(make_job, make_folder, recipe, listener):
+def test_near_duplicates_in_two_parts_are_noted_once(make_job, make_folder, recipe, listener):
     folder = make_folder(n_images=10)
     for label in ("field", "harbor", "roofs"):
         for i in range(1, 10):
@@ -296,27 +297,31 @@ def test_scenes_that_look_alike_in_two_parts_are_told_once(make_job, make_folder
     heard = listener(stop_at="epoch 1 of 2  ")
     with pytest.raises(KeyboardInterrupt):
         train(job, reporter=heard)
-    *told, more, _ = heard.notes
-    line = (
-        r"(\S+) \((train|val)\) and (\S+) \((val|test)\) look almost alike: the split may judge what it has trained on"
-    )
-    assert [bool(re.fullmatch(line, note)) for note in told] == [True] * 3
-    n_more = int(re.fullmatch(r"so do (\d+) more pairs, which run\.json will name", more)[1])
+    *pairs, more, _ = heard.notes
+    first, first_part, second, second_part = re.fullmatch(
+        r"(\S+) \((train|val)\) and (\S+) \((val|test)\) are near-duplicates in different parts of the split; "
+        "the test score may be too high",
+        pairs[0],
+    ).groups()
+    assert len(pairs) == 3
+    n_more = int(re.fullmatch(r"(\d+) more pairs of near-duplicates; run\.json will list all", more)[1])
     again = listener()
     run = train(job, resume=True, reporter=again)
-    assert not any("alike" in note or "more pairs" in note for note in again.notes)
+    assert not any("near-duplicates" in note for note in again.notes)
     parts = {file.name: file.part for file in run.split().files}
     assert len(run.record.near_duplicates) == n_more + 3
+    listed = {(pair.first, pair.first_part, pair.second, pair.second_part) for pair in run.record.near_duplicates}
+    assert (first, first_part, second, second_part) in listed
     for pair in run.record.near_duplicates:
         assert (parts[pair.first], parts[pair.second]) == (pair.first_part, pair.second_part)
         assert pair.first_part != pair.second_part
 
 
-def test_near_duplicates_that_were_not_looked_for_are_told(make_job, recipe, listener, monkeypatch):
+def test_near_duplicates_that_were_not_searched_for_are_noted(make_job, recipe, listener, monkeypatch):
     monkeypatch.setattr("overfly.training.near_duplicates.MAX_PAIRS", 1)
     heard = listener()
     run = train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
-    assert heard.notes[0] == "near-duplicates were not looked for: there are too many pairs of scenes"
+    assert heard.notes[0] == "near-duplicates were not searched for, because there are too many pairs of images"
     assert run.record.near_duplicates is None
 
 
@@ -331,7 +336,7 @@ def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recip
     with pytest.raises(OutputError) as caught:
         train(job, reporter=Other())
     assert str(caught.value) == (
-        f"something appeared at {job.out} during the training; the run is whole in {job.work}: move away what "
+        f"something appeared at {job.out} during the training; the run is complete in {job.work}: move what "
         "appeared and repeat the command with --resume, or replace it with --resume --overwrite"
     )
     assert (job.out / "notes.txt").read_text() == "precious"
@@ -341,7 +346,7 @@ def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recip
     job.out.rename(job.out.with_name("first"))
     job.work.with_name("copy").rename(job.work)
     assert train(job, resume=True, reporter=heard).record.metrics.n_images == 6
-    assert heard.notes == ["going on after epoch 2 of 2"] * 2
+    assert heard.notes == ["continuing after epoch 2 of 2"] * 2
 
 
 def test_two_trainings_do_not_write_to_the_same_place(make_job, listener):
@@ -354,10 +359,10 @@ def test_two_trainings_do_not_write_to_the_same_place(make_job, listener):
             if stage == "hashing":
                 job.work.mkdir(exist_ok=True)
 
-    with pytest.raises(OutputError, match=r"run\.unfinished: .*; choose another --out"):
+    with pytest.raises(OutputError, match=str(job.work)):
         train(job, reporter=Other())
     assert job.work.exists()
-    with pytest.raises(OutputError, match="holds an unfinished run"):
+    with pytest.raises(OutputError, match=str(job.work)):
         train(job)
 
 
@@ -383,7 +388,7 @@ def test_the_topmost_folder_is_no_output(make_job):
 def test_a_link_in_the_data_is_in_the_data(make_job, make_folder, tmp_path):
     folder = make_folder()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match="it is inside the data folder"):
+    with pytest.raises(OutputError, match=str(folder / "link")):
         train(make_job(data=folder, out=folder / "link"))
 
 
@@ -405,18 +410,18 @@ def test_no_input_is_given_up_for_the_output(make_job, make_folder, finished, tm
 
 def test_a_run_is_not_written_into_the_data(make_job, scenes):
     for out in (scenes / "run", scenes / "roofs" / "run"):
-        with pytest.raises(OutputError, match=r"it is inside the data folder .* where each folder is a class"):
+        with pytest.raises(OutputError, match=str(out)):
             train(make_job(out=out))
     assert [path.name for path in sorted(scenes.iterdir())] == ["field", "harbor", "roofs"]
 
 
-def test_a_place_that_can_not_be_written_is_told_before_the_training(make_job, listener, monkeypatch):
+def test_a_folder_that_can_not_be_written_is_named_before_the_training(make_job, listener, monkeypatch):
     def refuse(*_arguments, **_options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
     heard = listener()
-    with pytest.raises(OutputError, match=r"run\.unfinished: Permission denied; choose another --out"):
+    with pytest.raises(OutputError, match=r"run\.unfinished"):
         train(make_job(), reporter=heard)
     assert not any(stage.startswith("epoch") for stage, _, _ in heard.stages)
 
@@ -440,7 +445,110 @@ def test_a_training_keeps_the_memory_that_it_frees(make_job, recipe, listener, m
         def row(self, _cells):
             self.notes.append("kept" if kept else "given back")
 
-    monkeypatch.setattr("overfly.training.job.freed_memory_kept", recorded)
+    monkeypatch.setattr("overfly.training.job.keep_freed_memory", recorded)
     heard = Watching()
     train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
     assert heard.notes == ["kept"]
+
+
+@contextlib.contextmanager
+def full_disk(n_written):
+    """Inside the block, the disk is full after a number of files."""
+    left = iter(range(n_written))
+
+    def fsync(descriptor, real=os.fsync):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield
+
+
+# Each epoch writes its state and the history; the end writes the history, two plots and three more files.
+@pytest.mark.parametrize("n_written", [0, 1, 2, 5, 6, 10])
+def test_a_full_disk_leaves_the_saved_state_and_says_what_to_do(finished, make_job, listener, n_written):
+    job = make_job()
+    with full_disk(n_written), pytest.raises(OutputError) as caught:
+        train(job)
+    assert str(caught.value) == (
+        f"can't write to {job.work}: No space left on device; "
+        "the last saved state is intact: fix the problem, then rerun the same command with --resume"
+    )
+    assert not list(job.work.rglob("*.part"))
+    heard = listener()
+    run = train(job, resume=True, reporter=heard)
+    assert run.record.checkpoint_sha256 == finished[0].record.checkpoint_sha256
+    assert [row["epoch"] for row in rows_of(run)] == ["1", "2", "3"]
+    n_epochs = min((n_written + 1) // 2, 3)
+    assert {stage for stage, _, _ in heard.stages if stage.startswith("epoch")} == {
+        f"epoch {i} of 3" for i in range(n_epochs + 1, 4)
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_limit_of_the_system_on_file_sizes_is_like_a_full_disk(finished, make_job, listener):
+    import resource
+
+    class Limiting(listener):
+        def row(self, cells):
+            if cells["epoch"] == "1 of 3":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    job = make_job()
+    try:
+        with pytest.raises(OutputError, match=str(job.work)):
+            train(job, reporter=Limiting())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(job.work.rglob("*.part"))
+    heard = listener()
+    run = train(job, resume=True, reporter=heard)
+    assert run.record.checkpoint_sha256 == finished[0].record.checkpoint_sha256
+    assert heard.notes[0].endswith("after epoch 1 of 3")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"), [((0.5,), 1), ((0.5, 0.7, 0.6), 2), ((0.7, 0.6, 0.7), 3), ((0.0, 0.0), 2)]
+)
+def test_the_best_epoch(accuracies, best):
+    epochs = [Epoch(i, 1.0, accuracy, 0.1, 1.0, 1.0) for i, accuracy in enumerate(accuracies, start=1)]
+    assert best_epoch(epochs) == best
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_tested(make_job, recipe, scenes, listener, monkeypatch):
+    weights = {}
+
+    def accuracy(trainer, _part):
+        if trainer.epoch == 2:
+            weights.update({name: value.clone() for name, value in trainer.ema_model.model.state_dict().items()})
+        return {1: 0.5, 2: 0.9, 3: 0.7}[trainer.epoch]
+
+    monkeypatch.setattr("overfly.training.job._accuracy", accuracy)
+    heard = listener()
+    run = train(make_job(recipe=override(recipe, keep="best", learning_rate=0.02)), reporter=heard)
+    model = run.load_model()
+    assert all(torch.equal(value, weights[name]) for name, value in model.model.state_dict().items())
+    assert heard.notes[-1] == "keeping the weights of epoch 2, the best on the validation part"
+    test_part = run.split().images("test")
+    logits = predict_logits(model, decode(scenes, test_part, size=32))
+    labels = np.array([image.label for image in test_part])
+    assert summarize(confusion_matrix(labels, logits.argmax(axis=1), n_classes=3)) == run.record.metrics
+
+
+@pytest.mark.parametrize("given", ["a fraction", "a split"])
+def test_to_keep_the_best_epoch_needs_a_validation_part(make_job, recipe, scenes, tmp_path, given):
+    recipe, split_file = override(recipe, keep="best", val_fraction=0.0), None
+    if given == "a split":
+        split_file = tmp_path / "split.json"
+        write_document(split_file, make_split(scan(scenes), test_fraction=0.25), schema=SPLIT_SCHEMA)
+    job = make_job(recipe=recipe, split_file=split_file)
+    with pytest.raises(RunError) as caught:
+        train(job)
+    remedy = "leave --split out and add" if split_file else "add"
+    assert str(caught.value) == (
+        f"keep=best needs a validation part; this split has none: {remedy} --val-fraction 0.1, or use keep=last"
+    )
+    assert not job.work.exists()

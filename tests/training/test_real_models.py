@@ -49,7 +49,7 @@ def test_it_learns_from_a_weights_file(few_scenes, tmp_path, name, epochs, learn
         min_crop=1.0,
         test_fraction=0.3,
     )
-    run = train(TrainJob(few_scenes, tmp_path / "run", recipe, weights=str(tmp_path / f"{name}.pth")))
+    run = train(TrainJob(data=few_scenes, out=tmp_path / "run", recipe=recipe, weights=str(tmp_path / f"{name}.pth")))
     assert run.record.weights.startswith("sha256:")
     assert run.record.metrics.n_images == 36
     # Guesses have 27 right of 36 twice in a thousand times.

@@ -129,5 +129,6 @@ def test_devices():
         with pytest.raises(RunError) as caught:
             choose_device(name)
         assert str(caught.value) == (
-            f"PyTorch has no device {name!r} here: found {', '.join([*there, 'cpu'])}; choose one of them, or auto"
+            f"PyTorch has no device {name!r} on this machine: found {', '.join([*there, 'cpu'])}; "
+            "choose one of them, or auto"
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 import torch
@@ -18,6 +18,9 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.errors import DeviceError, OverflyError, TeamError
 from overfly.training.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from overfly.training.identity import TrainingIdentity
 
 T = TypeVar("T")
 
@@ -122,7 +125,7 @@ class Team:
             dist.broadcast_object_list(box, device=torch.device("cpu"))
         return box[0]  # type: ignore[return-value]
 
-    def require_same(self, identity: dict[str, object]) -> None:
+    def require_same(self, identity: "TrainingIdentity") -> None:
         """Raise if this process was given another training than the first one.
 
         Raises
@@ -130,12 +133,13 @@ class Team:
         TeamError
             Naming the first choice that differs.
         """
-        for name, first in self.from_first(lambda: identity).items():
-            if identity[name] != first:
-                raise TeamError(
-                    f"process {self.rank} has {name} = {identity[name]}, and process 0 has {first}: "
-                    "start all with the same command, on the same data"
-                )
+        difference = identity.first_difference(self.from_first(lambda: identity))
+        if difference is not None:
+            name, ours, first = difference
+            raise TeamError(
+                f"process {self.rank} has {name} = {ours}, and process 0 has {first}: "
+                "start all with the same command, on the same data"
+            )
 
     @contextmanager
     def explain_lost_peer(self) -> Iterator[None]:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
+import logging
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,31 @@ from safetensors.torch import load, save
 
 from overfly.runtime.errors import RunError
 from overfly.runtime.files.atomic import write_atomically
+from overfly.training.identity import TrainingIdentity
 from overfly.training.loop.interruption import Interruption
 from overfly.training.loop.trainer import Epoch, EpochState, Trainer
+from overfly.training.recipe import Recipe
 
 LAST = "last"
 _STATE = "state.safetensors"
 
-# An epoch over many images takes hours on a CPU; writing a state takes a second.
+# An epoch over many images takes hours on a CPU, and saving takes a second.
 SAVE_EVERY_S = 300.0
 
-_COUNTS = ("n_done", "loss", "seconds")
+_log = logging.getLogger("overfly.training")
 
 
 class Saver:
-    """Saves a training's state: after each epoch, every five minutes within one, and when it is asked to stop.
+    """Saves the state of a training: after each epoch, every five minutes within an epoch, and before it stops.
 
-    Of several processes the first one writes, and all stop when one is asked to.
+    If several processes train together, the first one writes, and all stop when one of them is asked to.
 
     Parameters
     ----------
     folder, trainer, history, identity
         As for `save_state`.
     interruption
-        Says whether to stop.
+        Whether the training should stop.
     """
 
     def __init__(
@@ -43,41 +45,41 @@ class Saver:
         folder: Path,
         trainer: Trainer,
         history: list[Epoch],
-        identity: dict[str, object],
+        identity: TrainingIdentity,
         interruption: Interruption,
     ) -> None:
+        self._arguments = (folder, trainer, history, identity)
         self._team = trainer.team
         self._interruption = interruption
         self._saved_at = time.monotonic()
-        self._write = partial(save_state, folder, trainer, history, identity)
 
     def save(self) -> None:
         """Save now."""
         if self._team.leads:
-            self._write()
+            save_state(*self._arguments)
         self._saved_at = time.monotonic()
 
     def after_step(self) -> None:
-        """Save if it is time to, or if the training is to stop.
+        """Save if it is time to, or if the training should stop.
 
         Raises
         ------
         KeyboardInterrupt
-            When it is to stop.
+            If the training should stop.
         """
-        stop = self._team.any(wish=self._interruption.asked)
+        stop = self._team.any(wish=self._interruption.requested)
         if stop or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self.save()
         if stop:
             raise KeyboardInterrupt
 
     def after_epoch(self) -> None:
-        """Raise KeyboardInterrupt if the training is to stop; it is saved already."""
-        if self._team.any(wish=self._interruption.asked):
+        """Raise KeyboardInterrupt if the training should stop; the state was saved before."""
+        if self._team.any(wish=self._interruption.requested):
             raise KeyboardInterrupt
 
 
-def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: dict[str, object]) -> None:
+def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: TrainingIdentity) -> None:
     """Write the trainer's state.
 
     Parameters
@@ -89,38 +91,45 @@ def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: d
     history
         The epochs so far.
     identity
-        What must be the same for the training to go on: compared by `restore_state`.
+        Compared by `restore_state`: only the same training can be continued.
 
     Raises
     ------
     OSError
-        When it can't be written; the state saved before is whole.
+        If it can't be written; the state that was saved before is intact.
     """
-    tensors = {f"live.{k}": v for k, v in trainer.live.state_dict().items()}
+    tensors = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
     if trainer.recipe.ema_decay:
-        tensors |= {f"averaged.{k}": v for k, v in trainer.averaged.state_dict().items()}
+        tensors |= {f"ema_model.{k}": v for k, v in trainer.ema_model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in trainer.best.items()}
     for index, slot in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in slot.items()}
-    tensors |= {f"chance.{name}": source.get_rng_state() for name, source in _sources(trainer.device).items()}
+    tensors |= {f"rng.{name}": module.get_rng_state() for name, module in _random_generators(trainer.device).items()}
     tensors["generator"] = trainer.generator.get_state()
-    facts: dict[str, object] = {"identity": identity, "epoch": trainer.epoch, "step": trainer.step}
-    facts["history"] = [dataclasses.asdict(epoch) for epoch in history]
-    if trainer.current is not None:
-        tensors["order"] = trainer.current.order
-        facts["pass"] = {name: getattr(trainer.current, name) for name in _COUNTS}
+    facts: dict[str, object] = {
+        "identity": dataclasses.asdict(identity),
+        "epoch": trainer.epoch,
+        "step": trainer.step,
+        "history": [dataclasses.asdict(epoch) for epoch in history],
+    }
+    if trainer.epoch_state is not None:
+        facts["epoch_state"] = {
+            field.name: getattr(trainer.epoch_state, field.name) for field in dataclasses.fields(EpochState)[1:]
+        }
+        tensors["order"] = trainer.epoch_state.order
     tensors["facts"] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
     (folder / LAST).mkdir(parents=True, exist_ok=True)
     write_atomically(folder / LAST / _STATE, save({k: v.contiguous().cpu() for k, v in tensors.items()}))
+    _log.debug("saved the state after step %d to %s", trainer.step, folder / LAST)
 
 
 def read_checkpoint(folder: Path) -> bytes | None:
-    """Return what `save_state` wrote to the work folder, None if it never did.
+    """Return what `save_state` wrote to the work folder, None if it wrote nothing.
 
     Raises
     ------
     RunError
-        When it can't be read.
+        If it can't be read.
     """
     try:
         return (folder / LAST / _STATE).read_bytes()
@@ -130,37 +139,54 @@ def read_checkpoint(folder: Path) -> bytes | None:
         raise _unreadable(folder, error) from error
 
 
-def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: dict[str, object]) -> list[Epoch]:
-    """Bring a new trainer to a state that was read; return the epochs so far.
+def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: TrainingIdentity) -> list[Epoch]:
+    """Load a state into a new trainer; return the epochs so far.
+
+    Parameters
+    ----------
+    folder
+        The work folder, for messages.
+    content
+        From `read_checkpoint`.
+    trainer
+        Changed in place.
+    identity
+        Of the training that should be continued.
 
     Raises
     ------
     RunError
-        When the state is damaged, or of a training with other choices.
+        If the state is damaged, or is that of another training.
     """
     try:
         tensors = load(content)
         facts = json.loads(tensors["facts"].numpy().tobytes())
-    except (SafetensorError, KeyError, ValueError) as error:
+        saved = TrainingIdentity(**{**facts["identity"], "recipe": Recipe(**facts["identity"]["recipe"])})
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise _unreadable(folder, error) from error
-    _refuse_changes(folder / LAST / _STATE, facts["identity"], identity)
-    trainer.live.load_state_dict(_below("live.", tensors))
+    if difference := saved.first_difference(identity):
+        name, found, expected = difference
+        raise RunError(
+            f"{folder / LAST / _STATE} is of a training with {name} = {found}, not {expected}: "
+            "repeat the command that started it with --resume, or start again with --overwrite"
+        )
+    trainer.model.load_state_dict(_below("model.", tensors))
     if trainer.recipe.ema_decay:
-        trainer.averaged.load_state_dict(_below("averaged.", tensors))
+        trainer.ema_model.load_state_dict(_below("ema_model.", tensors))
     trainer.best = _below("best.", tensors)
     _restore_optimizer(trainer.optimizer, _below("optimizer.", tensors))
     trainer.generator.set_state(tensors["generator"])
-    for name, source in _sources(trainer.device).items():
-        if f"chance.{name}" in tensors:  # else another kind of device saved it
-            source.set_rng_state(tensors[f"chance.{name}"])
+    for name, module in _random_generators(trainer.device).items():
+        if f"rng.{name}" in tensors:  # not if the state was saved on another kind of device
+            module.set_rng_state(tensors[f"rng.{name}"])
     trainer.epoch, trainer.step = facts["epoch"], facts["step"]
-    if "pass" in facts:
-        trainer.current = EpochState(tensors["order"], **facts["pass"])
+    if "epoch_state" in facts:
+        trainer.epoch_state = EpochState(tensors["order"], **facts["epoch_state"])
     return [Epoch(**row) for row in facts["history"]]
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Give the optimizer its state back, in the parameters' memory layout as before, so that sums round as before."""
+    """Load the optimizer's state in the memory layout of the parameters: in another one, sums would round otherwise."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
@@ -171,27 +197,17 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torc
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _sources(device: torch.device) -> dict[str, Any]:
-    """Return PyTorch's own sources of chance, which dropout draws from: the CPU's, and another device's."""
-    sources: dict[str, Any] = {"cpu": torch}
+def _random_generators(device: torch.device) -> dict[str, Any]:
+    """Return the modules with PyTorch's own random generators, which dropout uses: the CPU's, and the device's."""
+    modules: dict[str, Any] = {"cpu": torch}
     if device.type != "cpu":
-        sources[device.type] = torch.get_device_module(device)
-    return sources
+        modules[device.type] = torch.get_device_module(device)
+    return modules
 
 
 def _unreadable(folder: Path, error: Exception) -> RunError:
     """Return the error to raise for a state that can't be read."""
     return RunError(f"{folder / LAST / _STATE} can't be read ({error}): start again with --overwrite")
-
-
-def _refuse_changes(path: Path, saved: dict[str, object], now: dict[str, object]) -> None:
-    """Raise for the first choice that differs; both went through JSON."""
-    for name, value in json.loads(json.dumps(now)).items():
-        if saved.get(name) != value:
-            raise RunError(
-                f"{path} is of a training with {name} = {saved.get(name)}, not {value}: "
-                "repeat the command as it was, or start again with --overwrite"
-            )
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a good moment."""
+"""Let Ctrl-C wait until the step is finished and saved."""
 
 import signal
 import threading
@@ -7,47 +7,47 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-# SIGTERM is what a machine that shuts down, or a job that has used up its time, gets first.
+# SIGTERM is the first signal from a machine that shuts down, or from a batch system when a job's time is over.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
 class Interruption:
-    """Whether somebody wants this process to stop.
+    """Whether this process was asked to stop.
 
     Attributes
     ----------
-    asked
-        Set by the first signal; the next one raises KeyboardInterrupt wherever the process is.
+    requested
+        True after the first signal.
     """
 
-    asked: bool = False
+    requested: bool = False
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """Take the first signal as a wish, the next as an order."""
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the first signal; raise KeyboardInterrupt at the second, wherever the process is."""
         del number, frame
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
 
 @contextmanager
 def defer_interrupts() -> Iterator[Interruption]:
-    """Inside the block SIGINT and SIGTERM are only noted, the first time.
+    """Inside the block, only note the first SIGINT or SIGTERM.
 
-    A signal that the process ignores stays ignored. Outside the main thread, where Python allows no
-    handlers, nothing changes.
+    A signal that the process ignores stays ignored. Outside the main thread, where Python allows no handlers, nothing
+    changes.
     """
     interruption = Interruption()
-    before = {}
+    previous = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-    # None stands for a handler that Python did not set and could not put back.
-    before = {number: handler for number, handler in before.items() if handler not in {None, signal.SIG_IGN}}
+        previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    # None is a handler that was not set by Python, so Python could not restore it.
+    previous = {number: handler for number, handler in previous.items() if handler not in {None, signal.SIG_IGN}}
     try:
-        for number in before:
-            signal.signal(number, interruption.hear)
+        for number in previous:
+            signal.signal(number, interruption.handle)
         yield interruption
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

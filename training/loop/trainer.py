@@ -1,10 +1,9 @@
-"""The training loop: epochs over images held in memory, on one device."""
+"""The training loop: epochs over images that are in memory, on one device."""
 
 import copy
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,11 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
+from torch.optim.swa_utils import AveragedModel
 
 from overfly.runtime.errors import RunError
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.distributed.team import ALONE, Team, share_batch
 from overfly.training.loop.augment import augment
+from overfly.training.loop.schedule import learning_rate, sam_start_step, steps_per_epoch
 from overfly.training.memory import is_out_of_memory
 from overfly.training.models.build import PreprocessedModel
 from overfly.training.models.freezing import FrozenStatistics, freeze_first, train_mode_except_frozen
@@ -28,22 +29,22 @@ _EVALUATION_BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one pass over the training part came to; a row of ``history.csv``.
+    """The results of one epoch; a row of ``history.csv``.
 
     Attributes
     ----------
     epoch
-        Counted from 1.
+        Number of the epoch, from 1.
     loss
         Mean training loss (cross-entropy in nats, with the recipe's label smoothing).
     val_accuracy
-        Top-1 accuracy on the validation part, as a fraction; None when there is no such part.
+        Top-1 accuracy on the validation part, as a fraction; None if there is no such part.
     learning_rate
-        At the epoch's end.
+        Of the last step.
     images_per_second
-        Training throughput by wall clock, evaluation left out.
+        Training throughput by wall clock, without evaluation.
     seconds
-        Wall clock of the epoch, evaluation left out.
+        Wall clock of the epoch, without evaluation.
     """
 
     epoch: int
@@ -56,14 +57,14 @@ class Epoch:
 
 @dataclass(slots=True)
 class EpochState:
-    """A pass over the training part that is under way.
+    """The state within an epoch.
 
     Attributes
     ----------
     order
-        int64, shape ``[N]``: the images' indices in the order of this pass.
+        int64, shape ``[N]``: the indices of the images, in the order of this epoch.
     n_done
-        Steps taken.
+        Completed steps.
     loss
         Sum of their losses.
     seconds
@@ -77,29 +78,43 @@ class EpochState:
 
 
 class Trainer:
-    """A model in training, with its optimizer, its averaged weights and its source of chance.
+    """A model in training with its optimizer, moving average and random generator.
 
-    Between any two steps, its attributes are all that decides the rest of the training.
+    Between two steps, the attributes and PyTorch's own random generators decide the rest of the training.
 
     Parameters
     ----------
-    deployed
+    model
         The model with its preprocessing.
     recipe
         How to train it.
     n_images
-        Size of the training part, which sets the schedule's length.
+        Size of the training part, which sets the length of the schedule.
     seed
         Seed of the shuffling and the augmentation.
     device
         Where to compute.
     team
         The processes that compute each batch together.
+
+    Attributes
+    ----------
+    forward_model
+        The module that computes the logits of a training batch: float32 ``[b, 3, S, S]`` in, ``[b, n_classes]`` out.
+        It shares the weights of `model`.
+    ema_model
+        The moving average of `model`, which is evaluated and kept; `model` itself if the recipe has no average.
+    step, epoch
+        Completed steps and epochs.
+    epoch_state
+        The state of an unfinished epoch, None between two epochs.
+    best
+        The weights of `ema_model` at the best epoch, by name; empty if none was saved.
     """
 
     def __init__(
         self,
-        deployed: PreprocessedModel,
+        model: PreprocessedModel,
         recipe: Recipe,
         *,
         n_images: int,
@@ -110,48 +125,39 @@ class Trainer:
         self.recipe = recipe
         self.device = device
         self.team = team
-        # Twice the speed of the default layout for depthwise convolutions on a CPU.
-        self.live = deployed.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = resolve_precision(recipe.precision, device)
-        freeze_first(self.live.model, recipe.frozen_fraction)
-        share_batch(self.live.model, team, lambda: self._batch_size)
-        logits = FrozenStatistics(self.live.model) if recipe.batch_norm == "frozen" else self.live.model
-        self.logits = team.wrap(logits)
-        self.averaged = copy.deepcopy(self.live).eval() if recipe.ema_decay else self.live
-        self.optimizer = _optimizer(self.live, recipe)
+        self.steps_per_epoch = steps_per_epoch(n_images, recipe.batch_size)
+        self.n_steps = self.steps_per_epoch * recipe.epochs
+        self._sam_start_step = sam_start_step(self.n_steps, recipe)
+        self._batch_size = recipe.batch_size
+        # On a CPU, depthwise convolutions are twice as fast in this layout as in the default one.
+        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze_first(self.model.model, recipe.frozen_fraction)
+        share_batch(self.model.model, team, lambda: self._batch_size)
+        frozen = recipe.batch_norm == "frozen"
+        self.forward_model = team.wrap(FrozenStatistics(self.model.model) if frozen else self.model.model)
+        self.ema_model = self.model
+        if recipe.ema_decay:
+            self._average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
+            # At 0, the first update would replace the initial weights instead of averaging with them.
+            self._average.n_averaged.fill_(1)
+            self.ema_model = self._average.module.eval()
+        self.optimizer = _optimizer(self.model, recipe)
         self.generator = torch.Generator().manual_seed(seed)
-        self.n_images = n_images
         self.step = 0
         self.epoch = 0
-        self.current: EpochState | None = None
+        self.epoch_state: EpochState | None = None
         self.best: dict[str, torch.Tensor] = {}
-        self._batch_size = recipe.batch_size
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch; a last batch of a single image is left out, as batch-norm can't take it."""
-        n_full, rest = divmod(self.n_images, self.recipe.batch_size)
-        return n_full + (rest > 1)
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of the whole training."""
-        return self.steps_per_epoch * self.recipe.epochs
-
-    @property
-    def sam_start_step(self) -> int:
-        """The first step, counted from 0, that takes its gradients uphill of the weights; beyond all if none does."""
-        n_uphill = int(self.recipe.sam_fraction * self.n_steps)
-        return self.n_steps - n_uphill if self.recipe.sam_rho and n_uphill else sys.maxsize
-
-    def n_backward_passes(self, n_steps: int) -> int:
-        """Return how often the first `n_steps` steps take gradients, which is what they take time for."""
-        return n_steps + max(0, n_steps - self.sam_start_step)
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return learning_rate(self.step - 1, self.n_steps, self.recipe)
 
     def run_epoch(
-        self, images: ImageBatch, labels: npt.NDArray[np.int64], progress: Callable[[int, int], None]
+        self, images: ImageBatch, labels: npt.NDArray[np.int64], after_step: Callable[[int, int], None]
     ) -> tuple[float, float]:
-        """Train on every image once, or go on with the pass that is under way.
+        """Train on every image once, or finish the epoch that was started.
 
         Parameters
         ----------
@@ -159,9 +165,8 @@ class Trainer:
             uint8, shape ``[N, S, S, 3]``, RGB.
         labels
             int64 class indices, shape ``[N]``.
-        progress
-            Called after each step with (steps done, steps in the epoch). What it raises leaves the
-            pass under way, to be gone on with.
+        after_step
+            Called with (completed steps, steps in the epoch). If it raises, the next call continues the epoch.
 
         Returns
         -------
@@ -171,33 +176,113 @@ class Trainer:
         Raises
         ------
         RunError
-            When the loss is no longer finite, or the memory does not suffice.
+            If the loss is no longer finite, or the memory is not enough.
         """
-        train_mode_except_frozen(self.live.model)
+        train_mode_except_frozen(self.model.model)
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
-        if self.current is None:
-            self.current = EpochState(torch.randperm(len(images), generator=self.generator))
-        current = self.current
-        start = time.perf_counter() - current.seconds
-        batches = current.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
-        for index in batches[current.n_done :]:
+        if self.epoch_state is None:
+            self.epoch_state = EpochState(torch.randperm(len(images), generator=self.generator))
+        state = self.epoch_state
+        start = time.perf_counter() - state.seconds
+        batches = state.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
+        for index in batches[state.n_done :]:
             with self._explain_out_of_memory():
-                current.loss += self._train_step(pixels[index], targets[index])
-            if not math.isfinite(current.loss):
+                state.loss += self._train_step(pixels[index], targets[index])
+            if not math.isfinite(state.loss):
                 raise RunError(
-                    f"the training has diverged: the loss is {current.loss} at step {self.step} of {self.n_steps}; "
+                    f"the training diverged: the loss is {state.loss} at step {self.step} of {self.n_steps}; "
                     "start again with --overwrite and a lower learning_rate or sam_rho"
                 )
-            current.n_done += 1
-            current.seconds = time.perf_counter() - start
-            progress(current.n_done, len(batches))
-        self.current = None
+            state.n_done += 1
+            state.seconds = time.perf_counter() - start
+            after_step(state.n_done, len(batches))
+        self.epoch_state = None
         self.epoch += 1
-        return current.loss / len(batches), current.seconds
+        return state.loss / len(batches), state.seconds
+
+    def _train_step(self, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+        """Take one optimizer step on uint8 ``[B, S, S, 3]`` images; return the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.n_steps, self.recipe)
+        batch = self.prepare(pixels)
+        self._batch_size = len(targets)
+        share = self.team.share(len(targets))
+        batch, targets = batch[share], targets[share].to(self.device)
+        loss = self._backward(batch, targets)
+        if self.step >= self._sam_start_step:
+            with self._sam_perturbation():
+                self._backward(batch, targets)
+        self.optimizer.step()
+        self.step += 1
+        if self.recipe.ema_decay:
+            self._average.update_parameters(self.model)
+        return self.team.mean(float(loss))
+
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return uint8 ``[B, S, S, 3]`` images as the model takes them in training: augmented and normalized.
+
+        float32, shape ``[B, 3, S, S]``, on the trainer's device, in the ``channels_last`` layout.
+        """
+        changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
+        batch: torch.Tensor = self.model.normalize(changed).contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def _backward(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Set the gradients to those of the whole batch; return the loss of this process's share.
+
+        The arguments are this share: what `prepare` returns, ``[b, 3, S, S]``, and int64 class indices, ``[b]``.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.team.explain_lost_peer():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                logits = self.forward_model(batch).float()
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+            loss = self.team.weight(self._batch_size) * loss
+            loss.backward()
+        return loss.detach()
+
+    @contextmanager
+    def _sam_perturbation(self) -> Iterator[None]:
+        """Inside the block, add SAM's perturbation to the weights: `sam_rho` long, in the direction of the gradients.
+
+        Gradients computed there lead away from sharp minima (equation 2 of Foret et al., "Sharpness-Aware Minimization
+        for Efficiently Improving Generalization", ICLR 2021). After the block the weights are as before, and so are the
+        statistics of batch normalization, so that a batch counts once.
+        """
+        before = copy.deepcopy(self.model.state_dict())
+        gradients = [(p, p.grad) for p in self.model.parameters() if p.grad is not None]
+        with torch.no_grad():
+            norm = nn.utils.get_total_norm([gradient for _, gradient in gradients])
+            scale = self.recipe.sam_rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+            for p, gradient in gradients:
+                p.add_(gradient * scale)
+        yield
+        self.model.load_state_dict(before)
+
+    @torch.no_grad()
+    def _update_average(
+        self, averages: Sequence[torch.Tensor], values: Sequence[torch.Tensor], _n_averaged: torch.Tensor | int
+    ) -> None:
+        """Move the averages towards the values; faster in the first steps, in which the weights change most."""
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        for average, value in zip(averages, values, strict=True):
+            if value.is_floating_point():
+                average.lerp_(value, 1 - decay)
+            else:
+                average.copy_(value)
+
+    def save_best(self) -> None:
+        """Save the weights of `ema_model` as the best so far."""
+        self.best = {name: value.clone() for name, value in self.ema_model.state_dict().items()}
+
+    def restore_best(self) -> None:
+        """Load the best weights into `ema_model`, if any were saved; for after the last step."""
+        if self.best:
+            self.ema_model.load_state_dict(self.best)
 
     @contextmanager
     def _explain_out_of_memory(self) -> Iterator[None]:
-        """Inside the block, turn PyTorch's lack of memory into what to do about it."""
+        """Inside the block, turn PyTorch's errors for too little memory into a `RunError` with the remedy."""
         try:
             yield
         except (RuntimeError, MemoryError) as error:
@@ -205,105 +290,16 @@ class Trainer:
                 raise
             size = self.recipe.image_size
             raise RunError(
-                f"the memory does not suffice for a step of {self.recipe.batch_size} images of {size} x {size} pixels: "
+                f"out of memory for a batch of {self.recipe.batch_size} images of {size} x {size} pixels: "
                 "start again with --overwrite and a smaller --batch-size or --image-size"
             ) from error
-
-    def save_best(self) -> None:
-        """Remember the averaged weights as the best so far."""
-        self.best = {name: value.clone() for name, value in self.averaged.state_dict().items()}
-
-    def restore_best(self) -> None:
-        """Make the averaged weights those that were marked as the best, if any were; for after the last step."""
-        if self.best:
-            self.averaged.load_state_dict(self.best)
-
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step: a linear warm-up, then constant or half a cosine down to 0."""
-        recipe = self.recipe
-        n_warmup = recipe.warmup_fraction * self.n_steps
-        if step < n_warmup:
-            return recipe.learning_rate * (step + 1) / math.ceil(n_warmup)
-        if recipe.schedule == "constant":
-            return recipe.learning_rate
-        return recipe.learning_rate * (1 + math.cos(math.pi * (step - n_warmup) / (self.n_steps - n_warmup))) / 2
-
-    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return uint8 ``[B, S, S, 3]`` images as the model takes them in training: changed at random, normalised.
-
-        float32, shape ``[B, 3, S, S]``, on the trainer's device, in the ``channels_last`` layout.
-        """
-        changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
-        batch: torch.Tensor = self.live.normalize(changed).contiguous(memory_format=torch.channels_last)
-        return batch
-
-    def _train_step(self, pixels: torch.Tensor, targets: torch.Tensor) -> float:
-        """Take one optimizer step on uint8 ``[B, S, S, 3]`` images; return the loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
-        batch = self.prepare(pixels)
-        self._batch_size = len(targets)
-        share = self.team.share(len(targets))
-        batch, targets = batch[share], targets[share].to(self.device)
-        loss = self._gradients(batch, targets)
-        if self.step >= self.sam_start_step:
-            with self._climbed():
-                self._gradients(batch, targets)
-        self.optimizer.step()
-        self.step += 1
-        if self.recipe.ema_decay:
-            self._average()
-        return self.team.mean(float(loss))
-
-    def _gradients(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Set the gradients to those of the whole batch at the weights as they are; return this share's loss.
-
-        Takes this process's share: what `prepare` returns, shape ``[b, 3, S, S]``, and int64 class indices, ``[b]``.
-        """
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.team.explain_lost_peer():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self.logits(batch).float()
-            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
-            loss = self.team.weight(self._batch_size) * loss
-            loss.backward()
-        return loss.detach()
-
-    @contextmanager
-    def _climbed(self) -> Iterator[None]:
-        """Inside the block, have the weights moved by `sam_rho` to where, by their gradients, the loss is highest.
-
-        Gradients taken there lead away from minima that are sharp (equation 2 of Foret et al., "Sharpness-Aware
-        Minimization for Efficiently Improving Generalization", ICLR 2021). Afterwards the weights are as before, and so
-        are batch normalisation's statistics, in which a batch counts once.
-        """
-        before = copy.deepcopy(self.live.state_dict())
-        steepest = [(p, p.grad) for p in self.live.parameters() if p.grad is not None]
-        with torch.no_grad():
-            norm = nn.utils.get_total_norm([gradient for _, gradient in steepest])
-            scale = self.recipe.sam_rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)
-            for p, gradient in steepest:
-                p.add_(gradient * scale)
-        yield
-        self.live.load_state_dict(before)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the averaged weights towards the live ones; faster at first, when they are still far off."""
-        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        live = self.live.state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(live[name], 1 - decay)
-            else:
-                value.copy_(live[name])
 
 
 @torch.inference_mode()
 def predict_logits(
     model: nn.Module, images: ImageBatch, *, progress: Callable[[int, int], None] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Return a deployed model's logits, computed in batches in eval mode on the model's own device.
+    """Return a model's logits, computed in batches in eval mode on the model's device.
 
     Parameters
     ----------
@@ -312,7 +308,7 @@ def predict_logits(
     images
         uint8, shape ``[N, S, S, 3]``, RGB.
     progress
-        Called with (images done, all images).
+        Called with (completed images, all images).
 
     Returns
     -------
@@ -331,10 +327,10 @@ def predict_logits(
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` asks whether the device multiplies bf16 matrices.
+    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` is bf16 if the device has matrix units for it.
 
-    A device without bf16 instructions emulates them, several times slower than fp32. On a CPU that has AVX512-BF16 but
-    no AMX, bf16 was measured to be the slower one as well (docs/training.md).
+    A device without bf16 instructions emulates them, several times slower than fp32. On a CPU with AVX512-BF16 but
+    without AMX, bf16 was measured to be slower, too (docs/training.md).
     """
     if precision != "auto":
         return precision
@@ -348,10 +344,10 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; weight decay only on weights of two or more dimensions."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    weights = [p for p in learnt if p.ndim > 1]
-    others = [p for p in learnt if p.ndim <= 1]
+    """Return the recipe's optimizer; weight decay applies only to parameters of two or more dimensions."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return kind(groups, lr=recipe.learning_rate)

@@ -1,5 +1,6 @@
 """Several processes share a batch, and every image of it meets what it would meet in one process."""
 
+import dataclasses
 import socket
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ from torch import nn
 
 from overfly.runtime.errors import DeviceError, OutputError, TeamError
 from overfly.training.distributed.team import ALONE, SharedDropout, Team, interface_towards, join, share_batch
+from overfly.training.identity import TrainingIdentity
+from overfly.training.recipe import PAPER
 
 SIZES = st.integers(1, 9)
 
@@ -122,13 +125,13 @@ def test_only_cpus_and_gpus_of_cuda_are_shared(monkeypatch):
 
 
 def test_processes_with_different_trainings_are_refused(monkeypatch):
-    first = {"epochs": 3, "split": "a"}
+    first = TrainingIdentity(recipe=PAPER, seed=5, weights="none", split_sha256="a")
     monkeypatch.setattr(Team, "from_first", lambda *_: first)
-    Team(1, 2).require_same(dict(first))
+    Team(1, 2).require_same(dataclasses.replace(first))
     with pytest.raises(TeamError) as caught:
-        Team(1, 2).require_same({"epochs": 3, "split": "b"})
+        Team(1, 2).require_same(dataclasses.replace(first, split_sha256="b"))
     assert str(caught.value) == (
-        "process 1 has split = b, and process 0 has a: start all with the same command, on the same data"
+        "process 1 has split_sha256 = b, and process 0 has a: start all with the same command, on the same data"
     )
 
 
