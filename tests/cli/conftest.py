@@ -1,6 +1,8 @@
 """Fixtures for floor 4: the command line called in this process or in one of its own, and small folders to feed it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -152,9 +154,17 @@ def briefly():
 
 
 @pytest.fixture(scope="session")
-def fp32_bundle(tiny_run):
+def fp32_bundle(tiny_run, make_once):
     """The small run exported by the command line as fp32 alone, and what the command printed; not to be changed."""
-    out = tiny_run.with_name("fp32-bundle")
-    command = [sys.executable, "-m", "overfly.cli", "export", str(tiny_run), "--out", str(out), "--variant", "fp32"]
-    finished = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    return out, Outcome(finished.returncode, finished.stdout, finished.stderr)
+
+    def make(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        options = ["--out", folder / "bundle", "--variant", "fp32", "--json"]
+        command = [sys.executable, "-m", "overfly.cli", "export", tiny_run, *options]
+        finished = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        outcome = [finished.returncode, finished.stdout, finished.stderr]
+        (folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
+
+    folder = make_once("fp32", make)
+    return folder / "bundle", Outcome(*json.loads((folder / "outcome.json").read_text(encoding="utf-8")))

@@ -27,6 +27,7 @@ CHEAPER = {
     "train": ("--weights", "none", "--epochs", "1", "--image-size", "32", "--model", "shufflenet_v2_x1_0"),
     "bench": ("--quick",),
     "paper": ("--epochs", "1", "--image-size", "64"),
+    "sample": ("--images-per-class", "1"),
 }
 
 # Runs the command line and tells on the last line of standard error which heavy packages came in.
@@ -98,7 +99,7 @@ def test_the_main_help_lists_every_command_in_the_order_of_use(overfly):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in {"demo", "paper"} else []) for name in COMMANDS],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in {"demo", "export", "paper"} else []) for name in COMMANDS],
 )
 def test_the_example_of_every_help_runs(overfly, folders, monkeypatch, command):
     words = example_of(overfly, command)

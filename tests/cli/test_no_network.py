@@ -71,6 +71,7 @@ def test_an_attempt_would_be_seen(alone, code, counter):
     assert sent["Ip:OutRequests"] >= 1
 
 
+@pytest.mark.slow
 def test_an_export_tries_to_reach_no_one_and_gives_the_same_bundle(alone, tiny_run, tiny_bundle, tmp_path):
     out = tmp_path / "bundle.zip"
     finished, sent = alone("-m", "overfly.cli", "export", tiny_run, "--out", out, "--zip")
