@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from overfly.benchmarks.results.records import OK, Report
-from overfly.runtime.evaluation.metrics import Confusion, confusion_matrix, f1_per_class
+from overfly.runtime.evaluation.metrics import ClassCounts, Confusion, confusion_matrix, f1_per_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +72,4 @@ def differences(report: Report) -> list[Difference]:
 def _f1(report: Report, index: int | None) -> list[float] | None:
     """Return a row's F1 for each class."""
     confusion = confusion_of(report, index)
-    return None if confusion is None else [float(value) for value in f1_per_class(confusion)]
+    return None if confusion is None else [float(value) for value in f1_per_class(ClassCounts.of(confusion))]

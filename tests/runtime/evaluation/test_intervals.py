@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from overfly.runtime.evaluation.intervals import _metrics, bootstrap_intervals
-from overfly.runtime.evaluation.metrics import summarize
+from overfly.runtime.evaluation.intervals import bootstrap_intervals
+from overfly.runtime.evaluation.metrics import METRICS, ClassCounts, summarize
 
 MATRICES = st.integers(2, 5).flatmap(
     lambda n: st.lists(st.lists(st.integers(0, 40), min_size=n, max_size=n), min_size=n, max_size=n)
@@ -17,10 +17,11 @@ MATRICES = st.integers(2, 5).flatmap(
 @given(MATRICES.filter(lambda m: np.sum(m) > 0))
 def test_many_matrices_at_once_have_the_metrics_of_each(matrix):
     matrix = np.array(matrix, dtype=np.int64)
-    rows, columns, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
-    found = _metrics(rows[None], columns[None], hits[None], int(matrix.sum()))
-    one = summarize(matrix)
-    assert [float(values[0]) for values in found] == pytest.approx([one.accuracy, one.f1_macro, one.kappa])
+    one = ClassCounts.of(matrix)
+    many = ClassCounts(*(np.stack([counts] * 3) for counts in (one.n_true, one.n_predicted, one.n_right)))
+    metrics = summarize(matrix)
+    for name, metric in METRICS.items():
+        assert metric(many).tolist() == [getattr(metrics, name)] * 3
 
 
 @settings(max_examples=20)
