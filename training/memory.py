@@ -1,4 +1,4 @@
-"""Memory that a training takes again and again, kept instead of handed back to the system after each step."""
+"""Memory of a training step: kept for the next one instead of given back to the system."""
 
 import contextlib
 import ctypes
@@ -11,35 +11,38 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 
-# No block by mmap, which is always given back, and nothing given back from the heap's end.
+# No block by mmap, which is always given back, and nothing given back from the end of the heap.
 _KEEP = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}
-# glibc's own: its default number of blocks, and the thresholds that it comes to by itself where large blocks are freed.
+# glibc's defaults: the number of blocks, and the thresholds that it sets by itself after large blocks were freed.
 _GIVE_BACK = {_M_MMAP_MAX: 65_536, _M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
 
 
 @contextlib.contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Inside the block, let the C library keep what this process frees, for the next allocation.
+    """Inside the block, let the C library keep the memory that this process frees, for the next allocation.
 
-    glibc hands large blocks back to the kernel as soon as they are freed. A training step frees all its activations and
-    asks for them again in the next step, and the kernel clears every page of them anew, which can take as long as the
-    arithmetic. Other C libraries than glibc are left as they are.
+    glibc gives large blocks back to the kernel as soon as they are freed. A training step frees all its activations,
+    the next step allocates them again, and the kernel clears every page, which can take as long as the arithmetic.
+    mallopt(3) documents the options. Other C libraries are not changed.
     """
-    _tell(_KEEP)
+    _set_malloc_options(_KEEP)
     try:
         yield
     finally:
-        _tell(_GIVE_BACK)
+        _set_malloc_options(_GIVE_BACK)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether PyTorch could not have the memory that it asked for; of a CPU it says so in words alone."""
+    """Return whether an error means that there is too little memory.
+
+    On a CPU, PyTorch raises a plain RuntimeError, and only its text says so (pytorch#20618; the same in 2.13).
+    """
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _tell(options: dict[int, int]) -> None:
-    """Set options of the C library's allocator, where there are such."""
-    # Windows has no handle of the process itself, and other C libraries no mallopt.
+def _set_malloc_options(options: dict[int, int]) -> None:
+    """Set options of glibc's allocator; do nothing with another C library."""
+    # On Windows, CDLL(None) raises TypeError; C libraries other than glibc have no mallopt.
     with contextlib.suppress(OSError, TypeError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in options.items():

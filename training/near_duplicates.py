@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.split import PARTS, Split
+from overfly.training.loop.augment import N_SYMMETRIES, apply_symmetry
 
 # Of the pairs of a class in UC Merced, two show the same place a little moved (0.996 and 0.977) and one is the same
 # file twice. Different places come to 0.93 at most: runways with the same markings.
@@ -29,7 +30,6 @@ _COARSE = 16
 _FINE = 64
 _SECOND_LOOKS = 600
 
-_N_SYMMETRIES = 8
 _ROWS = 32
 
 
@@ -143,18 +143,12 @@ def _grey(pictures: Iterable[ImageBatch]) -> npt.NDArray[np.float32]:
     return np.stack([np.asarray(thumbnail, np.float32) for thumbnail in small])
 
 
-def _turned(images: torch.Tensor, symmetry: int) -> torch.Tensor:
-    """Return images in one of the 8 orientations of a square."""
-    turned = torch.rot90(images, symmetry % 4, dims=(1, 2))
-    return turned.flip(2) if symmetry >= _N_SYMMETRIES // 2 else turned
-
-
 def _candidates(grey: torch.Tensor, groups: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
     """Return the most promising pairs, int64 ``[at most _SECOND_LOOKS, 3]``: two indices, and the second's symmetry."""
     still = _Thumbnails(grey)
     values, places = [torch.empty(0)], [torch.empty(0, 3, dtype=torch.int64)]
-    for symmetry in range(_N_SYMMETRIES):
-        turned = _Thumbnails(_turned(grey, symmetry)) if symmetry else still
+    for symmetry in range(N_SYMMETRIES):
+        turned = _Thumbnails(apply_symmetry(grey, symmetry)) if symmetry else still
         for first, second in groups:
             for rows in first.split(_ROWS):
                 found = (
@@ -171,7 +165,7 @@ def _look_again(grey: torch.Tensor, candidates: torch.Tensor) -> dict[tuple[int,
     best: dict[tuple[int, int], float] = {}
     for symmetry in candidates[:, 2].unique().tolist():
         for some in candidates[candidates[:, 2] == symmetry].split(_ROWS):
-            one, other = _Thumbnails(grey[some[:, 0]]), _Thumbnails(_turned(grey[some[:, 1]], symmetry))
+            one, other = _Thumbnails(grey[some[:, 0]]), _Thumbnails(apply_symmetry(grey[some[:, 1]], symmetry))
             same = torch.arange(len(some))
             for (i, j, _), value in zip(some.tolist(), one.anywhere(other, same, same).tolist(), strict=True):
                 best[i, j] = max(best.get((i, j), -1.0), value)

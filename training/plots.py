@@ -1,4 +1,4 @@
-"""The pictures of a run: its curves and its confusion matrix."""
+"""The plots of a run: its curves and its confusion matrix."""
 
 import io
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ _CELL_INCHES = 0.36
 _MARGIN_INCHES = 0.1
 _MOST_PIXELS = 5000
 
-# Comes with matplotlib, and has most alphabets.
+# Part of matplotlib, with most alphabets.
 _OWN_FONT = "DejaVu Sans"
-# What Windows, Linux and macOS have for other scripts, East Asia's and India's above all.
+# Fonts of Windows, Linux and macOS for other scripts, mainly those of East Asia and India.
 _MORE_FONTS = (
     "Segoe UI",
     "Microsoft YaHei",
@@ -42,7 +42,7 @@ _MORE_FONTS = (
 
 
 def plot_curves(path: Path, history: Sequence["Epoch"]) -> None:
-    """Draw training loss, and validation accuracy where there is one, over the epochs, as PNG."""
+    """Plot the training loss and, if there is one, the validation accuracy over the epochs, as PNG."""
     figure = _figure(7, 4)
     axes = figure.subplots()
     epochs = [epoch.epoch for epoch in history]
@@ -60,19 +60,19 @@ def plot_curves(path: Path, history: Sequence["Epoch"]) -> None:
 
 
 def plot_confusion(path: Path, confusion: Confusion, classes: Sequence[str]) -> None:
-    """Draw a confusion matrix with its counts, rows the truth, as PNG.
+    """Plot a confusion matrix with its counts, int64 ``[n_classes, n_classes]``, rows the true classes, as PNG.
 
-    The picture is as large as the names of the classes need. A name in a script that no font of this machine has is
-    given as its number in ``run.json``, counted from 1.
+    The plot is as large as the names of the classes need. If no font of this machine has the characters of a name, the
+    plot shows its number in ``run.json`` instead, counted from 1.
     """
     figure = _confusion_figure(confusion, classes)
     box = figure.get_tightbbox().padded(_MARGIN_INCHES)
-    # Hundreds of classes would take gigabytes to draw.
+    # At the full resolution, hundreds of classes would need gigabytes.
     _save(figure, path, dpi=min(_DPI, _MOST_PIXELS / max(box.width, box.height)), box=box)
 
 
 def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
-    """Return the drawing of `plot_confusion`."""
+    """Return the figure of `plot_confusion`."""
     side = _CELL_INCHES * max(len(classes), 5)
     figure = _figure(side, side)
     figure.set_layout_engine("none")
@@ -85,8 +85,8 @@ def _confusion_figure(confusion: Confusion, classes: Sequence[str]) -> "Figure":
     for truth, row in enumerate(confusion):
         for predicted, count in enumerate(row):
             if count:
-                colour = "white" if rows[truth, predicted] > 0.5 else "black"  # noqa: PLR2004 - readable on either
-                axes.text(predicted, truth, str(count), ha="center", va="center", color=colour, fontsize=8)
+                color = "white" if rows[truth, predicted] > 0.5 else "black"  # noqa: PLR2004 - readable on either
+                axes.text(predicted, truth, str(count), ha="center", va="center", color=color, fontsize=8)
     fonts = _fonts()
     names = [name if _readable(name, fonts) else f"class #{i}" for i, name in enumerate(classes, start=1)]
     style: dict[str, Any] = {"fontsize": 8, "family": list(fonts), "parse_math": False}
@@ -119,7 +119,7 @@ def _readable(name: str, fonts: "dict[str, FT2Font]") -> bool:
 
 
 def _save(figure: "Figure", path: Path, *, dpi: float = _DPI, box: "Bbox | None" = None) -> None:
-    """Write a figure, or what a box in inches holds of it, as PNG, atomically."""
+    """Write a figure, or the part of it in a box (in inches), as PNG, atomically."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches=box)
     write_atomically(path, buffer.getvalue())

@@ -279,7 +279,7 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
     assert process.returncode != 0
     told = [line for line in err.splitlines() if line.startswith(("interrupted", "overfly: "))]
     assert told == [
-        f"interrupted: {out}.unfinished has the saved state; repeat the command with --resume",
+        f"interrupted: {out}.unfinished holds the saved state; continue with the same command and --resume",
         "overfly: interrupted",
     ]
     shutil.copytree(f"{out}.unfinished", tmp_path / "alone.unfinished")

@@ -1,4 +1,4 @@
-"""``overfly train``: a run with its figures, the same with an interruption as without, over nothing that exists."""
+"""``overfly train`` writes a run and prints its figures; an interruption does not change them."""
 
 import csv
 import json
@@ -50,15 +50,15 @@ def trained(tmp_path_factory, small_pixels):
 
 def test_json_holds_the_figures_of_the_run(trained):
     _, run, out = trained
-    told = json.loads(out)
+    printed = json.loads(out)
     record = record_of(run)
-    assert told.pop("run") == str(run)
-    assert told.pop("most_confused") == record["most_confused"]
+    assert printed.pop("run") == str(run)
+    assert printed.pop("most_confused") == record["most_confused"]
     for name, ends in record["intervals"].items():
-        assert told.pop(f"{name}_ci95") == ends
-    assert told == record["metrics"]
-    assert told["n_images"] == 6
-    assert told["accuracy"] * 6 == pytest.approx(round(told["accuracy"] * 6))
+        assert printed.pop(f"{name}_ci95") == ends
+    assert printed == record["metrics"]
+    assert printed["n_images"] == 6
+    assert printed["accuracy"] * 6 == pytest.approx(round(printed["accuracy"] * 6))
 
 
 def test_the_run_is_complete_and_says_how_it_was_made(trained):
@@ -97,7 +97,7 @@ def test_the_split_has_the_parts_asked_for_in_each_class(trained):
         assert [parts.count(part) for part in ("train", "val", "test")] == [6, 1, 3]
 
 
-def test_the_last_lines_are_the_figures_and_the_place(overfly, small_data, tmp_path, briefly):
+def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_path, briefly):
     result = overfly("train", small_data, "--out", tmp_path / "run", *briefly)
     result.assert_done()
     right, *figures = result.out.splitlines()
@@ -129,23 +129,21 @@ def test_a_split_is_used_again_whatever_the_seed(overfly, trained, tmp_path, bri
 @pytest.mark.parametrize("option", ["--test-fraction", "--val-fraction"])
 def test_a_split_has_its_fractions(overfly, trained, tmp_path, briefly, option):
     split = ("--split", trained[1] / "split.json", option, "0.1")
-    overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *split).assert_misused(
-        "--split FILE has its parts"
-    )
+    overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *split).assert_misused("--split", "test_fraction")
 
 
 def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefly):
     data = shutil.copytree(trained[0], tmp_path / "data")
     split = trained[1] / "split.json"
     arguments = ("train", data, "--out", tmp_path / "run", *briefly, "--split")
-    overfly(*arguments, tmp_path / "no.json").assert_failed(tmp_path / "no.json", "is missing")
+    overfly(*arguments, tmp_path / "no.json").assert_failed(tmp_path / "no.json")
     overfly(*arguments, trained[1] / "run.json").assert_failed(trained[1] / "run.json", "overfly.split/1")
     shutil.copy(data / "water" / "water0.png", data / "water" / "new.png")
-    overfly(*arguments, split).assert_failed("water/new.png", "not in the split", "remove it")
+    overfly(*arguments, split).assert_failed("water/new.png")
     (data / "water" / "new.png").replace(data / "water" / "water1.png")
-    overfly(*arguments, split).assert_failed("water/water1.png", "has changed", "restore it")
+    overfly(*arguments, split).assert_failed("water/water1.png")
     (data / "water" / "water1.png").unlink()
-    overfly(*arguments, split).assert_failed("water/water1.png", "missing", "restore it")
+    overfly(*arguments, split).assert_failed("water/water1.png")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -159,7 +157,7 @@ def test_an_existing_out_is_refused_and_left_alone(overfly, content, small_data,
         (out / "notes.txt").write_text("mine")
     before = content(tmp_path)
     result = overfly("train", small_data, "--out", out, *briefly)
-    result.assert_failed(out, "exists already", "choose another place", "--overwrite")
+    result.assert_failed(out, "--overwrite")
     assert content(tmp_path) == before
 
 
@@ -182,7 +180,7 @@ def test_overwrite_replaces_a_run_once_the_new_one_is_complete(overfly, content,
 def test_a_parent_of_out_that_is_a_file_is_named(overfly, small_data, tmp_path, briefly):
     (tmp_path / "file").write_text("mine")
     result = overfly("train", small_data, "--out", tmp_path / "file" / "run", *briefly)
-    result.assert_failed(tmp_path / "file", "is a file, not a folder", "another place")
+    result.assert_failed(tmp_path / "file")
 
 
 def test_the_working_folder_as_out_is_no_crash(overfly, small_data, tmp_path, monkeypatch, briefly):
@@ -191,7 +189,7 @@ def test_the_working_folder_as_out_is_no_crash(overfly, small_data, tmp_path, mo
     result = overfly("train", small_data, "--out", ".", *briefly)
     assert result.code in {0, 1}
     if result.code:
-        result.assert_failed("another place")
+        result.assert_failed()
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs folder rights that bind this user")
@@ -202,27 +200,19 @@ def test_a_folder_that_may_not_be_written_is_named(overfly, small_data, tmp_path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has another limit")
 def test_a_name_too_long_for_the_disk_is_named(overfly, small_data, tmp_path, briefly):
-    overfly("train", small_data, "--out", tmp_path / ("x" * 250), *briefly).assert_failed("another place")
+    overfly("train", small_data, "--out", tmp_path / ("x" * 250), *briefly).assert_failed("x" * 250)
 
 
 @pytest.mark.parametrize(
-    ("weights", "reason"),
-    [("no.pth", "does not exist"), ("text.pth", "can't be read"), ("other.safetensors", "are not for")],
+    ("weights", "remedy"),
+    [("no.pth", "--weights"), ("text.pth", ".safetensors"), ("other.safetensors", "--model")],
 )
-def test_weights_that_can_not_be_used_are_named(overfly, trained, tmp_path, briefly, weights, reason):
+def test_weights_that_can_not_be_used_are_named(overfly, trained, tmp_path, briefly, weights, remedy):
     (tmp_path / "text.pth").write_text("no weights")
     shutil.copy(trained[1] / "checkpoint.safetensors", tmp_path / "other.safetensors")
     chosen = ("--weights", tmp_path / weights, "--model", "resnet18")
     result = overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *chosen)
-    result.assert_failed(
-        weights,
-        reason,
-        "--model"
-        if weights.startswith("other")
-        else "--weights imagenet or none"
-        if weights == "no.pth"
-        else ".safetensors",
-    )
+    result.assert_failed(weights, remedy)
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "run.unfinished").exists()
 
@@ -245,7 +235,7 @@ def test_imagenet_weights_without_a_network_are_a_sentence(overfly, small_data, 
         monkeypatch.delenv(name, raising=False)
     result = overfly("train", small_data, "--out", tmp_path / "run", "--epochs", 1, "--image-size", 32)
     cache = tmp_path / "torch" / "hub" / "checkpoints"
-    fragments = ("mobilenet_v2", "can't be downloaded", cache, "name a local file with --weights")
+    fragments = ("mobilenet_v2", cache, "--weights")
     result.assert_failed(*fragments, out=result.out)
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "run.unfinished").exists()
@@ -260,7 +250,7 @@ def test_an_absent_training_device_is_named(overfly, small_data, tmp_path, brief
     if getattr(torch, device).is_available():
         pytest.skip(f"there is {device} here")
     result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--device", device)
-    result.assert_failed(device, "found cpu", "auto")
+    result.assert_failed(device, "cpu")
 
 
 def stop_after_first_epoch(process, stop):
@@ -285,16 +275,16 @@ def uninterrupted(tiny_data, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_goes_on_to_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted):
+def test_killed_in_the_middle_it_ends_with_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted):
     out = tmp_path / "run"
     arguments = ("train", tiny_data, "--out", out, *options_of_slow_training())
     process = start(*arguments)
     stop_after_first_epoch(process, process.kill)
     assert process.returncode != 0
     assert not out.exists()
-    overfly(*arguments).assert_failed(f"{out}.unfinished", "unfinished run", "--resume", "--overwrite")
+    overfly(*arguments).assert_failed(f"{out}.unfinished", "--resume", "--overwrite")
     changed = overfly(*arguments, "--resume", "--seed", 1)
-    changed.assert_failed(f"{out}.unfinished", "repeat the command as it was", "--overwrite")
+    changed.assert_failed(f"{out}.unfinished", "seed", "--overwrite")
     result = overfly(*arguments, "--resume")
     result.assert_done()
     # It may have got further than its first epoch before the signal came.
@@ -307,13 +297,14 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_weights(start, overfly, tin
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
-def test_interrupted_it_says_how_to_go_on_and_exits_with_130(start, tiny_data, tmp_path):
-    process = start("train", tiny_data, "--out", tmp_path / "run", *options_of_slow_training())
+def test_interrupted_it_says_how_to_continue_and_exits_with_130(start, tiny_data, tmp_path):
+    out = tmp_path / "run"
+    process = start("train", tiny_data, "--out", out, *options_of_slow_training())
     err = stop_after_first_epoch(process, lambda: process.send_signal(signal.SIGINT))
     assert process.returncode == 130
     lines = [line for line in err.splitlines() if line and not line.startswith("epoch ")]
     assert lines == [
-        f"interrupted: {tmp_path / 'run.unfinished'} has the saved state; repeat the command with --resume",
+        f"interrupted: {out}.unfinished holds the saved state; continue with the same command and --resume",
         "overfly: interrupted",
     ]
     assert not (tmp_path / "run").exists()
@@ -323,7 +314,7 @@ def test_interrupted_it_says_how_to_go_on_and_exits_with_130(start, tiny_data, t
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_goes_on_to_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted, number):
+def test_interrupted_it_ends_with_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted, number):
     out = tmp_path / "run"
     arguments = ("train", tiny_data, "--out", out, *options_of_slow_training())
     process = start(*arguments)
@@ -339,7 +330,7 @@ def test_interrupted_it_goes_on_to_the_same_weights(start, overfly, tiny_data, t
 def test_resume_without_anything_to_resume_starts_from_the_beginning(overfly, small_data, tmp_path, briefly):
     overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--resume").assert_done()
     result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--resume")
-    result.assert_failed(tmp_path / "run", "exists already")
+    result.assert_failed(tmp_path / "run")
 
 
 def test_a_damaged_state_is_named(overfly, small_data, tmp_path, briefly):
@@ -347,6 +338,6 @@ def test_a_damaged_state_is_named(overfly, small_data, tmp_path, briefly):
     state.parent.mkdir(parents=True)
     state.write_bytes(b"no state")
     result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--resume")
-    result.assert_failed(state, "can't be read", "--overwrite")
+    result.assert_failed(state, "--overwrite")
     overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--overwrite").assert_done()
     assert not state.exists()

@@ -10,7 +10,7 @@ from overfly.training.recipe import Recipe, without_pretraining
 
 
 def draw_folder(folder, *, classes=("field", "harbor", "roofs"), n_images=8, size=32, suffix=".png", seed=0):
-    """Write a data folder whose classes differ in brightness and stripes, with noise in every picture."""
+    """Write a data folder whose classes differ in brightness and stripes, with noise in every image."""
     rng = np.random.default_rng(seed)
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
@@ -23,7 +23,7 @@ def draw_folder(folder, *, classes=("field", "harbor", "roofs"), n_images=8, siz
 
 
 class Listener(Reporter):
-    """Writes down what it hears; raises at the first note or stage that starts with `stop_at`."""
+    """Records what it receives; raises at the first note or stage that starts with `stop_at`."""
 
     def __init__(self, stop_at=None):
         self.notes = []
@@ -45,19 +45,19 @@ class Listener(Reporter):
 
 @pytest.fixture
 def listener():
-    """The class of reporters that write down what they hear, and can interrupt a training."""
+    """The class of reporters that record what they receive, and can interrupt a training."""
     return Listener
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
-    """Three classes of eight pictures of 32 x 32; not to be changed."""
+    """Three classes of eight images of 32 x 32; do not change it."""
     return draw_folder(tmp_path_factory.mktemp("scenes") / "data")
 
 
 @pytest.fixture
 def make_folder(tmp_path):
-    """A function that writes a data folder of one's own below the test's own folder."""
+    """A function that writes a data folder into the test's own folder."""
 
     def make(name="data", **options):
         return draw_folder(tmp_path / name, **options)
@@ -67,9 +67,9 @@ def make_folder(tmp_path):
 
 @pytest.fixture(scope="session")
 def recipe():
-    """Three epochs of the default model, which has dropout, with the default recipe for weights drawn at random.
+    """Three epochs of the default model, which has dropout, with the default recipe for random weights.
 
-    Of the 24 pictures of `scenes`, 15 are to train, in one step an epoch, 3 to validate and 6 to test.
+    Of the 24 images of `scenes`, 15 are for training, in one step per epoch, 3 for validation and 6 for testing.
     """
     sizes = {"image_size": 32, "epochs": 3, "batch_size": 16}
     recipe = Recipe(**sizes, learning_rate=3e-3, test_fraction=0.25, val_fraction=0.2)
@@ -78,7 +78,7 @@ def recipe():
 
 @pytest.fixture(scope="session")
 def finished(scenes, recipe, tmp_path_factory):
-    """(The run of `recipe` on `scenes`, trained without an interruption; what was heard); not to be changed."""
+    """(The uninterrupted run of `recipe` on `scenes`, and its `Listener`); do not change it."""
     heard = Listener()
     job = TrainJob(
         data=scenes,

@@ -1,4 +1,4 @@
-"""What a training frees stays with the process, where the C library can be told so."""
+"""The memory that a training frees stays with the process, if the C library is glibc."""
 
 import platform
 import subprocess
@@ -12,7 +12,7 @@ from overfly.training import memory
 # Prints the pages that the kernel had to bring in while 80 MB were taken, filled and freed ten times.
 SCRIPT = """
 import ctypes, resource
-from overfly.training.memory import freed_memory_kept
+from overfly.training.memory import keep_freed_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -31,13 +31,13 @@ def n_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(n_faults())
-with freed_memory_kept():
+with keep_freed_memory():
     print(n_faults())
 print(n_faults())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_used_again_inside_the_block_only():
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     before, inside, after = map(int, finished.stdout.split())

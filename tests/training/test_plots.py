@@ -1,4 +1,4 @@
-"""The pictures of a run show its numbers, whatever the classes are called."""
+"""The plots of a run show its numbers, whatever the names of the classes are."""
 
 import itertools
 
@@ -14,9 +14,9 @@ from overfly.training.plots import plot_confusion, plot_curves
 
 
 def pixels(path):
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB")).astype(int)
 
 
 def history(losses, accuracies):
@@ -27,7 +27,7 @@ def history(losses, accuracies):
 
 
 def n_orange(image):
-    """Pixels of the validation curve's colour, #ff7f0e."""
+    """Pixels of the validation curve's color, #ff7f0e."""
     return int((np.abs(image - (255, 127, 14)).max(axis=2) < 40).sum())
 
 
@@ -68,7 +68,7 @@ def tick_labels(confusion, classes):
 
 @pytest.mark.parametrize("length", [1, 20, 200])
 @pytest.mark.parametrize("n_classes", [2, 21])
-def test_names_of_any_length_stand_whole_beside_their_rows(tmp_path, length, n_classes):
+def test_names_of_any_length_are_shown_whole_next_to_their_rows(tmp_path, length, n_classes):
     names = [f"{'x' * length}{i}" for i in range(n_classes)]
     texts, boxes = tick_labels(np.eye(n_classes, dtype=np.int64), names)
     assert texts == names
@@ -80,11 +80,11 @@ def test_names_of_any_length_stand_whole_beside_their_rows(tmp_path, length, n_c
     image = pixels(tmp_path / "c.png")
     for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
         assert (edge == 255).all()  # nothing is cut off
-    # The figure has 100 pixels an inch and the picture 120.
+    # The figure has 100 pixels an inch and the file 120.
     assert image.shape[1] > 1.2 * (max(box.width for box in boxes) + n_classes * 36)
 
 
-def test_the_cells_are_as_large_beside_long_names(tmp_path):
+def test_the_cells_are_as_large_next_to_long_names(tmp_path):
     dark = []
     for name in ("x", "x" * 100):
         plot_confusion(tmp_path / "c.png", np.eye(2, dtype=np.int64), (name, "y"))
@@ -93,7 +93,7 @@ def test_the_cells_are_as_large_beside_long_names(tmp_path):
     assert 0.9 < dark[1] / dark[0] < 1.5
 
 
-def test_a_picture_that_would_be_too_large_is_drawn_smaller(tmp_path, monkeypatch):
+def test_a_plot_that_would_be_too_large_is_drawn_smaller(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "_MOST_PIXELS", 300)
     plot_confusion(tmp_path / "c.png", np.eye(21, dtype=np.int64), [f"class {i}" for i in range(21)])
     assert max(pixels(tmp_path / "c.png").shape) == pytest.approx(300, abs=2)
@@ -112,7 +112,7 @@ def test_awkward_class_names_are_shown_as_they_are(tmp_path, name):
     assert tick_labels(np.eye(2, dtype=np.int64), (name, "other"))[0] == [name, "other"]
 
 
-def test_a_name_that_no_font_has_is_told_by_its_number(monkeypatch, tmp_path):
+def test_a_name_that_no_font_has_is_shown_as_its_number(monkeypatch, tmp_path):
     monkeypatch.setattr(plots, "_MORE_FONTS", ())
     classes = ("field", "森林", "river")
     assert tick_labels(np.eye(3, dtype=np.int64), classes)[0] == ["field", "class #2", "river"]

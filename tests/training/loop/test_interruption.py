@@ -24,9 +24,9 @@ def _handlers():
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_is_noted_and_the_second_stops(number):
     with defer_interrupts() as interruption:
-        assert not interruption.asked
+        assert not interruption.requested
         signal.raise_signal(number)
-        assert interruption.asked
+        assert interruption.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -45,7 +45,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with defer_interrupts() as interruption:
         signal.raise_signal(signal.SIGINT)
-        assert not interruption.asked
+        assert not interruption.requested
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -54,7 +54,7 @@ def test_another_thread_leaves_the_handlers_alone():
 
     def work():
         with defer_interrupts() as interruption:
-            seen.extend([signal.getsignal(signal.SIGINT), interruption.asked])
+            seen.extend([signal.getsignal(signal.SIGINT), interruption.requested])
 
     thread = threading.Thread(target=work)
     thread.start()
