@@ -1,4 +1,4 @@
-"""``overfly bench``: what each variant is worth on each device."""
+"""``overfly bench``: measure every variant on every device."""
 
 from pathlib import Path
 
@@ -8,36 +8,49 @@ from overfly.cli import options
 
 
 @click.command(
-    short_help="Measure every variant of a bundle on real scenes.",
+    short_help="Measure every variant of a bundle on labelled images.",
     epilog=options.example("overfly bench bundle --run run --data scenes --out report"),
 )
 @click.argument("bundle", type=options.FOLDER)
-@click.option("--data", type=options.FOLDER, required=True, help="The labelled folder; its test part is found by hash.")
+@click.option(
+    "--data",
+    type=options.FOLDER,
+    required=True,
+    help="Labelled folder with the test images of the run; they are found by their hashes.",
+)
 @options.out("report")
-@click.option("--run", type=options.FOLDER, help="The run BUNDLE comes from, for the PyTorch baseline (needs torch).")
+@click.option(
+    "--run", type=options.FOLDER, help="Run from which BUNDLE was exported, for the PyTorch baseline; needs PyTorch."
+)
 @click.option(
     "--device",
     "devices",
     multiple=True,
     default=("CPU",),
     show_default=True,
-    help="OpenVINO's name of a device to measure; may be repeated.",
+    help="OpenVINO device to measure, such as CPU, GPU or NPU; may be repeated.",
 )
 @click.option(
     "--max-drop",
     type=options.Real(min=0),
     metavar="PP",
-    help="Percentage points of accuracy that INT8 may lose: a recommended row loses no more, or the exit code is 1.",
+    help="Maximum accuracy drop of a recommended row, in percentage points; if INT8 loses more, the exit code is 1. "
+    "[default: no significant drop]",
 )
-@click.option("--peers", is_flag=True, help="Measure also what others would deploy: see docs/measuring.md.")
+@click.option(
+    "--alternatives",
+    is_flag=True,
+    help="Also measure other ways to deploy the model, such as ONNX Runtime INT8; see docs/measuring.md.",
+)
+@options.renamed("--peers", "--alternatives", is_flag=True)
 @click.option(
     "--images",
     "n_images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Judge at most about N images, drawn evenly from the classes. [default: all, or 42 with --quick]",
+    help="Evaluate at most about N images, the same number from each class. [default: all, or 42 with --quick]",
 )
-@click.option("--quick", is_flag=True, help="A rough picture in half a minute, which the report calls INVALID.")
+@click.option("--quick", is_flag=True, help="Rough estimate in about 30 seconds; the report is marked INVALID.")
 @options.no_cache
 @options.overwrite
 @options.as_json
@@ -48,16 +61,16 @@ def command(
     run: Path | None,
     devices: tuple[str, ...],
     max_drop: float | None,
-    peers: bool,
+    alternatives: bool,
     n_images: int | None,
     quick: bool,
     no_cache: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Measure accuracy, F1, kappa, latency and throughput of every variant in BUNDLE on real scenes.
+    """Measure accuracy, F1, kappa, latency and throughput of every variant in BUNDLE.
 
-    Prints one table and writes report.json, report.md and report.html.
+    Prints a table and writes report.json, report.md and report.html to --out.
     """
     from overfly.benchmarks.job import BenchJob, bench, write_report
     from overfly.benchmarks.rendering.terminal import print_report
@@ -67,11 +80,11 @@ def command(
     from overfly.runtime.documents import dump_document
     from overfly.runtime.files.atomic import atomic_folder, check_inputs_safe, check_outside, check_overwrite
 
-    # Before minutes of measuring, not after.
+    # Check before measuring, which takes minutes.
     check_inputs_safe(out, [data, bundle] if run is None else [data, bundle, run])
     check_outside(out, data)
     check_overwrite(out, overwrite=overwrite)
-    job = BenchJob(bundle, data, run, devices, quick, peers, n_images, max_drop, cache=not no_cache)
+    job = BenchJob(bundle, data, run, devices, quick, alternatives, n_images, max_drop, cache=not no_cache)
     with Terminal() as terminal:
         report = bench(job, reporter=terminal)
         with atomic_folder(out, overwrite=overwrite) as folder:

@@ -1,4 +1,4 @@
-"""``overfly compare``: reports side by side."""
+"""``overfly compare``: compare reports of one bundle."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from overfly.cli import options
 
 
 @click.command(
-    short_help="Put reports of one bundle side by side.",
+    short_help="Compare reports of one bundle.",
     epilog=options.example("overfly compare laptop-report edge-report"),
 )
 @click.argument("reports", type=options.FOLDER, nargs=-1, required=True, metavar="REPORT...")
 @options.as_json
 def command(reports: tuple[Path, ...], as_json: bool) -> None:
-    """Put two or more reports of bench side by side, such as a laptop's and an edge box's.
+    """Compare two or more reports of bench, for example from a laptop and from an edge box.
 
-    Each REPORT is a report.json or the folder it is in. The first is what the others are compared
-    with. Reports of another bundle, or on other images, are refused.
+    Each REPORT is a report.json or its folder. The others are compared with the first one. All must
+    have measured the same bundle on the same images.
     """
     from overfly.benchmarks.comparison.compare import COMPARISON_SCHEMA, compare
     from overfly.runtime.documents import dump_document

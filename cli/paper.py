@@ -1,4 +1,4 @@
-"""``overfly paper``: the paper's Tables 1 and 2, ours beside theirs."""
+"""``overfly paper``: reproduce the paper's Tables 1 and 2."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from overfly.training.models.registry import MODELS
 
 
 @click.command(
-    short_help="Train the paper's tables again, ours beside theirs.",
+    short_help="Reproduce the paper's Tables 1 and 2.",
     epilog=options.example("overfly paper scenes --out tables --epochs 5"),
 )
 @click.argument("data", type=options.FOLDER)
@@ -18,10 +18,14 @@ from overfly.training.models.registry import MODELS
     "--weights",
     multiple=True,
     metavar="MODEL=FILE",
-    help="Weights file for a model; may be repeated. [default: torchvision's ImageNet weights]",
+    help="Pretrained weights for a model; may be repeated. [default: torchvision's ImageNet weights]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="[default: the paper's 60]")
-@click.option("--image-size", type=click.IntRange(min=64), help="In pixels. [default: the paper's 256]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs. [default: 60, as in the paper]")
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=64),
+    help="Height and width of the images in pixels. [default: 256, as in the paper]",
+)
 @options.seed
 @options.as_json
 def command(
@@ -33,9 +37,9 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train the six rows of the paper's tables on DATA and print ours beside theirs.
+    """Train the six models of the paper's tables on DATA and print our figures with the paper's.
 
-    Run again after an interruption it goes on where it was: finished rows are kept.
+    After an interruption, run the same command again: it keeps finished models and continues.
     """
     from overfly.runtime.extras import require_extra
 
@@ -48,9 +52,12 @@ def command(
 
     with Terminal() as terminal:
         try:
-            table = reproduce(PaperJob(data, out, files, epochs, image_size, seed), reporter=terminal)
+            table = reproduce(
+                PaperJob(data=data, out=out, weights=files, epochs=epochs, image_size=image_size, seed=seed),
+                reporter=terminal,
+            )
         except KeyboardInterrupt:
-            terminal.note(f"interrupted: {out} holds what was done; the same command goes on with it")
+            terminal.note(f"interrupted: {out} keeps what is done; run the same command again to continue")
             raise
     click.echo(dump_document(table, schema=PAPER_SCHEMA) if as_json else paper_text(table), nl=False)
 
@@ -61,5 +68,5 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not file:
         raise click.BadParameter(f"{text!r} is not of the form MODEL=FILE", param_hint="--weights")
     if model not in MODELS:
-        raise click.BadParameter(f"{model!r} is none of {', '.join(MODELS)}", param_hint="--weights")
+        raise click.BadParameter(f"{model!r} is not one of {', '.join(MODELS)}", param_hint="--weights")
     return model, file

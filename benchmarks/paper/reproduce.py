@@ -1,12 +1,12 @@
-"""The paper's Tables 1 and 2: its rows trained again, ours beside theirs."""
+"""Train the models of the paper's Tables 1 and 2 again."""
 
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overfly.benchmarks.paper.published import NOT_YET, OK, PAPER_ROWS, OurRow, PaperRow, PaperTable
-from overfly.benchmarks.paper.table import paper_markdown
+from overfly.benchmarks.paper.published import PUBLISHED_ROWS, PublishedRow
+from overfly.benchmarks.paper.table import NOT_TRAINED, TRAINED, PaperTable, ReproducedRow, paper_markdown
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, WeightsError
 from overfly.runtime.files.atomic import check_outside, write_atomically
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 PAPER_SCHEMA = "overfly.paper/2"
 
-# The paper counts for its own data set and input, whatever the data at hand.
+# The paper counts parameters and FLOPs for UC Merced at 256 x 256 pixels. So do we, whatever the data folder is.
 _PAPER_CLASSES = 21
 _PAPER_IMAGE_SIZE = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaperJob:
     """What to reproduce.
 
@@ -33,11 +33,11 @@ class PaperJob:
     data
         The data folder.
     out
-        Where the runs (one folder each) and the table go.
+        The folder for the runs, one folder each, and the table.
     weights
-        Model name to weights file; a model that is not named takes torchvision's ImageNet weights.
+        Weights file by model name; a model without an entry takes torchvision's ImageNet weights.
     epochs, image_size
-        None is the paper's 60 and 256.
+        None takes the paper's 60 and 256.
     """
 
     data: Path
@@ -49,75 +49,105 @@ class PaperJob:
 
 
 def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
-    """Train each row with the ``paper`` recipe; write ``paper.json`` and ``paper.md`` anew after each.
+    """Train each row with the ``paper`` recipe; write ``paper.json`` and ``paper.md`` after each row.
 
-    A row that has its run already is not trained again; an interrupted one goes on. A row whose
-    weights can't be had stays in the table with the reason.
+    Finished runs in `job.out` are kept, an interrupted one is continued. If the weights of a row can't be loaded, its
+    status says why, and the other rows are trained.
 
     Raises
     ------
     OverflyError
-        For anything but missing weights; for runs made otherwise before anything is trained.
+        For all other errors. Existing runs of other options or images are found before anything is trained.
     """
     from overfly.training.recipe import RECIPES, override
 
     check_outside(job.out, job.data)
     if job.out.exists() and not job.out.is_dir():
         raise OutputError(f"{job.out} is a file: choose another --out")
-    paper = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
-    trainings = [_training(row, job, paper) for row in PAPER_ROWS]
-    runs = _finished_runs(job, trainings, reporter)
-    rows = [_row_so_far(row, run) for row, run in zip(PAPER_ROWS, runs, strict=True)]
-    for i, training in enumerate(trainings):
-        if rows[i].status == NOT_YET:
-            reporter.note(f"{rows[i].name}: {paper.epochs} epochs")
-            rows[i] = _train_row(rows[i], training, reporter)
-        reporter.note(f"{rows[i].name}: {_status(rows[i])}")
-        table = PaperTable(paper.epochs, paper.image_size, job.seed, tuple(rows))
-        _write(job.out, table)
+    recipe = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
+    train_jobs = [_train_job(published, job, recipe) for published in PUBLISHED_ROWS]
+    runs = _finished_runs(job, train_jobs, reporter)
+    rows = [_row(published, run) for published, run in zip(PUBLISHED_ROWS, runs, strict=True)]
+    for i, train_job in enumerate(train_jobs):
+        if rows[i].status == NOT_TRAINED:
+            reporter.note(f"{rows[i].name}: {recipe.epochs} epochs")
+            rows[i] = _train_row(rows[i], train_job, reporter)
+        result = rows[i].status if rows[i].accuracy is None else f"accuracy {rows[i].accuracy:.2f}%"
+        reporter.note(f"{rows[i].name}: {result}")
+        table = PaperTable(recipe.epochs, recipe.image_size, job.seed, tuple(rows))
+        job.out.mkdir(parents=True, exist_ok=True)
+        write_document(job.out / "paper.json", table, schema=PAPER_SCHEMA)
+        write_atomically(job.out / "paper.md", paper_markdown(table).encode())
     return table
 
 
-def _write(out: Path, table: PaperTable) -> None:
-    """Write the table's two files."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_document(out / "paper.json", table, schema=PAPER_SCHEMA)
-    write_atomically(out / "paper.md", paper_markdown(table).encode())
-
-
-def _training(row: PaperRow, job: PaperJob, paper: "Recipe") -> "TrainJob":
-    """Return what to train for a row."""
+def _train_job(published: PublishedRow, job: PaperJob, recipe: "Recipe") -> "TrainJob":
+    """Return the training of a row."""
     from overfly.training.job import TrainJob
     from overfly.training.recipe import override
 
-    weights = job.weights.get(row.model, "imagenet") if row.pretrained else "none"
-    recipe = override(paper, model=row.model)
-    return TrainJob(data=job.data, out=job.out / row.name, recipe=recipe, weights=weights, seed=job.seed)
+    return TrainJob(
+        data=job.data,
+        out=job.out / published.name,
+        recipe=override(recipe, model=published.model),
+        weights=job.weights.get(published.model, "imagenet") if published.pretrained else "none",
+        seed=job.seed,
+    )
 
 
-def _row_so_far(row: PaperRow, run: "Run | None") -> OurRow:
-    """Return a row with the figures of the run that is there, or without any."""
-    params, flops = _complexity(row.model)
-    blank = OurRow(row.name, NOT_YET, None, None, None, params, flops, None, None, None)
-    return _filled(blank, run) if run else blank
+def _finished_runs(job: PaperJob, train_jobs: "list[TrainJob]", reporter: Reporter) -> "list[Run | None]":
+    """Return the finished run of each row, None if there is none; raise OutputError if it was trained differently."""
+    from overfly.training.data.dataset import scan
+    from overfly.training.data.split import make_split
+    from overfly.training.run import Run
+
+    runs = [Run.open(train_job.out) if train_job.out.exists() else None for train_job in train_jobs]
+    if not any(runs):
+        return runs
+    dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    split = make_split(dataset, test_fraction=train_jobs[0].recipe.test_fraction, seed=job.seed)
+    for train_job, run in zip(train_jobs, runs, strict=True):
+        difference = run and run.record.identity.first_difference(train_job.identity(split))
+        if run is not None and difference:
+            name, found, expected = difference
+            reason = f"with {name} = {found}, expected {expected}"
+            if name == "split_sha256":
+                reason = f"on {run.record.data}, which has other images than {job.data}"
+            raise OutputError(
+                f"{train_job.out} has a run {reason}: use the options and data of that run, or choose another --out"
+            )
+    return runs
 
 
-def _train_row(blank: OurRow, training: "TrainJob", reporter: Reporter) -> OurRow:
-    """Train a row's model, or go on with it."""
+def _row(published: PublishedRow, run: "Run | None") -> ReproducedRow:
+    """Return a row with its counts, and with the figures of its run if there is one."""
+    import torch
+
+    from overfly.training.models.build import build_model
+    from overfly.training.models.complexity import count
+
+    with torch.device("meta"):  # only the shapes are needed
+        complexity = count(build_model(published.model, _PAPER_CLASSES), image_size=_PAPER_IMAGE_SIZE)
+    row = ReproducedRow(name=published.name, params=_count_text(complexity.params), flops=_count_text(complexity.flops))
+    return row if run is None else _with_figures(row, run)
+
+
+def _train_row(row: ReproducedRow, train_job: "TrainJob", reporter: Reporter) -> ReproducedRow:
+    """Train a row's model, or continue its training; if its weights can't be loaded, the status says why."""
     from overfly.training.job import train
 
     try:
-        return _filled(blank, train(training, resume=True, reporter=reporter))
+        return _with_figures(row, train(train_job, resume=True, reporter=reporter))
     except WeightsError as error:
-        return replace(blank, status=str(error))
+        return replace(row, status=str(error))
 
 
-def _filled(blank: OurRow, run: "Run") -> OurRow:
-    """Return a row with a run's figures."""
+def _with_figures(row: ReproducedRow, run: "Run") -> ReproducedRow:
+    """Return a row with the figures of its run."""
     record, metrics = run.record, run.record.metrics
     return replace(
-        blank,
-        status=OK,
+        row,
+        status=TRAINED,
         accuracy=100 * metrics.accuracy,
         f1_macro=100 * metrics.f1_macro,
         kappa=100 * metrics.kappa,
@@ -127,56 +157,6 @@ def _filled(blank: OurRow, run: "Run") -> OurRow:
     )
 
 
-def _finished_runs(job: PaperJob, trainings: "list[TrainJob]", reporter: Reporter) -> "list[Run | None]":
-    """Return the run of each training, None if there is none yet.
-
-    Raises
-    ------
-    OutputError
-        If a run is that of another training.
-    """
-    from overfly.training.data.dataset import scan
-    from overfly.training.data.split import make_split
-    from overfly.training.run import Run
-
-    runs = [Run.open(training.out) if training.out.exists() else None for training in trainings]
-    if not any(runs):
-        return runs
-    dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    split = make_split(dataset, test_fraction=trainings[0].recipe.test_fraction, seed=job.seed)
-    for training, run in zip(trainings, runs, strict=True):
-        difference = run and run.record.identity.first_difference(training.identity(split))
-        if run is not None and difference:
-            name, found, expected = difference
-            reason = f"with {name} = {found}, not {expected}"
-            if name == "split_sha256":
-                reason = f"on {run.record.data}, whose images are not those of {job.data}"
-            raise OutputError(f"{training.out} holds a run {reason}: use the same again, or choose another --out")
-    return runs
-
-
-def _complexity(model: str) -> tuple[str, str]:
-    """Return params and FLOPs as the paper prints them."""
-    import torch
-
-    from overfly.training.models.build import build_model
-    from overfly.training.models.complexity import count
-
-    with torch.device("meta"):  # the shapes are enough
-        complexity = count(build_model(model, _PAPER_CLASSES), image_size=_PAPER_IMAGE_SIZE)
-    return _millions(complexity.params), _flops(complexity.flops)
-
-
-def _millions(number: int) -> str:
-    """Return a number in millions with four decimals, as the paper prints it."""
-    return f"{number / 1e6:.4f}M"
-
-
-def _flops(number: int) -> str:
-    """Return millions, or billions from 1 G on, with four decimals."""
-    return f"{number / 1e9:.4f}G" if number >= 1e9 else _millions(number)  # noqa: PLR2004
-
-
-def _status(row: OurRow) -> str:
-    """Return a row's result in a few words."""
-    return row.status if row.accuracy is None else f"accuracy {row.accuracy:.2f}%"
+def _count_text(number: int) -> str:
+    """Return a count in millions, or in billions from 1 G on, with four decimals like the paper."""
+    return f"{number / 1e9:.4f}G" if number >= 1e9 else f"{number / 1e6:.4f}M"  # noqa: PLR2004

@@ -1,69 +1,107 @@
-"""The paper's tables, ours beside theirs: as Markdown, and as text that fits a terminal."""
+"""The reproduced tables with the paper's figures, as Markdown and as text for a terminal."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
-from overfly.benchmarks.paper.published import OK, PAPER_ROWS, OurRow, PaperRow, PaperTable
+from overfly.benchmarks.paper.published import PUBLISHED_ROWS, PublishedRow
 from overfly.runtime.reporter import duration
 
-# What a result of training depends on.
+TRAINED = "ok"
+NOT_TRAINED = "not trained yet"
+
+# The packages on which the result of a training depends.
 _PACKAGES = ("python", "torch", "torchvision", "overfly")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReproducedRow:
+    """Our figures for a row of the paper. Everything but the first three and `status` is None until it is trained.
+
+    Attributes
+    ----------
+    status
+        `TRAINED`, `NOT_TRAINED`, or why the model could not be trained.
+    accuracy, f1_macro, kappa
+        In percent, like the paper's.
+    params, flops
+        With the paper's unit and digits.
+    seconds
+        Wall clock of all epochs.
+    machine, versions
+        The machine and the package versions that trained it.
+    """
+
+    name: str
+    status: str = NOT_TRAINED
+    accuracy: float | None = None
+    f1_macro: float | None = None
+    kappa: float | None = None
+    params: str
+    flops: str
+    seconds: float | None = None
+    machine: str | None = None
+    versions: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """The content of ``paper.json``: what all rows have in common, and one row for each of `PUBLISHED_ROWS`."""
+
+    epochs: int
+    image_size: int
+    seed: int
+    rows: tuple[ReproducedRow, ...]
+
+
 def paper_markdown(table: PaperTable) -> str:
-    """Return the table as Markdown, ours beside the paper's."""
+    """Return the table as Markdown."""
     lines = [
-        f"{_title(table)} Ours / the paper's.",
+        f"{_title(table)} Each cell has our figure / the paper's.",
         "",
         "| model | accuracy % | F1 % | kappa % | params | FLOPs | time | status |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for theirs, ours in _pairs(table):
-        cells = [f"{our} / {their}" for our, their in zip(_figures(ours), _figures(theirs), strict=True)]
+    for published, ours in zip(PUBLISHED_ROWS, table.rows, strict=True):
+        cells = [f"{a} / {b}" for a, b in zip(_figures(ours), _figures(published), strict=True)]
         lines.append(f"| {ours.name} | {' | '.join(cells)} | {_time(ours)} | {ours.status} |")
-    return "\n".join([*lines, "", *(f"{note}  " for note in _notes(table))]) + "\n"
+    return "\n".join([*lines, "", *(f"{note}  " for note in _machines(table))]) + "\n"
 
 
 def paper_text(table: PaperTable) -> str:
-    """Return the table as text, its figures in less than 80 columns, the paper's below ours; then the reasons."""
+    """Return the table as text of less than 80 columns, the paper's figures below ours; failed rows come last."""
     lines = [_title(table), "", _line("", ("accuracy", "F1", "kappa", "params", "FLOPs"), "time")]
-    for theirs, ours in _pairs(table):
-        lines += [_line(ours.name, _figures(ours), _time(ours)), _line("  the paper", _figures(theirs), "")]
-    reasons = [f"{row.name}: {row.status}" for row in table.rows if row.status != OK]
-    return "\n".join([*lines, "", *reasons, *_notes(table)]) + "\n"
+    for published, ours in zip(PUBLISHED_ROWS, table.rows, strict=True):
+        lines += [_line(ours.name, _figures(ours), _time(ours)), _line("  the paper", _figures(published), "")]
+    failed = [f"{row.name}: {row.status}" for row in table.rows if row.status != TRAINED]
+    return "\n".join([*lines, "", *failed, *_machines(table)]) + "\n"
 
 
 def _title(table: PaperTable) -> str:
     """Return what all rows have in common."""
-    return f"Recipe paper, {table.epochs} epochs at {table.image_size} pixels, seed {table.seed}."
+    return f"Recipe: paper. Epochs: {table.epochs}. Image size: {table.image_size}. Seed: {table.seed}."
 
 
-def _pairs(table: PaperTable) -> Iterator[tuple[PaperRow, OurRow]]:
-    """Yield theirs and ours."""
-    yield from zip(PAPER_ROWS, table.rows, strict=True)
-
-
-def _figures(row: PaperRow | OurRow) -> tuple[str, ...]:
-    """Return accuracy, F1, kappa, params and FLOPs as the paper prints them; a dash for what there is not."""
+def _figures(row: PublishedRow | ReproducedRow) -> tuple[str, ...]:
+    """Return accuracy, F1, kappa, params and FLOPs as the paper prints them; a dash for a missing one."""
     percent = ("-" if value is None else f"{value:.2f}" for value in (row.accuracy, row.f1_macro, row.kappa))
     return (*percent, row.params, row.flops)
 
 
-def _time(row: OurRow) -> str:
+def _time(row: ReproducedRow) -> str:
     """Return how long the epochs took."""
     return "-" if row.seconds is None else duration(row.seconds)
 
 
 def _line(name: str, figures: tuple[str, ...], time: str) -> str:
-    """Return a line of the text."""
+    """Return one line of the text."""
     accuracy, f1, kappa, params, flops = figures
     return f"{name:<20} {accuracy:>8} {f1:>6} {kappa:>6} {params:>9} {flops:>9}  {time}".rstrip()
 
 
-def _notes(table: PaperTable) -> list[str]:
-    """Return each machine that rows were trained on, with the versions of what trained them."""
-    places = {
+def _machines(table: PaperTable) -> list[str]:
+    """Return a sentence for each machine that trained rows, with the versions of its packages."""
+    machines = {
         (row.machine, ", ".join(f"{name} {row.versions[name]}" for name in _PACKAGES if name in row.versions))
         for row in table.rows
         if row.versions is not None
     }
-    return [f"Trained on {machine}; {versions}." for machine, versions in sorted(places, key=str)]
+    return [f"Trained on {machine}; {versions}." for machine, versions in sorted(machines, key=str)]

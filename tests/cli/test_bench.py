@@ -84,7 +84,7 @@ def test_a_subset_of_the_images_is_judged_and_called_that(overfly, fp32_bundle, 
 
 
 @pytest.mark.slow
-def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
+def test_a_full_bench_has_compiled_and_alternative_rows_and_predict_follows_its_recommendation(
     overfly, tiny_bundle, tiny_data, tiny_run, tmp_path, monkeypatch
 ):
     # As many rounds as the full plan has, with the samples of the quick one: seconds instead of minutes.
@@ -94,7 +94,7 @@ def test_a_full_bench_has_compiled_and_peer_rows_and_predict_follows_its_answer(
     # PyTorch's own switch to run what is compiled as it is: a real compilation takes minutes, see test_backends.py.
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
     monkeypatch.setattr("torch._dynamo.config.disable", True, raising=False)
-    arguments = ("--data", tiny_data, "--run", tiny_run, "--peers", "--out", tmp_path / "report", "--json")
+    arguments = ("--data", tiny_data, "--run", tiny_run, "--alternatives", "--out", tmp_path / "report", "--json")
     result = overfly("bench", tiny_bundle, *arguments)
     result.assert_done()
     assert re.search(r"the first of 6 rounds is done; about \d+ min left", result.err)
@@ -228,3 +228,8 @@ def test_an_altered_variant_is_a_row_that_failed_with_its_reason(overfly, tiny_b
     assert "was altered" in statuses[name[:4]]
     assert all("is missing" in status for variant, status in statuses.items() if variant != name[:4])
     assert all(f"failed: {status}" in result.err for status in statuses.values())
+
+
+def test_the_old_name_of_an_option_is_answered_with_the_new_one(overfly, tmp_path):
+    result = overfly("bench", "bundle", "--data", "data", "--out", tmp_path / "report", "--peers")
+    result.assert_misused("--alternatives")
