@@ -19,15 +19,12 @@ from overfly.runtime.evaluation.recommendation import Recommendation, load_recom
 from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
 from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
 from overfly.runtime.inference.runner import Hint, Logits, Runner, compile_variant
-from overfly.runtime.machine import usable_cores
+from overfly.runtime.machine import decoding_threads
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
 Picture = str | os.PathLike[str] | ImageBatch
 
 _LOGGER = logging.getLogger(__name__)
-
-# Decoding beside the inference; more threads than this only wait for each other.
-_MAX_DECODERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,7 @@ class Classifier(AbstractContextManager["Classifier"]):
 
     def _answers(self, images: Iterable[Picture], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode in threads, infer what is decoded, and yield what becomes of each image."""
-        n_decoders = min(usable_cores(), _MAX_DECODERS)
+        n_decoders = decoding_threads()
         with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), 2 * n_decoders)
             for logits in ordered_results(map(self._infer, pixels), self.runner.depth):

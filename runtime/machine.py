@@ -4,11 +4,19 @@ import ctypes
 import os
 import sys
 
+# More threads only wait for each other.
+_MAX_DECODING_THREADS = 8
+
 
 def usable_cores() -> int:
     """Return how many logical cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def decoding_threads() -> int:
+    """Return how many threads decode images: one for each usable core, at most 8."""
+    return min(usable_cores(), _MAX_DECODING_THREADS)
 
 
 def memory_bytes() -> int | None:

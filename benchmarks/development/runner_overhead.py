@@ -37,7 +37,7 @@ from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.reading import ImageBatch, find_images, load_image
 from overfly.runtime.inference.pipeline import ordered_results
 from overfly.runtime.inference.runner import Hint
-from overfly.runtime.machine import usable_cores
+from overfly.runtime.machine import decoding_threads
 
 T = TypeVar("T")
 
@@ -136,12 +136,12 @@ def compare_throughput(test: OverheadTest) -> ABResult:
 
 def compare_files(test: OverheadTest) -> ABResult:
     """Compare images per second from files with the most that decoding and inference, each alone, allow."""
-    with _classifier(test, "throughput") as classifier, ThreadPoolExecutor(usable_cores()) as pool:
+    with _classifier(test, "throughput") as classifier, ThreadPoolExecutor(decoding_threads()) as pool:
         images = _images(test)
 
         def decode(paths: Iterator[Path]) -> Iterator[object]:
             return ordered_results(
-                (pool.submit(load_image, path, classifier.size) for path in paths), 2 * usable_cores()
+                (pool.submit(load_image, path, classifier.size) for path in paths), 2 * decoding_threads()
             )
 
         def most_possible() -> float:

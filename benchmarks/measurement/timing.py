@@ -17,7 +17,7 @@ from overfly.runtime.errors import OverflyError
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.pipeline import ordered_results
 from overfly.runtime.inference.runner import summarize_openvino_error
-from overfly.runtime.machine import usable_cores
+from overfly.runtime.machine import decoding_threads
 
 Indices = npt.NDArray[np.int64]
 Clock = Callable[[], int]
@@ -29,8 +29,7 @@ FAILURES = (OverflyError, RuntimeError, ValueError, MemoryError, ImportError, OS
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
 
-# As many as `runtime.classifier` has.
-_N_DECODERS = min(usable_cores(), 8)
+_N_DECODERS = decoding_threads()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from overfly.runtime.machine import memory_bytes, usable_cores
+from overfly.runtime.machine import decoding_threads, memory_bytes, usable_cores
 
 
 def test_cores_are_those_that_this_process_may_use():
@@ -21,6 +21,12 @@ def test_a_process_bound_to_one_core_has_one():
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(("n_cores", "n_threads"), [(1, 1), (4, 4), (8, 8), (64, 8)])
+def test_images_are_decoded_on_every_core_up_to_eight(monkeypatch, n_cores, n_threads):
+    monkeypatch.setattr("overfly.runtime.machine.usable_cores", lambda: n_cores)
+    assert decoding_threads() == n_threads
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="compares with /proc/meminfo")

@@ -1,6 +1,5 @@
 """A folder of labelled scenes: one sub-folder for each class, pictures below it."""
 
-import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import numpy as np
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files.atomic import sha256_file
 from overfly.runtime.images.reading import ImageBatch, is_image_name, load_image, suffix_list, visible_files
-from overfly.runtime.machine import memory_bytes
+from overfly.runtime.machine import decoding_threads, memory_bytes
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
@@ -200,7 +199,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 def _map_threads(function: Callable[[Item], Result], items: list[Item], progress: Progress | None) -> Iterator[Result]:
     """Map in a thread pool (hashing and decoding release the GIL), in order, telling the progress."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(decoding_threads()) as pool:
         for done, result in enumerate(pool.map(function, items), start=1):
             yield result
             if progress is not None:
