@@ -9,10 +9,10 @@ from click.core import ParameterSource
 from click.decorators import FC
 
 from overfly.cli import options
-from overfly.training.recipe import FIELDS, RECIPES, Recipe, override
+from overfly.training.recipe import FIELDS, RECIPES, Interval, Recipe, override
 
 # The fields with an option of their own; all others are set by --set.
-_OWN_OPTIONS = (
+_OWN_OPTIONS = [
     "model",
     "epochs",
     "batch_size",
@@ -21,7 +21,7 @@ _OWN_OPTIONS = (
     "precision",
     "test_fraction",
     "val_fraction",
-)
+]
 
 
 class RecipeCommand(click.Command):
@@ -135,15 +135,14 @@ def _kind(name: str) -> type:
 
 def _value_type(name: str) -> "click.ParamType[Any]":
     """Return what converts and checks a text for a field."""
-    spec, kind = FIELDS[name], _kind(name)
-    if spec.choices:
-        return click.Choice(spec.choices)
-    if spec.interval is None:
+    allowed, kind = FIELDS[name].allowed, _kind(name)
+    if kind is bool:
         return click.BOOL
-    ends = spec.interval
+    if not isinstance(allowed, Interval):
+        return click.Choice(allowed)
     if kind is int:
-        return click.IntRange(int(ends.low), int(ends.high))
-    return options.Real(ends.low, ends.high, ends.low_open, ends.high_open)
+        return click.IntRange(int(allowed.low), int(allowed.high))
+    return options.Real(allowed.low, allowed.high, allowed.low_open, allowed.high_open)
 
 
 def _parse(pair: str, option: click.Parameter, context: click.Context) -> tuple[str, Any]:
@@ -169,7 +168,7 @@ def _show(context: click.Context, _: click.Parameter, name: str | None) -> None:
     formatter = context.make_formatter()
     with formatter.section(f"Recipe {name}"):
         rows = [
-            (f"{field} = {getattr(RECIPES[name], field)}", f"{spec.help} Valid: {spec.values}.")
+            (f"{field} = {getattr(RECIPES[name], field)}", f"{spec.help} Valid: {spec}.")
             for field, spec in FIELDS.items()
         ]
         formatter.write_dl(rows)

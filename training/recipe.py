@@ -47,34 +47,31 @@ class FieldSpec:
     Attributes
     ----------
     help
-        One or two sentences, used by the command line and in the docstring.
-    choices
-        The texts that the field takes; empty for any other type.
-    interval
-        The numbers that the field takes; None for any other type.
+        One sentence or two, for the command line and the docstring.
+    allowed
+        The texts or the numbers that the field takes; for a Boolean, both of them.
     """
 
     help: str
-    choices: tuple[str, ...] = ()
-    interval: Interval | None = None
+    allowed: tuple[str, ...] | tuple[bool, ...] | Interval
 
-    @property
-    def values(self) -> str:
-        """The valid values in words, such as ``in [0, 1)`` or ``adam or adamw``; for a Boolean, both."""
-        if self.interval is not None:
-            return f"in {self.interval}"
-        *others, last = self.choices or ("True", "False")
+    def __str__(self) -> str:
+        """Return the allowed values in words, such as ``in [0, 1)`` or ``adam or adamw``."""
+        if isinstance(self.allowed, Interval):
+            return f"in {self.allowed}"
+        *others, last = map(str, self.allowed)
         return f"{', '.join(others)} or {last}"
 
 
-def _field(default: T, text: str, *, choices: tuple[str, ...] = (), interval: Interval | None = None) -> T:
-    """Declare a field with its default and its help; to type checkers it is the default."""
-    return dataclasses.field(default=default, metadata={"spec": FieldSpec(text, choices, interval)})
+def _field(default: T, allowed: tuple[str, ...] | tuple[bool, ...] | Interval, text: str) -> T:
+    """Declare a field with its default, its allowed values and its help; to type checkers it is the default."""
+    return dataclasses.field(default=default, metadata={"spec": FieldSpec(text, allowed)})
 
 
-_POSITIVE_FRACTION = Interval(0, 1, low_open=True)
 _FRACTION = Interval(0, 1)
-_LESS_THAN_ONE = Interval(0, 1, high_open=True)
+_POSITIVE = Interval(0, 1, low_open=True)
+_BELOW_ONE = Interval(0, 1, high_open=True)
+_INSIDE = Interval(0, 1, low_open=True, high_open=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,106 +86,62 @@ class Recipe:
         If a value is not valid; the error's `field` is the name of the field.
     """
 
-    model: str = _field("mobilenet_v2", "Name of the model in torchvision.", choices=tuple(MODELS))
+    model: str = _field("mobilenet_v2", tuple(MODELS), "Name of the model in torchvision.")
     # Five halvings reduce 32 x 32 to 1 x 1.
-    image_size: int = _field(128, "Height and width of the input in pixels.", interval=Interval(32, 4096))
-    epochs: int = _field(40, "Passes over the training part.", interval=Interval(1, _MOST))
+    image_size: int = _field(128, Interval(32, 4096), "Height and width of the input in pixels.")
+    epochs: int = _field(40, Interval(1, _MOST), "Passes over the training part.")
     # Batch normalization needs more than one value per channel.
-    batch_size: int = _field(16, "Images per step.", interval=Interval(2, _MOST))
+    batch_size: int = _field(16, Interval(2, _MOST), "Images per step.")
     precision: str = _field(
         "auto",
-        "Number format of the training: fp32, bf16 (mixed precision), or auto: bf16 if the device has matrix "
-        "units for it, else fp32.",
-        choices=("auto", "fp32", "bf16"),
+        ("auto", "fp32", "bf16"),
+        "Number format; bf16 is mixed; auto is bf16 if the device has matrix units for it.",
     )
-    optimizer: str = _field("adamw", "Optimizer; adamw decouples the weight decay.", choices=("adam", "adamw"))
-    learning_rate: float = _field(
-        1e-3,
-        "Highest learning rate, reached after the warm-up.",
-        interval=_POSITIVE_FRACTION,
-    )
-    weight_decay: float = _field(
-        0.02,
-        "Weight decay of matrices and filters; biases and batch normalization have none.",
-        interval=_LESS_THAN_ONE,
-    )
-    warmup_fraction: float = _field(
-        0.1,
-        "Fraction of all steps in which the learning rate rises linearly from 0.",
-        interval=_LESS_THAN_ONE,
-    )
+    optimizer: str = _field("adamw", ("adam", "adamw"), "Optimizer; adamw decouples the weight decay.")
+    learning_rate: float = _field(1e-3, _POSITIVE, "Highest learning rate, reached after the warm-up.")
+    weight_decay: float = _field(0.02, _BELOW_ONE, "Weight decay; biases and batch normalization have none.")
+    warmup_fraction: float = _field(0.1, _BELOW_ONE, "Fraction of all steps in which the learning rate rises from 0.")
     schedule: str = _field(
-        "cosine",
-        "Learning rate after the warm-up: constant, or a cosine down to 0.",
-        choices=("constant", "cosine"),
+        "cosine", ("constant", "cosine"), "Learning rate after the warm-up: constant, or a cosine down to 0."
     )
-    label_smoothing: float = _field(
-        0.1,
-        "Label smoothing of the cross-entropy: the probability that is spread over all classes.",
-        interval=_LESS_THAN_ONE,
-    )
+    label_smoothing: float = _field(0.1, _BELOW_ONE, "Label smoothing of the cross-entropy.")
     sam_rho: float = _field(
         0.1,
+        Interval(0, math.inf, high_open=True),
         "SAM perturbation radius (rho); doubles the time of a step; 0 disables SAM.",
-        interval=Interval(0, math.inf, high_open=True),
     )
-    sam_fraction: float = _field(
-        0.5,
-        "Fraction of all steps, at the end of the training, that use SAM.",
-        interval=_FRACTION,
-    )
+    sam_fraction: float = _field(0.5, _FRACTION, "Fraction of all steps that use SAM: the last ones.")
     batch_norm: str = _field(
         "train",
-        "Statistics of batch normalization: train uses those of each batch, frozen those of the pretrained weights.",
-        choices=("train", "frozen"),
+        ("train", "frozen"),
+        "Batch normalization with each batch's statistics, or the pretrained ones (frozen).",
     )
     frozen_fraction: float = _field(
-        0.175,
-        "Fraction of the convolutions, counted from the input and rounded down, that keep their pretrained weights.",
-        interval=_FRACTION,
+        0.175, _FRACTION, "Fraction of the convolutions, from the first one on, that keep their pretrained weights."
     )
     ema_decay: float = _field(
-        0.998,
-        "Decay per step of the moving average of the weights, which is evaluated and kept; 0 disables it.",
-        interval=_LESS_THAN_ONE,
+        0.998, _BELOW_ONE, "Decay per step of the moving average of the weights, which is kept; 0 disables it."
     )
     keep: str = _field(
-        "last",
-        "Epoch whose weights are kept: last, or best by validation accuracy; of equal epochs, the latest.",
-        choices=("last", "best"),
+        "last", ("last", "best"), "Epoch whose weights are kept: the last, or the best by validation accuracy."
     )
     dihedral: bool = _field(
-        True,
-        "Rotate by quarter turns and mirror at random: an image taken from above has no upright.",
+        True, (True, False), "Rotate by quarter turns and mirror at random: an image from above has no upright."
     )
-    rotation: float = _field(
-        180.0,
-        "Largest random rotation in degrees, in both directions; the corners show the mirrored image.",
-        interval=Interval(0, 180),
-    )
-    min_crop: float = _field(
-        0.85,
-        "Smallest side of the random square crop, as a fraction of the image; 1 disables cropping.",
-        interval=_POSITIVE_FRACTION,
-    )
-    jitter: float = _field(0.2, "Largest relative change of brightness and of contrast.", interval=_LESS_THAN_ONE)
-    test_fraction: float = _field(
-        0.2,
-        "Fraction of each class for the test part.",
-        interval=Interval(0, 1, low_open=True, high_open=True),
-    )
+    rotation: float = _field(180.0, Interval(0, 180), "Largest random rotation in degrees, in both directions.")
+    min_crop: float = _field(0.85, _POSITIVE, "Smallest side of a random square crop, as a fraction; 1 disables it.")
+    jitter: float = _field(0.2, _BELOW_ONE, "Largest relative change of brightness and of contrast.")
+    test_fraction: float = _field(0.2, _INSIDE, "Fraction of each class for the test part.")
     val_fraction: float = _field(
-        0.0,
-        "Fraction of each class, after the test part is taken, for the validation part; 0 means no such part.",
-        interval=_LESS_THAN_ONE,
+        0.0, _BELOW_ONE, "Fraction of each class, without its test images, for the validation part; 0: no such part."
     )
 
     def __post_init__(self) -> None:
         """Check every value."""
         for name, spec in FIELDS.items():
             value = getattr(self, name)
-            if (spec.choices and value not in spec.choices) or (spec.interval and value not in spec.interval):
-                raise RecipeError(name, value, spec.values)
+            if value not in spec.allowed:
+                raise RecipeError(name, value, str(spec))
 
     @property
     def image(self) -> "ImageSpec":

@@ -111,7 +111,7 @@ def test_a_recipe_is_shown_with_every_value_and_its_meaning(overfly, arguments, 
     assert shown == [(key, str(value)) for key, value in dataclasses.asdict(RECIPES[name]).items()]
     words = " ".join(" ".join(lines).split())
     for spec in FIELDS.values():
-        assert f"{spec.help} Valid: {spec.values}." in words
+        assert f"{spec.help} Valid: {spec}." in words
     assert max(map(len, lines)) <= 80
 
 
