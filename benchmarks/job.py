@@ -1,10 +1,10 @@
-"""From a bundle and a labelled folder to a report."""
+"""Measure a bundle on labelled images, and write a report."""
 
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -12,38 +12,50 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from overfly.benchmarks.measurement.environment import BackgroundLoad, busy_fraction, describe_environment
+from overfly.benchmarks.measurement.environment import BackgroundLoad, background_load, describe_environment
 from overfly.benchmarks.measurement.evaluation_images import (
-    calibration_overlap,
-    describe_judged,
+    describe_images,
     find_calibration_images,
     select_images,
     subsample,
 )
 from overfly.benchmarks.measurement.probe import probe
-from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, Measured, Pictures, Plan, measure
-from overfly.benchmarks.models.backends import Loaded
+from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, ImageSource, Plan, measure
 from overfly.benchmarks.models.candidates import (
     Candidate,
+    alternative_candidates,
     check_run,
     choose_devices,
     default_candidates,
-    peer_candidates,
 )
+from overfly.benchmarks.models.loaders import LoadedModel, loader_of
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
-from overfly.benchmarks.results.recommendation import choose
-from overfly.benchmarks.results.records import OK, BundleFacts, Environment, Judged, Measurements, Probe, Report, Row
-from overfly.benchmarks.results.rows import Identity, choose_baseline, compare_rows, make_row
+from overfly.benchmarks.results.recommendation import recommend
+from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
+from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
+from overfly.benchmarks.results.rows import choose_baseline, compare_rows, failed_row, make_row
+from overfly.benchmarks.results.statistics import Labels
 from overfly.benchmarks.results.store import write_report_json
-from overfly.benchmarks.results.validity import Evidence, judge
+from overfly.benchmarks.results.validity import validate
 from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.evaluation.recommendation import (
+    SavedRecommendation,
+    delete_recommendation,
+    save_recommendation,
+)
 from overfly.runtime.extras import require_extra
-from overfly.runtime.files.atomic import write_atomically
-from overfly.runtime.images.reading import ImageBatch, load_image
+from overfly.runtime.files.atomic import (
+    atomic_folder,
+    check_inputs_safe,
+    check_outside,
+    check_overwrite,
+    write_atomically,
+)
+from overfly.runtime.images.reading import load_image
 from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.runtime.reporter import SILENT, Reporter
-from overfly.training.data.dataset import Dataset, LabelledImage, decode, scan
+from overfly.training.data.dataset import decode, scan
 
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
@@ -54,146 +66,206 @@ QUICK_IMAGES = 42
 _INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchJob:
-    """What to measure, on what.
+    """What to measure, with which images, and where the report goes.
 
     Attributes
     ----------
     bundle
-        The bundle folder.
+        Path of the bundle.
     data
-        A folder of labelled scenes; see `overfly.benchmarks.measurement.evaluation_images.select_images`.
+        A folder of labelled images; see `overfly.benchmarks.measurement.evaluation_images.select_images`.
+    out
+        The report folder to write.
     run
-        The run that the bundle comes from, for the PyTorch baseline; None leaves torch alone.
+        The run that the bundle was exported from, for the PyTorch baseline; None measures without PyTorch.
     devices
         As `overfly.runtime.inference.devices.resolve_device` takes them.
     quick
-        Fewer samples and images, no ``torch.compile``, no load times and no memory: a rough picture in a fraction of
-        the time.
-    peers
-        Measure what else people compare with.
+        Fewer samples and images, no ``torch.compile``, no load times and no memory: a rough estimate in a
+        fraction of the time.
+    alternatives
+        Measure also what else people would deploy; see ``docs/measuring.md``.
     n_images
-        Judge at most about so many images, drawn evenly from the classes; None: all, or with `quick`
-        `QUICK_IMAGES`.
+        Evaluate at most about this number of images, drawn evenly from the classes. None evaluates all, or
+        with `quick` `QUICK_IMAGES`.
     max_drop_pp
-        Percentage points of accuracy that a recommended row may lose.
+        Percentage points of accuracy that a recommended row may lose; None allows a loss that is not significant.
     cache
-        Keep compiled models in the user's cache folder.
+        Keep compiled models, and the recommendation, in the user's cache folder.
     """
 
     bundle: Path
     data: Path
+    out: Path
     run: Path | None = None
     devices: tuple[str, ...] = ("CPU",)
     quick: bool = False
-    peers: bool = False
+    alternatives: bool = False
     n_images: int | None = None
     max_drop_pp: float | None = None
     cache: bool = True
 
-    @property
-    def max_images(self) -> int | None:
-        """How many images are judged at most; None: all."""
-        return QUICK_IMAGES if self.n_images is None and self.quick else self.n_images
 
-
-def bench(job: BenchJob, *, reporter: Reporter = SILENT) -> Report:
-    """Measure every variant of a bundle on every device, ONNX Runtime, and PyTorch when a run is given.
+def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Report:
+    """Measure every variant of a bundle on every device, ONNX Runtime, and PyTorch if a run is given.
 
     Parameters
     ----------
     job
-        What to do.
+        What to measure.
+    overwrite
+        Replace an existing report.
     reporter
-        Hears of progress.
+        Progress is reported to it.
+
+    Returns
+    -------
+    Report
+        The content of ``report.json``, which is written to ``job.out`` with ``report.md`` and ``report.html``.
+        A row that could not be loaded or measured is in it, with the reason.
 
     Raises
     ------
     OverflyError
-        For a bundle, data folder, run or device that can't be used, or if a package of the
-        extra ``bench`` is not installed. A row that fails on its way is no error: it stays in
-        the report with its reason.
+        If the bundle, data folder, run, device or output folder can't be used, or if a package of the
+        extra ``bench`` is not installed. All of this is checked before anything is measured.
     """
-    require_extra("bench")  # now, rather than after minutes of measuring
+    require_extra("bench")
+    check_inputs_safe(job.out, [job.data, job.bundle] if job.run is None else [job.data, job.bundle, job.run])
+    check_outside(job.out, job.data)
+    check_overwrite(job.out, overwrite=overwrite)
     bundle = Bundle.open(job.bundle)
     devices = choose_devices(job.devices)
     if job.run is not None:
         check_run(bundle, job.run)
-    busy = busy_fraction()
+    load_before = background_load()
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    source, scenes = select_images(dataset, bundle.manifest)
-    n_available = len(scenes)
-    if job.max_images is not None:
-        scenes = subsample(scenes, job.max_images)
+    source, available = select_images(dataset, bundle.manifest)
+    n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
+    chosen = available if n_images is None else subsample(available, n_images)
     size = bundle.manifest.image.size
-    load = partial(load_scene, job.data, scenes, size)
-    pixels = decode(job.data, scenes, size=size, progress=partial(reporter.progress, "decoding"))
-    facts = Facts(
-        bundle, job, describe_judged(source, scenes, n_available), calibration_overlap(bundle.manifest, scenes)
-    )
+    pixels = decode(job.data, chosen, size=size, progress=partial(reporter.progress, "decoding"))
+    images = ImageSource(pixels, lambda index: load_image(job.data / chosen[index].name, size))
     with _workspace() as workspace:
         candidates = default_candidates(bundle, job.run, devices, workspace, cache=job.cache, quick=job.quick)
-        if job.peers:
-            calibration = partial(_calibration_images, job.data, dataset, bundle)
-            candidates += peer_candidates(bundle, job.run, devices, calibration, workspace)
-        probes = [Probe()] * len(candidates) if job.quick else _probe_all(candidates, reporter)
-        loaded = _load_all(candidates, reporter)
+        if job.alternatives:
+            candidates += alternative_candidates(
+                bundle,
+                job.run,
+                devices,
+                workspace,
+                lambda: decode(job.data, find_calibration_images(dataset, bundle.manifest), size=size),
+            )
+        jobs = [RowJob(candidate) for candidate in candidates]
+        if not job.quick:
+            _probe_all(jobs, reporter)
+        _load_all(jobs, reporter)
         others = BackgroundLoad()
-        measured = _measure_all(loaded, Pictures(pixels, load), QUICK if job.quick else FULL, reporter)
-        environment = describe_environment(busy, others.fraction())
-    rows, raws = _rows(candidates, loaded, measured, probes, facts)
+        _measure_all(jobs, images, QUICK if job.quick else FULL, reporter)
+        environment = describe_environment(load_before, others.fraction())
+    evaluated = describe_images(source, chosen, bundle.manifest, n_available=len(available))
+    truth = np.array(evaluated.truth, dtype=np.int64)
+    rows = [row_job.row(truth, n_classes=len(bundle.manifest.classes)) for row_job in jobs]
     for row in rows:
         if row.status != OK:
             reporter.note(f"{row.name} failed: {row.status}")
-    return conclude(rows, raws, facts, environment)
+    facts = BundleFacts(
+        bundle.path.resolve().name, bundle.manifest_sha256(), bundle.manifest.model, bundle.manifest.image.size
+    )
+    report = make_report(
+        rows,
+        evaluated,
+        environment,
+        bundle=facts,
+        classes=bundle.manifest.classes,
+        quick=job.quick,
+        max_drop_pp=job.max_drop_pp,
+    )
+    with atomic_folder(job.out, overwrite=overwrite) as folder:
+        write_report(folder, report)
+    if job.cache:
+        keep_recommendation(report)
+    return report
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a report says beside its rows.
+@dataclass(slots=True)
+class RowJob:
+    """A row on its way through the bench: each step fills in what it finds.
 
     Attributes
     ----------
-    n_calibration
-        Judged images that also set the ranges of a quantised variant.
+    candidate
+        What to measure.
+    status
+        ``ok`` until a step fails, then the reason.
+    probe, loaded, measurements
+        What the steps found; None before.
     """
 
-    bundle: Bundle
-    job: BenchJob
-    images: Judged
-    n_calibration: int
+    candidate: Candidate
+    status: str = OK
+    probe: Probe | None = None
+    loaded: LoadedModel | None = None
+    measurements: Measurements | None = None
+
+    def __post_init__(self) -> None:
+        """Start with what is known against the candidate."""
+        self.status = self.candidate.problem or OK
+
+    def load(self) -> None:
+        """Load the model, or note why it can't be loaded."""
+        if self.status != OK:
+            return
+        try:
+            self.loaded = loader_of(self.candidate.load).load()
+        except FAILURES as error:
+            # An error's own text may be empty: then this returns the name of its class.
+            self.status = summarize_openvino_error(error)
+
+    def row(self, truth: Labels, *, n_classes: int) -> Row:
+        """Return the row, not yet compared with the baseline; `truth` has the class indices, int64 ``[N]``."""
+        execution = self.candidate.planned_execution if self.loaded is None else self.loaded.execution
+        if self.measurements is None:
+            return failed_row(self.candidate.spec, execution, self.status, self.probe)
+        return make_row(self.candidate.spec, execution, self.measurements, truth, n_classes=n_classes, probe=self.probe)
 
 
-def conclude(rows: Sequence[Row], raws: Sequence[Measurements], facts: Facts, environment: Environment) -> Report:
-    """Compare the rows, judge them, and return the report.
+def make_report(
+    rows: Sequence[Row],
+    images: EvaluationSet,
+    environment: Environment,
+    *,
+    bundle: BundleFacts,
+    classes: tuple[str, ...],
+    quick: bool,
+    max_drop_pp: float | None,
+) -> Report:
+    """Compare the rows with the baseline, check their validity, and recommend what to deploy.
 
     Parameters
     ----------
     rows
-        Not yet compared.
-    raws
-        What they were made from.
-    facts, environment
-        What else the report says.
+        The rows, not yet compared.
+    images, environment, bundle, classes, quick
+        As in `Report`.
+    max_drop_pp
+        As in `BenchJob`.
     """
-    manifest, job = facts.bundle.manifest, facts.job
     baseline = choose_baseline(rows)
-    compared = compare_rows(rows, raws, np.array(facts.images.truth, dtype=np.int64), baseline)
+    compared = compare_rows(rows, np.array(images.truth, dtype=np.int64), baseline)
     return Report(
-        verdict=judge(Evidence(compared, raws, job.quick, environment, facts.images, facts.n_calibration)),
-        answer=choose(compared, baseline, job.max_drop_pp),
-        overfly=metadata.version("overfly"),
-        quick=job.quick,
-        bundle=BundleFacts(
-            facts.bundle.path.resolve().name, facts.bundle.manifest_sha256(), manifest.model, manifest.image.size
-        ),
+        validity=validate(compared, images, environment, quick=quick),
+        recommendation=recommend(compared, baseline, max_drop_pp),
+        overfly_version=metadata.version("overfly"),
+        quick=quick,
+        bundle=bundle,
         environment=environment,
-        classes=manifest.classes,
+        classes=classes,
+        images=images,
         baseline=baseline,
         rows=tuple(compared),
-        images=facts.images,
-        raw=tuple(raws),
     )
 
 
@@ -207,55 +279,55 @@ def write_report(folder: Path, report: Report) -> None:
     """
     write_report_json(folder, report)
     for name, text in ((REPORT_MARKDOWN, report_markdown(report)), (REPORT_HTML, report_html(report))):
-        # A file's name need not be UTF-8: what is not is shown by its number.
+        # A file name may not be valid UTF-8; its undecodable bytes are written as escapes.
         write_atomically(folder / name, text.encode(errors="backslashreplace"))
 
 
-def load_scene(data: Path, scenes: Sequence[LabelledImage], size: int, index: int) -> ImageBatch:
-    """Decode a scene from its file; uint8, shape ``[size, size, 3]``."""
-    return load_image(data / scenes[index].name, size)
+def keep_recommendation(report: Report) -> None:
+    """Save the recommendation of a full bench in the user's cache folder, where ``overfly predict`` finds it.
 
-
-def _calibration_images(data: Path, dataset: Dataset, bundle: Bundle) -> ImageBatch:
-    """Decode the images that set the INT8 ranges of the bundle.
-
-    Raises
-    ------
-    DataError
-        When the bundle names none, or the data folder lacks one.
+    If only some of the images were evaluated, as in a quick bench, nothing is saved: with few images no loss is
+    significant, and it must not replace the result of a full bench. The recommendation of an INVALID report is
+    saved and marked as such, because without PyTorch there is no valid one.
     """
-    scenes = find_calibration_images(dataset, bundle.manifest)
-    return decode(data, scenes, size=bundle.manifest.image.size)
+    if report.quick or len(report.images.names) < report.images.n_available:
+        return
+    best = report.recommendation
+    if best.latency is None or best.throughput is None:
+        delete_recommendation(report.bundle.manifest_sha256)
+        return
+    save_recommendation(
+        SavedRecommendation(
+            manifest_sha256=report.bundle.manifest_sha256,
+            host=report.environment.host,
+            cpu=report.environment.cpu,
+            latency=best.latency,
+            throughput=best.throughput,
+            valid=report.validity.valid,
+            timestamp=report.environment.timestamp,
+        )
+    )
 
 
-def _probe_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Probe]:
-    """Establish load times and memory, one child process after the other."""
-    probes = []
-    reporter.progress("load time and memory", 0, len(candidates))
-    for done, candidate in enumerate(candidates, start=1):
-        probes.append(Probe() if candidate.probe_arguments is None else probe(candidate.probe_arguments))
-        reporter.progress("load time and memory", done, len(candidates))
-    return probes
+def _probe_all(jobs: Sequence[RowJob], reporter: Reporter) -> None:
+    """Measure load times and memory, one child process after the other."""
+    reporter.progress("load time and memory", 0, len(jobs))
+    for done, job in enumerate(jobs, start=1):
+        if job.status == OK:
+            job.probe = probe(job.candidate.load)
+        reporter.progress("load time and memory", done, len(jobs))
 
 
-def _load_all(candidates: Sequence[Candidate], reporter: Reporter) -> list[Loaded | str]:
-    """Load every model; what can't be loaded is the reason for it."""
-    loaded: list[Loaded | str] = []
-    reporter.progress("loading", 0, len(candidates))
-    for done, candidate in enumerate(candidates, start=1):
-        try:
-            loaded.append(candidate.load())
-        except FAILURES as error:
-            # Not its text alone: that may be empty, and then nothing would say that the row failed.
-            loaded.append(summarize_openvino_error(error))
-        reporter.progress("loading", done, len(candidates))
-    return loaded
+def _load_all(jobs: Sequence[RowJob], reporter: Reporter) -> None:
+    """Load every model."""
+    reporter.progress("loading", 0, len(jobs))
+    for done, job in enumerate(jobs, start=1):
+        job.load()
+        reporter.progress("loading", done, len(jobs))
 
 
-def _measure_all(
-    loaded: Sequence[Loaded | str], pictures: Pictures, plan: Plan, reporter: Reporter
-) -> list[Measured | None]:
-    """Measure what could be loaded; None for the others. After the first round say how long the rest takes."""
+def _measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, reporter: Reporter) -> None:
+    """Measure every model that was loaded; after the first round of a full bench, estimate the remaining time."""
     start = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -264,50 +336,18 @@ def _measure_all(
             left_s = (time.monotonic() - start) * (plan.n_rounds - 1)
             reporter.note(f"the first of {plan.n_rounds} rounds is done; about {max(1, round(left_s / 60))} min left")
 
-    backends = [item.backend for item in loaded if isinstance(item, Loaded)]
-    results = iter(measure(backends, pictures, plan, progress=progress))
-    return [next(results) if isinstance(item, Loaded) else None for item in loaded]
-
-
-def _rows(
-    candidates: Sequence[Candidate],
-    loaded: Sequence[Loaded | str],
-    measured: Sequence[Measured | None],
-    probes: Sequence[Probe],
-    facts: Facts,
-) -> tuple[list[Row], list[Measurements]]:
-    """Return the rows, not yet compared, and what they were made from, whatever became of each candidate."""
-    truth = np.array(facts.images.truth, dtype=np.int64)
-    n_classes = len(facts.bundle.manifest.classes)
-    raws = [Measurements() if item is None else item.raw() for item in measured]
-    problems = [
-        item if isinstance(item, str) else result.problem if result else None
-        for item, result in zip(loaded, measured, strict=True)
-    ]
-    rows = [
-        make_row(_identity(candidate, item), raw, truth, n_classes=n_classes, probe=found, status=problem or OK)
-        for candidate, item, raw, found, problem in zip(candidates, loaded, raws, probes, problems, strict=True)
-    ]
-    return rows, raws
-
-
-def _identity(candidate: Candidate, item: Loaded | str) -> Identity:
-    """Return what the row is of: as it was loaded, or as it should have been."""
-    if isinstance(item, str):
-        return candidate.identity
-    return replace(
-        candidate.identity,
-        device=item.device,
-        device_name=item.device_name,
-        requested_precision=item.requested_precision,
-        execution_precision=item.execution_precision,
-        n_threads=item.n_threads,
-    )
+    loaded = {i: job.loaded.model for i, job in enumerate(jobs) if job.loaded is not None}
+    results = measure(list(loaded.values()), images, plan, progress=progress)
+    for i, result in zip(loaded, results, strict=True):
+        if isinstance(result, str):
+            jobs[i].status = result
+        else:
+            jobs[i].measurements = result
 
 
 @contextmanager
 def _workspace() -> Iterator[Path]:
-    """Make a folder that is gone afterwards; torch.compile keeps in it what it compiles, not in the user's cache."""
+    """Make a temporary folder. torch.compile keeps its files there, not in the user's cache."""
     before = os.environ.get(_INDUCTOR_CACHE)
     with TemporaryDirectory(prefix="overfly-bench-", ignore_cleanup_errors=True) as folder:
         os.environ[_INDUCTOR_CACHE] = str(Path(folder) / "inductor")

@@ -72,25 +72,27 @@ def command(
 
     Prints a table and writes report.json, report.md and report.html to --out.
     """
-    from overfly.benchmarks.job import BenchJob, bench, write_report
+    from overfly.benchmarks.job import BenchJob, bench
     from overfly.benchmarks.rendering.terminal import print_report
-    from overfly.benchmarks.results.recommendation import gate_failure, keep_answer
-    from overfly.benchmarks.results.store import REPORT_SCHEMA
+    from overfly.benchmarks.results.recommendation import gate_failure
+    from overfly.benchmarks.results.records import REPORT_SCHEMA
     from overfly.cli.terminal import Terminal
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files.atomic import atomic_folder, check_inputs_safe, check_outside, check_overwrite
 
-    # Check before measuring, which takes minutes.
-    check_inputs_safe(out, [data, bundle] if run is None else [data, bundle, run])
-    check_outside(out, data)
-    check_overwrite(out, overwrite=overwrite)
-    job = BenchJob(bundle, data, run, devices, quick, alternatives, n_images, max_drop, cache=not no_cache)
+    job = BenchJob(
+        bundle=bundle,
+        data=data,
+        out=out,
+        run=run,
+        devices=devices,
+        quick=quick,
+        alternatives=alternatives,
+        n_images=n_images,
+        max_drop_pp=max_drop,
+        cache=not no_cache,
+    )
     with Terminal() as terminal:
-        report = bench(job, reporter=terminal)
-        with atomic_folder(out, overwrite=overwrite) as folder:
-            write_report(folder, report)
-    if not no_cache:
-        keep_answer(report)
+        report = bench(job, overwrite=overwrite, reporter=terminal)
     if as_json:
         click.echo(dump_document(report, schema=REPORT_SCHEMA), nl=False)
     else:

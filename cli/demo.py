@@ -61,13 +61,13 @@ def command(
     from overfly.runtime.extras import require_extra
 
     require_extra("all")
-    from overfly.benchmarks.job import BenchJob, bench, write_report
+    from overfly.benchmarks.job import BenchJob, bench
     from overfly.benchmarks.rendering.terminal import print_report
-    from overfly.benchmarks.results.store import REPORT_SCHEMA
+    from overfly.benchmarks.results.records import REPORT_SCHEMA
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files.atomic import atomic_folder, check_overwrite
+    from overfly.runtime.files.atomic import check_overwrite
     from overfly.training.job import TrainJob, train
     from overfly.training.recipe import RECIPES, override
 
@@ -86,9 +86,8 @@ def command(
         terminal.note("exporting")
         export(ExportJob(run, bundle), overwrite=overwrite, reporter=terminal)
         terminal.note("measuring")
-        result = bench(BenchJob(bundle, scenes, run, quick=True), reporter=terminal)
-        with atomic_folder(report, overwrite=overwrite) as folder:
-            write_report(folder, result)
+        bench_job = BenchJob(bundle=bundle, data=scenes, out=report, run=run, quick=True)
+        result = bench(bench_job, overwrite=overwrite, reporter=terminal)
     if as_json:
         click.echo(dump_document(result, schema=REPORT_SCHEMA), nl=False)
         return

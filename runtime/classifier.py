@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import ImageError
-from overfly.runtime.evaluation.recommendation import Recommendation, load_recommendation
+from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
 from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
 from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
 from overfly.runtime.inference.runner import Hint, Logits, Runner, compile_variant
@@ -59,7 +59,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     classes: tuple[str, ...]
     size: int
     runner: Runner
-    recommendation: Recommendation | None = None
+    recommendation: SavedRecommendation | None = None
 
     @classmethod
     def from_bundle(
@@ -96,7 +96,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """
         bundle = Bundle.open(Path(path))
         recommendation = load_recommendation(bundle) if cache and "auto" in {variant, device} else None
-        best = None if recommendation is None else recommendation.placement(variant=variant, device=device, hint=hint)
+        best = None if recommendation is None else recommendation.deployment(variant=variant, device=device, hint=hint)
         if best is not None:
             variant, device = best.variant, best.device
         runner = compile_variant(

@@ -166,16 +166,16 @@ def test_bench_reports_the_gpu_by_its_name(gpu_bundle, gpu_run, tiny_data, tmp_p
     assert done.returncode == 0, done.stderr
     assert "GPU" in done.stdout
     rows = json.loads((out / "report.json").read_text(encoding="utf-8"))["rows"]
-    on_gpu = [row for row in rows if row["backend"] == "openvino"]
-    assert [(row["variant"], row["status"], row["execution_precision"]) for row in on_gpu] == [
+    on_gpu = [row for row in rows if row["spec"]["backend"] == "openvino"]
+    assert [(row["spec"]["variant"], row["status"], row["execution"]["execution_precision"]) for row in on_gpu] == [
         ("fp32", "ok", "f32"),
         ("fp16", "ok", "f16"),
         ("int8", "ok", "f16"),
     ]
     for row in on_gpu:
-        assert ("(emulated)" in row["device_name"]) == EMULATED
-        assert row["n_images"] == 24
-        assert row["latency_ms"]["p50"] > 0
+        assert ("(emulated)" in row["execution"]["device_name"]) == EMULATED
+        assert row["quality"]["n_images"] == 24
+        assert row["speed"]["latency_ms"]["p50"] > 0
 
 
 def test_openvinos_own_auto_is_reported_as_what_it_ran_on(gpu_bundle, tiny_data, capsys):

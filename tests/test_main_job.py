@@ -57,12 +57,18 @@ def test_bench_agrees_with_pytorch_on_every_test_image(trip, real_data, capsys):
     for name in ("PyTorch fp32", "ONNX Runtime", "OpenVINO fp32", "OpenVINO fp16", "OpenVINO int8"):
         assert name in table
     report = json.loads((trip / "report" / "report.json").read_text())
-    rows = {(row["backend"], row["variant"]): row for row in report["rows"]}
-    assert all(row["status"] == "ok" and row["n_images"] == 420 for row in rows.values())
-    assert rows["openvino", "fp32"]["agreement"] == rows["onnxruntime", "fp32"]["agreement"] == 1.0
-    assert rows["openvino", "fp32"]["execution_precision"] == "f32"
-    assert abs(rows["openvino", "int8"]["delta_images"]) <= 3
-    assert rows["openvino", "int8"]["latency_ms"]["p50"] < rows["openvino", "fp32"]["latency_ms"]["p50"]
+    rows = {(row["spec"]["backend"], row["spec"]["variant"]): row for row in report["rows"]}
+    assert all(row["status"] == "ok" and row["quality"]["n_images"] == 420 for row in rows.values())
+    assert (
+        rows["openvino", "fp32"]["difference"]["agreement"]
+        == rows["onnxruntime", "fp32"]["difference"]["agreement"]
+        == 1.0
+    )
+    assert rows["openvino", "fp32"]["execution"]["execution_precision"] == "f32"
+    assert abs(rows["openvino", "int8"]["difference"]["images"]) <= 3
+    assert (
+        rows["openvino", "int8"]["speed"]["latency_ms"]["p50"] < rows["openvino", "fp32"]["speed"]["latency_ms"]["p50"]
+    )
     assert {path.name for path in (trip / "report").iterdir()} == {"report.json", "report.md", "report.html"}
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from overfly.benchmarks.results.records import OK, Ratio, Report, Row
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import Measurements, Ratio, Row
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.errors import ComparisonError
@@ -131,41 +132,37 @@ def _images(report: Report) -> str:
 def _source(path: Path, report: Report) -> Source:
     """Return the record of a report."""
     machine = report.environment
-    return Source(str(path), machine.host, machine.cpu, machine.timestamp, report.verdict.valid)
+    return Source(str(path), machine.host, machine.cpu, machine.timestamp, report.validity.valid)
 
 
 def _entry(name: str, report: Report, first: Report) -> Entry | None:
     """Return what a report says of the row with this name, beside what the first one says."""
-    index, before = _find(name, report), _find(name, first)
-    if index is None:
+    row, reference_row = _find(name, report), _find(name, first)
+    if row is None or row.speed is None or row.measurements is None:
         return None
-    row, raw = report.rows[index], report.raw[index]
+    measured = row.measurements
+    reference = reference_row.measurements if reference_row else None
     latency_speedup = throughput_speedup = n_changed = None
-    if before is not None and report is not first:
-        reference = first.raw[before]
-        latency_speedup = _ratio(medians_ms(reference.latency_rounds_ms), medians_ms(raw.latency_rounds_ms))
-        throughput_speedup = _ratio(rates_ips(raw.throughput_rounds), rates_ips(reference.throughput_rounds))
-        n_changed = _n_changed(first, before, report, index)
+    if reference is not None and report is not first:
+        latency_speedup = _ratio(medians_ms(reference.latency_rounds_ms), medians_ms(measured.latency_rounds_ms))
+        throughput_speedup = _ratio(rates_ips(measured.throughput_rounds), rates_ips(reference.throughput_rounds))
+        # Where the reports list the images in another order, the predictions can't be compared.
+        n_changed = _n_changed(reference, measured) if first.images.names == report.images.names else None
     return Entry(
-        execution_precision=row.execution_precision,
-        accuracy=row.accuracy,
-        latency_p50_ms=_p50_ms(row),
-        file_latency_p50_ms=row.file_latency_ms.p50 if row.file_latency_ms else None,
-        throughput_ips=row.throughput_ips,
+        execution_precision=row.execution.execution_precision,
+        accuracy=row.quality.accuracy.value if row.quality else None,
+        latency_p50_ms=row.p50_ms,
+        file_latency_p50_ms=row.speed.file_latency_ms.p50,
+        throughput_ips=row.speed.throughput_ips,
         latency_speedup=latency_speedup,
         throughput_speedup=throughput_speedup,
         n_changed=n_changed,
     )
 
 
-def _find(name: str, report: Report) -> int | None:
-    """Return the index of the row with this name that worked."""
-    return next((i for i, row in enumerate(report.rows) if row.name == name and row.status == OK), None)
-
-
-def _p50_ms(row: Row) -> float | None:
-    """Return a row's median latency."""
-    return row.latency_ms.p50 if row.latency_ms else None
+def _find(name: str, report: Report) -> Row | None:
+    """Return the row with this name."""
+    return next((row for row in report.rows if row.name == name), None)
 
 
 def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
@@ -177,9 +174,6 @@ def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
     )
 
 
-def _n_changed(first: Report, before: int, report: Report, index: int) -> int | None:
-    """Count the images with another answer; None when the reports list them in another order."""
-    if first.images.names != report.images.names:
-        return None
-    pairs = zip(first.raw[before].predictions, report.raw[index].predictions, strict=True)
-    return sum(a != b for a, b in pairs)
+def _n_changed(first: Measurements, second: Measurements) -> int:
+    """Count the images with another predicted class."""
+    return sum(a != b for a, b in zip(first.predictions, second.predictions, strict=True))

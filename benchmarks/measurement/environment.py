@@ -1,4 +1,4 @@
-"""The machine that was measured on, and what it was doing."""
+"""The machine on which the bench runs, and its state."""
 
 import ctypes
 import datetime as dt
@@ -18,11 +18,11 @@ _POWER_SUPPLY = Path("/sys/class/power_supply")
 _CPUS = Path("/sys/devices/system/cpu")
 _PLATFORM_PROFILE = Path("/sys/firmware/acpi/platform_profile")
 _DRIVERS_WITH_PREFERENCE = {"intel_pstate", "amd-pstate-epp", "amd_pstate_epp"}
-_LOOK_S = 0.5
+_SAMPLE_S = 0.5
 
 
-def describe_environment(busy: float | None, busy_during: float | None) -> Environment:
-    """Return the machine's record, with what others took of it before and during the measurement."""
+def describe_environment(load_before: float | None, load_during: float | None) -> Environment:
+    """Return the machine's record, with the load by other programs before and during the measurement."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return Environment(
         host=platform.node(),
@@ -33,77 +33,76 @@ def describe_environment(busy: float | None, busy_during: float | None) -> Envir
         memory_bytes=memory_bytes(),
         power_source=power_source(),
         power_saving=power_saving(),
-        busy_fraction=busy,
-        busy_during_fraction=busy_during,
+        load_before=load_before,
+        load_during=load_during,
         versions=installed_versions(),
         timestamp=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def busy_fraction(stat: Path = _PROC_STAT) -> float | None:
-    """Return how much of the processor's time others use right now, in [0, 1]; None where it can't tell.
+def background_load(stat: Path = _PROC_STAT) -> float | None:
+    """Return the share of the processor's time that is used right now, in [0, 1]; None if it can't be measured.
 
-    On Linux, by looking for half a second: the load average would still count the training that
-    ended a moment ago. Elsewhere the load average of the last minute for each core.
+    On Linux it is measured for half a second: the load average would still count a run that ended a
+    moment ago. On other systems it is the load average of the last minute per core.
     """
     if stat.exists():
-        before = _busy_and_total(stat)
-        time.sleep(_LOOK_S)
-        after = _busy_and_total(stat)
-        passed = after[1] - before[1]
-        return (after[0] - before[0]) / passed if passed > 0 else None
+        busy_before, total_before = _busy_and_total(stat)
+        time.sleep(_SAMPLE_S)
+        busy, total = _busy_and_total(stat)
+        return (busy - busy_before) / (total - total_before) if total > total_before else None
     if hasattr(os, "getloadavg"):
         return float(min(1.0, os.getloadavg()[0] / usable_cores()))
     return None
 
 
 class BackgroundLoad:
-    """What others take of the processor's time from now on, on Linux."""
+    """Measures how much of the processor's time other programs use from now on. It works on Linux only."""
 
     def __init__(self, stat: Path = _PROC_STAT) -> None:
         self._stat = stat
-        self._before = self._look()
+        self._before = self._read_times()
 
     def fraction(self) -> float | None:
-        """Return their share since then, in [0, 1]: all busy time but that of this process and its children."""
-        now = self._look()
+        """Return their share, in [0, 1]: all busy time except that of this process and its children."""
+        now = self._read_times()
         if self._before is None or now is None:
             return None
         busy, total, own = (after - before for after, before in zip(now, self._before, strict=True))
         return max(0.0, (busy - own) / total) if total > 0 else None
 
-    def _look(self) -> tuple[float, float, float] | None:
-        """Return the machine's busy and all time, and this process's own, in clock ticks; None where it can't tell."""
+    def _read_times(self) -> tuple[float, float, float] | None:
+        """Return the machine's busy and total time, and this process's time, in clock ticks; None if not on Linux."""
         if not self._stat.exists():
             return None
-        own_s = sum(os.times()[:4])  # user and system time, and that of the children that ended
+        own_s = sum(os.times()[:4])  # user and system time of this process and of its children that ended
         return (*_busy_and_total(self._stat), own_s * os.sysconf("SC_CLK_TCK"))
 
 
 def power_saving(cpus: Path = _CPUS, profile: Path = _PLATFORM_PROFILE) -> str | None:
-    """Return what saves power at the cost of speed, in words; None when nothing does or the machine does not tell.
+    """Describe what saves power at the cost of speed; return None if nothing does, or if nothing is known.
 
-    On Linux the kernel's governor, its energy preference, and the firmware's profile; on Windows the
-    battery saver. The governor called powersave is the normal one of the drivers intel_pstate and
-    amd-pstate-epp, which then go by the energy preference; with any other driver it is the lowest clock.
+    On Linux this is the kernel's governor, its energy preference, or the firmware's profile; on Windows
+    the battery saver. With the drivers intel_pstate and amd-pstate-epp, the governor "powersave" is the
+    normal one: they follow the energy preference. With any other driver it is the lowest clock.
     """
     if sys.platform == "win32":
-        return "the battery saver of Windows" if _windows_power_status()[3:4] == b"\x01" else None
+        return "Windows battery saver" if _windows_power_status()[3:4] == b"\x01" else None
     policy = cpus / "cpu0" / "cpufreq"
     driver, governor = _read(policy / "scaling_driver"), _read(policy / "scaling_governor")
     if governor == "powersave" and driver not in _DRIVERS_WITH_PREFERENCE:
-        return f"the governor powersave of the driver {driver or 'of the kernel'}"
+        return f"the governor powersave of the driver {driver or 'unknown'}"
     if _read(policy / "energy_performance_preference") == "power":
-        return "the energy preference power of the kernel"
+        return "the kernel's energy preference power"
     if _read(profile) in {"low-power", "quiet"}:
         return f"the platform profile {_read(profile)}"
     return None
 
 
 def power_source(supplies: Path = _POWER_SUPPLY) -> str | None:
-    """Return ``mains`` or ``battery``; None where the machine does not tell."""
+    """Return ``mains`` or ``battery``; None if the machine does not report it."""
     if sys.platform == "win32":
-        return _windows_power_source()
+        return {b"\x00": "battery", b"\x01": "mains"}.get(_windows_power_status()[:1])
     online = [_read(path) for path in sorted(supplies.glob("*/online"))]
     discharging = any(_read(path) == "Discharging" for path in sorted(supplies.glob("BAT*/status")))
     if not online and not discharging:
@@ -112,23 +111,18 @@ def power_source(supplies: Path = _POWER_SUPPLY) -> str | None:
 
 
 def _busy_and_total(stat: Path) -> tuple[int, int]:
-    """Return the busy and all clock ticks since boot: the first line of /proc/stat, see proc(5)."""
+    """Return the busy and the total clock ticks since boot, from the first line of /proc/stat; see proc(5)."""
     ticks = [int(field) for field in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
     idle = ticks[3] + ticks[4]
     return sum(ticks) - idle, sum(ticks)
 
 
 def _read(path: Path) -> str | None:
-    """Return the content of a file of the kernel's, None where it can't be read."""
+    """Return the text of one of the kernel's files; None if it can't be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-
-
-def _windows_power_source() -> str | None:
-    """Return what the first byte of the power status says."""
-    return {b"\x00": "battery", b"\x01": "mains"}.get(_windows_power_status()[:1])
 
 
 def _windows_power_status() -> bytes:

@@ -1,18 +1,18 @@
-"""The measuring itself: rounds over all rows, with a clock and backends that a test can replace."""
+"""Measure latency, throughput and predictions, in rounds over all models. Tests replace the clock and the models."""
 
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.models.backends import Backend, Logits
-from overfly.benchmarks.results.records import Measurements, ThroughputSample
+from overfly.benchmarks.models.loaders import Logits, Model
+from overfly.benchmarks.results.row_records import Measurements, ThroughputSample
 from overfly.runtime.errors import OverflyError
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.pipeline import ordered_results
@@ -23,7 +23,7 @@ Indices = npt.NDArray[np.int64]
 Clock = Callable[[], int]
 Progress = Callable[[int, int], None]
 
-# What a model raises that can't be loaded or run, a broken installation of its library included.
+# What a model that can't be loaded or run may raise, also because its library is not installed properly.
 FAILURES = (OverflyError, RuntimeError, ValueError, MemoryError, ImportError, OSError)
 
 _NS_PER_MS = 1_000_000
@@ -33,41 +33,40 @@ _N_DECODERS = decoding_threads()
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """What is judged.
+class ImageSource:
+    """The images to infer.
 
     Attributes
     ----------
     pixels
-        Decoded beforehand: uint8, shape ``[N, S, S, 3]``, RGB.
+        All images, decoded beforehand: uint8, shape ``[N, S, S, 3]``, RGB.
     load
-        Decodes a picture again, from its file, by its index; called from several threads.
+        Decodes an image from its file, given its index; called from several threads.
     """
 
     pixels: ImageBatch
     load: Callable[[int], ImageBatch]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is measured of each row.
+    """How much is measured of each model.
 
     Attributes
     ----------
     n_rounds
-        How often every row has its turn.
+        The number of rounds.
     latency_samples, file_latency_samples
-        Latencies wanted in a round: of the model alone, and from file to label.
+        Latency samples per round: of the model alone, and from file to label.
     latency_floor, latency_limit_s
-        A row that has at least `latency_floor` samples stops after `latency_limit_s` seconds all the same.
+        A slow model stops after `latency_limit_s` seconds, but not before it has `latency_floor` samples.
     stream_min_s
-        How long a round's stretch of throughput lasts at least.
+        Minimum duration of a throughput sample in seconds.
     file_stream_images
-        How many of the round's images a stretch from files takes at least; all of them go through the
-        model alone, as they are judged there.
+        Minimum number of images in a throughput sample from files. The model alone always infers all images of
+        the round, because they are evaluated there.
     n_warmup
-        Inferences at the start of each turn that are not timed: after another row's turn the caches
-        and the thread pools are cold.
+        Untimed inferences before each measurement: after another model ran, caches and thread pools are cold.
     """
 
     n_rounds: int
@@ -81,7 +80,7 @@ class Plan:
 
 
 # 6 x 170 samples are the 1,000 that a p99 needs, and six rounds give a ratio of speeds a 97% range
-# (`statistics.paired_ratio`). A row at 80 ms an inference gets some 500 samples.
+# (`statistics.paired_ratio`). A model that takes 80 ms gets about 500 samples.
 FULL = Plan(
     n_rounds=6,
     latency_samples=170,
@@ -104,140 +103,121 @@ QUICK = Plan(
 )
 
 
-@dataclass(slots=True)
-class Measured:
-    """What is known of a row so far.
-
-    Attributes
-    ----------
-    predictions
-        A class index for each image; -1 where it was not yet judged.
-    problem
-        Why the row failed; it gets no further turn.
-    """
-
-    predictions: npt.NDArray[np.int64]
-    latency_rounds_ms: list[tuple[float, ...]] = field(default_factory=list)
-    throughput_rounds: list[ThroughputSample] = field(default_factory=list)
-    file_latency_rounds_ms: list[tuple[float, ...]] = field(default_factory=list)
-    file_throughput_rounds: list[ThroughputSample] = field(default_factory=list)
-    problem: str | None = None
-
-    def raw(self) -> Measurements:
-        """Return the measurements as they are written to the report; those of a failed row are not."""
-        if self.problem is not None:
-            return Measurements()
-        return Measurements(
-            tuple(self.predictions.tolist()),
-            tuple(self.latency_rounds_ms),
-            tuple(self.throughput_rounds),
-            tuple(self.file_latency_rounds_ms),
-            tuple(self.file_throughput_rounds),
-        )
-
-
 def measure(
-    backends: Sequence[Backend],
-    pictures: Pictures,
+    models: Sequence[Model],
+    images: ImageSource,
     plan: Plan,
     *,
     clock: Clock = time.perf_counter_ns,
     progress: Progress | None = None,
-) -> list[Measured]:
-    """Judge every image and time every backend, in rounds.
+) -> list[Measurements | str]:
+    """Measure all models, in rounds.
 
-    In each round every backend has four turns: single images and a stream of them, by the model
-    alone, and both again from files to labels. The predictions come from the model's stream. So a
-    machine that slows down hurts all rows alike, and over the rounds each image is judged once.
+    Each round measures every model in all four modes: single images and a stream of images, with the
+    model alone and from files to labels. So a machine that slows down affects all models alike. The
+    predictions are taken from the stream of the model alone; over the rounds, it infers each image once.
 
     Parameters
     ----------
-    backends
+    models
         What to measure.
-    pictures
-        On what.
+    images
+        What to infer.
     plan
-        How much.
+        How much to measure.
     clock
         Monotonic time in nanoseconds.
     progress
-        Called with (turns done, all turns).
+        Called with (measurements done, all measurements).
 
     Returns
     -------
     list
-        In the order of the backends. One that raises, or whose logits are not finite, has a problem
-        instead of figures; the others go on.
+        In the order of the models: the measurements, or why the model failed. A model fails if it
+        raises or if its logits are not finite; the others are still measured.
     """
-    n_images = len(pictures.pixels)
-    measured = [Measured(np.full(n_images, -1, dtype=np.int64)) for _ in backends]
-    shares = np.array_split(np.arange(n_images), plan.n_rounds)
-    n_turns, done = len(_TURNS) * plan.n_rounds * len(backends), 0
-    with _settled_heap(), ThreadPoolExecutor(_N_DECODERS, thread_name_prefix="overfly-decode") as pool:
-        watch = _Stopwatch(pictures, plan, clock, pool)
-        for share, turn in product(shares, _TURNS):
-            for backend, row in zip(backends, measured, strict=True):
-                if row.problem is None:
+    results: list[Measurements | str] = [Measurements() for _ in models]
+    with _frozen_heap(), ThreadPoolExecutor(_N_DECODERS, thread_name_prefix="overfly-decode") as decoders:
+        stopwatch = _Stopwatch(images, plan, clock, decoders)
+        modes = [
+            mode
+            for share in np.array_split(np.arange(len(images.pixels)), plan.n_rounds)
+            for mode in (
+                stopwatch.measure_latency,
+                partial(stopwatch.measure_stream, share=share),
+                stopwatch.measure_file_latency,
+                partial(stopwatch.measure_file_stream, share=share),
+            )
+        ]
+        for n_modes, mode in enumerate(modes):
+            for i, model in enumerate(models):
+                so_far = results[i]
+                if isinstance(so_far, Measurements):
                     try:
-                        turn(watch, backend, row, share)
+                        results[i] = mode(model, so_far)
                     except FAILURES as error:
-                        row.problem = f"failed while it was measured: {summarize_openvino_error(error)}"
-                done += 1
+                        results[i] = f"failed while it was measured: {summarize_openvino_error(error)}"
                 if progress is not None:
-                    progress(done, n_turns)
-    return measured
+                    progress(n_modes * len(models) + i + 1, len(modes) * len(models))
+    return results
 
 
 @dataclass(frozen=True, slots=True)
 class _Stopwatch:
-    """Takes the turns of a round."""
+    """Adds one round's measurements of a model to those of the rounds before."""
 
-    pictures: Pictures
+    images: ImageSource
     plan: Plan
     clock: Clock
     decoders: Executor
 
-    def latency(self, backend: Backend, row: Measured, _share: Indices) -> None:
-        """Time the model alone, a different image each time, one after the other."""
+    def measure_latency(self, model: Model, before: Measurements) -> Measurements:
+        """Time the model alone, one image after the other."""
 
-        def prepare(index: int) -> Callable[[], object]:
-            image = self.pictures.pixels[index : index + 1]
-            return lambda: backend.infer(image)
+        def infer(index: int) -> Callable[[], object]:
+            return partial(model.infer, self.images.pixels[index : index + 1])
 
-        row.latency_rounds_ms.append(self._singles(prepare, row.latency_rounds_ms, self.plan.latency_samples))
+        samples = self._time_singles(infer, before.latency_rounds_ms, self.plan.latency_samples)
+        return replace(before, latency_rounds_ms=(*before.latency_rounds_ms, samples))
 
-    def file_latency(self, backend: Backend, row: Measured, _share: Indices) -> None:
-        """Time the way from a file to a label, likewise."""
+    def measure_file_latency(self, model: Model, before: Measurements) -> Measurements:
+        """Time the way from a file to a label, one image after the other."""
 
-        def prepare(index: int) -> Callable[[], object]:
-            return lambda: int(backend.infer(self.pictures.load(index)[np.newaxis]).argmax())
+        def classify(index: int) -> Callable[[], object]:
+            return lambda: int(model.infer(self.images.load(index)[np.newaxis]).argmax())
 
-        samples = self._singles(prepare, row.file_latency_rounds_ms, self.plan.file_latency_samples)
-        row.file_latency_rounds_ms.append(samples)
+        samples = self._time_singles(classify, before.file_latency_rounds_ms, self.plan.file_latency_samples)
+        return replace(before, file_latency_rounds_ms=(*before.file_latency_rounds_ms, samples))
 
-    def stream(self, backend: Backend, row: Measured, share: Indices) -> None:
-        """Stream the round's share of the images through the model, and judge them."""
-        pixels = self.pictures.pixels
-        stretch, logits = self._stretch(backend, lambda indices: (pixels[i] for i in indices), share)
-        row.throughput_rounds.append(stretch)
-        if len(share):
-            row.predictions[share] = _classes(np.stack(logits[: len(share)]))
+    def measure_stream(self, model: Model, before: Measurements, *, share: Indices) -> Measurements:
+        """Stream the round's share of the images through the model, and keep its predictions."""
+        pixels = self.images.pixels
+        sample, logits = self._time_stream(model, lambda indices: (pixels[i] for i in indices), share)
+        predictions = _classes(np.stack(logits[: len(share)])) if len(share) else ()
+        return replace(
+            before,
+            predictions=(*before.predictions, *predictions),
+            throughput_rounds=(*before.throughput_rounds, sample),
+        )
 
-    def file_stream(self, backend: Backend, row: Measured, share: Indices) -> None:
-        """Stream files to labels, decoding beside the inference as `runtime.classifier` does."""
+    def measure_file_stream(self, model: Model, before: Measurements, *, share: Indices) -> Measurements:
+        """Stream files to labels; threads decode images while the model infers, as in `runtime.classifier`."""
 
-        def decoded(indices: Iterable[int]) -> Iterator[ImageBatch]:
-            started = (self.decoders.submit(self.pictures.load, i) for i in indices)
-            return ordered_results(started, 2 * _N_DECODERS)
+        def decode(indices: Iterable[int]) -> Iterator[ImageBatch]:
+            pending = (self.decoders.submit(self.images.load, i) for i in indices)
+            return ordered_results(pending, 2 * _N_DECODERS)
 
-        stretch, _ = self._stretch(backend, decoded, share[: self.plan.file_stream_images])
-        row.file_throughput_rounds.append(stretch)
+        sample, _ = self._time_stream(model, decode, share[: self.plan.file_stream_images])
+        return replace(before, file_throughput_rounds=(*before.file_throughput_rounds, sample))
 
-    def _singles(
-        self, prepare: Callable[[int], Callable[[], object]], before: Sequence[tuple[float, ...]], n_wanted: int
+    def _time_singles(
+        self, prepare: Callable[[int], Callable[[], object]], before: Sequence[Sequence[float]], n_wanted: int
     ) -> tuple[float, ...]:
-        """Return a round's latencies in milliseconds, of what `prepare` returns for the index of an image."""
-        plan, clock, n_images = self.plan, self.clock, len(self.pictures.pixels)
+        """Return latencies in milliseconds of the functions that `prepare` returns for an image's index.
+
+        Each sample takes the next image, and continues where the rounds `before` ended.
+        """
+        plan, clock, n_images = self.plan, self.clock, len(self.images.pixels)
         first = sum(map(len, before))
         for index in range(plan.n_warmup):
             prepare((first + index) % n_images)()
@@ -255,42 +235,40 @@ class _Stopwatch:
                     break
         return tuple(ns / _NS_PER_MS for ns in samples)
 
-    def _stretch(
-        self, backend: Backend, source: Callable[[Iterable[int]], Iterable[ImageBatch]], share: Indices
+    def _time_stream(
+        self, model: Model, read: Callable[[Iterable[int]], Iterable[ImageBatch]], share: Indices
     ) -> tuple[ThroughputSample, list[Logits]]:
-        """Stream the share, again and again until it took long enough; return all logits."""
-        order = (share if len(share) else np.arange(len(self.pictures.pixels))).tolist()
-        for _ in backend.stream(source(order[: self.plan.n_warmup])):
+        """Stream the images of a share repeatedly until `Plan.stream_min_s` has passed; return all logits."""
+        order = (share if len(share) else np.arange(len(self.images.pixels))).tolist()
+        for _ in model.stream(read(order[: self.plan.n_warmup])):
             pass
-        # The clock starts with the first image asked for: what a backend sets up before it is not throughput.
-        began: list[int] = []
+        start = 0
 
         def indices() -> Iterator[int]:
-            began.append(self.clock())
+            # The clock starts when the model asks for the first image: setting up the stream is not throughput.
+            nonlocal start
+            start = self.clock()
             yield from order
-            while self.clock() - began[0] < self.plan.stream_min_s * _NS_PER_S:
+            while self.clock() - start < self.plan.stream_min_s * _NS_PER_S:
                 yield from order
 
         with _no_garbage_collection():
-            logits = list(backend.stream(source(indices())))
+            logits = list(model.stream(read(indices())))
             end = self.clock()
-        return ThroughputSample(len(logits), (end - began[0]) / _NS_PER_S), logits
+        return ThroughputSample(len(logits), (end - start) / _NS_PER_S), logits
 
 
-_TURNS = (_Stopwatch.latency, _Stopwatch.stream, _Stopwatch.file_latency, _Stopwatch.file_stream)
-
-
-def _classes(logits: Logits) -> npt.NDArray[np.int64]:
-    """Return the class of each row of logits."""
+def _classes(logits: Logits) -> list[int]:
+    """Return the class index of each row of logits."""
     if not np.isfinite(logits).all():
         raise ValueError("some logits are not finite numbers")
-    classes: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
+    classes: list[int] = logits.argmax(axis=1).tolist()
     return classes
 
 
 @contextmanager
-def _settled_heap() -> Iterator[None]:
-    """Collect once, and let the collections before each turn pass over what is there now: PyTorch alone is a lot."""
+def _frozen_heap() -> Iterator[None]:
+    """Exclude all objects that exist now from garbage collection: PyTorch alone has many, and collecting is slow."""
     gc.collect()
     gc.freeze()
     try:
@@ -301,7 +279,7 @@ def _settled_heap() -> Iterator[None]:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Collect now, and then not until the block ends: a pause of the collector is not the model's."""
+    """Collect now, and not again until the block ends: the collector's pauses are not the model's."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

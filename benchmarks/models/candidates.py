@@ -1,57 +1,60 @@
-"""The rows to be: PyTorch, ONNX Runtime, the variants of a bundle by OpenVINO, and peers to compare with."""
+"""The rows to measure: PyTorch, ONNX Runtime, every variant of a bundle, and what else people would deploy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from overfly.benchmarks.models.backends import (
-    CHANNELS_LAST,
-    COMPILED,
-    FROM_ONNX,
-    STATIC,
-    Loaded,
-    load_onnxruntime,
-    load_openvino,
-    load_openvino_from_onnx,
-    load_pytorch,
-)
+from overfly.benchmarks.models.loaders import CHANNELS_LAST, COMPILED, FROM_ONNX, STATIC, LoadSpec
 from overfly.benchmarks.models.onnxruntime_int8 import Calibration, quantize_onnx
-from overfly.benchmarks.results.records import ONNXRUNTIME, OPENVINO, PYTORCH
-from overfly.benchmarks.results.rows import Identity
+from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
+from overfly.benchmarks.results.row_records import Execution, RowSpec
 from overfly.runtime.bundle.bundle import MANIFEST, ONNX, VARIANTS, Bundle
 from overfly.runtime.errors import DeviceError, OverflyError, RunError
 from overfly.runtime.files.atomic import sha256_file
 from overfly.runtime.inference.devices import full_name, is_meta, resolve_device
+from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.training.run_layout import CHECKPOINT, RUN_FILE
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A row to be: what is known before it is loaded.
+    """A row to measure.
 
     Attributes
     ----------
-    identity
-        What it is to be; nothing of what only a loaded model tells.
     load
-        Loads it.
-    probe_arguments
-        What makes `overfly.benchmarks.measurement.probe` load the same; None where nothing can.
+        What to load.
+    requested_precision
+        The precision that will be requested, as in `row_records.Execution`.
+    size_bytes
+        Size of the files to load; None if they are missing.
+    problem
+        Why it can't be loaded; None if nothing is known against it.
     """
 
-    identity: Identity
-    load: Callable[[], Loaded]
-    probe_arguments: tuple[str, ...] | None
+    load: LoadSpec
+    requested_precision: str
+    size_bytes: int | None
+    problem: str | None = None
+
+    @property
+    def spec(self) -> RowSpec:
+        """What the row measures."""
+        return RowSpec(self.load.backend, self.load.variant, self.load.configuration, self.size_bytes)
+
+    @property
+    def planned_execution(self) -> Execution:
+        """How the row is meant to be computed."""
+        return Execution(self.load.device, full_name(self.load.device), self.requested_precision)
 
 
 def check_run(bundle: Bundle, run: Path) -> None:
-    """Check that a folder is the run that a bundle was exported from.
+    """Check that a bundle was exported from a run.
 
     Raises
     ------
     RunError
-        If it is not a run, or is another one.
+        If the folder is not a run, or not the one that the bundle was exported from.
     """
     if not (run / RUN_FILE).is_file():
         raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {RUN_FILE}")
@@ -63,18 +66,20 @@ def check_run(bundle: Bundle, run: Path) -> None:
 
 
 def choose_devices(names: Sequence[str]) -> list[str]:
-    """Return OpenVINO's devices of these names, in order, none twice.
+    """Return OpenVINO's devices with these names, in order, without duplicates.
 
     Raises
     ------
     DeviceError
-        When a device is not there, or is one of OpenVINO's that hand the work to others: they
-        change it while they run, so a figure of theirs would be nobody's.
+        If a device is missing, or is one that distributes the work to others (``AUTO``, ``MULTI``, ``HETERO``):
+        it may change the device while it runs, so the result could not be attributed to one device.
     """
     devices = list(dict.fromkeys(resolve_device(name) for name in names))
     for device in devices:
         if is_meta(device):
-            raise DeviceError(f"{device} can't be measured, as it hands the work to other devices: name one of those")
+            raise DeviceError(
+                f"{device} can't be measured because it distributes the work to other devices: name one of those"
+            )
     return devices
 
 
@@ -83,144 +88,108 @@ def default_candidates(
 ) -> list[Candidate]:
     """Return the rows of every bench: PyTorch if there is a run, ONNX Runtime, every variant on every device.
 
-    With `quick`, ``torch.compile`` is left out: it takes longer than the rest together. `workspace` is a folder
-    for what has to be made.
+    Parameters
+    ----------
+    bundle, run, devices
+        What to measure, and on which of OpenVINO's devices.
+    workspace
+        A temporary folder.
+    cache
+        Keep compiled models in the user's cache folder.
+    quick
+        Leave out ``torch.compile``, which takes longer than all other rows together.
     """
-    configurations = [] if run is None else [""] if quick else ["", COMPILED]
-    variants = sorted(bundle.manifest.variants, key=VARIANTS.index)
+    configurations = ("",) if quick else ("", COMPILED)
     return [
-        *(_pytorch(run, configuration, bundle) for configuration in configurations if run is not None),
-        _onnxruntime(bundle, "fp32", "", _onnx_file(bundle, workspace)),
-        *(_openvino(bundle, variant, device, cache=cache) for device in devices for variant in variants),
+        *([] if run is None else [_pytorch(bundle, run, configuration) for configuration in configurations]),
+        _onnxruntime(bundle, "fp32", "", *_onnx_file(bundle, workspace)),
+        *(
+            _openvino(bundle, variant, device, cache=cache)
+            for device in devices
+            for variant in sorted(bundle.manifest.variants, key=VARIANTS.index)
+        ),
     ]
 
 
-def peer_candidates(
-    bundle: Bundle, run: Path | None, devices: Sequence[str], calibration: Calibration, workspace: Path
+def alternative_candidates(
+    bundle: Bundle, run: Path | None, devices: Sequence[str], workspace: Path, calibration: Calibration
 ) -> list[Candidate]:
-    """Return what else people compare with; see ``docs/measuring.md``.
+    """Return what else people would deploy; see ``docs/measuring.md``.
 
     Parameters
     ----------
     bundle, run, devices, workspace
         As for `default_candidates`.
     calibration
-        Gives the images that set the INT8 ranges of the bundle; they set those of ONNX Runtime too.
+        Returns the images that calibrated the bundle's INT8 variant; they calibrate ONNX Runtime's, too.
     """
-    onnx = _onnx_file(bundle, workspace)
+    onnx, problem = _onnx_file(bundle, workspace)
     int8 = workspace / "onnxruntime-int8.onnx"
+    int8_problem = problem or _attempt(lambda: quantize_onnx(onnx, int8, calibration))
     return [
-        *([] if run is None else [_pytorch(run, CHANNELS_LAST, bundle)]),
-        _onnxruntime(bundle, "int8", STATIC, _made(int8, lambda: quantize_onnx(onnx(), int8, calibration))),
-        *(_openvino_from_onnx(bundle, onnx, device) for device in devices),
+        *([] if run is None else [_pytorch(bundle, run, CHANNELS_LAST)]),
+        _onnxruntime(bundle, "int8", STATIC, int8, int8_problem),
+        *(
+            Candidate(
+                LoadSpec(
+                    backend=OPENVINO,
+                    variant="fp32",
+                    configuration=FROM_ONNX,
+                    device=device,
+                    bundle=str(bundle.path),
+                    path=str(onnx),
+                ),
+                requested_precision="f32",
+                size_bytes=_size_bytes(onnx),
+                problem=problem,
+            )
+            for device in devices
+        ),
     ]
 
 
-def _pytorch(run: Path, configuration: str, bundle: Bundle) -> Candidate:
-    """Return the run's model in PyTorch; imports no torch yet."""
-    checkpoint = run / CHECKPOINT
-    return Candidate(
-        identity=Identity(
-            backend=PYTORCH,
-            variant="fp32",
-            configuration=configuration,
-            device="CPU",
-            device_name=full_name("CPU"),
-            requested_precision="f32",
-            size_bytes=checkpoint.stat().st_size if checkpoint.is_file() else None,
-        ),
-        load=partial(load_pytorch, run, configuration),
-        probe_arguments=("--bundle", str(bundle.path), "--run", str(run), "--configuration", configuration),
+def _pytorch(bundle: Bundle, run: Path, configuration: str) -> Candidate:
+    """Return the run's model in PyTorch; this does not import torch."""
+    load = LoadSpec(
+        backend=PYTORCH, variant="fp32", configuration=configuration, bundle=str(bundle.path), path=str(run)
     )
+    return Candidate(load, requested_precision="f32", size_bytes=_size_bytes(run / CHECKPOINT))
 
 
-def _made(target: Path, make: Callable[[], object]) -> Callable[[], Path]:
-    """Make a file now; what is returned gives its path, or raises what went wrong, when a row asks for it."""
-    problem: OverflyError | None = None
-    try:
-        make()
-    except OverflyError as error:
-        problem = error
-
-    def path() -> Path:
-        if problem is not None:
-            raise problem
-        return target
-
-    return path
-
-
-def _onnx_file(bundle: Bundle, workspace: Path) -> Callable[[], Path]:
-    """Give the bundle's ONNX file, which may lie in a .zip, to tools that take a path."""
-    target = workspace / ONNX
-    return _made(target, lambda: target.write_bytes(bundle.read(ONNX)))
-
-
-def _size_bytes(path: Callable[[], Path]) -> int | None:
-    """Return the size of a file that was made; None where it could not be."""
-    try:
-        return path().stat().st_size
-    except OverflyError:
-        return None
-
-
-def _onnx_probe(bundle: Bundle, path: Callable[[], Path], *options: str) -> tuple[str, ...] | None:
-    """Return what makes the probe load an ONNX file; None where there is none."""
-    try:
-        return ("--bundle", str(bundle.path), "--onnx", str(path()), *options)
-    except OverflyError:
-        return None
-
-
-def _onnxruntime(bundle: Bundle, variant: str, configuration: str, path: Callable[[], Path]) -> Candidate:
-    """Return an ONNX file in ONNX Runtime; `path` gives it once it is asked for."""
-    return Candidate(
-        identity=Identity(
-            backend=ONNXRUNTIME,
-            variant=variant,
-            configuration=configuration,
-            device="CPU",
-            device_name=full_name("CPU"),
-            requested_precision="auto",
-            size_bytes=_size_bytes(path),
-        ),
-        load=lambda: load_onnxruntime(path(), variant=variant),
-        probe_arguments=_onnx_probe(bundle, path, "--variant", variant),
+def _onnxruntime(bundle: Bundle, variant: str, configuration: str, path: Path, problem: str | None) -> Candidate:
+    """Return an ONNX file in ONNX Runtime."""
+    load = LoadSpec(
+        backend=ONNXRUNTIME, variant=variant, configuration=configuration, bundle=str(bundle.path), path=str(path)
     )
+    return Candidate(load, requested_precision="auto", size_bytes=_size_bytes(path), problem=problem)
 
 
 def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Candidate:
-    """Return one variant on one device."""
+    """Return a variant of the bundle on a device."""
     record = bundle.variant(variant)
     files = [bundle.manifest.files.get(name) for name in (record.xml, record.bin)]
-    arguments = ("--bundle", str(bundle.path), "--variant", variant, "--device", device)
     return Candidate(
-        identity=Identity(
-            backend=OPENVINO,
-            variant=variant,
-            configuration="",
-            device=device,
-            device_name=full_name(device),
-            requested_precision="f32" if variant == "fp32" else "auto",
-            size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
-        ),
-        load=partial(load_openvino, bundle, variant, device, cache=cache),
-        probe_arguments=arguments if cache else (*arguments, "--no-cache"),
+        LoadSpec(backend=OPENVINO, variant=variant, device=device, bundle=str(bundle.path), cache=cache),
+        requested_precision="f32" if variant == "fp32" else "auto",
+        size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
     )
 
 
-def _openvino_from_onnx(bundle: Bundle, path: Callable[[], Path], device: str) -> Candidate:
-    """Return the bundle's ONNX file on one device, as OpenVINO reads it without a conversion."""
-    return Candidate(
-        identity=Identity(
-            backend=OPENVINO,
-            variant="fp32",
-            configuration=FROM_ONNX,
-            device=device,
-            device_name=full_name(device),
-            requested_precision="f32",
-            size_bytes=_size_bytes(path),
-        ),
-        load=lambda: load_openvino_from_onnx(path(), device),
-        probe_arguments=_onnx_probe(bundle, path, "--device", device),
-    )
+def _onnx_file(bundle: Bundle, workspace: Path) -> tuple[Path, str | None]:
+    """Copy the bundle's ONNX file, which may be in a .zip; return its path, and why it could not be copied."""
+    target = workspace / ONNX
+    return target, _attempt(lambda: target.write_bytes(bundle.read(ONNX)))
+
+
+def _attempt(make: Callable[[], object]) -> str | None:
+    """Make a file; return None, or why it could not be made."""
+    try:
+        make()
+    except OverflyError as error:
+        return summarize_openvino_error(error)
+    return None
+
+
+def _size_bytes(path: Path) -> int | None:
+    """Return the size of a file; None if it is missing."""
+    return path.stat().st_size if path.is_file() else None

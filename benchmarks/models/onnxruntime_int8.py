@@ -1,4 +1,4 @@
-"""ONNX Runtime's own INT8, made with the images that made the bundle's: what most people would do instead."""
+"""ONNX Runtime's own INT8, calibrated with the same images as the bundle's: what most people would deploy instead."""
 
 import contextlib
 import io
@@ -6,36 +6,35 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from overfly.benchmarks.models.backends import first_line
+from overfly.benchmarks.models.loaders import first_line
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 
-# Gives uint8 [N, S, S, 3]; raises DataError where the images are not at hand.
+# Returns uint8 [N, S, S, 3]; raises DataError if the images are missing.
 Calibration = Callable[[], ImageBatch]
 
 
 def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
-    """Write `source`, quantised statically, as `target`.
+    """Quantize an ONNX model statically, as ONNX Runtime's documentation advises for convolutional networks on x86.
 
-    As ONNX Runtime's documentation advises for convolutional networks on x86: the QDQ format, weights
-    by channel, activations by their smallest and largest value.
+    That is the QDQ format, weights per channel, activations by their smallest and largest value.
 
     Parameters
     ----------
     source
-        Written by ``overfly export``.
+        The ONNX file of a bundle.
     target
         The file to write.
     calibration
-        The images that set the ranges.
+        Returns the calibration images.
 
     Raises
     ------
     MissingExtraError
         If a package of the extra ``export`` is not installed.
     DeviceError
-        When the tool fails.
+        If the tool fails.
     """
     require_extra("export")
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -45,10 +44,10 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc] # it is untyped
         def __init__(self) -> None:
-            self._rest = iter(images)
+            self._images = iter(images)
 
         def get_next(self) -> dict[str, ImageBatch] | None:
-            image = next(self._rest, None)
+            image = next(self._images, None)
             return None if image is None else {"images": image[None]}
 
     prepared = target.with_suffix(".prepared.onnx")
@@ -56,7 +55,7 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        # The tool prints what it thinks while it works.
+        # The tool prints its progress.
         with contextlib.redirect_stdout(io.StringIO()):
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
             quantize_static(
@@ -69,7 +68,7 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
                 weight_type=QuantType.QInt8,
             )
     except Exception as error:  # whatever the tool raises
-        raise DeviceError(f"ONNX Runtime can't quantise {source}: {first_line(error)}") from error
+        raise DeviceError(f"ONNX Runtime can't quantize {source}: {first_line(error)}") from error
     finally:
         logger.setLevel(level)
         prepared.unlink(missing_ok=True)

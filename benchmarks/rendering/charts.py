@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overfly.benchmarks.results.records import OPENVINO, PYTORCH, Report, Row
+from overfly.benchmarks.results.backends import BACKENDS
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import Estimate, Row
 
 # In units of the view box; at 348 pixels, a phone, the smallest text is still 10 pixels high.
 WIDTH, HEIGHT = 440, 290
@@ -100,11 +102,15 @@ class LogScale:
 
 def scatter(report: Report) -> Scatter | None:
     """Return the scatter plot; None when no row has both figures."""
-    rows = [(i, row) for i, row in enumerate(report.rows) if row.latency_ms and row.accuracy_ci95]
+    rows = [
+        (i, row, row.speed.latency_ms.p50, row.quality.accuracy)
+        for i, row in enumerate(report.rows)
+        if row.speed and row.quality
+    ]
     if not rows:
         return None
-    scale = LogScale.around((row.latency_ms.p50 for _, row in rows if row.latency_ms), margin=0.6)
-    low, high = _accuracy_range([row for _, row in rows])
+    scale = LogScale.around((p50_ms for *_, p50_ms, _ in rows), margin=0.6)
+    low, high = _accuracy_range([accuracy for *_, accuracy in rows])
 
     def x(value: float) -> float:
         return _LEFT + scale(value) * (WIDTH - _LEFT - _RIGHT)
@@ -112,11 +118,12 @@ def scatter(report: Report) -> Scatter | None:
     def y(value: float) -> float:
         return HEIGHT - _BOTTOM - (value - low) / (high - low) * (HEIGHT - _BOTTOM - _TOP)
 
-    places = [(i, row, x(row.latency_ms.p50), y(row.accuracy or 0.0)) for i, row in rows if row.latency_ms]
-    labels = _place_labels([(short_name(report, row), px, py) for _, row, px, py in places])
+    places = [(x(p50_ms), y(accuracy.value)) for *_, p50_ms, accuracy in rows]
+    names = [short_name(report, row) for _, row, *_ in rows]
+    labels = _place_labels([(name, *place) for name, place in zip(names, places, strict=True)])
     points = tuple(
-        Point(i, px, py, y(_interval(row)[0]), y(_interval(row)[1]), *label)
-        for (i, row, px, py), label in zip(places, labels, strict=True)
+        Point(i, px, py, y(accuracy.ci95[0]), y(accuracy.ci95[1]), *label)
+        for (i, *_, accuracy), (px, py), label in zip(rows, places, labels, strict=True)
     )
     x_ticks = tuple(Tick(x(value), f"{value:g}") for value in scale.ticks())
     return Scatter(points, x_ticks, tuple(Tick(y(value), f"{100 * value:g}%") for value in _linear_ticks(low, high)))
@@ -124,8 +131,11 @@ def scatter(report: Report) -> Scatter | None:
 
 def strips(report: Report) -> Strips | None:
     """Return the latency histograms; None when there is no sample."""
-    samples = {i: np.array([s for r in raw.latency_rounds_ms for s in r]) for i, raw in enumerate(report.raw)}
-    samples = {i: values for i, values in samples.items() if len(values)}
+    samples = {
+        i: np.array([sample for samples in row.measurements.latency_rounds_ms for sample in samples])
+        for i, row in enumerate(report.rows)
+        if row.measurements is not None
+    }
     if not samples:
         return None
     every = np.concatenate(list(samples.values()))
@@ -144,22 +154,16 @@ def strips(report: Report) -> Strips | None:
 
 def short_name(report: Report, row: Row) -> str:
     """Return the shortest name that tells the rows of a report apart."""
-    if row.backend != OPENVINO:
-        plain = "PyTorch" if row.backend == PYTORCH else "ORT"
-        variant = "" if row.variant == "fp32" else row.variant
-        return " ".join(part for part in (plain, variant, row.configuration) if part)
-    several = len({other.device for other in report.rows if other.backend == OPENVINO}) > 1
-    return " ".join(part for part in (row.variant, row.configuration, row.device if several else "") if part)
+    facts = BACKENDS[row.spec.backend]
+    same = {other.execution.device for other in report.rows if other.spec.backend == row.spec.backend}
+    variant = "" if facts.short_title and row.spec.variant == "fp32" else row.spec.variant
+    device = row.execution.device if facts.has_devices and len(same) > 1 else ""
+    return " ".join(part for part in (facts.short_title, variant, row.spec.configuration, device) if part)
 
 
-def _interval(row: Row) -> tuple[float, float]:
-    """Return the accuracy's interval."""
-    return row.accuracy_ci95 or (0.0, 1.0)
-
-
-def _accuracy_range(rows: Sequence[Row]) -> tuple[float, float]:
+def _accuracy_range(accuracies: Sequence[Estimate]) -> tuple[float, float]:
     """Return a range of accuracy that holds all intervals with a little room."""
-    low, high = min(_interval(row)[0] for row in rows), max(_interval(row)[1] for row in rows)
+    low, high = min(accuracy.ci95[0] for accuracy in accuracies), max(accuracy.ci95[1] for accuracy in accuracies)
     room = max(0.08 * (high - low), _MIN_ROOM)
     return max(0.0, low - room), min(1.0, high + room)
 

@@ -1,7 +1,7 @@
 """Figures as text, alike in the table, the Markdown and the HTML; a dash where there is none."""
 
-from overfly.benchmarks.results.records import OK, Latency, Ratio, Report, Row
-from overfly.benchmarks.results.statistics import SIGNIFICANCE
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import OK, Difference, Latency, Ratio
 
 NONE = "-"
 _MEBIBYTE = 1 << 20
@@ -49,12 +49,11 @@ def megabytes(n_bytes: int | None) -> str:
     return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
 
 
-def delta(row: Row) -> str:
+def delta(difference: Difference | None) -> str:
     """Return the difference in images to the baseline, such as ``-2 ~``: ``~`` when it is not significant."""
-    if row.delta_images is None or row.mcnemar_p is None:
+    if difference is None:
         return NONE
-    mark = "" if row.mcnemar_p < SIGNIFICANCE else " ~"
-    return f"{row.delta_images:+d}{mark}" if row.delta_images else "0"
+    return f"{difference.images:+d}{'' if difference.is_significant else ' ~'}" if difference.images else "0"
 
 
 def interval(bounds: tuple[float, float] | None) -> str:
@@ -97,15 +96,15 @@ def judged_sentence(report: Report) -> str:
 
 def verdict_sentence(report: Report) -> str:
     """Say the verdict in one sentence."""
-    if report.verdict.valid:
+    if report.validity.valid:
         return "VALID: every check of the measurement passed."
-    n = len(report.verdict.reasons)
+    n = len(report.validity.reasons)
     return f"INVALID for {n} {'reason' if n == 1 else 'reasons'}: take the figures as a rough picture."
 
 
 def answer_sentence(report: Report) -> str:
     """Return the answer, called provisional when the report is not valid."""
-    return report.answer.sentence if report.verdict.valid else f"Provisional: {report.answer.sentence}"
+    return report.recommendation.sentence if report.validity.valid else f"Provisional: {report.recommendation.sentence}"
 
 
 def failures(report: Report) -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ from overfly.benchmarks.rendering import charts
 from overfly.benchmarks.rendering import formatting as wording
 from overfly.benchmarks.rendering.legend import METHOD
 from overfly.benchmarks.rendering.markdown import detail_cells, machine_facts
-from overfly.benchmarks.results.per_class import class_scores, confusion_of, differences
-from overfly.benchmarks.results.records import OK, Choice, Ratio, Report, Row
+from overfly.benchmarks.results.per_class import class_scores, confusion_of, disagreements
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import OK, Ratio, Row
 from overfly.runtime.evaluation.metrics import most_confused
 from overfly.runtime.extras import require_extra
 
@@ -117,7 +118,7 @@ def _context(report: Report) -> dict[str, object]:
         "accuracy_texts": [_accuracy_text(row) for row in report.rows],
         "scores": class_scores(report),
         "matrices": [m for i in reversed(list(names)) if (m := _matrix(report, i)) is not None],
-        "differences": differences(report),
+        "differences": disagreements(report),
         "n_differences": _N_DIFFERENCES,
         "baseline_name": names.get(-1 if report.baseline is None else report.baseline),
         "contender_name": names.get(-1 if report.compared_row is None else report.compared_row),
@@ -131,10 +132,10 @@ def _context(report: Report) -> dict[str, object]:
 def _row_views(report: Report) -> list[RowView]:
     """Return the rows of the main table with bars that are relative to the largest figure of their column."""
     columns: list[list[float | None]] = [
-        [row.latency_ms.p50 if row.latency_ms else None for row in report.rows],
-        [row.file_latency_ms.p50 if row.file_latency_ms else None for row in report.rows],
-        [row.throughput_ips for row in report.rows],
-        [None if row.size_bytes is None else float(row.size_bytes) for row in report.rows],
+        [row.p50_ms for row in report.rows],
+        [row.speed.file_latency_ms.p50 if row.speed else None for row in report.rows],
+        [row.speed.throughput_ips if row.speed else None for row in report.rows],
+        [None if row.spec.size_bytes is None else float(row.spec.size_bytes) for row in report.rows],
     ]
     bars = zip(*map(_relative, columns), strict=True)
     return [_row_view(report, i, of_row) for i, of_row in enumerate(bars)]
@@ -144,37 +145,39 @@ def _row_view(report: Report, index: int, bars: Sequence[float | None]) -> RowVi
     """Return one row of the main table; `bars` are those of latency, file latency, throughput and size."""
     row = report.rows[index]
     is_baseline = index == report.baseline
-    accuracy_bar = None if row.accuracy is None else 100 * row.accuracy
+    quality, speed, difference = row.quality, row.speed, row.difference
+    accuracy_bar = None if quality is None else 100 * quality.accuracy.value
+    images_note = _images_note(row, is_baseline=is_baseline)
     cells = (
-        Cell("accuracy", wording.percent(row.accuracy), _images_note(row, is_baseline=is_baseline), accuracy_bar),
-        Cell("macro F1", wording.ratio(row.f1_macro), "", None),
-        Cell("kappa", wording.ratio(row.kappa), "", None),
+        Cell("accuracy", wording.percent(quality.accuracy.value if quality else None), images_note, accuracy_bar),
+        Cell("macro F1", wording.ratio(quality.f1_macro.value if quality else None), "", None),
+        Cell("kappa", wording.ratio(quality.kappa.value if quality else None), "", None),
         Cell(
             "p50 latency, ms",
-            wording.p50(row.latency_ms),
-            _speed(row.latency_speedup),
+            wording.p50(speed.latency_ms if speed else None),
+            _speed(difference.latency_speedup if difference else None),
             bars[0],
         ),
-        Cell("file to label, ms", wording.p50(row.file_latency_ms), "", bars[1]),
-        Cell("images/s", wording.count(row.throughput_ips), "", bars[2]),
-        Cell("size, MiB", wording.megabytes(row.size_bytes), "", bars[3]),
+        Cell("file to label, ms", wording.p50(speed.file_latency_ms if speed else None), "", bars[1]),
+        Cell("images/s", wording.count(speed.throughput_ips if speed else None), "", bars[2]),
+        Cell("size, MiB", wording.megabytes(row.spec.size_bytes), "", bars[3]),
     )
     problem = None if row.status == OK else row.status
     short = charts.short_name(report, row)
-    return RowView(row.name, short, row.execution_precision or wording.NONE, cells, problem, is_baseline)
+    return RowView(row.name, short, row.execution.execution_precision or wording.NONE, cells, problem, is_baseline)
 
 
 def _images_note(row: Row, *, is_baseline: bool) -> str:
     """Say what the accuracy costs in images, or that this is what the others are compared with."""
     if is_baseline:
         return "baseline"
-    if row.delta_images is None:
+    if row.difference is None:
         return ""
-    if row.delta_images == 0:
+    images = row.difference.images
+    if images == 0:
         return "same count"
-    noun = "image" if abs(row.delta_images) == 1 else "images"
-    mark = " ~" if wording.delta(row).endswith("~") else ""
-    return f"{row.delta_images:+d} {noun}{mark}"
+    noun = "image" if abs(images) == 1 else "images"
+    return f"{images:+d} {noun}{'' if row.difference.is_significant else ' ~'}"
 
 
 def _relative(values: Sequence[float | None]) -> list[float | None]:
@@ -186,17 +189,20 @@ def _relative(values: Sequence[float | None]) -> list[float | None]:
 def _heroes(report: Report) -> list[Highlight]:
     """Return the recommended rows, the one for latency first."""
     heroes = []
-    for title, choice in (("Fastest answer", report.answer.latency), ("Most images", report.answer.throughput)):
-        row = next((r for r in report.rows if r.is_deployable and Choice(r.variant, r.device) == choice), None)
-        if row is None or row.latency_ms is None:
+    for title, choice in (
+        ("Fastest answer", report.recommendation.latency),
+        ("Most images", report.recommendation.throughput),
+    ):
+        row = next((r for r in report.rows if r.is_deployable and r.deployment == choice), None)
+        if row is None or row.speed is None:
             continue
-        place = f"{row.variant} on {row.device}"
+        place = f"{row.spec.variant} on {row.execution.device}"
         if title == "Fastest answer":
-            gain = _gain(report, row.latency_speedup)
-            heroes.append(Highlight(title, place, wording.milliseconds(row.latency_ms.p50), "ms p50", gain))
+            gain = _gain(report, row.difference.latency_speedup if row.difference else None)
+            heroes.append(Highlight(title, place, wording.milliseconds(row.p50_ms), "ms p50", gain))
         else:
-            gain = _gain(report, row.throughput_speedup)
-            heroes.append(Highlight(title, place, wording.count(row.throughput_ips), "images/s", gain))
+            gain = _gain(report, row.difference.throughput_speedup if row.difference else None)
+            heroes.append(Highlight(title, place, wording.count(row.speed.throughput_ips), "images/s", gain))
     return heroes
 
 
@@ -220,9 +226,9 @@ def _doubt(ratio: Ratio) -> str:
 
 def _latency_text(row: Row) -> str:
     """Return a row's latency distribution in words."""
-    if row.latency_ms is None:
+    if row.speed is None:
         return "not measured"
-    latency = row.latency_ms
+    latency = row.speed.latency_ms
     tail = "" if latency.p99 is None else f", p99 {wording.milliseconds(latency.p99)}"
     middle = f"p50 {wording.milliseconds(latency.p50)}, p90 {wording.milliseconds(latency.p90)}{tail} ms"
     return f"{middle}; {latency.n:,} samples"
@@ -230,10 +236,10 @@ def _latency_text(row: Row) -> str:
 
 def _accuracy_text(row: Row) -> str:
     """Return a row's place in the scatter plot in words."""
-    if row.accuracy is None or row.latency_ms is None:
+    if row.quality is None:
         return "not measured"
-    accuracy = f"{wording.percent(row.accuracy)} ({wording.interval(row.accuracy_ci95)})"
-    return f"{accuracy} at {wording.p50(row.latency_ms)} ms"
+    accuracy, p50 = row.quality.accuracy, wording.milliseconds(row.p50_ms)
+    return f"{wording.percent(accuracy.value)} ({wording.interval(accuracy.ci95)}) at {p50} ms"
 
 
 def _matrix(report: Report, index: int) -> Matrix | None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from overfly.benchmarks.rendering import formatting as wording
 from overfly.benchmarks.rendering.legend import METHOD
-from overfly.benchmarks.results.per_class import class_scores, confusion_of, differences
-from overfly.benchmarks.results.records import Report, Row
+from overfly.benchmarks.results.per_class import class_scores, confusion_of, disagreements
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import Row
 from overfly.runtime.evaluation.metrics import most_confused
 
 _MAX_DIFFERENCES = 40
@@ -45,7 +46,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left: int =
 
 def _verdict(report: Report) -> list[str]:
     """Return the verdict, and its reasons as a list."""
-    reasons = [f"- {escape(reason.what)}; {escape(reason.remedy)}" for reason in report.verdict.reasons]
+    reasons = [f"- {escape(reason.what)}; {escape(reason.remedy)}" for reason in report.validity.reasons]
     return [f"**{escape(wording.verdict_sentence(report))}**", *(["\n".join(reasons)] if reasons else [])]
 
 
@@ -58,16 +59,16 @@ def _results(report: Report) -> list[str]:
     rows = [
         (
             row.name,
-            row.execution_precision or wording.NONE,
-            wording.percent(row.accuracy),
-            wording.delta(row),
-            wording.ratio(row.f1_macro),
-            wording.ratio(row.kappa),
-            wording.p50(row.latency_ms),
-            wording.times(row.latency_speedup),
-            wording.p50(row.file_latency_ms),
-            wording.count(row.throughput_ips),
-            wording.megabytes(row.size_bytes),
+            row.execution.execution_precision or wording.NONE,
+            wording.percent(row.quality.accuracy.value if row.quality else None),
+            wording.delta(row.difference),
+            wording.ratio(row.quality.f1_macro.value if row.quality else None),
+            wording.ratio(row.quality.kappa.value if row.quality else None),
+            wording.p50(row.speed.latency_ms if row.speed else None),
+            wording.times(row.difference.latency_speedup if row.difference else None),
+            wording.p50(row.speed.file_latency_ms if row.speed else None),
+            wording.count(row.speed.throughput_ips if row.speed else None),
+            wording.megabytes(row.spec.size_bytes),
         )
         for row in report.rows
     ]
@@ -77,31 +78,33 @@ def _results(report: Report) -> list[str]:
 
 def detail_cells(row: Row) -> list[tuple[str, str]]:
     """Return the figures of a row that the main table leaves out, each with its name and unit."""
-    latency, files, load = row.latency_ms, row.file_latency_ms, row.load_ms
+    quality, speed, difference, probe = row.quality, row.speed, row.difference, row.probe
+    latency, files = (speed.latency_ms, speed.file_latency_ms) if speed else (None, None)
+    load = probe.load_ms if probe else None
     return [
-        ("accuracy, 95% interval", wording.interval(row.accuracy_ci95)),
-        ("macro F1, 95% interval", wording.interval_of_ratio(row.f1_macro_ci95)),
-        ("kappa, 95% interval", wording.interval_of_ratio(row.kappa_ci95)),
-        ("points vs base", wording.NONE if row.delta_accuracy_pp is None else f"{row.delta_accuracy_pp:+.2f}"),
-        ("McNemar p", wording.p_value(row.mcnemar_p)),
-        ("agreement", wording.percent(row.agreement)),
+        ("accuracy, 95% interval", wording.interval(quality.accuracy.ci95 if quality else None)),
+        ("macro F1, 95% interval", wording.interval_of_ratio(quality.f1_macro.ci95 if quality else None)),
+        ("kappa, 95% interval", wording.interval_of_ratio(quality.kappa.ci95 if quality else None)),
+        ("points vs base", wording.NONE if difference is None else f"{difference.accuracy_pp:+.2f}"),
+        ("McNemar p", wording.p_value(difference.mcnemar_p if difference else None)),
+        ("agreement", wording.percent(difference.agreement if difference else None)),
         ("p90 ms", wording.milliseconds(None if latency is None else latency.p90)),
         ("p99 ms", wording.milliseconds(None if latency is None else latency.p99)),
         ("mean ms", wording.milliseconds(None if latency is None else latency.mean)),
         ("sd ms", wording.milliseconds(None if latency is None else latency.std)),
         ("samples", wording.NONE if latency is None else f"{latency.n:,}"),
-        ("latency, speed", wording.times_range(row.latency_speedup)),
-        ("throughput, speed", wording.times_range(row.throughput_speedup)),
+        ("latency, speed", wording.times_range(difference.latency_speedup if difference else None)),
+        ("throughput, speed", wording.times_range(difference.throughput_speedup if difference else None)),
         ("file to label, p50 ms", wording.p50(files)),
         ("file to label, p90 ms", wording.milliseconds(None if files is None else files.p90)),
-        ("file to label, images/s", wording.count(row.file_throughput_ips)),
-        ("first inference ms", wording.milliseconds(row.first_inference_ms)),
+        ("file to label, images/s", wording.count(speed.file_throughput_ips if speed else None)),
+        ("first inference ms", wording.milliseconds(probe.first_inference_ms if probe else None)),
         ("load ms, cold", wording.milliseconds(None if load is None else load.cold)),
         ("load ms, cached", wording.milliseconds(None if load is None else load.cached)),
-        ("peak memory MiB", wording.megabytes(row.peak_rss_bytes)),
-        ("threads", "its own choice" if row.n_threads is None else str(row.n_threads)),
-        ("asked for", row.requested_precision),
-        ("device", row.device_name),
+        ("peak memory MiB", wording.megabytes(probe.peak_rss_bytes if probe else None)),
+        ("threads", "its own choice" if row.execution.n_threads is None else str(row.execution.n_threads)),
+        ("asked for", row.execution.requested_precision),
+        ("device", row.execution.device_name),
     ]
 
 
@@ -144,7 +147,7 @@ def _confused(report: Report) -> list[str]:
 
 def _differences(report: Report) -> list[str]:
     """Return the images with two answers."""
-    found = differences(report)
+    found = disagreements(report)
     if report.baseline is None or report.compared_row is None:
         return []
     names = [escape(report.rows[i].name) for i in (report.baseline, report.compared_row)]
@@ -168,8 +171,8 @@ def machine_facts(report: Report) -> list[tuple[str, str]]:
         ("system", machine.system),
         ("power", machine.power_source or "not known"),
         ("power saving", machine.power_saving or "none known"),
-        ("others before", _share(machine.busy_fraction)),
-        ("others during", _share(machine.busy_during_fraction)),
+        ("others before", _share(machine.load_before)),
+        ("others during", _share(machine.load_during)),
         ("versions", versions),
         ("time", machine.timestamp),
         ("bundle", f"{report.bundle.name}, manifest {report.bundle.manifest_sha256[:16]}"),

@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from overfly.benchmarks.rendering import formatting as wording
-from overfly.benchmarks.results.records import OK, Report, Row
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import OK, Row
 
 # Two lines, so that the table fits 80 columns.
 _COLUMNS = (
@@ -42,7 +43,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 def verdict_lines(report: Report) -> list[str]:
     """Return the verdict, and a line for each reason with its remedy."""
-    reasons = [f"  - {reason.what}; {reason.remedy}" for reason in report.verdict.reasons]
+    reasons = [f"  - {reason.what}; {reason.remedy}" for reason in report.validity.reasons]
     return [wording.verdict_sentence(report), *reasons]
 
 
@@ -68,22 +69,24 @@ def legend_lines(report: Report) -> list[str]:
 
 def _machines(report: Report) -> list[str]:
     """Return each device with its full name, once."""
-    return list(dict.fromkeys(f"{row.device} ({row.device_name})" for row in report.rows))
+    return list(dict.fromkeys(f"{row.execution.device} ({row.execution.device_name})" for row in report.rows))
 
 
 def _cells(report: Report, row: Row) -> list[str]:
     """Return a row's texts, one for each column."""
-    name = row.name if len({other.device for other in report.rows}) > 1 else row.name.removesuffix(f" {row.device}")
+    quality, speed, difference = row.quality, row.speed, row.difference
+    several = len({other.execution.device for other in report.rows}) > 1
+    name = row.name if several else row.name.removesuffix(f" {row.execution.device}")
     return [
         name,
-        row.execution_precision or wording.NONE,
-        wording.percent(row.accuracy).removesuffix("%"),
-        wording.delta(row),
-        wording.ratio(row.f1_macro),
-        wording.ratio(row.kappa),
-        wording.p50(row.latency_ms),
-        wording.times(row.latency_speedup),
-        wording.p50(row.file_latency_ms),
-        wording.count(row.throughput_ips),
-        wording.megabytes(row.size_bytes),
+        row.execution.execution_precision or wording.NONE,
+        wording.percent(quality.accuracy.value if quality else None).removesuffix("%"),
+        wording.delta(difference),
+        wording.ratio(quality.f1_macro.value if quality else None),
+        wording.ratio(quality.kappa.value if quality else None),
+        wording.p50(speed.latency_ms if speed else None),
+        wording.times(difference.latency_speedup if difference else None),
+        wording.p50(speed.file_latency_ms if speed else None),
+        wording.count(speed.throughput_ips if speed else None),
+        wording.megabytes(row.spec.size_bytes),
     ]

@@ -11,14 +11,13 @@ import types
 import typing
 from typing import Any
 
-from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.store import REPORT_SCHEMA
+from overfly.benchmarks.results.records import REPORT_SCHEMA, Report
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 def report_schema() -> dict[str, object]:
-    """Return the schema, in the 2020-12 dialect: every key is required, and there are no others."""
+    """Return the schema in the 2020-12 dialect. Every key is required, and no other key is allowed."""
     record = _record(Report)
     properties = {"schema": {"const": REPORT_SCHEMA}, **record["properties"]}
     return {

@@ -6,28 +6,25 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.results.records import Latency, Ratio
+from overfly.benchmarks.results.row_records import Latency, Ratio
 
-# Below it the 99th percentile rests on fewer than ten samples; MLPerf's loadgen asks for 1,024 queries.
+# Below it, the 99th percentile depends on fewer than ten samples. MLPerf's loadgen asks for 1,024 queries.
 MIN_SAMPLES_P99 = 1_000
-
-# The customary level of a test.
-SIGNIFICANCE = 0.05
 
 Labels = npt.NDArray[np.int64]
 
 
 def summarize_latency(samples_ms: Sequence[float]) -> Latency:
-    """Summarise latencies in milliseconds.
+    """Summarize latencies in milliseconds.
 
     Percentiles interpolate linearly between samples (numpy's default, method 7 of Hyndman and Fan,
-    1996). The deviation is that of a sample (``n - 1``), None for a single one; p99 is None below
-    `MIN_SAMPLES_P99` samples.
+    1996). The standard deviation is that of a sample (``n - 1``), None for a single one; p99 is None
+    below `MIN_SAMPLES_P99` samples.
 
     Raises
     ------
     ValueError
-        When there is no sample.
+        If there is no sample.
     """
     n = len(samples_ms)
     if n == 0:
@@ -45,15 +42,15 @@ def summarize_latency(samples_ms: Sequence[float]) -> Latency:
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """Return the ratios of two rows round by round: their median and their range.
+    """Return the ratios of two rows, round by round: their median and their range.
 
-    If the rounds were independent, the range of six would hold the true median ratio with
+    If the rounds are independent, the range of six contains the true median ratio with probability
     ``1 - 2 / 2**6``, or 97%, whatever the distribution (the order-statistic interval of a median).
 
     Raises
     ------
     ValueError
-        When there is no round, or not the same number of both.
+        If there is no round, or the numbers of rounds differ.
     """
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
     if not ratios:
@@ -64,14 +61,14 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
 def mcnemar_exact_p(n_only_first: int, n_only_second: int) -> float:
     """Return the two-sided p of McNemar's exact test.
 
-    Under equal accuracy, an image that exactly one of two models gets right is as likely to be the
-    one's as the other's: twice the smaller tail of a binomial distribution with one half, at most 1
-    (McNemar, Psychometrika 12, 1947; the exact form is Cochran's, 1950).
+    If two models are equally accurate, an image that only one of them gets right is as likely to be
+    the first model's as the second's. So p is twice the smaller tail of a binomial distribution with
+    probability one half, at most 1 (McNemar, Psychometrika 12, 1947; the exact form is Cochran's, 1950).
 
     Parameters
     ----------
     n_only_first, n_only_second
-        Images that only the first, or only the second model gets right.
+        The number of images that only the first, and only the second model gets right.
     """
     n = n_only_first + n_only_second
     tail = sum(math.comb(n, k) for k in range(min(n_only_first, n_only_second) + 1))
@@ -79,14 +76,13 @@ def mcnemar_exact_p(n_only_first: int, n_only_second: int) -> float:
 
 
 def discordant(truth: Labels, first: Labels, second: Labels) -> tuple[int, int]:
-    """Count the images that only the first, and only the second, of two predictions gets right; all int64 ``[N]``."""
+    """Count the images that only the first, and only the second of two predictions gets right; all int64 ``[N]``."""
     first_right, second_right = first == truth, second == truth
     return int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
 
 
-def drift(values: Sequence[float]) -> float:
-    """Return how far the rounds are apart: (largest - smallest) / median; 0 for fewer than two."""
-    if len(values) < 2:  # noqa: PLR2004 - a difference needs two
+def relative_range(values: Sequence[float]) -> float:
+    """Return (largest - smallest) / median; 0 for fewer than two values."""
+    if len(values) < 2:  # noqa: PLR2004 - a range needs two values
         return 0.0
-    middle = float(np.median(values))
-    return (max(values) - min(values)) / middle
+    return (max(values) - min(values)) / float(np.median(values))

@@ -1,11 +1,9 @@
-"""``report.json``: reading and writing it."""
+"""Read and write ``report.json``."""
 
 from pathlib import Path
 
-from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.records import REPORT_SCHEMA, Report
 from overfly.runtime.documents import read_document, write_document
-
-REPORT_SCHEMA = "overfly.report/2"
 
 REPORT_JSON = "report.json"
 
@@ -16,11 +14,21 @@ def write_report_json(folder: Path, report: Report) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """Read a ``report.json``, or the one in a report folder.
+    """Read the report that `overfly.benchmarks.job.bench` wrote.
+
+    Parameters
+    ----------
+    path
+        A ``report.json``, or the folder that contains it.
+
+    Returns
+    -------
+    Report
+        Every figure of the report, and the raw measurements behind it.
 
     Raises
     ------
     DocumentError
-        When it is missing or not valid.
+        If the file is missing, is not valid, or has another schema than `REPORT_SCHEMA`.
     """
     return read_document(path / REPORT_JSON if path.is_dir() else path, Report, schema=REPORT_SCHEMA)

@@ -1,4 +1,4 @@
-"""What the bench found best on this machine, kept in the user's cache folder for who leaves the choice to overfly."""
+"""What the bench recommended on this machine. It is kept in the user's cache folder for ``--variant auto``."""
 
 import hashlib
 import platform
@@ -16,8 +16,8 @@ RECOMMENDATION_SCHEMA = "overfly.recommendation/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """A variant on a device, whose full name was `device_name`."""
+class Deployment:
+    """A variant to run on a device; `device_name` is the device's full name."""
 
     variant: str
     device: str
@@ -25,19 +25,19 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to run of one bundle on one machine.
+class SavedRecommendation:
+    """What to deploy of one bundle on one machine.
 
     Attributes
     ----------
     manifest_sha256
-        Of the bundle that was measured.
+        SHA-256 of the manifest of the bundle that was measured.
     host, cpu
-        The machine's name in its network, and its processor: a home folder may be shared.
+        The machine's network name and its processor: several machines may share a home folder.
     latency, throughput
         The best for single images, and for many.
     valid
-        Whether the report called itself VALID.
+        Whether the report was valid.
     timestamp
         When it was measured: UTC, ISO 8601.
     """
@@ -45,12 +45,12 @@ class Recommendation:
     manifest_sha256: str
     host: str
     cpu: str
-    latency: Placement
-    throughput: Placement
+    latency: Deployment
+    throughput: Deployment
     valid: bool
     timestamp: str
 
-    def placement(self, *, variant: str, device: str, hint: str) -> Placement | None:
+    def deployment(self, *, variant: str, device: str, hint: str) -> Deployment | None:
         """Return the best placement for a performance hint that agrees with what is named; ``auto`` names nothing."""
         best = self.latency if hint == "latency" else self.throughput
         names = {"auto", best.device, best.device.removesuffix(".0")}
@@ -58,8 +58,8 @@ class Recommendation:
         return best if agrees else None
 
 
-def save_recommendation(recommendation: Recommendation) -> None:
-    """Keep a recommendation, in place of an earlier one; where the cache folder can't be written nothing is kept."""
+def save_recommendation(recommendation: SavedRecommendation) -> None:
+    """Save a recommendation in place of an earlier one; do nothing if the cache folder can't be written."""
     with suppress(OSError, RuntimeError):
         path = _path(recommendation.manifest_sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,25 +67,24 @@ def save_recommendation(recommendation: Recommendation) -> None:
 
 
 def delete_recommendation(manifest_sha256: str) -> None:
-    """Drop what was kept for a bundle on this machine: a later bench recommends nothing."""
+    """Delete what was saved for a bundle on this machine."""
     with suppress(OSError, RuntimeError):
         _path(manifest_sha256).unlink(missing_ok=True)
 
 
-def load_recommendation(bundle: Bundle) -> Recommendation | None:
-    """Return what the bench recommended for this very bundle on this machine.
+def load_recommendation(bundle: Bundle) -> SavedRecommendation | None:
+    """Return what the bench recommended for this bundle on this machine.
 
-    None when it was never measured, when the bundle has changed since, and when a device that it
-    names is gone or another one.
+    None if the bundle was never measured here or has changed since, or if one of the devices is no longer there.
     """
     with suppress(OSError, RuntimeError, DocumentError):
         manifest_sha256 = bundle.manifest_sha256()
-        found = read_document(_path(manifest_sha256), Recommendation, schema=RECOMMENDATION_SCHEMA)
+        found = read_document(_path(manifest_sha256), SavedRecommendation, schema=RECOMMENDATION_SCHEMA)
         machine = (manifest_sha256, platform.node(), full_name("CPU"))
         if (found.manifest_sha256, found.host, found.cpu) == machine and all(
-            placement.variant in bundle.manifest.variants
-            and full_name(resolve_device(placement.device)) == placement.device_name
-            for placement in (found.latency, found.throughput)
+            deployment.variant in bundle.manifest.variants
+            and full_name(resolve_device(deployment.device)) == deployment.device_name
+            for deployment in (found.latency, found.throughput)
         ):
             return found
     return None

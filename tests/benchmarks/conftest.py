@@ -5,15 +5,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from overfly.benchmarks.job import BenchJob, Facts, conclude
-from overfly.benchmarks.measurement.timing import Pictures, Plan, measure
-from overfly.benchmarks.results.records import OK, TEST_PART, Environment, Judged, LoadTimes, Probe
-from overfly.benchmarks.results.rows import Identity, make_row
+from overfly.benchmarks.job import make_report
+from overfly.benchmarks.measurement.timing import ImageSource, Plan, measure
+from overfly.benchmarks.results.records import TEST_PART, BundleFacts, Environment, EvaluationSet
+from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, RowSpec
+from overfly.benchmarks.results.rows import failed_row, make_row
 from overfly.runtime.files.atomic import sha256_file
 
 CLASSES = ("beach", "forest <b>", "storage & tanks")
@@ -67,15 +67,15 @@ class Fake:
         return logits
 
 
-def _pictures(clock, n_images, decode_ms=3.0):
-    """Return pictures whose every pixel is their index, each decoded in a known time."""
+def _images(clock, n_images, decode_ms=3.0):
+    """Return images whose every pixel is their index, each decoded in a known time."""
     pixels = np.arange(n_images, dtype=np.uint8).reshape(n_images, 1, 1, 1) * np.ones((1, 2, 2, 3), np.uint8)
 
     def load(index):
         clock.work(decode_ms)
         return pixels[index]
 
-    return Pictures(pixels, load)
+    return ImageSource(pixels, load)
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def fake(clock):
 
 
 @pytest.fixture
-def pictures(clock):
-    """A function that makes so many pictures, decoded in 3 ms each."""
-    return lambda n_images: _pictures(clock, n_images)
+def images(clock):
+    """A function that makes a number of images, each decoded in 3 ms."""
+    return lambda n_images: _images(clock, n_images)
 
 
 PLAN = Plan(
@@ -125,8 +125,8 @@ def quiet_machine(**changes):
         "memory_bytes": 1 << 34,
         "power_source": "mains",
         "power_saving": None,
-        "busy_fraction": 0.01,
-        "busy_during_fraction": 0.02,
+        "load_before": 0.01,
+        "load_during": 0.02,
         "versions": {"python": "3.11.2", "openvino": "2026.4.1"},
         "timestamp": "2026-01-02T03:04:05+00:00",
     }
@@ -139,17 +139,12 @@ def machine():
     return quiet_machine
 
 
-def _identity(backend, variant, device="CPU", configuration="", precision="f32", n_threads=2):
-    return Identity(
-        backend=backend,
-        variant=variant,
-        configuration=configuration,
-        device=device,
-        device_name=f"Some {device}",
-        requested_precision="f32" if variant == "fp32" else "auto",
-        execution_precision=precision,
-        n_threads=n_threads,
-        size_bytes={"fp32": 8, "fp16": 4, "int8": 2}[variant] << 20,
+def _row_of(backend, variant, device="CPU", precision="f32", n_threads=2):
+    """Return what a row measures, and how it is computed."""
+    size_bytes = {"fp32": 8, "fp16": 4, "int8": 2}[variant] << 20
+    requested = "f32" if variant == "fp32" else "auto"
+    return RowSpec(backend, variant, "", size_bytes), Execution(
+        device, f"Some {device}", requested, precision, n_threads
     )
 
 
@@ -163,12 +158,11 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
     def around(ms):
         return lambda n: ms * (1 + 0.01 * (n % 5 - 2))
 
-    identities = [
-        _identity("pytorch", "fp32"),
-        _identity("onnxruntime", "fp32", n_threads=None),
-        _identity("openvino", "fp32"),
-        _identity("openvino", "fp16", device="GPU", precision=None, n_threads=None),
-        _identity("openvino", "int8"),
+    measured = [
+        _row_of("pytorch", "fp32"),
+        _row_of("onnxruntime", "fp32", n_threads=None),
+        _row_of("openvino", "fp32"),
+        _row_of("openvino", "int8"),
     ]
     base = {4: 0}  # one image that everybody takes for a beach
     options = {"n_classes": len(classes)}
@@ -188,28 +182,25 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
         file_stream_images=100,
         n_warmup=5,
     )
-    results = measure(backends, _pictures(clock, n_images), plan, clock=clock)
-    raws = [result.raw() for result in results]
-    raws.insert(3, type(raws[0])())
+    results = measure(backends, _images(clock, n_images), plan, clock=clock)
     truth = np.arange(n_images) % len(classes)
     probe = Probe(LoadTimes(120.0, 30.0), 14.5, 150 << 20)
-    statuses = [OK, OK, OK, "GPU can't compile the fp16 variant", OK]
     rows = [
-        make_row(identity, raw, truth, n_classes=len(classes), probe=probe if status == OK else Probe(), status=status)
-        for identity, raw, status in zip(identities, raws, statuses, strict=True)
+        make_row(*row, measurements, truth, n_classes=len(classes), probe=probe)
+        for row, measurements in zip(measured, results, strict=True)
     ]
+    on_gpu = _row_of("openvino", "fp16", device="GPU", precision=None, n_threads=None)
+    rows.insert(3, failed_row(*on_gpu, "GPU can't compile the fp16 variant"))
     names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
-    facts = Facts(
-        bundle=SimpleNamespace(
-            path=bundle_folder,
-            manifest_sha256=lambda: sha256_file(bundle_folder / "manifest.json"),
-            manifest=SimpleNamespace(model="mobilenet_v2", image=SimpleNamespace(size=64), classes=classes),
-        ),
-        job=BenchJob(bundle_folder, bundle_folder),
-        images=Judged(TEST_PART, n_images, names, tuple(truth.tolist()), "0" * 64),
-        n_calibration=0,
+    return make_report(
+        rows,
+        EvaluationSet(TEST_PART, n_images, 0, names, tuple(truth.tolist()), "0" * 64),
+        quiet_machine(),
+        bundle=BundleFacts(bundle_folder.name, sha256_file(bundle_folder / "manifest.json"), "mobilenet_v2", 64),
+        classes=classes,
+        quick=False,
+        max_drop_pp=None,
     )
-    return conclude(rows, raws, facts, quiet_machine())
 
 
 @pytest.fixture(scope="session")
@@ -230,7 +221,7 @@ def measured():
 @pytest.fixture(scope="session")
 def report(bundle_folder):
     """Return a report with a baseline, an int8 row that differs from it in some images, and a row that failed."""
-    return dataclasses.replace(measured_report(bundle_folder), overfly="0.1.0")
+    return dataclasses.replace(measured_report(bundle_folder), overfly_version="0.1.0")
 
 
 @pytest.fixture

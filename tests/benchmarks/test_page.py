@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from overfly.benchmarks.rendering.html import report_html
-from overfly.benchmarks.results.records import Reason, Verdict
+from overfly.benchmarks.results.records import Reason, Validity
 
 pytestmark = pytest.mark.chromium
 
@@ -71,12 +71,16 @@ return faults;
 def page(bundle_folder, measured, tmp_path_factory):
     """Return the address of a page with every part: reasons, a failed row, long names, differences."""
     report = measured(bundle_folder, CLASSES, 210)
-    rows = (*report.rows[:2], replace(report.rows[2], configuration="from ONNX"), *report.rows[3:])
+    rows = (
+        *report.rows[:2],
+        replace(report.rows[2], spec=replace(report.rows[2].spec, configuration="from ONNX")),
+        *report.rows[3:],
+    )
     reasons = Reason(
         "the rounds differ by up to 33% (p50 of OpenVINO fp16 CPU), expected at most 10%", "close programs"
     )
     report = replace(
-        report, rows=rows, verdict=Verdict(False, (reasons, Reason("the machine ran on battery", "plug it in")))
+        report, rows=rows, validity=Validity(False, (reasons, Reason("the machine ran on battery", "plug it in")))
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(report_html(report), encoding="utf-8")

@@ -57,7 +57,7 @@ def test_there_is_no_torch_and_every_command_of_the_box_works(box, tiny_bundle, 
     box(*overfly, "bench", tiny_bundle, "--data", tiny_data, "--out", tmp_path / "report", "--quick")
     rows = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["rows"]
     # ONNX Runtime first.
-    assert [row["variant"] for row in rows] == ["fp32", "fp32", "fp16", "int8"]
+    assert [row["spec"]["variant"] for row in rows] == ["fp32", "fp32", "fp16", "int8"]
     assert {row["status"] for row in rows} == {"ok"}
     side = box(*overfly, "compare", tmp_path / "report", tmp_path / "report" / "report.json", "--json").stdout
     names = [line["name"] for line in json.loads(side)["lines"]]

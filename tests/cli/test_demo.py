@@ -59,13 +59,13 @@ def test_it_takes_ones_own_data_to_a_bundle_and_a_report(overfly, content, tiny_
     Bundle.open(base / "bundle").verify()
     report = json.loads((base / "report" / "report.json").read_text(encoding="utf-8"))
     names = ["PyTorch fp32", "ONNX Runtime", "OpenVINO fp32", "OpenVINO fp16", "OpenVINO int8"]
-    assert [(row["backend"], row["variant"]) for row in report["rows"]] == [
+    assert [(row["spec"]["backend"], row["spec"]["variant"]) for row in report["rows"]] == [
         ("pytorch", "fp32"),
         ("onnxruntime", "fp32"),
         *(("openvino", variant) for variant in ("fp32", "fp16", "int8")),
     ]
     assert all(row["status"] == "ok" for row in report["rows"])
-    assert report["rows"][1]["agreement"] == report["rows"][2]["agreement"] == 1.0
+    assert [row["difference"]["agreement"] for row in report["rows"][1:3]] == [1.0, 1.0]
     lines = [line.strip() for line in result.out.splitlines()]
     assert all(any(line.startswith(name) for line in lines) for name in names)
     assert [line.split()[0] for line in lines[-3:]] == ["run:", "bundle:", "report:"]

@@ -197,7 +197,7 @@ def test_a_bench_measures_a_zip(overfly, tiny_run, tiny_data, fp32_bundle, tmp_p
     write_zip(tmp_path / "bundle.zip", fp32_bundle[0])
     options = ["--data", tiny_data, "--run", tiny_run, "--out", tmp_path / "report", "--quick", "--json"]
     report = json.loads(overfly("bench", tmp_path / "bundle.zip", *options).out)
-    assert [(row["backend"], row["status"]) for row in report["rows"]] == [
+    assert [(row["spec"]["backend"], row["status"]) for row in report["rows"]] == [
         ("pytorch", "ok"),
         ("onnxruntime", "ok"),
         ("openvino", "ok"),

@@ -11,40 +11,35 @@ from rich.console import Console
 from overfly.benchmarks.comparison.compare import compare
 from overfly.benchmarks.comparison.table import print_comparison
 from overfly.benchmarks.job import write_report
-from overfly.benchmarks.results.records import Measurements, Ratio, ThroughputSample
+from overfly.benchmarks.results.row_records import Ratio, ThroughputSample
 from overfly.cli import run
 from overfly.runtime.errors import ComparisonError, DocumentError
 
 
-def _slower(raw, times):
-    """Return what a machine would have measured that is `times` as slow, and takes image 0 for something else."""
-    if not raw.predictions:
-        return raw
-    return Measurements(
-        (1, *raw.predictions[1:]),
-        tuple(tuple(ms * times for ms in samples) for samples in raw.latency_rounds_ms),
-        tuple(ThroughputSample(s.n_images, s.seconds * times) for s in raw.throughput_rounds),
-        raw.file_latency_rounds_ms,
-        raw.file_throughput_rounds,
-    )
-
-
-def _slower_row(row, times):
-    """Return the row of that machine."""
-    if row.latency_ms is None:
+def _slower(row, times):
+    """Return the row of a machine that is `times` as slow, and classifies image 0 differently."""
+    if row.speed is None:
         return row
-    latency = replace(row.latency_ms, p50=row.latency_ms.p50 * times)
-    return replace(row, latency_ms=latency, throughput_ips=row.throughput_ips / times)
+    measured, latency = row.measurements, row.speed.latency_ms
+    measurements = replace(
+        measured,
+        predictions=(1, *measured.predictions[1:]),
+        latency_rounds_ms=tuple(tuple(ms * times for ms in samples) for samples in measured.latency_rounds_ms),
+        throughput_rounds=tuple(ThroughputSample(s.n_images, s.seconds * times) for s in measured.throughput_rounds),
+    )
+    speed = replace(
+        row.speed,
+        latency_ms=replace(latency, p50=latency.p50 * times),
+        throughput_ips=row.speed.throughput_ips / times,
+    )
+    return replace(row, speed=speed, measurements=measurements)
 
 
 @pytest.fixture
 def box(report):
     """Return the report of a machine that is half as fast, and has no ONNX Runtime."""
-    kept = (0, 2, 3, 4)
     machine = replace(report.environment, host="edge", cpu="Small CPU")
-    rows = tuple(_slower_row(report.rows[i], 2.0) for i in kept)
-    raw = tuple(_slower(report.raw[i], 2.0) for i in kept)
-    return replace(report, environment=machine, rows=rows, raw=raw)
+    return replace(report, environment=machine, rows=tuple(_slower(report.rows[i], 2.0) for i in (0, 2, 3, 4)))
 
 
 @pytest.fixture
@@ -76,11 +71,11 @@ def test_each_row_stands_beside_its_like(report, box, saved):
 
 
 def test_the_range_of_a_ratio_is_as_wide_as_any_two_rounds_make_it(report, saved):
-    raws = list(report.raw)
-    raws[4] = replace(raws[4], latency_rounds_ms=((2.0,), (2.5,), (3.0,)))
-    other = list(report.raw)
-    other[4] = replace(raws[4], latency_rounds_ms=((2.0,), (2.0,), (4.0,)))
-    comparison = compare(saved(replace(report, raw=tuple(raws)), replace(report, raw=tuple(other))))
+    def with_latencies(*rounds_ms):
+        measurements = replace(report.rows[4].measurements, latency_rounds_ms=tuple((ms,) for ms in rounds_ms))
+        return replace(report, rows=(*report.rows[:4], replace(report.rows[4], measurements=measurements)))
+
+    comparison = compare(saved(with_latencies(2.0, 2.5, 3.0), with_latencies(2.0, 2.0, 4.0)))
     ratio = comparison.lines[4].entries[1].latency_speedup
     assert ratio == Ratio(1.25, 0.5, 1.5)
     assert not ratio.is_significant
@@ -110,7 +105,7 @@ def test_what_is_not_comparable_is_refused_with_the_reason(report, saved):
     with pytest.raises(ComparisonError, match="found 1 report, expected at least two"):
         compare([a])
     path = b / "report.json"
-    path.write_text(path.read_text().replace("overfly.report/2", "overfly.report/9"))
+    path.write_text(path.read_text().replace("overfly.report/3", "overfly.report/9"))
     with pytest.raises(DocumentError, match=r"schema 'overfly\.report/9'"):
         compare([a, b])
 

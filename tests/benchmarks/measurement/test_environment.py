@@ -7,7 +7,7 @@ import pytest
 
 from overfly.benchmarks.measurement.environment import (
     BackgroundLoad,
-    busy_fraction,
+    background_load,
     describe_environment,
     power_saving,
     power_source,
@@ -43,7 +43,10 @@ def saving(tmp_path):
         ({"driver": "acpi-cpufreq", "governor": "powersave"}, "the governor powersave of the driver acpi-cpufreq"),
         ({"driver": "intel_pstate", "governor": "powersave", "preference": "balance_performance"}, None),
         ({"driver": "amd-pstate-epp", "governor": "powersave", "preference": "balance_power"}, None),
-        ({"driver": "intel_pstate", "governor": "powersave", "preference": "power"}, "the energy preference power"),
+        (
+            {"driver": "intel_pstate", "governor": "powersave", "preference": "power"},
+            "the kernel's energy preference",
+        ),
         ({"driver": "intel_pstate", "governor": "powersave", "profile": "low-power"}, "the platform profile low-power"),
         ({"driver": "intel_pstate", "governor": "powersave", "profile": "balanced"}, None),
     ],
@@ -81,8 +84,8 @@ def test_the_power_source_is_that_of_the_supplies(tmp_path):
 
 
 def test_this_machine_can_be_described():
-    machine = describe_environment(busy_fraction(), None)
+    machine = describe_environment(background_load(), None)
     assert machine.n_cores >= 1
     assert machine.affinity is None or len(machine.affinity) == machine.n_cores
     assert machine.versions["python"]
-    assert machine.busy_fraction is None or 0 <= machine.busy_fraction <= 1
+    assert machine.load_before is None or 0 <= machine.load_before <= 1

@@ -9,8 +9,8 @@ from overfly.runtime.bundle.bundle import MANIFEST, Bundle, write_manifest
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.evaluation import recommendation
 from overfly.runtime.evaluation.recommendation import (
-    Placement,
-    Recommendation,
+    Deployment,
+    SavedRecommendation,
     delete_recommendation,
     load_recommendation,
     save_recommendation,
@@ -30,12 +30,12 @@ def bundle(tiny_bundle, tmp_path, monkeypatch):
 def answer(bundle):
     """What a bench on this machine might have found: fp16 for one image, fp32 for many."""
     name = full_name("CPU")
-    return Recommendation(
+    return SavedRecommendation(
         manifest_sha256=sha256_file(bundle.path / MANIFEST),
         host=recommendation.platform.node(),
         cpu=name,
-        latency=Placement("fp16", "CPU", name),
-        throughput=Placement("fp32", "CPU", name),
+        latency=Deployment("fp16", "CPU", name),
+        throughput=Deployment("fp32", "CPU", name),
         valid=True,
         timestamp="2026-01-02T03:04:05+00:00",
     )
@@ -72,9 +72,9 @@ def test_auto_follows_it_for_the_hint_as_far_as_it_agrees_with_what_is_named(bun
     [
         {"host": "another"},
         {"cpu": "another"},
-        {"latency": Placement("fp16", "NPU", "gone")},
-        {"throughput": Placement("fp16", "CPU", "another processor")},
-        {"throughput": Placement("int4", "CPU", full_name("CPU"))},
+        {"latency": Deployment("fp16", "NPU", "gone")},
+        {"throughput": Deployment("fp16", "CPU", "another processor")},
+        {"throughput": Deployment("int4", "CPU", full_name("CPU"))},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -1,0 +1,359 @@
+"""Load a model into OpenVINO, ONNX Runtime or PyTorch, so that all of them can be measured alike."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
+from overfly.benchmarks.results.row_records import Execution
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.errors import DeviceError
+from overfly.runtime.extras import require_extra
+from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.inference.devices import core, full_name, supports
+from overfly.runtime.inference.runner import Hint, Runner, compile_variant
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Logits = npt.NDArray[np.float32]
+# Takes uint8 [N, S, S, 3] images and returns float32 [N, n_classes] logits.
+Infer = Callable[[ImageBatch], Logits]
+
+# Large enough to use every core, small enough for the memory of a laptop.
+BATCH = 16
+
+# Configurations, see `row_records.RowSpec`.
+COMPILED = "compiled"
+CHANNELS_LAST = "channels-last"
+STATIC = "static"
+FROM_ONNX = "from ONNX"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSpec:
+    """What to load. All values are plain, so that it can be sent to another process as JSON.
+
+    Attributes
+    ----------
+    backend, variant, configuration
+        As in `row_records.RowSpec`.
+    device
+        OpenVINO's name of the device.
+    bundle
+        Path of the bundle.
+    path
+        Path of the run for PyTorch, or of an ONNX file. Empty for a variant of the bundle.
+    cache
+        Whether compiled models are kept in the user's cache folder.
+    """
+
+    backend: str
+    variant: str
+    configuration: str = ""
+    device: str = "CPU"
+    bundle: str
+    path: str = ""
+    cache: bool = False
+
+
+class Model(Protocol):
+    """A model that is ready to infer."""
+
+    def infer(self, image: ImageBatch) -> Logits:
+        """Take one uint8 ``[1, S, S, 3]`` image and return its float32 ``[1, n_classes]`` logits, latency first."""
+
+    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
+        """Take uint8 ``[S, S, 3]`` images and yield float32 ``[n_classes]`` logits in order, throughput first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model, and where and how it is computed."""
+
+    model: Model
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoModel:
+    """A model that was compiled twice: with the latency hint, and with the throughput hint."""
+
+    latency: Runner
+    throughput: Runner
+
+    def infer(self, image: ImageBatch) -> Logits:
+        """Infer one image with the latency hint."""
+        return self.latency.infer(image)
+
+    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
+        """Infer a stream with the throughput hint, with as many images in flight as the device asks for."""
+        return self.throughput.stream(images)
+
+
+class BatchModel:
+    """A function of a batch. Single images are batches of one; a stream is inferred in batches of `BATCH`.
+
+    Parameters
+    ----------
+    infer
+        Takes uint8 ``[N, S, S, 3]`` and returns float32 ``[N, n_classes]`` logits.
+    always_full
+        Fill up the last batch of a stream: a model compiled for fixed shapes would be compiled again for it.
+    """
+
+    def __init__(self, infer: Infer, *, always_full: bool = False) -> None:
+        self.infer = infer
+        self._always_full = always_full
+
+    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
+        """Infer a stream, batch by batch."""
+        source = iter(images)
+        while batch := list(islice(source, BATCH)):
+            n_images = len(batch)
+            if self._always_full:
+                batch += batch[-1:] * (BATCH - n_images)
+            yield from self.infer(np.stack(batch))[:n_images]
+
+
+class Loader(ABC):
+    """Loads a model into one backend: as a whole for the measurement, in steps for the probe."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def load(self) -> LoadedModel:
+        """Load the model for single images and for streams."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Import the library and start the device, so that neither is part of the load time."""
+
+    @abstractmethod
+    def load_for_latency(self, *, cached: bool) -> Infer:
+        """Load the model for single images only; `cached` takes it from the model cache."""
+
+    def fill_cache(self) -> bool:
+        """Put the model into the model cache; return False if this model is not cached."""
+        return False
+
+
+class OpenVinoLoader(Loader):
+    """Loads a variant of a bundle, or the bundle's ONNX file as it is."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        super().__init__(spec)
+        self._bundle = Bundle.open(Path(spec.bundle))
+
+    def load(self) -> LoadedModel:
+        """Compile the model once for each performance hint."""
+        latency = self._compile("latency", cache=self.spec.cache)
+        throughput = self._compile("throughput", cache=self.spec.cache)
+        execution = Execution(
+            device=latency.device,
+            device_name=latency.device_name,
+            requested_precision=latency.requested_precision,
+            execution_precision=latency.execution_precision,
+            n_threads=latency.n_threads,
+        )
+        return LoadedModel(OpenVinoModel(latency, throughput), execution)
+
+    def prepare(self) -> None:
+        """Load the device's plugin."""
+        full_name(self.spec.device)
+
+    def load_for_latency(self, *, cached: bool) -> Infer:
+        """Compile the model with the latency hint."""
+        return self._compile("latency", cache=cached).infer
+
+    def fill_cache(self) -> bool:
+        """Compile a variant of the bundle with the model cache; an ONNX file is not cached."""
+        if not self.spec.cache or self.spec.configuration == FROM_ONNX:
+            return False
+        self._compile("latency", cache=True)
+        return True
+
+    def _compile(self, hint: Hint, *, cache: bool) -> Runner:
+        """Compile the model for single images."""
+        spec = self.spec
+        if spec.configuration == FROM_ONNX:
+            return _compile_onnx(Path(spec.path), spec.device, hint)
+        return compile_variant(self._bundle, variant=spec.variant, device=spec.device, hint=hint, cache=cache)
+
+
+class OnnxRuntimeLoader(Loader):
+    """Loads an ONNX file into ONNX Runtime on the CPU, with its default settings."""
+
+    def load(self) -> LoadedModel:
+        """Load the file.
+
+        Raises
+        ------
+        MissingExtraError
+            If a package of the extra ``bench`` is not installed.
+        DeviceError
+            If ONNX Runtime can't run the file.
+        """
+        self.prepare()
+        import onnxruntime
+
+        path = self.spec.path
+        try:
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no other common base
+            raise DeviceError(f"ONNX Runtime can't run {path}: {first_line(error)}") from error
+        source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
+
+        def infer(images: ImageBatch) -> Logits:
+            try:
+                logits: Logits = session.run([target], {source: images})[0]
+            except Exception as error:
+                raise DeviceError(f"ONNX Runtime can't run {path}: {first_line(error)}") from error
+            return logits
+
+        # 0 means its default, one thread for each physical core; it does not report their number.
+        n_threads = session.get_session_options().intra_op_num_threads or None
+        precision = "i8" if self.spec.configuration == STATIC else "f32"
+        return LoadedModel(BatchModel(infer), Execution("CPU", full_name("CPU"), "auto", precision, n_threads))
+
+    def prepare(self) -> None:
+        """Import ONNX Runtime."""
+        require_extra("bench")
+        import onnxruntime
+
+        # Its builds for Windows report usage events otherwise.
+        onnxruntime.disable_telemetry_events()
+
+    def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - it has no model cache
+        """Load the file."""
+        return self.load().model.infer
+
+
+class PyTorchLoader(Loader):
+    """Loads a run's model into PyTorch on the CPU."""
+
+    def load(self) -> LoadedModel:
+        """Load the model; `COMPILED` compiles it for one image and for a batch.
+
+        Raises
+        ------
+        MissingExtraError
+            If a package of the extra ``train`` is not installed.
+        RunError
+            If the run is not complete.
+        DeviceError
+            If ``torch.compile`` fails, as it does without a C++ compiler.
+        """
+        return self._load((1, BATCH))
+
+    def prepare(self) -> None:
+        """Import torch and torchvision."""
+        require_extra("train")
+        import overfly.training.run  # noqa: F401 - it imports both
+
+    def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - torch.compile always uses its cache
+        """Load the model; `COMPILED` compiles it for one image."""
+        return self._load((1,)).model.infer
+
+    def fill_cache(self) -> bool:
+        """Drop the compiled model from memory, so that the next load takes it from torch.compile's cache."""
+        if self.spec.configuration != COMPILED:
+            return False
+        import torch
+
+        torch.compiler.reset()
+        return True
+
+    def _load(self, batches: Sequence[int]) -> LoadedModel:
+        """Load the model; `batches` are the batch sizes to compile it for."""
+        self.prepare()
+        import torch
+
+        from overfly.training.run import Run
+
+        run = Run.open(Path(self.spec.path))
+        model: nn.Module = run.load_model()
+        is_compiled = self.spec.configuration == COMPILED
+        if self.spec.configuration == CHANNELS_LAST:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if is_compiled:
+            model = compile_pytorch(model, batches, run.record.image.size)
+
+        def infer(images: ImageBatch) -> Logits:
+            # Pillow's arrays may be read-only, and PyTorch warns about that.
+            tensor = torch.from_numpy(images if images.flags.writeable else images.copy())
+            with torch.inference_mode():
+                logits: Logits = model(tensor).numpy()
+            return logits
+
+        execution = Execution("CPU", full_name("CPU"), "f32", "f32", torch.get_num_threads())
+        return LoadedModel(BatchModel(infer, always_full=is_compiled), execution)
+
+
+_LOADERS: dict[str, type[Loader]] = {
+    PYTORCH: PyTorchLoader,
+    ONNXRUNTIME: OnnxRuntimeLoader,
+    OPENVINO: OpenVinoLoader,
+}
+
+
+def loader_of(spec: LoadSpec) -> Loader:
+    """Return the loader of the spec's backend."""
+    return _LOADERS[spec.backend](spec)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message that is not empty; compilers print pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def compile_pytorch(model: "nn.Module", batches: Sequence[int], size: int) -> "nn.Module":
+    """Return a model compiled by torch's default backend.
+
+    Parameters
+    ----------
+    model
+        Takes uint8 ``[N, size, size, 3]``.
+    batches
+        The batch sizes to compile it for. They are compiled here, not when the model is timed.
+    size
+        Height and width of the images.
+
+    Raises
+    ------
+    DeviceError
+        If ``torch.compile`` fails.
+    """
+    import torch
+
+    try:
+        # Its warnings are about its own internals.
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment,unused-ignore]
+            for n_images in batches:
+                compiled(torch.zeros(n_images, size, size, 3, dtype=torch.uint8))
+    except Exception as error:  # whatever its compiler raises
+        raise DeviceError(
+            f"torch.compile failed: {first_line(error)}; it needs a C++ compiler and Python's headers"
+        ) from error
+    return compiled
+
+
+def _compile_onnx(path: Path, device: str, hint: Hint) -> Runner:
+    """Compile an ONNX file as it is for single images, in f32."""
+    model = core().read_model(path)
+    _, height, width, channels = model.input(0).partial_shape
+    model.reshape([1, height, width, channels])
+    wanted = {"PERFORMANCE_HINT": hint.upper(), "INFERENCE_PRECISION_HINT": "f32"}
+    config = {name: value for name, value in wanted.items() if supports(device, name)}
+    return Runner(core().compile_model(model, device, config), variant="fp32", requested_precision="f32")

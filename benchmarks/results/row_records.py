@@ -1,0 +1,307 @@
+"""The records of one row of a report: what was measured, the figures, and the raw measurements behind them."""
+
+from dataclasses import dataclass
+
+from overfly.benchmarks.results.backends import BACKENDS, PYTORCH
+from overfly.runtime.evaluation.recommendation import Deployment
+
+# The status of a row that was measured completely.
+OK = "ok"
+
+# The customary level of a statistical test.
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpec:
+    """What a row measures.
+
+    Attributes
+    ----------
+    backend
+        A key of `BACKENDS`.
+    variant
+        ``fp32``, ``fp16`` or ``int8``.
+    configuration
+        How it differs from the plain row of the same backend and variant, such as ``compiled``; empty for the plain
+        row.
+    size_bytes
+        Size of its files: graph and weights. None if they could not be made.
+    """
+
+    backend: str
+    variant: str
+    configuration: str
+    size_bytes: int | None
+
+    def __post_init__(self) -> None:
+        """Check that the backend is known."""
+        if self.backend not in BACKENDS:
+            raise ValueError(f"the backend is {self.backend!r}, expected one of {', '.join(BACKENDS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where and how a row is computed: as planned, and after loading as the loaded model reports it.
+
+    Attributes
+    ----------
+    device, device_name
+        OpenVINO's short name, such as ``GPU.0``, and the full name.
+    requested_precision
+        The precision that the device was asked to compute in; ``auto`` leaves the choice to it.
+    execution_precision
+        The precision that it computes in; None if the model could not be loaded.
+    n_threads
+        The number of CPU threads that compute one image. None on a GPU, and if the library does not report it.
+    """
+
+    device: str
+    device_name: str
+    requested_precision: str
+    execution_precision: str | None = None
+    n_threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric of the evaluated images, as a fraction, and its 95% bootstrap interval (low, high)."""
+
+    value: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a row classifies: one estimate for each metric of `runtime.evaluation.metrics`."""
+
+    accuracy: Estimate
+    f1_macro: Estimate
+    kappa: Estimate
+    n_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A summary of single-image latencies, in milliseconds.
+
+    Attributes
+    ----------
+    p99
+        None below 1,000 samples.
+    std
+        Sample standard deviation; None for a single sample.
+    n
+        Number of samples.
+    """
+
+    p50: float
+    p90: float
+    p99: float | None
+    mean: float
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a row is.
+
+    Attributes
+    ----------
+    latency_ms
+        The model alone, one image at a time, from pixels to logits.
+    throughput_ips
+        The model alone, many images in flight or in batches; images per second of wall clock.
+    file_latency_ms, file_throughput_ips
+        The same from an image file to its label: decoding, resizing, inference.
+    """
+
+    latency_ms: Latency
+    throughput_ips: float
+    file_latency_ms: Latency
+    file_throughput_ips: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast as the baseline, from rounds in which both were measured.
+
+    Attributes
+    ----------
+    value
+        The median over the rounds.
+    low, high
+        The smallest and the largest ratio of one round.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether all rounds agree on which of the two is faster."""
+        return self.low > 1 or self.high < 1
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a row differs from the baseline.
+
+    Attributes
+    ----------
+    accuracy_pp, images
+        Its accuracy minus the baseline's, in percentage points and in images.
+    mcnemar_p
+        Two-sided p of McNemar's exact test for that difference.
+    agreement
+        Fraction of the images that both give the same class.
+    latency_speedup, throughput_speedup
+        How many times as fast as the baseline it is, by median latency and by throughput.
+    """
+
+    accuracy_pp: float
+    images: int
+    mcnemar_p: float
+    agreement: float
+    latency_speedup: Ratio
+    throughput_speedup: Ratio
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference in accuracy is significant at the level `SIGNIFICANCE`."""
+        return self.mcnemar_p < SIGNIFICANCE
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTimes:
+    """The time to load a model until it can infer, in milliseconds.
+
+    Attributes
+    ----------
+    cold
+        Without a model cache.
+    cached
+        With a filled cache; None if the row uses no cache.
+    """
+
+    cold: float
+    cached: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a separate process measured for a row.
+
+    Attributes
+    ----------
+    load_ms
+        The time to load the model.
+    first_inference_ms
+        The first inference after loading.
+    peak_rss_bytes
+        Peak memory after loading and a few inferences, including the interpreter and its libraries; None if the
+        system does not report it.
+    """
+
+    load_ms: LoadTimes
+    first_inference_ms: float
+    peak_rss_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThroughputSample:
+    """How many images were processed in how many seconds of wall clock."""
+
+    n_images: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """The raw measurements from which a row's figures are computed.
+
+    Attributes
+    ----------
+    predictions
+        The predicted class index of each evaluated image, in their order.
+    latency_rounds_ms, file_latency_rounds_ms
+        The latency samples of each round: the model alone, and from file to label.
+    throughput_rounds, file_throughput_rounds
+        The throughput sample of each round, likewise.
+    """
+
+    predictions: tuple[int, ...] = ()
+    latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
+    throughput_rounds: tuple[ThroughputSample, ...] = ()
+    file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
+    file_throughput_rounds: tuple[ThroughputSample, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every figure can be computed: there are predictions, and samples in each round."""
+        measured = (self.predictions, self.latency_rounds_ms, self.throughput_rounds)
+        files = (self.file_latency_rounds_ms, self.file_throughput_rounds)
+        return all((*measured, *files, *self.latency_rounds_ms, *self.file_latency_rounds_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model on one device.
+
+    Attributes
+    ----------
+    spec, execution
+        What was measured, and how it was computed.
+    status
+        ``ok``, or a sentence that says why the row failed.
+    quality, speed, measurements
+        The figures, and the raw measurements that they are computed from; None if the row failed.
+    difference
+        The comparison with the baseline; None for the baseline, for a row that failed, and without a baseline.
+    probe
+        Load times and memory; None if they were not measured.
+    """
+
+    spec: RowSpec
+    execution: Execution
+    status: str
+    quality: Quality | None
+    speed: Speed | None
+    difference: Difference | None
+    probe: Probe | None
+    measurements: Measurements | None
+
+    def __post_init__(self) -> None:
+        """Check that a row that is ``ok`` has all its figures."""
+        complete = self.quality and self.speed and self.measurements and self.measurements.is_complete
+        if self.status == OK and not complete:
+            raise ValueError(f"the row {self.name} lacks some of its measurements")
+
+    @property
+    def name(self) -> str:
+        """The row's name in tables, such as ``OpenVINO int8 CPU``."""
+        facts = BACKENDS[self.spec.backend]
+        device = self.execution.device if facts.has_devices else ""
+        return " ".join(part for part in (facts.title, self.spec.variant, self.spec.configuration, device) if part)
+
+    @property
+    def is_deployable(self) -> bool:
+        """Whether the row worked and ``overfly predict`` can run it: a variant of the bundle, as it is."""
+        return self.status == OK and BACKENDS[self.spec.backend].is_deployable and not self.spec.configuration
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether this is PyTorch in eager mode, as most people run it."""
+        return self.spec.backend == PYTORCH and not self.spec.configuration
+
+    @property
+    def deployment(self) -> Deployment:
+        """The variant and the device, as a recommendation names them."""
+        return Deployment(self.spec.variant, self.execution.device, self.execution.device_name)
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median latency of the model alone; None if the row failed."""
+        return None if self.speed is None else self.speed.latency_ms.p50

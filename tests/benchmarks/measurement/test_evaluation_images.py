@@ -1,0 +1,70 @@
+"""Which images are evaluated: the test part, found by content, or all of another folder."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from overfly.benchmarks.measurement.evaluation_images import (
+    describe_images,
+    find_calibration_images,
+    select_images,
+    subsample,
+)
+from overfly.benchmarks.results.records import ALL_IMAGES, TEST_PART
+from overfly.runtime.errors import DataError
+from overfly.training.data.dataset import Dataset, LabelledImage
+
+
+def dataset(tmp_path, names):
+    classes = tuple(sorted({name.partition("/")[0] for name in names}))
+    images = tuple(LabelledImage(name, classes.index(name.partition("/")[0]), f"hash-{name}") for name in names)
+    return Dataset(tmp_path, classes, images, ())
+
+
+def manifest(test, calibration=()):
+    variants = {"int8": SimpleNamespace(calibration=SimpleNamespace(sha256=calibration))}
+    return SimpleNamespace(classes=("beach", "forest"), provenance=SimpleNamespace(test_sha256=test), variants=variants)
+
+
+def test_the_test_part_is_found_by_content_and_nothing_else_is_evaluated(tmp_path):
+    data = dataset(tmp_path, ["beach/a", "beach/b", "forest/c"])
+    source, images = select_images(data, manifest(["hash-forest/c", "hash-beach/a"]))
+    assert source == TEST_PART
+    assert [(s.name, s.label) for s in images] == [("forest/c", 1), ("beach/a", 0)]
+
+
+def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
+    data = dataset(tmp_path, ["forest/c", "forest/d"])
+    with pytest.raises(DataError, match="lacks 1 of the 2 test images"):
+        select_images(data, manifest(["hash-forest/c", "gone"]))
+    source, images = select_images(data, manifest(["gone"], calibration=("hash-forest/d",)))
+    assert source == ALL_IMAGES
+    # The folder's class 0 is the bundle's class 1: matched by name.
+    assert [(s.name, s.label) for s in images] == [("forest/c", 1), ("forest/d", 1)]
+    found = describe_images(source, images, manifest([], calibration=("hash-forest/d",)), n_available=3)
+    assert (found.n_available, found.n_calibration, found.truth) == (3, 1, (1, 1))
+
+
+def test_a_subset_is_even_seeded_and_in_order():
+    images = [LabelledImage(f"{label}/{i}", label, f"{label}-{i}") for i in range(20) for label in (0, 0, 1)]
+    few = subsample(images, 10)
+    assert [s.label for s in few].count(0) == [s.label for s in few].count(1) == 5
+    assert few == subsample(images, 10) != subsample(images, 10, seed=1)
+    assert [images.index(s) for s in few] == sorted(images.index(s) for s in few)
+    assert subsample(images, 60) == images
+    assert sorted(s.label for s in subsample(images, 1)) == [0, 1]
+
+
+def test_the_calibration_images_are_found_by_content(tmp_path):
+    data = dataset(tmp_path, ["beach/a", "forest/c", "forest/d"])
+    assert [s.name for s in find_calibration_images(data, manifest([], ("hash-forest/d", "hash-beach/a")))] == [
+        "forest/d",
+        "beach/a",
+    ]
+    with pytest.raises(DataError, match="lacks 1 of the 2 images that calibrated"):
+        find_calibration_images(data, manifest([], ("gone", "hash-beach/a")))
+
+
+def test_an_unknown_class_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"swamp is not one of the bundle's 2 classes \(beach, forest\)"):
+        select_images(dataset(tmp_path, ["swamp/a", "beach/b"]), manifest([]))

@@ -1,0 +1,19 @@
+"""The report as a table on the screen."""
+
+import io
+
+from rich.console import Console
+
+from overfly.benchmarks.rendering.terminal import print_report
+
+
+def table_of(report):
+    out = io.StringIO()
+    print_report(report, Console(width=80, file=out))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def test_the_table_is_the_golden_one(report, golden):
+    table = table_of(report)
+    assert table == golden("table.txt", table)
+    assert max(map(len, table.splitlines())) <= 80

@@ -1,0 +1,39 @@
+"""The record of a report: its figures, and which parts do not fit together."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+
+def test_its_figures_are_those_of_the_fakes(report):
+    base, _, fp32, broken, int8 = report.rows
+    assert [report.baseline, report.compared_row] == [0, 4]
+    assert base.p50_ms == 40.0
+    assert base.speed.file_latency_ms.p50 == 43.0
+    assert base.speed.throughput_ips == pytest.approx(40)
+    assert base.quality.accuracy.value == pytest.approx(59 / 60)
+    assert (fp32.difference.images, fp32.difference.agreement) == (0, 1.0)
+    assert int8.difference.latency_speedup.value == pytest.approx(16)
+    assert int8.difference.throughput_speedup.value == pytest.approx(20)
+    assert int8.speed.file_latency_ms.p50 == pytest.approx(5.5)
+    # The four that int8 alone gets wrong: p is 2 * (1/2)**4.
+    assert (int8.difference.images, int8.difference.mcnemar_p) == (-4, 0.125)
+    assert int8.speed.latency_ms.n == 1020
+    assert int8.speed.latency_ms.p99 == pytest.approx(2.55)
+    assert (broken.status, broken.quality, broken.p50_ms) == ("GPU can't compile the fp16 variant", None, None)
+    assert report.validity.valid
+    assert report.recommendation.latency == report.recommendation.throughput == int8.deployment
+
+
+def test_parts_that_do_not_fit_together_are_refused(report):
+    with pytest.raises(ValueError, match="60 image names"):
+        replace(report, images=replace(report.images, truth=(0,)))
+    with pytest.raises(ValueError, match=r"row 7.* 5 rows"):
+        replace(report, baseline=7)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        replace(report, classes=report.classes[:2])
+
+
+def test_records_hold_only_what_json_has(report):
+    json.dumps(asdict(report), allow_nan=False)

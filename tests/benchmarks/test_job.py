@@ -1,0 +1,79 @@
+"""A row that can't be loaded, the files of a report, and which recommendations are saved for ``predict``."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from overfly.benchmarks.job import RowJob, keep_recommendation, write_report
+from overfly.benchmarks.models.candidates import Candidate
+from overfly.benchmarks.models.loaders import LoadSpec
+from overfly.benchmarks.results.records import Recommendation
+from overfly.benchmarks.results.store import read_report
+from overfly.runtime.documents import read_document
+from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Deployment, SavedRecommendation
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A function that returns what is kept, or None."""
+    monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path))
+
+    def call():
+        paths = list(tmp_path.glob("recommendations/*.json"))
+        assert len(paths) <= 1
+        return read_document(paths[0], SavedRecommendation, schema=RECOMMENDATION_SCHEMA) if paths else None
+
+    return call
+
+
+def test_a_full_bench_is_kept_valid_or_not(report, kept):
+    keep_recommendation(report)
+    found = kept()
+    assert found.latency == found.throughput == Deployment("int8", "CPU", "Some CPU")
+    assert (found.manifest_sha256, found.host, found.cpu) == (report.bundle.manifest_sha256, "box", "Some CPU")
+    assert found.valid
+    keep_recommendation(replace(report, validity=replace(report.validity, valid=False)))
+    assert not kept().valid
+
+
+def test_with_some_of_the_images_nothing_is_saved(report, kept):
+    keep_recommendation(replace(report, images=replace(report.images, n_available=61)))
+    assert kept() is None
+
+
+def test_a_quick_bench_changes_nothing_and_a_full_one_without_a_recommendation_deletes_the_saved_one(report, kept):
+    keep_recommendation(replace(report, quick=True))
+    assert kept() is None
+    keep_recommendation(report)
+    nothing = replace(report, recommendation=Recommendation(None, None, 0.1, "none"))
+    keep_recommendation(replace(nothing, quick=True))
+    assert kept() is not None
+    keep_recommendation(nothing)
+    assert kept() is None
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(), MemoryError(), OSError("libmodel.so: cannot open"), ImportError("no symbol")]
+)
+def test_a_row_that_can_not_be_loaded_says_why_whatever_its_library_raises(error, monkeypatch):
+    def loader_of(_):
+        raise error
+
+    monkeypatch.setattr("overfly.benchmarks.job.loader_of", loader_of)
+    job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), "auto", 1024))
+    job.load()
+    row = job.row(np.array([0]), n_classes=2)
+    assert row.status == (str(error) or type(error).__name__)
+    assert (row.spec.variant, row.execution.requested_precision, row.quality) == ("int8", "auto", None)
+
+
+def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path):
+    # Image 7 is one of those with that the page lists.
+    names = (*report.images.names[:7], "forest/\udcff.jpg", *report.images.names[8:])
+    odd = replace(report, images=replace(report.images, names=names))
+    write_report(tmp_path, odd)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.md", "report.html"}
+    assert read_report(tmp_path) == odd
+    for name in ("report.md", "report.html"):
+        assert "udcff.jpg" in (tmp_path / name).read_text(encoding="utf-8"), name
