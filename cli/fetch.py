@@ -1,4 +1,4 @@
-"""``overfly fetch``: a public data set."""
+"""``overfly fetch``: download a public data set."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,36 +6,38 @@ from pathlib import Path
 import click
 
 from overfly.cli import options
+from overfly.training.data.archives import ARCHIVES
 
-NAMES = ("ucmerced",)
+
+def _check_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    """Return the URL if it is one of the web: urllib would also open local files."""
+    if url is not None and not url.lower().startswith(("http://", "https://")):
+        raise click.BadParameter(f"{url!r} does not start with http:// or https://")
+    return url
 
 
-@click.command(short_help="Download a public data set.", epilog=options.example("overfly fetch ucmerced ucmerced"))
-@click.argument("name", type=click.Choice(NAMES))
+@click.command(
+    short_help="Download a public data set.",
+    help="Download the data set NAME, verify its SHA-256, and unpack it into the folder OUT.\n\n"
+    "An interrupted download resumes when the same command is run again.\n\n"
+    + "\n\n".join(f"{name}: {archive.summary}." for name, archive in ARCHIVES.items()),
+    epilog=options.example("overfly fetch ucmerced ucmerced"),
+)
+@click.argument("name", type=click.Choice(list(ARCHIVES)))
 @click.argument("out", type=options.FOLDER)
 @click.option(
     "--url",
     metavar="URL",
-    callback=lambda _context, _option, url: _http(url),
-    help="Another place of the same file; its hash is checked all the same. [default: where it is published]",
+    callback=_check_url,
+    help="Alternative URL; the hash is still verified. [default: the publisher's]",
 )
 @options.overwrite
 def command(name: str, out: Path, url: str | None, overwrite: bool) -> None:
-    """Download the data set NAME, check it against its SHA-256, and unpack it into OUT.
-
-    Interrupted, the same command goes on where it was. ucmerced: 21 classes of 100 aerial scenes, 317 MiB.
-    """
+    """Download a data set and print the folder to train on."""
     from overfly.cli.terminal import Terminal
-    from overfly.training.data.download import ARCHIVES, fetch
+    from overfly.training.data.download import fetch
 
     archive = ARCHIVES[name] if url is None else replace(ARCHIVES[name], url=url)
     with Terminal() as terminal:
         images = fetch(archive, out, overwrite=overwrite, reporter=terminal)
     click.echo(f"data: {images}")
-
-
-def _http(url: str | None) -> str | None:
-    """Return the address, or fail as a wrong usage: urllib would open local files and run local programs too."""
-    if url is not None and not url.lower().startswith(("http://", "https://")):
-        raise click.BadParameter(f"{url!r} does not start with http:// or https://")
-    return url

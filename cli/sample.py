@@ -1,4 +1,4 @@
-"""``overfly sample``: a small procedural data set."""
+"""``overfly sample``: draw a small data set."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from overfly.cli import options
 
 
 @click.command(
-    short_help="Draw a small data set of aerial scenes.",
+    short_help="Draw a small data set.",
     epilog=options.example("overfly sample scenes --images-per-class 20"),
 )
 @click.argument("out", type=options.FOLDER)
@@ -23,7 +23,10 @@ from overfly.cli import options
 @options.seed
 @options.overwrite
 def command(out: Path, images_per_class: int, seed: int, overwrite: bool) -> None:
-    """Draw aerial scenes of eight kinds of land use into OUT, the same for the same seed."""
+    """Draw artificial aerial images of eight land-use classes into the folder OUT.
+
+    The same seed gives the same images.
+    """
     from overfly.cli.terminal import Terminal
     from overfly.runtime.files.atomic import atomic_folder
     from overfly.training.synthetic.dataset import CLASSES, write_sample

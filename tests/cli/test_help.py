@@ -10,6 +10,7 @@ import shlex
 import shutil
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from click import Context, Option
 
 from overfly.cli import COMMANDS, cli, run
 from overfly.runtime.errors import BundleError
-from overfly.training.data import download
+from overfly.training.data.archives import ARCHIVES
 
 GOLDEN_REPORT = Path(__file__).parent.parent / "benchmarks" / "golden" / "report.json"
 
@@ -79,8 +80,9 @@ def published(tmp_path_factory, monkeypatch):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         url = f"http://127.0.0.1:{server.server_port}/set.zip"
-        archive = download.Archive(url, hashlib.sha256(content).hexdigest(), len(content), "Set/Images")
-        monkeypatch.setitem(download.ARCHIVES, "ucmerced", archive)
+        digest = hashlib.sha256(content).hexdigest()
+        archive = replace(ARCHIVES["ucmerced"], url=url, sha256=digest, size_bytes=len(content), images="Set/Images")
+        monkeypatch.setitem(ARCHIVES, "ucmerced", archive)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield

@@ -341,3 +341,23 @@ def test_a_damaged_state_is_named(overfly, small_data, tmp_path, briefly):
     result.assert_failed(state, "--overwrite")
     overfly("train", small_data, "--out", tmp_path / "run", *briefly, "--overwrite").assert_done()
     assert not state.exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "one class", "too few"])
+def test_data_that_cannot_be_used_are_named_and_nothing_is_written(
+    overfly, content, small_data, tmp_path, briefly, damage
+):
+    named = small_data / "absent" if damage == "missing" else small_data
+    for path in sorted((small_data / "water").iterdir())[0 if damage == "one class" else 1 :]:
+        path.unlink()
+    if damage == "one class":
+        (small_data / "water").rmdir()
+    before = content(tmp_path)
+    overfly("train", named, "--out", tmp_path / "run", *briefly).assert_failed(named)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are not Unicode")
+def test_a_file_name_that_is_not_utf8_is_trained_on(overfly, small_data, tmp_path, briefly):
+    (small_data / "field" / "field0.png").rename(small_data / "field" / "f\udcff.png")
+    overfly("train", small_data, "--out", tmp_path / "run", *briefly).assert_done()

@@ -1,4 +1,4 @@
-"""Which scenes train, which validate, which test: stratified, seeded, written down by file hash."""
+"""The split of a data set into training, validation and test part: stratified, seeded, recorded by file hash."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,16 +18,21 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class SplitFile:
-    """A scene's name, the hash of its content, and its part: ``train``, ``val`` or ``test``."""
+    """An image's name, the hash of its content, and its part: ``train``, ``val`` or ``test``."""
 
     name: str
     sha256: str
     part: str
 
     def __post_init__(self) -> None:
-        """Refuse an unknown part."""
+        """Raise a ValueError if the part is unknown."""
         if self.part not in PARTS:
             raise ValueError(f"the part {self.part!r} is none of {', '.join(PARTS)}")
+
+    @property
+    def class_name(self) -> str:
+        """The class: the first folder of the name."""
+        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +46,56 @@ class Split:
     files: tuple[SplitFile, ...]
 
     def images(self, part: str) -> list[LabelledImage]:
-        """Return the scenes of a part, in the split's order."""
-        index = {name: i for i, name in enumerate(self.classes)}
-        return [
-            LabelledImage(file.name, index[file.name.partition("/")[0]], file.sha256)
-            for file in self.files
-            if file.part == part
-        ]
+        """Return the images of a part, in the order of the split."""
+        label = {name: i for i, name in enumerate(self.classes)}
+        return [LabelledImage(f.name, label[f.class_name], f.sha256) for f in self.files if f.part == part]
 
 
 def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 0.0, seed: int = 0) -> Split:
     """Divide a data set at random, each class in the same proportion.
 
-    Pictures with the same content go to the same part. A content that stands in several classes
-    goes to the training part: it can't be judged fairly.
+    Files with the same content go to the same part. A content that is found in several classes goes to the training
+    part, because no label of it could be judged fairly.
 
     Parameters
     ----------
     dataset
-        What to divide.
+        The images to divide.
     test_fraction
-        The part of each class to test on, in (0, 1).
+        Fraction of each class to test on, in (0, 1).
     val_fraction
-        The part of each class *left for training* to validate on, in [0, 1).
+        Fraction to validate on, of what remains of each class *after* the test part is taken; in [0, 1).
     seed
         Seed of the shuffle.
 
     Raises
     ------
     DataError
-        When a fraction is out of range, or a class has too few different pictures for its parts.
+        If a fraction is out of range, or a class has too few different images for its parts.
     """
-    if not (0 < test_fraction < 1 and 0 <= val_fraction < 1):
-        raise DataError(f"the test fraction {test_fraction} and validation fraction {val_fraction} must be in (0, 1)")
+    if not _in_range(test_fraction, val_fraction):
+        raise DataError(
+            f"the test fraction {test_fraction} and validation fraction {val_fraction} must be in (0, 1) and [0, 1)"
+        )
     rng = np.random.default_rng(seed)
-    shared = _contents_in_several_classes(dataset.images)
+    ambiguous = _contents_of_several_classes(dataset.images)
     parts: dict[str, str] = {}
     for label, class_name in enumerate(dataset.classes):
-        groups = _groups([s for s in dataset.images if s.label == label])
-        order = [groups[i] for i in rng.permutation(len(groups))]
-        free = [group for group in order if group[0].sha256 not in shared]
-        n_scenes = sum(map(len, order))
-        n_test = max(1, round(n_scenes * test_fraction))
-        n_val = max(1, round((n_scenes - n_test) * val_fraction)) if val_fraction else 0
-        parts |= _fill(free, {"test": n_test, "val": n_val})
-        in_train = [s for group in order for s in group if s.name not in parts]
-        if not in_train or "test" not in {parts.get(s.name) for group in free for s in group}:
+        images = [image for image in dataset.images if image.label == label]
+        groups = _group_by_content(images)
+        shuffled = [groups[i] for i in rng.permutation(len(groups))]
+        n_test = max(1, round(len(images) * test_fraction))
+        n_val = max(1, round((len(images) - n_test) * val_fraction)) if val_fraction else 0
+        held_out = _fill(
+            [group for group in shuffled if group[0].sha256 not in ambiguous], {"test": n_test, "val": n_val}
+        )
+        if "test" not in held_out.values() or len(held_out) == len(images):
             raise DataError(
-                f"the class {class_name} of {dataset.folder} has too few different pictures ({len(groups)}) "
+                f"the class {class_name} of {dataset.folder} has too few different images ({len(groups)}) "
                 "to train and test on: add some, or remove the class"
             )
-    files = tuple(SplitFile(s.name, s.sha256, parts.get(s.name, "train")) for s in dataset.images)
+        parts |= held_out
+    files = tuple(SplitFile(image.name, image.sha256, parts.get(image.name, "train")) for image in dataset.images)
     return Split(seed, test_fraction, val_fraction, dataset.classes, files)
 
 
@@ -101,7 +105,7 @@ def read_split(path: Path) -> Split:
     Raises
     ------
     SplitError
-        When it is missing or not valid.
+        If it is missing or not valid.
     """
     return read_document(path, Split, schema=SPLIT_SCHEMA, error=SplitError)
 
@@ -112,8 +116,8 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     Raises
     ------
     SplitError
-        For the first file that is missing, altered, not in the split, there twice, or equal to one of another part,
-        for a test part without files, and for a class without any to train on.
+        If the split itself can't be used (see `_check_trainable`), or for the first file that is missing, changed, not
+        in the split, or the same image as one in another part.
     """
     if split.classes != dataset.classes:
         differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
@@ -121,76 +125,83 @@ def match_split(split: Split, dataset: Dataset) -> Split:
             f"the classes of the split are not those of {dataset.folder} (such as {differing}): "
             "pass the folder that was split, or make a new split"
         )
-    _require_trainable(split)
-    held = {scene.name: scene.sha256 for scene in dataset.images}
+    _check_trainable(split)
+    unmatched = {image.name: image.sha256 for image in dataset.images}
     first: dict[str, SplitFile] = {}
     for file in split.files:
         twin = first.setdefault(file.sha256, file)
         if twin.part != file.part:
             raise SplitError(
-                f"{twin.name} ({twin.part}) and {file.name} ({file.part}) of the split are the same picture, "
-                "so it would be judged by what it was trained on: make a new split"
+                f"{twin.name} ({twin.part}) and {file.name} ({file.part}) of the split are the same image, "
+                "so the model would be tested on what it was trained on: make a new split"
             )
-        if file.name not in held:
+        if file.name not in unmatched:
             raise SplitError(
                 f"{file.name} of the split is missing in {dataset.folder}: restore it, or make a new split"
             )
-        if held.pop(file.name) != file.sha256:
-            raise SplitError(f"{file.name} in {dataset.folder} has changed since the split: restore it")
-    if held:
-        raise SplitError(f"{min(held)} in {dataset.folder} is not in the split: remove it, or make a new split")
+        if unmatched.pop(file.name) != file.sha256:
+            raise SplitError(f"{file.name} in {dataset.folder} has changed since the split was made: restore it")
+    if unmatched:
+        raise SplitError(f"{min(unmatched)} in {dataset.folder} is not in the split: remove it, or make a new split")
     return split
 
 
-def _require_trainable(split: Split) -> None:
-    """Raise unless every class has a file to train on, something is tested, and no file is there twice."""
-    if not (0 < split.test_fraction < 1 and 0 <= split.val_fraction < 1):
+def sample_evenly(images: Sequence[LabelledImage], n: int, *, seed: int) -> list[LabelledImage]:
+    """Return `n` random images, or all if there are fewer, one from each class in turn."""
+    rng = np.random.default_rng(seed)
+    by_class: dict[int, list[LabelledImage]] = defaultdict(list)
+    for i in rng.permutation(len(images)):
+        by_class[images[i].label].append(images[i])
+    rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
+    return [image for one_of_each in rounds for image in one_of_each if image is not None][:n]
+
+
+def _in_range(test_fraction: float, val_fraction: float) -> bool:
+    """Return whether something is left to test on and to train on."""
+    return 0 < test_fraction < 1 and 0 <= val_fraction < 1
+
+
+def _check_trainable(split: Split) -> None:
+    """Raise a SplitError unless fractions are in range, test and training parts are filled and no file is repeated."""
+    if not _in_range(split.test_fraction, split.val_fraction):
         raise SplitError(
             f"the split's test fraction {split.test_fraction} and validation fraction {split.val_fraction} must be in "
             "(0, 1) and [0, 1): make a new split"
         )
     if not any(file.part == "test" for file in split.files):
         raise SplitError("the split has no file in its test part: make a new split")
-    trained = {file.name.partition("/")[0] for file in split.files if file.part == "train"}
+    trained = {file.class_name for file in split.files if file.part == "train"}
     if untrained := set(split.classes) - trained:
         raise SplitError(f"the split has no file of {min(untrained)} in its train part: make a new split")
-    if (twice := Counter(file.name for file in split.files).most_common(1)[0])[1] > 1:
-        raise SplitError(f"the split has {twice[0]} twice: make a new split")
+    name, count = Counter(file.name for file in split.files).most_common(1)[0]
+    if count > 1:
+        raise SplitError(f"the split lists {name} twice: make a new split")
 
 
-def sample_evenly(scenes: Sequence[LabelledImage], n: int, *, seed: int) -> list[LabelledImage]:
-    """Return `n` scenes, or all if there are fewer, drawn from each class in turn."""
-    rng = np.random.default_rng(seed)
-    by_class: dict[int, list[LabelledImage]] = defaultdict(list)
-    for i in rng.permutation(len(scenes)):
-        by_class[scenes[i].label].append(scenes[i])
-    rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
-    return [scene for one_of_each in rounds for scene in one_of_each if scene is not None][:n]
-
-
-def _groups(scenes: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
-    """Group scenes by content, in the order in which each content is first seen."""
+def _group_by_content(images: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
+    """Group images with the same content, in the order in which each content is first seen."""
     groups: dict[str, list[LabelledImage]] = defaultdict(list)
-    for scene in scenes:
-        groups[scene.sha256].append(scene)
+    for image in images:
+        groups[image.sha256].append(image)
     return list(groups.values())
 
 
-def _contents_in_several_classes(scenes: Iterable[LabelledImage]) -> set[str]:
-    """Return the hashes that stand under more than one label."""
-    labels: dict[str, set[int]] = defaultdict(set)
-    for scene in scenes:
-        labels[scene.sha256].add(scene.label)
-    return {sha256 for sha256, found in labels.items() if len(found) > 1}
+def _contents_of_several_classes(images: Iterable[LabelledImage]) -> set[str]:
+    """Return the hashes that are found under more than one label."""
+    counts = Counter(sha256 for sha256, _ in {(image.sha256, image.label) for image in images})
+    return {sha256 for sha256, n_labels in counts.items() if n_labels > 1}
 
 
 def _fill(groups: list[list[LabelledImage]], wanted: dict[str, int]) -> dict[str, str]:
-    """Assign whole groups to parts until each has as many scenes as wanted; the rest is not assigned."""
-    left = dict(wanted)
+    """Assign whole groups to parts until each part has the number of images wanted.
+
+    Returns the part of each assigned image by its name; what is left over has none.
+    """
+    remaining = dict(wanted)
     parts: dict[str, str] = {}
     for group in groups:
-        part = next((p for p, n in left.items() if len(group) <= n), None)
+        part = next((part for part, n in remaining.items() if len(group) <= n), None)
         if part is not None:
-            left[part] -= len(group)
-            parts |= dict.fromkeys((scene.name for scene in group), part)
+            remaining[part] -= len(group)
+            parts |= dict.fromkeys((image.name for image in group), part)
     return parts

@@ -1,4 +1,4 @@
-"""A data set comes through cut connections; a wrong file or a hostile archive leaves nothing behind."""
+"""A download resumes after a lost connection, and a wrong file leaves nothing behind."""
 
 import errno
 import hashlib
@@ -8,7 +8,6 @@ import io
 import os
 import re
 import signal
-import stat
 import sys
 import threading
 import zipfile
@@ -18,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from overfly.cli.fetch import NAMES
 from overfly.runtime.errors import DownloadError, OutputError
 from overfly.runtime.reporter import Reporter
+from overfly.training.data.archives import Archive
 from overfly.training.data.dataset import scan
-from overfly.training.data.download import ARCHIVES, Archive, fetch
+from overfly.training.data.download import fetch
 
 
 def zipped(contents):
-    """Return the bytes of a zip file; `contents` maps names, or ZipInfos, to bytes."""
+    """Return the bytes of a zip file; `contents` maps names to bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as opened:
         for name, content in contents.items():
@@ -41,49 +40,49 @@ CONTENT = zipped({"Set/readme.txt": b"of the set", **FILES})
 
 @dataclass
 class Server:
-    """What is served, how, and what was asked for."""
+    """What a test server sends, and the ranges that were requested of it."""
 
     url: str = ""
     content: bytes = CONTENT
-    # After how many bytes each answer is cut; at its end, and when it is over, nothing is cut.
+    # After how many bytes each response is cut; once the list is empty, none is.
     cuts: list[int] = field(default_factory=list)
     takes_ranges: bool = True
-    tells_length: bool = True
-    # What it says instead of the length.
+    sends_length: bool = True
+    # Sent instead of the true length.
     length: str | None = None
     status: int | None = None
-    # How many bytes before the part that was asked for the part begins that is sent.
+    # How many bytes before the requested byte a resumed response begins.
     too_early: int = 0
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
 def server():
-    """A server on this machine that does as told."""
-    told = Server()
+    """A server on this machine that behaves as its attributes say."""
+    behavior = Server()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            told.asked.append(self.headers["Range"])
-            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if told.takes_ranges else 0
-            start -= told.too_early if start else 0
-            body = told.content[start:]
-            self.send_response(told.status or (206 if told.takes_ranges else 200))
-            if told.takes_ranges:
-                self.send_header("Content-Range", f"bytes {start}-{len(told.content) - 1}/{len(told.content)}")
-            if told.tells_length:
-                self.send_header("Content-Length", told.length or str(len(body)))
+            behavior.requested.append(self.headers["Range"])
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if behavior.takes_ranges else 0
+            start -= behavior.too_early if start else 0
+            body = behavior.content[start:]
+            self.send_response(behavior.status or (206 if behavior.takes_ranges else 200))
+            if behavior.takes_ranges:
+                self.send_header("Content-Range", f"bytes {start}-{len(behavior.content) - 1}/{len(behavior.content)}")
+            if behavior.sends_length:
+                self.send_header("Content-Length", behavior.length or str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: told.cuts.pop(0)] if told.cuts else body)
+            self.wfile.write(body[: behavior.cuts.pop(0)] if behavior.cuts else body)
 
         def log_message(self, *_arguments):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        told.url = f"http://127.0.0.1:{running.server_port}/set.zip"
+        behavior.url = f"http://127.0.0.1:{running.server_port}/set.zip"
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield told
+        yield behavior
         running.shutdown()
         thread.join()
 
@@ -91,12 +90,13 @@ def server():
 @pytest.fixture
 def archive(server):
     """The archive that the server is expected to have."""
-    return archive_of(server, CONTENT)
-
-
-def archive_of(server, content):
-    server.content = content
-    return Archive(server.url, hashlib.sha256(content).hexdigest(), len(content), "Set/Images")
+    return Archive(
+        url=server.url,
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        size_bytes=len(CONTENT),
+        images="Set/Images",
+        summary="a test",
+    )
 
 
 def assert_whole(folder, tmp_path):
@@ -106,16 +106,16 @@ def assert_whole(folder, tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_what_is_served_is_unpacked_and_can_be_trained_on(server, archive, tmp_path):
+def test_the_archive_is_unpacked_into_a_folder_to_train_on(server, archive, tmp_path):
     images = fetch(archive, tmp_path / "data")
     assert images == tmp_path / "data" / "Set" / "Images"
     assert scan(images).classes == ("beach", "harbor")
     assert_whole(tmp_path / "data", tmp_path)
-    assert server.asked == ["bytes=0-"]
+    assert server.requested == ["bytes=0-"]
 
 
-class Told(Reporter):
-    """Keeps the last that was told of each stage, and is interrupted when a stage comes to a certain part."""
+class LastProgress(Reporter):
+    """Keeps the last progress of each stage, and raises KeyboardInterrupt at one step of one stage."""
 
     def __init__(self, interrupt=None):
         self.stages = {}
@@ -127,34 +127,34 @@ class Told(Reporter):
             raise KeyboardInterrupt
 
 
-def test_progress_is_told_to_the_end(archive, tmp_path):
-    told = Told()
-    fetch(archive, tmp_path / "data", reporter=told)
-    assert told.stages == {"downloading (MiB)": (0, 0), "unpacking": (7, 7)}
+def test_progress_is_reported_to_the_end(archive, tmp_path):
+    reporter = LastProgress()
+    fetch(archive, tmp_path / "data", reporter=reporter)
+    assert reporter.stages == {"downloading (MiB)": (0, 0), "unpacking": (7, 7)}
 
 
-@pytest.mark.parametrize("tells_length", [True, False])
-def test_a_connection_that_is_cut_goes_on_where_it_was(server, archive, tmp_path, tells_length):
-    server.tells_length = tells_length
+@pytest.mark.parametrize("sends_length", [True, False])
+def test_a_lost_connection_is_resumed(server, archive, tmp_path, sends_length):
+    server.sends_length = sends_length
     server.cuts = [50_000, 1, 30_000]
     fetch(archive, tmp_path / "data")
-    assert server.asked == ["bytes=0-", "bytes=50000-", "bytes=50001-", "bytes=80001-"]
+    assert server.requested == ["bytes=0-", "bytes=50000-", "bytes=50001-", "bytes=80001-"]
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_a_server_that_can_not_go_on_is_asked_for_all_of_it(server, archive, tmp_path):
+def test_a_server_that_cannot_resume_sends_all_of_it_again(server, archive, tmp_path):
     server.cuts = [50_000, 60_000]
     server.takes_ranges = False
     fetch(archive, tmp_path / "data")
-    assert server.asked == ["bytes=0-", "bytes=50000-", "bytes=60000-"]
+    assert server.requested == ["bytes=0-", "bytes=50000-", "bytes=60000-"]
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_another_part_than_was_asked_for_is_not_appended(server, archive, tmp_path):
+def test_another_part_than_requested_is_not_appended(server, archive, tmp_path):
     server.cuts = [50_000]
     server.too_early = 10_000
-    server.tells_length = False
-    with pytest.raises(DownloadError, match=r"another part than it was asked for\), at 50,000 of .* to go on"):
+    server.sends_length = False
+    with pytest.raises(DownloadError, match="another part than requested"):
         fetch(archive, tmp_path / "data")
     assert (tmp_path / "data.zip.part").read_bytes() == CONTENT[:50_000]
     server.too_early = 0
@@ -162,21 +162,23 @@ def test_another_part_than_was_asked_for_is_not_appended(server, archive, tmp_pa
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_where_nothing_more_comes_it_stops_and_the_next_call_goes_on(server, archive, tmp_path):
+def test_when_nothing_more_arrives_it_stops_and_the_next_call_resumes(server, archive, tmp_path):
     server.cuts = [50_000, 0]
     with pytest.raises(DownloadError) as caught:
         fetch(archive, tmp_path / "data")
-    assert str(caught.value).startswith(f"{server.url} can't be downloaded (")
-    assert f"at 50,000 of {len(CONTENT):,} bytes: run the same command again to go on" in str(caught.value)
+    assert re.sub(r"\(.*\)", "(reason)", str(caught.value)) == (
+        f"{server.url} can't be downloaded (reason), stopped at 50,000 of {len(CONTENT):,} bytes: run the same command "
+        "again to resume, or give another URL of the same file with --url"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
     fetch(archive, tmp_path / "data")
-    assert server.asked[-1] == "bytes=50000-"
+    assert server.requested[-1] == "bytes=50000-"
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_an_interrupted_download_goes_on(archive, tmp_path):
+def test_an_interrupted_download_resumes(archive, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        fetch(archive, tmp_path / "data", reporter=Told(interrupt=("downloading (MiB)", 0)))
+        fetch(archive, tmp_path / "data", reporter=LastProgress(interrupt=("downloading (MiB)", 0)))
     assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
     held = (tmp_path / "data.zip.part").stat().st_size
     assert held > 0
@@ -186,86 +188,67 @@ def test_an_interrupted_download_goes_on(archive, tmp_path):
 
 def test_an_interrupted_unpacking_leaves_no_folder_and_is_not_downloaded_again(server, archive, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        fetch(archive, tmp_path / "data", reporter=Told(interrupt=("unpacking", 3)))
+        fetch(archive, tmp_path / "data", reporter=LastProgress(interrupt=("unpacking", 3)))
     assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
     fetch(archive, tmp_path / "data")
-    assert server.asked == ["bytes=0-"]
+    assert server.requested == ["bytes=0-"]
     assert_whole(tmp_path / "data", tmp_path)
 
 
 @pytest.mark.parametrize("status", [404, 403, 500])
-def test_a_server_without_the_file_is_named_with_what_it_said(server, archive, tmp_path, status):
+def test_a_server_without_the_file_is_named_with_its_reason(server, archive, tmp_path, status):
     server.status = status
-    said = http.HTTPStatus(status).phrase
-    with pytest.raises(DownloadError, match=rf"can't be downloaded \({said}\), at 0 of .* with --url"):
+    with pytest.raises(DownloadError) as caught:
         fetch(archive, tmp_path / "data")
+    assert server.url in str(caught.value)
+    assert http.HTTPStatus(status).phrase in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_server_at_all(archive, tmp_path):
-    with pytest.raises(DownloadError, match=r"http://127.0.0.1:1/set.zip can't be downloaded \(.*refused"):
+    with pytest.raises(DownloadError, match=r"http://127.0.0.1:1/set.zip"):
         fetch(replace(archive, url="http://127.0.0.1:1/set.zip"), tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("tells_length", [True, False])
-def test_a_wrong_file_of_the_same_size_is_deleted_and_both_hashes_told(server, archive, tmp_path, tells_length):
-    server.tells_length = tells_length
+@pytest.mark.parametrize("sends_length", [True, False])
+def test_a_wrong_file_of_the_same_size_is_deleted(server, archive, tmp_path, sends_length):
+    server.sends_length = sends_length
     server.content = CONTENT[:-1] + b"?"
-    with pytest.raises(DownloadError, match="is another file") as caught:
+    with pytest.raises(DownloadError) as caught:
         fetch(archive, tmp_path / "data")
-    for digest in (archive.sha256, hashlib.sha256(server.content).hexdigest()):
-        assert digest in str(caught.value)
+    assert str(caught.value) == (
+        f"{server.url} is another file: found SHA-256 {hashlib.sha256(server.content).hexdigest()}, expected "
+        f"{archive.sha256}; the download was deleted: try again, or give a URL of the original file with --url"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("extra", [-10, 10])
 def test_a_file_of_another_size_is_refused_before_it_is_downloaded(server, archive, tmp_path, extra):
     server.content = CONTENT[:extra] if extra < 0 else CONTENT + bytes(extra)
-    with pytest.raises(DownloadError, match=f"found {len(CONTENT) + extra:,} bytes, expected {len(CONTENT):,}"):
+    with pytest.raises(DownloadError) as caught:
         fetch(archive, tmp_path / "data")
+    assert str(caught.value) == (
+        f"{server.url} is another file: found {len(CONTENT) + extra:,} bytes, expected {len(CONTENT):,}; "
+        "give a URL of the original file with --url"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_never_ends_fills_no_disk(server, archive, tmp_path):
-    server.tells_length = False
+def test_a_server_that_never_ends_does_not_fill_the_disk(server, archive, tmp_path):
+    server.sends_length = False
     server.content = CONTENT + bytes(10_000_000)
     fetch(archive, tmp_path / "data")
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def link_entry():
-    entry = zipfile.ZipInfo("Set/Images/beach/link")
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return entry
-
-
-@pytest.mark.parametrize(
-    "entry",
-    ["../evil.txt", "Set/../../evil.txt", "/tmp/evil.txt", "..\\evil.txt", "C:/evil.txt", "C:evil.txt", link_entry()],  # noqa: S108
-    ids=lambda entry: getattr(entry, "filename", entry),
-)
-def test_an_archive_that_leads_out_is_refused_whole(server, tmp_path, entry):
-    archive = archive_of(server, zipped({**FILES, entry: b"/etc"}))
-    (tmp_path / "place").mkdir()
-    with pytest.raises(DownloadError, match="may lead out of the folder: nothing was unpacked"):
-        fetch(archive, tmp_path / "place" / "data")
-    assert [path.name for path in tmp_path.rglob("*")] == ["place", "data.zip.part"]
-
-
-@pytest.mark.parametrize("content", [b"no zip at all", CONTENT[:-500], zipped({"Other/readme.txt": b""})])
-def test_an_archive_that_is_none_or_another_one(server, tmp_path, content):
-    with pytest.raises(DownloadError, match=r"set\.zip (can't be unpacked|holds no folder Set/Images)"):
-        fetch(archive_of(server, content), tmp_path / "data")
-    assert not (tmp_path / "data").exists()
-
-
-def test_what_is_there_is_refused_before_anything_is_asked_for(server, archive, tmp_path):
+def test_an_existing_folder_is_refused_before_anything_is_requested(server, archive, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="data"):
         fetch(archive, tmp_path / "data")
-    assert server.asked == []
+    assert server.requested == []
     fetch(archive, tmp_path / "data", overwrite=True)
     assert_whole(tmp_path / "data", tmp_path)
 
@@ -274,68 +257,68 @@ def refuse(*_arguments, **_options):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_leaves_what_can_be_gone_on_with(server, archive, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_a_download_that_can_be_resumed(server, archive, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", refuse)
-        with pytest.raises(OutputError, match="data: No space left on device; what was downloaded") as caught:
+        with pytest.raises(OutputError) as caught:
             fetch(archive, tmp_path / "data")
-    assert str(tmp_path / "data.zip.part") in str(caught.value)
+    assert str(caught.value) == (
+        f"can't write {tmp_path / 'data'}: No space left on device; the download so far is kept in "
+        f"{tmp_path / 'data.zip.part'}: check the path, the permissions and the free disk space, then run the same "
+        "command again to resume"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["data.zip.part"]
     fetch(archive, tmp_path / "data")
-    assert server.asked == ["bytes=0-"]
+    assert server.requested == ["bytes=0-"]
 
 
-def test_a_place_that_can_not_be_made_is_named_and_nothing_is_said_of_a_download(archive, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_made_is_named_without_a_download(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(OutputError, match=r"can't write .*data: No space left on device; check the path, the rights"):
+    with pytest.raises(OutputError) as caught:
         fetch(archive, tmp_path / "data")
+    assert f"{tmp_path / 'data'}: No space left on device" in str(caught.value)
+    assert "data.zip.part" not in str(caught.value)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENETUNREACH, "Network is unreachable"), TimeoutError("timed out")])
-def test_a_network_that_goes_away_while_reading_is_no_matter_of_the_disk(archive, tmp_path, monkeypatch, error):
+def test_a_network_that_fails_while_reading_is_not_an_error_of_the_disk(archive, tmp_path, monkeypatch, error):
     def fail(*_arguments):
         raise error
 
     monkeypatch.setattr(http.client.HTTPResponse, "read", fail)
-    with pytest.raises(DownloadError, match=rf"can't be downloaded \({re.escape(str(error))}\), at 0 of"):
+    with pytest.raises(DownloadError, match=re.escape(str(error))):
         fetch(archive, tmp_path / "data")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a limit of a file's size is POSIX's")
-def test_a_disk_that_fills_up_during_the_download_keeps_what_came(server, archive, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="only POSIX can limit the size of files")
+def test_a_disk_that_fills_up_during_the_download_keeps_what_arrived(server, archive, tmp_path):
     import resource
 
-    # Of a process, its files can't be larger: writing fails as it does on a full disk.
+    # Files of this process can't grow larger: writing fails as on a full disk.
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(OutputError, match="data: File too large; what was downloaded is kept"):
+        with pytest.raises(OutputError, match=r"data\.zip\.part"):
             fetch(archive, tmp_path / "data")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert (tmp_path / "data.zip.part").read_bytes() == CONTENT[:50_000]
     fetch(archive, tmp_path / "data")
-    assert server.asked == ["bytes=0-", "bytes=50000-"]
+    assert server.requested == ["bytes=0-", "bytes=50000-"]
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_what_the_command_offers_is_what_is_known():
-    assert tuple(ARCHIVES) == NAMES
-    for archive in ARCHIVES.values():
-        assert len(bytes.fromhex(archive.sha256)) == 32
-
-
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/é.zip", "http://[::1/set.zip"])
-def test_an_address_that_is_none_is_a_sentence(archive, tmp_path, url):
-    with pytest.raises(DownloadError, match=rf"^{re.escape(url)} can't be downloaded"):
+def test_an_invalid_url_is_named(archive, tmp_path, url):
+    with pytest.raises(DownloadError, match=rf"^{re.escape(url)} "):
         fetch(replace(archive, url=url), tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("length", ["much", f"{len(CONTENT)}, {len(CONTENT)}", "-1"])
-def test_a_length_that_is_no_number_tells_nothing(server, archive, tmp_path, length):
+def test_a_length_that_is_not_a_number_is_ignored(server, archive, tmp_path, length):
     server.length = length
     fetch(archive, tmp_path / "data")
     assert_whole(tmp_path / "data", tmp_path)
@@ -351,5 +334,5 @@ def test_what_a_killed_unpacking_left_is_deleted(archive, tmp_path):
 
 
 def test_the_topmost_folder_is_refused(archive):
-    with pytest.raises(OutputError, match="it is the topmost folder; choose another place"):
+    with pytest.raises(OutputError, match="/"):
         fetch(archive, Path("/"), overwrite=True)
