@@ -1,14 +1,18 @@
 """Compiled models kept between runs, in the user's cache folder, never in the working directory.
 
-Each is one file, ``<key>.blob``: the SHA-256 of the rest, then what the device exported. The digest makes a damaged
-file as good as none, and the rename at the end of every write lets processes share the folder.
+Each is one file, ``<key>.blob``: the SHA-256 of the rest, then what the device exported. A file with the wrong
+digest is deleted and counts as missing. Files are renamed into place, so processes can share the folder.
+
+OpenVINO's own ``CACHE_DIR`` is not enough: it has no size limit, and it loads a file whose weights were damaged and
+returns wrong answers without an error (seen in 2026.4.1).
 """
 
 import hashlib
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from overfly.runtime.files.atomic import write_atomically
 
@@ -19,32 +23,19 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def user_cache_folder() -> Path:
-    """Return overfly's own folder among the user's caches; it may not exist yet.
+    r"""Return overfly's own folder in the user's cache folder; it may not exist yet.
 
-    ``OVERFLY_CACHE`` overrides the operating system's place (``%LOCALAPPDATA%``,
-    ``~/Library/Caches``, or ``$XDG_CACHE_HOME``, by default ``~/.cache``). Of the operating system's,
-    a relative path does not count, as the XDG specification has it: it would lead into the working folder.
+    ``OVERFLY_CACHE`` overrides it. Without it: ``%LOCALAPPDATA%\overfly``, ``~/Library/Caches/overfly``, or
+    ``$XDG_CACHE_HOME/overfly`` (by default ``~/.cache/overfly``).
 
     Raises
     ------
     RuntimeError
-        When no variable says where, and the user has no home.
+        If no variable names a folder and the user has no home folder.
     """
     if override := os.environ.get("OVERFLY_CACHE"):
         return Path(override)
-    if sys.platform == "win32":
-        base = _absolute("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = _absolute("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return base / "overfly"
-
-
-def _absolute(variable: str) -> Path | None:
-    """Return the absolute path that an environment variable holds, if it does."""
-    path = Path(os.environ.get(variable, ""))
-    return path if path.is_absolute() else None
+    return user_cache_path("overfly", appauthor=False, opinion=False)
 
 
 def model_cache_folder() -> Path:

@@ -96,4 +96,4 @@ def test_a_room_imports_what_its_extras_bring_and_no_more(room):
 def test_the_core_is_what_is_installed_without_an_extra():
     required = importlib.metadata.requires("overfly")
     names = {re.match(r"[\w-]+", line)[0] for line in required if "extra ==" not in line}
-    assert {name.replace("pillow", "PIL") for name in names} == CORE - ({"platformdirs"} - names)
+    assert {name.replace("pillow", "PIL") for name in names} == CORE
