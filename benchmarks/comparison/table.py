@@ -1,4 +1,4 @@
-"""A comparison as one table on the screen."""
+"""A comparison of reports as one table for a terminal."""
 
 from rich import box
 from rich.console import Console
@@ -6,21 +6,21 @@ from rich.table import Table
 from rich.text import Text
 
 from overfly.benchmarks.comparison.compare import Comparison, Entry, Line
-from overfly.benchmarks.rendering import formatting as wording
+from overfly.benchmarks.rendering import formatting
 
 _FIRST = ("%", "ms", "img/s")
 _OTHER = ("%", "other\nlabels", "ms", "speed", "img/s", "speed")
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Return the table: a row for each model, three columns for the first report, six for each further one."""
+    """Return the table: a line for each row, three columns for the first report and six for each other report."""
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
         title=Text(f"{comparison.n_images} images, one bundle, {len(comparison.reports)} reports", style="bold"),
         title_justify="left",
-        caption=Text("\n".join(_caption(comparison))),
+        caption=Text("\n".join(_caption_lines(comparison))),
         caption_justify="left",
     )
     table.add_column("model", overflow="fold")
@@ -33,12 +33,12 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the table, to standard output unless another console is given."""
-    (console or Console()).print(comparison_table(comparison))
+def print_comparison(comparison: Comparison) -> None:
+    """Print the table to standard output."""
+    Console().print(comparison_table(comparison))
 
 
-def _caption(comparison: Comparison) -> list[str]:
+def _caption_lines(comparison: Comparison) -> list[str]:
     """Return which report is which, and what the columns mean."""
     sources = [
         f"[{number}] {source.path}: {source.host}, {source.cpu}, {source.timestamp}, "
@@ -47,27 +47,37 @@ def _caption(comparison: Comparison) -> list[str]:
     ]
     return [
         *sources,
-        "%: accuracy. ms: p50 of the model alone. img/s: many in flight. speed: as fast as [1] so often; ~ can't tell.",
-        "other labels: images with another answer than in [1].",
+        "%: accuracy. ms: p50 of the model alone. img/s: many images at once.",
+        "speed: relative to [1]; ~ not significant. other labels: images classified differently than in [1].",
     ]
 
 
 def _cells(line: Line) -> list[str]:
-    """Return a line's texts."""
+    """Return the texts of a line."""
     first, *others = line.entries
     cells = [line.name, *_figures(first)]
     for entry in others:
         accuracy, latency, rate = _figures(entry)
-        changed = wording.NONE if entry is None or entry.n_changed is None else str(entry.n_changed)
-        faster = wording.times(None if entry is None else entry.latency_speedup)
-        wider = wording.times(None if entry is None else entry.throughput_speedup)
-        cells += [accuracy, changed, latency, faster, rate, wider]
+        if entry is None:
+            cells += [formatting.NONE] * len(_OTHER)
+            continue
+        cells += [
+            accuracy,
+            formatting.optional(entry.n_changed, str),
+            latency,
+            formatting.optional(entry.latency_speedup, formatting.speedup),
+            rate,
+            formatting.optional(entry.throughput_speedup, formatting.speedup),
+        ]
     return cells
 
 
 def _figures(entry: Entry | None) -> tuple[str, str, str]:
     """Return accuracy, median latency and throughput."""
     if entry is None:
-        return (wording.NONE,) * 3
-    accuracy = wording.percent(entry.accuracy).removesuffix("%")
-    return accuracy, wording.milliseconds(entry.latency_p50_ms), wording.count(entry.throughput_ips)
+        return (formatting.NONE,) * 3
+    return (
+        formatting.optional(entry.accuracy, formatting.percent),
+        formatting.optional(entry.latency_p50_ms, formatting.milliseconds),
+        formatting.optional(entry.throughput_ips, formatting.rate),
+    )

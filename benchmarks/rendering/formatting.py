@@ -1,112 +1,127 @@
-"""Figures as text, alike in the table, the Markdown and the HTML; a dash where there is none."""
+"""Figures and sentences of a report as text, the same in all views."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import OK, Difference, Latency, Ratio
+from overfly.benchmarks.results.row_records import OK, Difference, Ratio
+
+T = TypeVar("T")
 
 NONE = "-"
+NOT_SIGNIFICANT = "~"
 _MEBIBYTE = 1 << 20
 _LARGE = 100
 _SMALLEST_P = 0.001
 
 
-def percent(fraction: float | None) -> str:
-    """Return a fraction as a percentage with one decimal: one image of 420 is 0.24 points."""
-    return NONE if fraction is None else f"{100 * fraction:.1f}%"
+def optional(value: T | None, text: Callable[[T], str]) -> str:
+    """Return the text of a value, a dash for None."""
+    return NONE if value is None else text(value)
 
 
-def ratio(value: float | None) -> str:
+def percent(fraction: float) -> str:
+    """Return a fraction in percent with one decimal, without the sign; one image of 420 is 0.24 points."""
+    return f"{100 * fraction:.1f}"
+
+
+def decimal(value: float) -> str:
     """Return a figure in [-1, 1] with three decimals."""
-    return NONE if value is None else f"{value:.3f}"
+    return f"{value:.3f}"
 
 
-def p_value(value: float | None) -> str:
-    """Return the p of a test with three decimals, or that it is smaller than they can say."""
-    return "<0.001" if value is not None and value < _SMALLEST_P else ratio(value)
+def p_value(value: float) -> str:
+    """Return the p of a test with three decimals, or that it is smaller."""
+    return "<0.001" if value < _SMALLEST_P else decimal(value)
 
 
-def milliseconds(value: float | None) -> str:
-    """Return milliseconds with three significant digits or so."""
-    if value is None:
-        return NONE
+def milliseconds(value: float) -> str:
+    """Return milliseconds with about three significant digits."""
     return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
 
 
-def p50(latency: Latency | None) -> str:
-    """Return a median latency in milliseconds."""
-    return milliseconds(None if latency is None else latency.p50)
+def rate(value: float) -> str:
+    """Return images per second, as a whole number from 100 on."""
+    return f"{value:,.0f}" if value >= _LARGE else f"{value:.1f}"
 
 
-def count(value: float | None) -> str:
-    """Return a rate, rounded to a whole number from 100 on."""
-    return NONE if value is None else f"{value:,.0f}" if value >= _LARGE else f"{value:.1f}"
-
-
-def megabytes(n_bytes: int | None) -> str:
+def mebibytes(n_bytes: int) -> str:
     """Return bytes as MiB."""
-    if n_bytes is None:
-        return NONE
     size = n_bytes / _MEBIBYTE
     return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
 
 
-def delta(difference: Difference | None) -> str:
-    """Return the difference in images to the baseline, such as ``-2 ~``: ``~`` when it is not significant."""
-    if difference is None:
-        return NONE
-    return f"{difference.images:+d}{'' if difference.is_significant else ' ~'}" if difference.images else "0"
+def percent_interval(bounds: tuple[float, float]) -> str:
+    """Return an interval of a fraction in percent, without the sign."""
+    return " to ".join(map(percent, bounds))
 
 
-def interval(bounds: tuple[float, float] | None) -> str:
-    """Return a 95% interval of a fraction, in percent."""
-    return NONE if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}%"
+def decimal_interval(bounds: tuple[float, float]) -> str:
+    """Return an interval of a figure in [-1, 1]."""
+    return " to ".join(map(decimal, bounds))
 
 
-def interval_of_ratio(bounds: tuple[float, float] | None) -> str:
-    """Return a 95% interval of a figure in [-1, 1]."""
-    return NONE if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+def image_difference(difference: Difference) -> str:
+    """Return how many more images than the baseline are right, such as ``-2 ~``: ``~`` if it is not significant."""
+    return _marked(f"{difference.images:+d}", is_significant=difference.is_significant) if difference.images else "0"
 
 
-def times(ratio: Ratio | None) -> str:
-    """Return a ratio of speeds, such as ``14.2x``, with ``~`` where it is not significant."""
-    return NONE if ratio is None else f"{_times(ratio.value)}x{'' if ratio.is_significant else ' ~'}"
+def image_difference_note(difference: Difference) -> str:
+    """Return the same with its unit, such as ``-2 images ~``."""
+    if difference.images == 0:
+        return "same number right"
+    text = f"{difference.images:+d} {'image' if abs(difference.images) == 1 else 'images'}"
+    return _marked(text, is_significant=difference.is_significant)
 
 
-def times_range(ratio: Ratio | None) -> str:
+def speedup(ratio: Ratio) -> str:
+    """Return a ratio of speeds, such as ``14.2x``, with ``~`` if it is not significant."""
+    return _marked(f"{_times(ratio.value)}x", is_significant=ratio.is_significant)
+
+
+def speedup_note(ratio: Ratio) -> str:
+    """Return a ratio of speeds as a phrase, such as ``14.2x as fast``."""
+    return _marked(f"{_times(ratio.value)}x as fast", is_significant=ratio.is_significant)
+
+
+def speedup_range(ratio: Ratio) -> str:
     """Return a ratio of speeds with the range of its rounds, such as ``14.2x (13.9 to 14.4)``."""
-    return NONE if ratio is None else f"{times(ratio)} ({' to '.join(ends(ratio))})"
-
-
-def ends(ratio: Ratio) -> tuple[str, str]:
-    """Return the smallest and the largest of a ratio's rounds."""
-    return _times(ratio.low), _times(ratio.high)
+    return f"{speedup(ratio)} ({_times(ratio.low)} to {_times(ratio.high)})"
 
 
 def _times(value: float) -> str:
-    """Return how many times, with one decimal below 100."""
+    """Return a factor with one decimal, as a whole number from 100 on."""
     return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}"
 
 
-def judged_sentence(report: Report) -> str:
-    """Say which images were judged and how many."""
-    n_judged, n_available = len(report.images.names), report.images.n_available
-    some = f"{n_judged}" if n_judged == n_available else f"{n_judged} of {n_available}"
-    drawn = "" if n_judged == n_available else ", drawn evenly from the classes"
-    return f"Judged: {some} images, {report.images.source}{drawn}."
+def _marked(text: str, *, is_significant: bool) -> str:
+    """Return a text with a mark if what it says is not significant."""
+    return text if is_significant else f"{text} {NOT_SIGNIFICANT}"
 
 
-def verdict_sentence(report: Report) -> str:
-    """Say the verdict in one sentence."""
+def images_sentence(report: Report) -> str:
+    """Say which images were evaluated."""
+    images = report.images
+    if len(images.names) == images.n_available:
+        return f"Evaluated: {images.n_available} images ({images.source})."
+    part = f"{len(images.names)} of {images.n_available} images"
+    return f"Evaluated: {part} ({images.source}), drawn evenly from the classes."
+
+
+def validity_sentence(report: Report) -> str:
+    """Say whether the figures can be relied on."""
     if report.validity.valid:
         return "VALID: every check of the measurement passed."
     n = len(report.validity.reasons)
-    return f"INVALID for {n} {'reason' if n == 1 else 'reasons'}: take the figures as a rough picture."
+    return f"INVALID for {n} {'reason' if n == 1 else 'reasons'}: the figures are only a rough estimate."
 
 
-def answer_sentence(report: Report) -> str:
-    """Return the answer, called provisional when the report is not valid."""
-    return report.recommendation.sentence if report.validity.valid else f"Provisional: {report.recommendation.sentence}"
+def recommendation_sentence(report: Report) -> str:
+    """Return the recommendation; it is called provisional if the report is not valid."""
+    sentence = report.recommendation.sentence
+    return sentence if report.validity.valid else f"Provisional: {sentence}"
 
 
-def failures(report: Report) -> list[tuple[str, str]]:
-    """Return the name and the reason of each row that failed."""
-    return [(row.name, row.status) for row in report.rows if row.status != OK]
+def failures(report: Report) -> list[str]:
+    """Return a sentence for each row that failed."""
+    return [f"{row.name} failed: {row.status}" for row in report.rows if row.status != OK]

@@ -1,55 +1,56 @@
-"""The report as one HTML file that needs nothing from outside."""
+"""The report as one HTML file that loads nothing from elsewhere."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import numpy as np
 
-from overfly.benchmarks.rendering import charts
-from overfly.benchmarks.rendering import formatting as wording
-from overfly.benchmarks.rendering.legend import METHOD
-from overfly.benchmarks.rendering.markdown import detail_cells, machine_facts
+from overfly.benchmarks.rendering import charts, formatting
+from overfly.benchmarks.rendering.columns import COLUMNS, LARGEST, Column
+from overfly.benchmarks.rendering.details import DETAILS, machine_facts, short_name
+from overfly.benchmarks.rendering.legend import LEGEND
 from overfly.benchmarks.results.per_class import class_scores, confusion_of, disagreements
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import OK, Ratio, Row
 from overfly.runtime.evaluation.metrics import most_confused
+from overfly.runtime.evaluation.recommendation import Deployment
 from overfly.runtime.extras import require_extra
 
-_TEMPLATE = "report.html.j2"
 _N_CONFUSED = 8
-# More than a person reads; the rest opens with a click.
-_N_DIFFERENCES = 20
+# The page shows so many images that are classified differently; a click opens the rest.
+_N_DISAGREEMENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure of the main table.
+    """A figure of the results table.
 
     Attributes
     ----------
-    note
-        Small print below the figure; may be empty.
+    notes
+        Small print below the figure.
     bar
-        Length of its bar in percent of the longest; None for no bar.
+        Length of its bar in percent; None for no bar.
     """
 
-    label: str
+    title: str
     text: str
-    note: str
+    notes: list[str]
     bar: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """A row of the main table."""
+    """A row of the results table; `problem` says why it failed."""
 
     name: str
-    short: str
-    computes_in: str
-    cells: tuple[Cell, ...]
+    short_name: str
+    notes: list[str]
+    cells: list[Cell]
     problem: str | None
-    is_baseline: bool
+    accuracy: str
+    latency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,11 @@ class MatrixCell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A row's confusion matrix with its most frequent errors (truth, taken for, images)."""
+    """A row's confusion matrix, and its most frequent errors (true class, predicted class, images)."""
 
     name: str
-    rows: tuple[tuple[str, tuple[MatrixCell, ...]], ...]
-    confused: tuple[tuple[str, str, int], ...]
+    rows: list[tuple[str, list[MatrixCell]]]
+    confused: list[tuple[str, str, int]]
 
 
 def report_html(report: Report) -> str:
@@ -93,7 +94,7 @@ def report_html(report: Report) -> str:
     require_extra("bench")
     import jinja2
 
-    source = resources.files("overfly.benchmarks.rendering").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    source = resources.files("overfly.benchmarks.rendering").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -102,173 +103,134 @@ def report_html(report: Report) -> str:
 
 def _context(report: Report) -> dict[str, object]:
     """Return what the template fills in: all texts ready, all lengths computed."""
-    names = {i: report.rows[i].name for i in (report.baseline, report.compared_row) if i is not None}
+    baseline, compared = (None if i is None else report.rows[i].name for i in (report.baseline, report.compared_row))
+    matrices = [_matrix(report, i) for i in (report.compared_row, report.baseline) if i is not None]
     return {
         "report": report,
-        "verdict": wording.verdict_sentence(report),
-        "answer": wording.answer_sentence(report),
-        "judged": wording.judged_sentence(report),
-        "heroes": _heroes(report),
+        "validity": formatting.validity_sentence(report),
+        "recommendation": formatting.recommendation_sentence(report),
+        "images": formatting.images_sentence(report),
+        "highlights": _highlights(report),
         "rows": _row_views(report),
         "scatter": charts.scatter(report),
+        "scatter_frame": charts.SCATTER_FRAME,
         "strips": charts.strips(report),
-        "canvas": {"width": charts.WIDTH, "height": charts.HEIGHT},
-        "strip_size": {"width": charts.STRIP_WIDTH, "height": charts.STRIP_HEIGHT},
-        "latency_texts": [_latency_text(row) for row in report.rows],
-        "accuracy_texts": [_accuracy_text(row) for row in report.rows],
+        "strip_frame": charts.STRIP_FRAME,
         "scores": class_scores(report),
-        "matrices": [m for i in reversed(list(names)) if (m := _matrix(report, i)) is not None],
-        "differences": disagreements(report),
-        "n_differences": _N_DIFFERENCES,
-        "baseline_name": names.get(-1 if report.baseline is None else report.baseline),
-        "contender_name": names.get(-1 if report.compared_row is None else report.compared_row),
-        "details": _details(report),
+        "matrices": [matrix for matrix in matrices if matrix is not None],
+        "disagreements": disagreements(report),
+        "n_disagreements": _N_DISAGREEMENTS,
+        "baseline_name": baseline,
+        "compared_name": compared,
+        "details": [(detail.title, [detail.text(row) for row in report.rows]) for detail in DETAILS],
         "machine": machine_facts(report),
-        "method": METHOD,
-        "ratio": wording.ratio,
+        "legend": LEGEND,
+        "decimal": formatting.decimal,
     }
 
 
 def _row_views(report: Report) -> list[RowView]:
-    """Return the rows of the main table with bars that are relative to the largest figure of their column."""
-    columns: list[list[float | None]] = [
-        [row.p50_ms for row in report.rows],
-        [row.speed.file_latency_ms.p50 if row.speed else None for row in report.rows],
-        [row.speed.throughput_ips if row.speed else None for row in report.rows],
-        [None if row.spec.size_bytes is None else float(row.spec.size_bytes) for row in report.rows],
-    ]
-    bars = zip(*map(_relative, columns), strict=True)
-    return [_row_view(report, i, of_row) for i, of_row in enumerate(bars)]
+    """Return the rows of the results table."""
+    full_bars = {column.title: _full_bar(column, report.rows) for column in COLUMNS if column.bar_end is not None}
+    views = []
+    for i, row in enumerate(report.rows):
+        cells: list[Cell] = []
+        name_notes: list[str] = []
+        for column in COLUMNS:
+            value = column.value(row)
+            if column.note is None:
+                full = full_bars.get(column.title)
+                bar = round(100 * value / full, 2) if value is not None and full else None
+                cells.append(Cell(column.title, column.text(row), [], bar))
+            elif value is not None:
+                (cells[-1].notes if cells else name_notes).append(column.note(value))
+        if i == report.baseline:
+            name_notes.append("baseline")
+        problem = None if row.status == OK else row.status
+        accuracy, latency = _accuracy_text(row), _latency_text(row)
+        views.append(RowView(row.name, short_name(report, row), name_notes, cells, problem, accuracy, latency))
+    return views
 
 
-def _row_view(report: Report, index: int, bars: Sequence[float | None]) -> RowView:
-    """Return one row of the main table; `bars` are those of latency, file latency, throughput and size."""
-    row = report.rows[index]
-    is_baseline = index == report.baseline
-    quality, speed, difference = row.quality, row.speed, row.difference
-    accuracy_bar = None if quality is None else 100 * quality.accuracy.value
-    images_note = _images_note(row, is_baseline=is_baseline)
-    cells = (
-        Cell("accuracy", wording.percent(quality.accuracy.value if quality else None), images_note, accuracy_bar),
-        Cell("macro F1", wording.ratio(quality.f1_macro.value if quality else None), "", None),
-        Cell("kappa", wording.ratio(quality.kappa.value if quality else None), "", None),
-        Cell(
-            "p50 latency, ms",
-            wording.p50(speed.latency_ms if speed else None),
-            _speed(difference.latency_speedup if difference else None),
-            bars[0],
-        ),
-        Cell("file to label, ms", wording.p50(speed.file_latency_ms if speed else None), "", bars[1]),
-        Cell("images/s", wording.count(speed.throughput_ips if speed else None), "", bars[2]),
-        Cell("size, MiB", wording.megabytes(row.spec.size_bytes), "", bars[3]),
-    )
-    problem = None if row.status == OK else row.status
-    short = charts.short_name(report, row)
-    return RowView(row.name, short, row.execution.execution_precision or wording.NONE, cells, problem, is_baseline)
+def _full_bar(column: Column[Any], rows: tuple[Row, ...]) -> float | None:
+    """Return the value of a column's full bar; None if no row has a value."""
+    values = [value for row in rows if (value := column.value(row)) is not None]
+    return max(values, default=None) if column.bar_end == LARGEST else column.bar_end
 
 
-def _images_note(row: Row, *, is_baseline: bool) -> str:
-    """Say what the accuracy costs in images, or that this is what the others are compared with."""
-    if is_baseline:
-        return "baseline"
-    if row.difference is None:
-        return ""
-    images = row.difference.images
-    if images == 0:
-        return "same count"
-    noun = "image" if abs(images) == 1 else "images"
-    return f"{images:+d} {noun}{'' if row.difference.is_significant else ' ~'}"
-
-
-def _relative(values: Sequence[float | None]) -> list[float | None]:
-    """Return each value in percent of the largest."""
-    largest = max((value for value in values if value is not None), default=0.0)
-    return [None if value is None or largest <= 0 else round(100 * value / largest, 2) for value in values]
-
-
-def _heroes(report: Report) -> list[Highlight]:
+def _highlights(report: Report) -> list[Highlight]:
     """Return the recommended rows, the one for latency first."""
-    heroes = []
-    for title, choice in (
-        ("Fastest answer", report.recommendation.latency),
-        ("Most images", report.recommendation.throughput),
-    ):
-        row = next((r for r in report.rows if r.is_deployable and r.deployment == choice), None)
-        if row is None or row.speed is None:
-            continue
-        place = f"{row.spec.variant} on {row.execution.device}"
-        if title == "Fastest answer":
-            gain = _gain(report, row.difference.latency_speedup if row.difference else None)
-            heroes.append(Highlight(title, place, wording.milliseconds(row.p50_ms), "ms p50", gain))
-        else:
-            gain = _gain(report, row.difference.throughput_speedup if row.difference else None)
-            heroes.append(Highlight(title, place, wording.count(row.speed.throughput_ips), "images/s", gain))
-    return heroes
+    best = report.recommendation
+    found = []
+    if (row := _deployed(report, best.latency)) and row.speed:
+        gain = _gain(report, row.difference.latency_speedup if row.difference else None)
+        figure = formatting.milliseconds(row.speed.latency_ms.p50)
+        found.append(Highlight("Lowest latency", _place(row), figure, "ms p50", gain))
+    if (row := _deployed(report, best.throughput)) and row.speed:
+        gain = _gain(report, row.difference.throughput_speedup if row.difference else None)
+        figure = formatting.rate(row.speed.throughput_ips)
+        found.append(Highlight("Highest throughput", _place(row), figure, "images/s", gain))
+    return found
 
 
-def _gain(report: Report, ratio: Ratio | None) -> str:
-    """Say how much faster than the baseline something is, with the range of the rounds."""
-    if ratio is None or report.baseline is None:
+def _deployed(report: Report, deployment: Deployment | None) -> Row | None:
+    """Return the row that is recommended."""
+    return next((row for row in report.rows if row.is_deployable and row.deployment == deployment), None)
+
+
+def _place(row: Row) -> str:
+    """Return the variant and the device of a row."""
+    return f"{row.spec.variant} on {row.execution.device}"
+
+
+def _gain(report: Report, speedup: Ratio | None) -> str:
+    """Say how many times as fast as the baseline a row is; empty without a baseline."""
+    if speedup is None or report.baseline is None:
         return ""
-    low, high = wording.ends(ratio)
-    return f"{_speed(ratio)} of {report.rows[report.baseline].name} ({low} to {high})"
-
-
-def _speed(ratio: Ratio | None) -> str:
-    """Say how many times as fast as the baseline something is."""
-    return "" if ratio is None else f"{wording.times(ratio).replace(' ~', '')} the speed{_doubt(ratio)}"
-
-
-def _doubt(ratio: Ratio) -> str:
-    """Return the mark of what is not significant."""
-    return "" if ratio.is_significant else "\N{NO-BREAK SPACE}~"
+    return f"{formatting.speedup_range(speedup)} the speed of {report.rows[report.baseline].name}"
 
 
 def _latency_text(row: Row) -> str:
-    """Return a row's latency distribution in words."""
+    """Return a row's latencies in words."""
     if row.speed is None:
         return "not measured"
     latency = row.speed.latency_ms
-    tail = "" if latency.p99 is None else f", p99 {wording.milliseconds(latency.p99)}"
-    middle = f"p50 {wording.milliseconds(latency.p50)}, p90 {wording.milliseconds(latency.p90)}{tail} ms"
-    return f"{middle}; {latency.n:,} samples"
+    percentiles = {"p50": latency.p50, "p90": latency.p90, "p99": latency.p99}
+    texts = [f"{name} {formatting.milliseconds(ms)}" for name, ms in percentiles.items() if ms is not None]
+    return f"{', '.join(texts)} ms; {latency.n:,} samples"
 
 
 def _accuracy_text(row: Row) -> str:
-    """Return a row's place in the scatter plot in words."""
-    if row.quality is None:
+    """Return a row's position in the scatter plot in words."""
+    if row.quality is None or row.speed is None:
         return "not measured"
-    accuracy, p50 = row.quality.accuracy, wording.milliseconds(row.p50_ms)
-    return f"{wording.percent(accuracy.value)} ({wording.interval(accuracy.ci95)}) at {p50} ms"
+    accuracy = row.quality.accuracy
+    interval = formatting.percent_interval(accuracy.ci95)
+    p50 = formatting.milliseconds(row.speed.latency_ms.p50)
+    return f"{formatting.percent(accuracy.value)}% ({interval}%) at {p50} ms"
 
 
 def _matrix(report: Report, index: int) -> Matrix | None:
-    """Return a row's confusion matrix, over the classes that are judged or answered."""
+    """Return a row's confusion matrix, without the classes that are neither a label nor a prediction."""
     confusion = confusion_of(report, index)
     if confusion is None:
         return None
-    seen = [i for i in range(len(report.classes)) if confusion[i].sum() + confusion[:, i].sum() > 0]
+    names = report.classes
+    seen = [i for i in range(len(names)) if confusion[i].sum() + confusion[:, i].sum() > 0]
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    rows = tuple(
+    rows = [
         (
-            report.classes[t],
-            tuple(
+            names[t],
+            [
                 MatrixCell(
-                    int(confusion[t, p]),
-                    round(float(shares[t, p]), 3),
-                    t == p,
-                    f"{report.classes[t]} taken for {report.classes[p]}: {confusion[t, p]}",
+                    n_images=int(confusion[t, p]),
+                    share=round(float(shares[t, p]), 3),
+                    is_right=t == p,
+                    title=f"{names[t]} classified as {names[p]}: {confusion[t, p]}",
                 )
                 for p in seen
-            ),
+            ],
         )
         for t in seen
-    )
-    confused = tuple(most_confused(confusion, report.classes, n_pairs=_N_CONFUSED))
-    return Matrix(report.rows[index].name, rows, confused)
-
-
-def _details(report: Report) -> list[tuple[str, list[str]]]:
-    """Return the details, a line for each figure with a text for each row."""
-    columns = [detail_cells(row) for row in report.rows]
-    return [(line[0][0], [text for _, text in line]) for line in zip(*columns, strict=True)]
+    ]
+    return Matrix(report.rows[index].name, rows, most_confused(confusion, names, n_pairs=_N_CONFUSED))

@@ -1,64 +1,61 @@
-"""How the figures come about, in sentences: the legend of every report. ``docs/measuring.md`` says more."""
+"""The legend of every report: how the figures are measured. ``docs/measuring.md`` has more."""
 
-METHOD: tuple[tuple[str, str], ...] = (
-    (
-        "Images",
-        "every model gets the same uint8 pixels, decoded and resized once, beforehand.",
-    ),
+LEGEND: tuple[tuple[str, str], ...] = (
+    ("Images", "all models get the same uint8 pixels, which are decoded and resized once before the measurement."),
     (
         "Accuracy",
         (
-            "top-1 over all judged images, macro F1 and Cohen's kappa, each with its 95% percentile interval from "
-            "2,000 seeded bootstrap resamples. Differences are to the baseline, in points and in images; ~ marks "
-            "those that McNemar's exact test does not find significant (p of 0.05 or more)."
+            "top-1 accuracy, macro F1 and Cohen's kappa over all evaluated images, each with a 95% percentile interval "
+            "from 2,000 seeded bootstrap resamples. Differences to the baseline are in percentage points and in "
+            "images; ~ marks a difference that is not significant by McNemar's exact test (p of 0.05 or more)."
         ),
     ),
     (
         "Latency",
         (
-            "the model alone, one image at a time, a different real image each time, from pixels to logits, by a "
-            "monotonic clock, after a warm-up, garbage collection kept out; OpenVINO with its latency hint. "
-            "No p99 below 1,000 samples."
+            "the model alone, from pixels to logits: one image at a time, a different image each time, measured with "
+            "a monotonic clock after a warm-up, without garbage collection. OpenVINO uses its latency hint. "
+            "There is no p99 below 1,000 samples."
         ),
     ),
     (
         "Throughput",
         (
-            "the same images as a stream, by wall clock; OpenVINO with its throughput hint and as many images in "
-            "flight as the device wants, PyTorch and ONNX Runtime in batches of 16."
+            "the model alone, many images at once, in images per second of wall clock. OpenVINO uses its throughput "
+            "hint and as many parallel requests as the device asks for; PyTorch and ONNX Runtime use batches of 16."
         ),
     ),
     (
         "File to label",
         (
-            "both once more from the picture's file to the label: reading, decoding, resizing, inference, argmax; in "
-            "the stream with decoding threads beside the inference. The files are in the system's cache."
+            "latency and throughput from the image file to its label: reading, decoding, resizing, inference and "
+            "argmax. For the throughput, threads decode while the device infers. The files are in the system's cache."
         ),
     ),
     (
         "Speed",
         (
-            "times as fast as the baseline in the same round: the median over the rounds, and their range; ~ where "
-            "not all rounds agree on who is faster."
+            "how many times as fast as the baseline in the same round: the median and the range of all rounds; ~ if "
+            "the rounds do not agree on which is faster."
         ),
     ),
+    ("Order", "each round measures every row, so that a machine that slows down affects all rows alike."),
     (
-        "Order",
-        "all rows take turns in every round, so that a machine that slows down hurts all alike.",
-    ),
-    (
-        "Computes in",
-        "the precision that the compiled model reports, whatever its weights are stored in; fp32 asks for f32.",
+        "Computed in",
+        "the precision that the compiled model reports, whatever the precision of its weights. fp32 asks for f32.",
     ),
     (
         "Threads",
-        "each library's default, affinity left alone. compiled: torch.compile for fixed batches of 1 and of 16.",
+        (
+            "each library's default, with the default affinity; - if the library does not report the number. "
+            "compiled: torch.compile for fixed batches of 1 and of 16."
+        ),
     ),
     (
         "Load and memory",
         (
-            "in a process of its own for each row: loading without a cache and with a filled one, the first "
-            "inference, and the peak memory after eight inferences, interpreter and libraries included."
+            "measured in a separate process for each row: the time to load without a cache and with a filled cache, "
+            "the first inference, and the peak memory after eight inferences, including the interpreter and libraries."
         ),
     ),
 )

@@ -282,9 +282,14 @@ class Row:
     @property
     def name(self) -> str:
         """The row's name in tables, such as ``OpenVINO int8 CPU``."""
-        facts = BACKENDS[self.spec.backend]
-        device = self.execution.device if facts.has_devices else ""
-        return " ".join(part for part in (facts.title, self.spec.variant, self.spec.configuration, device) if part)
+        device = self.execution.device if BACKENDS[self.spec.backend].has_devices else ""
+        return f"{self.name_without_device} {device}".rstrip()
+
+    @property
+    def name_without_device(self) -> str:
+        """The row's name in a table of one device, such as ``OpenVINO int8``."""
+        title = BACKENDS[self.spec.backend].title
+        return " ".join(part for part in (title, self.spec.variant, self.spec.configuration) if part)
 
     @property
     def is_deployable(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from overfly.benchmarks.comparison.compare import compare
-from overfly.benchmarks.comparison.table import print_comparison
+from overfly.benchmarks.comparison.table import comparison_table
 from overfly.benchmarks.job import write_report
 from overfly.benchmarks.results.row_records import Ratio, ThroughputSample
 from overfly.cli import run
@@ -85,7 +85,7 @@ def test_the_table_is_the_golden_one(report, box, saved, golden, monkeypatch, tm
     saved(report, box)
     monkeypatch.chdir(tmp_path)
     out = io.StringIO()
-    print_comparison(compare([Path("report0"), Path("report1")]), Console(width=80, file=out))
+    Console(width=80, file=out).print(comparison_table(compare([Path("report0"), Path("report1")])))
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
     assert text == golden("comparison.txt", text)
 

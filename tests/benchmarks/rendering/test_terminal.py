@@ -1,15 +1,15 @@
-"""The report as a table on the screen."""
+"""The report as a table for a terminal."""
 
 import io
 
 from rich.console import Console
 
-from overfly.benchmarks.rendering.terminal import print_report
+from overfly.benchmarks.rendering.terminal import report_table
 
 
 def table_of(report):
     out = io.StringIO()
-    print_report(report, Console(width=80, file=out))
+    Console(width=80, file=out).print(report_table(report))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 

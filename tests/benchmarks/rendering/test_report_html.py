@@ -1,4 +1,4 @@
-"""report.html as a browser shows it: on a laptop and on a phone, light and dark."""
+"""report.html in a browser: on a laptop and on a phone, light and dark."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ const luminance = rgb => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
 const faults = [];
-for (const [text, card] of [['.soft', '.card'], ['.figure', '.card'], ['.verdict strong', '.verdict']]) {
+for (const [text, card] of [['.soft', '.card'], ['.figure', '.card'], ['.validity strong', '.validity']]) {
     const [a, b] = [getComputedStyle(document.querySelector(text)).color,
                     getComputedStyle(document.querySelector(card)).backgroundColor].map(luminance);
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -150,23 +150,23 @@ def test_every_figure_is_there_with_its_numbers_as_text(opened):
         assert height >= 40
         assert n_shapes >= 1
     text = opened.execute_script("return document.querySelector('main').textContent")
-    for figure in ("p50 40.0, p90 40.8, p99 40.8 ms", "16.0x (16.0 to 16.0)", "5.50", "taken for"):
+    for figure in ("p50 40.0, p90 40.8, p99 40.8 ms", "16.0x (16.0 to 16.0)", "5.50", "classified as"):
         assert figure in text, figure
     for part in (
-        "verdict",
-        "answer",
+        "validity",
+        "recommendation",
         "results",
         "scatter",
         "latency",
         "classes",
         "confusion1",
-        "differences",
+        "disagreements",
         "details",
     ):
         assert opened.find_element("id", part).is_displayed(), part
     assert len(opened.find_elements("css selector", "#classes .class")) == len(CLASSES)
     assert len(opened.find_elements("css selector", "#confusion1 .matrix tbody tr")) == len(CLASSES)
-    assert len(opened.find_elements("css selector", "#differences tbody tr")) == 4
+    assert len(opened.find_elements("css selector", "#disagreements tbody tr")) == 4
     assert len(opened.find_elements("css selector", "#results .bar")) >= 4 * 4
 
 

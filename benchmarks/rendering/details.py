@@ -1,0 +1,82 @@
+"""What every view shows besides the results table: the other figures of the rows, short names, and the machine."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from overfly.benchmarks.rendering import formatting
+from overfly.benchmarks.rendering.columns import Column, of_difference, of_quality, of_speed
+from overfly.benchmarks.results.backends import BACKENDS
+from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import Probe, Row
+
+T = TypeVar("T")
+
+
+def _of_probe(get: Callable[[Probe], T]) -> Callable[[Row], T | None]:
+    """Return a function that gets something from a row's probe, None if it was not measured."""
+    return lambda row: None if row.probe is None else get(row.probe)
+
+
+# The figures that the results table leaves out.
+DETAILS: tuple[Column[Any], ...] = (
+    Column("accuracy %, 95% interval", of_quality(lambda q: q.accuracy.ci95), formatting.percent_interval),
+    Column("macro F1, 95% interval", of_quality(lambda q: q.f1_macro.ci95), formatting.decimal_interval),
+    Column("kappa, 95% interval", of_quality(lambda q: q.kappa.ci95), formatting.decimal_interval),
+    Column("points vs baseline", of_difference(lambda d: d.accuracy_pp), "{:+.2f}".format),
+    Column("McNemar p", of_difference(lambda d: d.mcnemar_p), formatting.p_value),
+    Column("agreement %", of_difference(lambda d: d.agreement), formatting.percent),
+    Column("p90 ms", of_speed(lambda s: s.latency_ms.p90), formatting.milliseconds),
+    Column("p99 ms", of_speed(lambda s: s.latency_ms.p99), formatting.milliseconds),
+    Column("mean ms", of_speed(lambda s: s.latency_ms.mean), formatting.milliseconds),
+    Column("sd ms", of_speed(lambda s: s.latency_ms.std), formatting.milliseconds),
+    Column("samples", of_speed(lambda s: s.latency_ms.n), "{:,}".format),
+    Column("latency, speed", of_difference(lambda d: d.latency_speedup), formatting.speedup_range),
+    Column("throughput, speed", of_difference(lambda d: d.throughput_speedup), formatting.speedup_range),
+    Column("file to label, p50 ms", of_speed(lambda s: s.file_latency_ms.p50), formatting.milliseconds),
+    Column("file to label, p90 ms", of_speed(lambda s: s.file_latency_ms.p90), formatting.milliseconds),
+    Column("file to label, images/s", of_speed(lambda s: s.file_throughput_ips), formatting.rate),
+    Column("first inference ms", _of_probe(lambda p: p.first_inference_ms), formatting.milliseconds),
+    Column("load ms, cold", _of_probe(lambda p: p.load_ms.cold), formatting.milliseconds),
+    Column("load ms, cached", _of_probe(lambda p: p.load_ms.cached), formatting.milliseconds),
+    Column("peak memory MiB", _of_probe(lambda p: p.peak_rss_bytes), formatting.mebibytes),
+    Column("CPU threads", lambda row: row.execution.n_threads, str),
+    Column("requested precision", lambda row: row.execution.requested_precision, str),
+    Column("device", lambda row: row.execution.device_name, str),
+)
+
+
+def short_name(report: Report, row: Row) -> str:
+    """Return the shortest name that tells the rows of a report apart."""
+    facts = BACKENDS[row.spec.backend]
+    same = {other.execution.device for other in report.rows if other.spec.backend == row.spec.backend}
+    variant = "" if facts.short_title and row.spec.variant == "fp32" else row.spec.variant
+    device = row.execution.device if facts.has_devices and len(same) > 1 else ""
+    return " ".join(part for part in (facts.short_title, variant, row.spec.configuration, device) if part)
+
+
+def machine_facts(report: Report) -> list[tuple[str, str]]:
+    """Return the environment and the origin of the report, each with its name."""
+    machine = report.environment
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return [
+        ("host", machine.host),
+        ("processor", f"{machine.cpu}, {machine.n_cores} usable logical cores"),
+        ("affinity", "unknown" if machine.affinity is None else f"cores {', '.join(map(str, machine.affinity))}"),
+        ("memory", formatting.optional(machine.memory_bytes, lambda n_bytes: f"{n_bytes / 2**30:.1f} GiB")),
+        ("system", machine.system),
+        ("power", machine.power_source or "unknown"),
+        ("power saving", machine.power_saving or "none known"),
+        ("load before", _load(machine.load_before)),
+        ("load during", _load(machine.load_during)),
+        ("versions", versions),
+        ("time", machine.timestamp),
+        ("bundle", f"{report.bundle.name}, manifest {report.bundle.manifest_sha256[:16]}"),
+        ("input", f"{report.bundle.image_size} x {report.bundle.image_size} pixels"),
+        ("images", f"{formatting.images_sentence(report)} SHA-256 {report.images.sha256[:16]}."),
+        ("mode", "quick" if report.quick else "full"),
+    ]
+
+
+def _load(share: float | None) -> str:
+    """Say how much of the processor other programs used."""
+    return "unknown" if share is None else f"other programs used {share:.0%} of the processor"
