@@ -209,9 +209,9 @@ def tiny_bundle(tiny_run, make_once):
     return make_once("bundle", lambda folder: _export_tiny(tiny_run, folder))
 
 
-@contextlib.contextmanager
-def _three_blocks():
-    """Give the MobileNetV2 three of its seventeen blocks, which are compiled much sooner."""
+@pytest.fixture(scope="session")
+def three_blocks():
+    """A context in which MobileNetV2 has three of its seventeen blocks: it trains, exports and compiles much faster."""
     from overfly.training.models.torchvision_import import torchvision_models
 
     models = torchvision_models()
@@ -221,20 +221,24 @@ def _three_blocks():
         assert weights is None
         return models.MobileNetV2(inverted_residual_setting=blocks)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "mobilenet_v2", build)
-        yield
+    @contextlib.contextmanager
+    def context():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(models, "mobilenet_v2", build)
+            yield
+
+    return context
 
 
 @pytest.fixture(scope="session")
-def gpu_run(tiny_data, make_once):
-    """Return the run of a MobileNetV2 with three blocks. Only its bundle is of use outside of `_three_blocks`."""
-    with _three_blocks():
+def gpu_run(tiny_data, make_once, three_blocks):
+    """Return the run of a MobileNetV2 with three blocks."""
+    with three_blocks():
         return make_once("gpu-run", lambda folder: _train_tiny(tiny_data, folder))
 
 
 @pytest.fixture(scope="session")
-def gpu_bundle(gpu_run, make_once):
+def gpu_bundle(gpu_run, make_once, three_blocks):
     """Return the bundle of that run, with all three variants."""
-    with _three_blocks():
+    with three_blocks():
         return make_once("gpu-bundle", lambda folder: _export_tiny(gpu_run, folder))

@@ -77,7 +77,7 @@ def recipe():
 
 
 @pytest.fixture(scope="session")
-def finished(scenes, recipe, tmp_path_factory):
+def finished(scenes, recipe, tmp_path_factory, three_blocks):
     """(The uninterrupted run of `recipe` on `scenes`, and its `Listener`); do not change it."""
     heard = Listener()
     job = TrainJob(
@@ -88,7 +88,15 @@ def finished(scenes, recipe, tmp_path_factory):
         seed=5,
         device="cpu",
     )
-    return train(job, reporter=heard), heard
+    with three_blocks():
+        return train(job, reporter=heard), heard
+
+
+@pytest.fixture(scope="module")
+def small_model(three_blocks):
+    """Give MobileNetV2 few blocks in all tests of a module, as it has in `finished`."""
+    with three_blocks():
+        yield
 
 
 @pytest.fixture

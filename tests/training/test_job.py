@@ -32,6 +32,8 @@ from overfly.training.loop.trainer import Epoch, predict_logits
 from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 
+pytestmark = pytest.mark.usefixtures("small_model")
+
 PNG = "PNG"
 
 

@@ -12,6 +12,8 @@ from overfly.runtime.images.reading import ImageSpec
 from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.run import Run, choose_device, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("small_model")
+
 
 @pytest.fixture
 def run_folder(finished, tmp_path):

@@ -24,6 +24,8 @@ from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 from overfly.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("small_model")
+
 STATE = "last/state.safetensors"
 N_STEPS = 8
 
@@ -34,8 +36,12 @@ from pathlib import Path
 from overfly.runtime.reporter import Reporter
 from overfly.training.job import TrainJob, train
 from overfly.training.loop import checkpoint
+from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.recipe import Recipe
 
+models = torchvision_models()
+blocks = [[1, 16, 1, 1], [6, 24, 1, 2], [6, 40, 1, 2]]  # of the fixture three_blocks
+models.mobilenet_v2 = lambda *, weights: models.MobileNetV2(inverted_residual_setting=blocks)
 data, out, recipe, moment, fatal_step = sys.argv[1:]
 n_steps = 0
 

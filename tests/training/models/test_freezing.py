@@ -37,7 +37,11 @@ def distance(a, b):
     return ((a - b).abs().max() / a.abs().max().clamp(min=1e-9)).item()
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+# VGG16 is large, and like AlexNet has no batch normalisation.
+SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "vgg16" else name for name in sorted(MODELS)]
+
+
+@pytest.mark.parametrize("name", SLOW)
 def test_outputs_and_gradients_are_those_of_the_unfolded_model_in_eval_mode(name):
     plain = used_model(name).eval()
     folded = copy.deepcopy(plain)
