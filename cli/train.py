@@ -95,7 +95,7 @@ def command(
 
 def _figures(record: "RunRecord") -> dict[str, object]:
     """Return the figures of a run for ``--json``, by the names that a report has for them."""
-    intervals = {f"{name}_ci95": ends for name, ends in dataclasses.asdict(record.intervals).items()}
+    intervals = {f"{name}_ci95": ends for name, ends in record.intervals.items()}
     confused = [dataclasses.asdict(pair) for pair in record.most_confused]
     return {**dataclasses.asdict(record.metrics), **intervals, "most_confused": confused}
 
@@ -106,9 +106,9 @@ def _summary(record: "RunRecord") -> Iterator[str]:
     n_right = round(metrics.accuracy * metrics.n_images)
     yield f"test part: {n_right} of {metrics.n_images} images right"
     for name, value, (low, high) in (
-        ("accuracy", metrics.accuracy, intervals.accuracy),
-        ("macro F1", metrics.f1_macro, intervals.f1_macro),
-        ("kappa", metrics.kappa, intervals.kappa),
+        ("accuracy", metrics.accuracy, intervals["accuracy"]),
+        ("macro F1", metrics.f1_macro, intervals["f1_macro"]),
+        ("kappa", metrics.kappa, intervals["kappa"]),
     ):
         yield f"  {name:<8}  {value:7.2%}  95% interval {low:.2%} to {high:.2%}"
     if record.most_confused:

@@ -29,8 +29,6 @@ FAILURES = (OverflyError, RuntimeError, ValueError, MemoryError, ImportError, OS
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
 
-_N_DECODERS = decoding_threads()
-
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
@@ -137,7 +135,7 @@ def measure(
         raises or if its logits are not finite; the others are still measured.
     """
     results: list[Measurements | str] = [Measurements() for _ in models]
-    with _frozen_heap(), ThreadPoolExecutor(_N_DECODERS, thread_name_prefix="overfly-decode") as decoders:
+    with _frozen_heap(), ThreadPoolExecutor(decoding_threads(), thread_name_prefix="overfly-decode") as decoders:
         stopwatch = _Stopwatch(images, plan, clock, decoders)
         modes = [
             mode
@@ -205,7 +203,7 @@ class _Stopwatch:
 
         def decode(indices: Iterable[int]) -> Iterator[ImageBatch]:
             pending = (self.decoders.submit(self.images.load, i) for i in indices)
-            return ordered_results(pending, 2 * _N_DECODERS)
+            return ordered_results(pending, 2 * decoding_threads())
 
         sample, _ = self._time_stream(model, decode, share[: self.plan.file_stream_images])
         return replace(before, file_throughput_rounds=(*before.file_throughput_rounds, sample))

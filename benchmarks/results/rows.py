@@ -1,7 +1,7 @@
 """From raw measurements to rows. All functions are pure."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from overfly.benchmarks.results.statistics import (
     paired_ratio,
     summarize_latency,
 )
-from overfly.runtime.evaluation.intervals import Intervals, bootstrap_intervals
+from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, summarize
 
 
@@ -130,10 +130,7 @@ def _quality(truth: Labels, predictions: Labels, n_classes: int) -> Quality:
     """Return every metric with its interval."""
     confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
     metrics, intervals = summarize(confusion), bootstrap_intervals(confusion)
-    estimates = {
-        field.name: Estimate(getattr(metrics, field.name), getattr(intervals, field.name))
-        for field in fields(Intervals)
-    }
+    estimates = {name: Estimate(getattr(metrics, name), interval) for name, interval in intervals.items()}
     return Quality(**estimates, n_images=metrics.n_images)
 
 

@@ -1,7 +1,5 @@
 """95% intervals of the metrics: how far the figures of another test part of this size could be from these."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from overfly.runtime.evaluation.metrics import METRICS, ClassCounts, Confusion, Values
@@ -11,14 +9,8 @@ N_RESAMPLES = 2_000
 
 _MIDDLE_95 = (2.5, 97.5)
 
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """The 95% interval of each metric, as fractions: (low, high)."""
-
-    accuracy: tuple[float, float]
-    f1_macro: tuple[float, float]
-    kappa: tuple[float, float]
+# The 95% interval (low, high) of each metric in `METRICS`, as fractions.
+Intervals = dict[str, tuple[float, float]]
 
 
 def bootstrap_intervals(confusion: Confusion, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Intervals:
@@ -46,7 +38,7 @@ def bootstrap_intervals(confusion: Confusion, *, seed: int = 0, n_resamples: int
     truth, predicted = one_hot[cells[:, 0]], one_hot[cells[:, 1]]
     # Each of shape [n_resamples, n_classes].
     counts = ClassCounts(draws @ truth, draws @ predicted, draws @ (truth * predicted))
-    return Intervals(**{name: _interval(metric(counts)) for name, metric in METRICS.items()})
+    return {name: _interval(metric(counts)) for name, metric in METRICS.items()}
 
 
 def _interval(values: Values) -> tuple[float, float]:

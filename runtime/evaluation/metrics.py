@@ -1,7 +1,7 @@
 """Top-1 accuracy, macro F1 and Cohen's kappa from a confusion matrix: the paper's equations 1 to 7.
 
 Each metric is one function of `ClassCounts`, which holds one confusion matrix or many. `METRICS` lists the functions by
-the names that `Metrics` and `overfly.runtime.evaluation.intervals.Intervals` use.
+the names that `Metrics` uses.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,8 +7,7 @@ from PIL import Image
 from torch import nn
 
 from overfly.runtime.documents import write_document
-from overfly.runtime.evaluation.intervals import Intervals
-from overfly.runtime.evaluation.metrics import Metrics
+from overfly.runtime.evaluation.metrics import METRICS, Metrics
 from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import scan
@@ -93,7 +92,7 @@ def make_run(tmp_path, monkeypatch):
             device="cpu",
             precision="fp32",
             metrics=Metrics(1.0, 1.0, 1.0, len(split.images("test"))),
-            intervals=Intervals((1.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
+            intervals=dict.fromkeys(METRICS, (1.0, 1.0)),
             most_confused=(),
             near_duplicates=(),
             machine="none",

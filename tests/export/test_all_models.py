@@ -11,8 +11,7 @@ import torch
 from overfly.export.exporter import ExportJob, export
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import write_document
-from overfly.runtime.evaluation.intervals import Intervals
-from overfly.runtime.evaluation.metrics import Metrics
+from overfly.runtime.evaluation.metrics import METRICS, Metrics
 from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
@@ -79,7 +78,7 @@ def write_run(name, data, out):
         device="cpu",
         precision="fp32",
         metrics=Metrics(0.5, 0.5, 0.5, 64),
-        intervals=Intervals((0.4, 0.6), (0.4, 0.6), (0.4, 0.6)),
+        intervals=dict.fromkeys(METRICS, (0.4, 0.6)),
         most_confused=(),
         near_duplicates=(),
         machine="none",

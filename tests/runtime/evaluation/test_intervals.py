@@ -29,7 +29,7 @@ def test_many_matrices_at_once_have_the_metrics_of_each(matrix):
 def test_the_bootstrap_of_the_accuracy_is_the_binomial_distribution(n, share):
     n_right = round(share * n)
     matrix = np.array([[n_right, n - n_right], [0, 0]])
-    low, high = bootstrap_intervals(matrix).accuracy
+    low, high = bootstrap_intervals(matrix)["accuracy"]
     expected = binom.ppf((0.025, 0.975), n, n_right / n) / n
     sd = np.sqrt(share * (1 - share) / n)
     # An end rests on the 50 smallest or largest of 2,000 draws.
@@ -41,10 +41,7 @@ def test_the_bootstrap_is_seeded_and_has_no_width_where_nothing_is_wrong():
     assert bootstrap_intervals(matrix) == bootstrap_intervals(matrix)
     assert bootstrap_intervals(matrix) != bootstrap_intervals(matrix, seed=1)
     one, found = summarize(matrix), bootstrap_intervals(matrix)
-    for value, (low, high) in (
-        (one.accuracy, found.accuracy),
-        (one.f1_macro, found.f1_macro),
-        (one.kappa, found.kappa),
-    ):
-        assert low < value < high
-    assert bootstrap_intervals(np.diag([3, 4])).accuracy == (1.0, 1.0)
+    assert list(found) == list(METRICS)
+    for name, (low, high) in found.items():
+        assert low < getattr(one, name) < high
+    assert bootstrap_intervals(np.diag([3, 4]))["accuracy"] == (1.0, 1.0)
