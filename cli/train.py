@@ -105,12 +105,9 @@ def _summary(record: "RunRecord") -> Iterator[str]:
     metrics, intervals = record.metrics, record.intervals
     n_right = round(metrics.accuracy * metrics.n_images)
     yield f"test part: {n_right} of {metrics.n_images} images right"
-    for name, value, (low, high) in (
-        ("accuracy", metrics.accuracy, intervals["accuracy"]),
-        ("macro F1", metrics.f1_macro, intervals["f1_macro"]),
-        ("kappa", metrics.kappa, intervals["kappa"]),
-    ):
-        yield f"  {name:<8}  {value:7.2%}  95% interval {low:.2%} to {high:.2%}"
+    width = max(map(len, intervals))
+    for name, (low, high) in intervals.items():
+        yield f"  {name:<{width}}  {getattr(metrics, name):7.2%}  95% interval {low:.2%} to {high:.2%}"
     if record.most_confused:
         yield "most confused:"
     for pair in record.most_confused:

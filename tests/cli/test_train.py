@@ -104,9 +104,8 @@ def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_pa
     record = record_of(tmp_path / "run")
     metrics, intervals = record["metrics"], record["intervals"]
     assert right == f"test part: {round(metrics['accuracy'] * metrics['n_images'])} of 2 images right"
-    for line, name, key in zip(figures, ("accuracy", "macro F1", "kappa"), intervals, strict=False):
-        low, high = intervals[key]
-        assert line == f"  {name:<8}  {metrics[key]:7.2%}  95% interval {low:.2%} to {high:.2%}"
+    for line, (name, (low, high)) in zip(figures, intervals.items(), strict=False):
+        assert line == f"  {name:<8}  {metrics[name]:7.2%}  95% interval {low:.2%} to {high:.2%}"
     confused = [
         f"  {pair['truth']} taken for {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
         for pair in record["most_confused"]

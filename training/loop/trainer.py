@@ -186,8 +186,16 @@ class Trainer:
         start = time.perf_counter() - state.seconds
         batches = state.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
         for index in batches[state.n_done :]:
-            with self._explain_out_of_memory():
+            try:
                 state.loss += self._train_step(pixels[index], targets[index])
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                size = self.recipe.image_size
+                raise RunError(
+                    f"out of memory for a batch of {self.recipe.batch_size} images of {size} x {size} pixels: "
+                    "start again with --overwrite and a smaller --batch-size or --image-size"
+                ) from error
             if not math.isfinite(state.loss):
                 raise RunError(
                     f"the training diverged: the loss is {state.loss} at step {self.step} of {self.n_steps}; "
@@ -279,20 +287,6 @@ class Trainer:
         """Load the best weights into `ema_model`, if any were saved; for after the last step."""
         if self.best:
             self.ema_model.load_state_dict(self.best)
-
-    @contextmanager
-    def _explain_out_of_memory(self) -> Iterator[None]:
-        """Inside the block, turn PyTorch's errors for too little memory into a `RunError` with the remedy."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            size = self.recipe.image_size
-            raise RunError(
-                f"out of memory for a batch of {self.recipe.batch_size} images of {size} x {size} pixels: "
-                "start again with --overwrite and a smaller --batch-size or --image-size"
-            ) from error
 
 
 @torch.inference_mode()
