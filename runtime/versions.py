@@ -17,10 +17,10 @@ _PACKAGES = (
 )
 
 
-def installed_versions() -> dict[str, str]:
-    """Return Python's version and that of each package of interest that is installed, by name."""
+def installed_versions(*more: str) -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that a result depends on, and of `more`, by name."""
     versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in dict.fromkeys((*_PACKAGES, *more)):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.records import Environment
 from overfly.runtime.inference.devices import full_name
 from overfly.runtime.machine import memory_bytes, usable_cores
@@ -35,7 +36,7 @@ def describe_environment(load_before: float | None, load_during: float | None) -
         power_saving=power_saving(),
         load_before=load_before,
         load_during=load_during,
-        versions=installed_versions(),
+        versions=installed_versions(*(facts.package for facts in BACKENDS.values())),
         timestamp=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     )
 

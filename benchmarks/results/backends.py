@@ -17,6 +17,8 @@ class BackendFacts:
         Its name in tables.
     short_title
         Its name in charts. Empty for OpenVINO: its rows are called by their variant.
+    package
+        Name of the package whose version the report records.
     is_deployable
         Whether ``overfly predict`` can run it. Such a row can be recommended, so its p99 must be known.
     has_devices
@@ -25,12 +27,13 @@ class BackendFacts:
 
     title: str
     short_title: str
+    package: str
     is_deployable: bool = False
     has_devices: bool = False
 
 
 BACKENDS = {
-    PYTORCH: BackendFacts("PyTorch", "PyTorch"),
-    ONNXRUNTIME: BackendFacts("ONNX Runtime", "ORT"),
-    OPENVINO: BackendFacts("OpenVINO", "", is_deployable=True, has_devices=True),
+    PYTORCH: BackendFacts("PyTorch", "PyTorch", "torch"),
+    ONNXRUNTIME: BackendFacts("ONNX Runtime", "ORT", "onnxruntime"),
+    OPENVINO: BackendFacts("OpenVINO", "", "openvino", is_deployable=True, has_devices=True),
 }
