@@ -1,4 +1,4 @@
-"""Reports side by side: the same bundle, judged on the same images, on several machines or at several times."""
+"""Compare reports of the same bundle and the same images, from several machines or several times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import Measurements, Ratio, Row
+from overfly.benchmarks.results.row_records import Ratio, Row
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.errors import ComparisonError
@@ -15,12 +15,13 @@ from overfly.runtime.errors import ComparisonError
 COMPARISON_SCHEMA = "overfly.comparison/1"
 
 _MIN_REPORTS = 2
-_SHOWN = 12
+# Digits of a hash that a message shows.
+_N_HASH_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One of the reports: where it was read from, the machine, when, and whether it calls itself VALID."""
+    """One of the reports: its path, machine and time, and whether it is VALID."""
 
     path: str
     host: str
@@ -31,17 +32,19 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row as one report has it; None is what that report did not establish.
+    """The figures of a row in one report.
 
     Attributes
     ----------
-    latency_p50_ms, file_latency_p50_ms, throughput_ips
-        Of the model alone, from file to label, and of the model alone with many images.
+    execution_precision, accuracy, latency_p50_ms, file_latency_p50_ms, throughput_ips
+        As in the report's results table; the accuracy is a fraction.
     latency_speedup, throughput_speedup
-        How many times as fast as in the first report. The rounds of two reports are not pairs: the
-        range is from the worst round here by the best there to the best here by the worst there.
+        How many times as fast as in the first report; None in the first report. The rounds of two reports
+        are not paired, so the range goes from the worst round here / the best round there to the best round
+        here / the worst round there.
     n_changed
-        Images with another answer than in the first report.
+        Number of images that are classified differently than in the first report; None in the first report,
+        and if the two list the images in another order.
     """
 
     execution_precision: str | None
@@ -56,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row, and what each report says of it, in their order; None where a report has no such row that worked."""
+    """A row in all reports, in their order; None if a report does not have the row, or if it failed there."""
 
     name: str
     entries: tuple[Entry | None, ...]
@@ -64,7 +67,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What ``overfly compare --json`` prints."""
+    """The result of a comparison, as ``overfly compare --json`` prints it."""
 
     manifest_sha256: str
     images_sha256: str
@@ -74,69 +77,72 @@ class Comparison:
 
 
 def compare(paths: Sequence[Path]) -> Comparison:
-    """Read reports and put them side by side.
+    """Read reports and compare each with the first one.
 
     Parameters
     ----------
     paths
-        At least two ``report.json``, or the folders that hold them.
+        At least two ``report.json``, or their folders.
 
     Raises
     ------
     DocumentError
-        When one is missing, not valid, or of another version of overfly.
+        If a report is missing or can't be read, or if it was written by another version of overfly.
     ComparisonError
-        When there are fewer than two, or they are not of the same bundle, images and labels.
+        If there are fewer than two, or if they differ in the bundle, the images or the labels.
     """
     if len(paths) < _MIN_REPORTS:
-        raise ComparisonError(f"found {len(paths)} report, expected at least two: name another one")
+        raise ComparisonError(f"found {len(paths)} report, expected at least {_MIN_REPORTS}: add another report")
     reports = [read_report(path) for path in paths]
     for path, report in zip(paths[1:], reports[1:], strict=True):
-        _refuse_other(paths[0], reports[0], path, report)
+        _check_same(paths[0], reports[0], path, report)
     names = list(dict.fromkeys(row.name for report in reports for row in report.rows))
     first = reports[0]
     return Comparison(
         manifest_sha256=first.bundle.manifest_sha256,
         images_sha256=first.images.sha256,
         n_images=len(first.images.names),
-        reports=tuple(_source(path, report) for path, report in zip(paths, reports, strict=True)),
+        reports=tuple(
+            Source(
+                path=str(path),
+                host=report.environment.host,
+                cpu=report.environment.cpu,
+                timestamp=report.environment.timestamp,
+                valid=report.validity.valid,
+            )
+            for path, report in zip(paths, reports, strict=True)
+        ),
         lines=tuple(Line(name, tuple(_entry(name, report, first) for report in reports)) for name in names),
     )
 
 
-def _refuse_other(first_path: Path, first: Report, path: Path, report: Report) -> None:
-    """Refuse a report that is not of the first one's bundle and images."""
-    ours, theirs = first.bundle, report.bundle
-    if ours.manifest_sha256 != theirs.manifest_sha256:
+def _check_same(first_path: Path, first: Report, path: Path, report: Report) -> None:
+    """Check that a report is of the same bundle, images and labels as the first one."""
+    found, expected = (of.bundle.manifest_sha256[:_N_HASH_DIGITS] for of in (report, first))
+    if report.bundle.manifest_sha256 != first.bundle.manifest_sha256:
         raise ComparisonError(
-            f"{path} is of another bundle than {first_path} (manifest {theirs.manifest_sha256[:_SHOWN]}, expected "
-            f"{ours.manifest_sha256[:_SHOWN]}): copy the same bundle to both machines, and bench it there"
+            f"{path} is of another bundle than {first_path} (manifest {found}, expected {expected}): "
+            "copy one bundle to both machines and bench it on each"
         )
     if first.images.sha256 != report.images.sha256:
         raise ComparisonError(
-            f"{path} judged other images than {first_path} ({_images(report)}, expected {_images(first)}): "
-            "bench both on the same data, and both with or without --quick and --images"
+            f"{path} is of other images than {first_path} ({_images(report)}, expected {_images(first)}): "
+            "bench both on the same data with the same --quick and --images"
         )
     if sorted(first.images.truth) != sorted(report.images.truth):
         raise ComparisonError(
-            f"{path} judged the images of {first_path} by other labels (they have other numbers of images of a class): "
-            "bench both on the same data, with each picture in the same class folder"
+            f"{path} has other labels than {first_path} for the same images (the numbers of images per class differ): "
+            "bench both on the same data, with each image in the same class folder"
         )
 
 
 def _images(report: Report) -> str:
-    """Say which images a report judged."""
-    return f"{len(report.images.names)} with contents {report.images.sha256[:_SHOWN]}"
-
-
-def _source(path: Path, report: Report) -> Source:
-    """Return the record of a report."""
-    machine = report.environment
-    return Source(str(path), machine.host, machine.cpu, machine.timestamp, report.validity.valid)
+    """Say which images a report is of."""
+    return f"{len(report.images.names)} images with SHA-256 {report.images.sha256[:_N_HASH_DIGITS]}"
 
 
 def _entry(name: str, report: Report, first: Report) -> Entry | None:
-    """Return what a report says of the row with this name, beside what the first one says."""
+    """Return the figures of the row with this name in a report, compared with the first report."""
     row, reference_row = _find(name, report), _find(name, first)
     if row is None or row.speed is None or row.measurements is None:
         return None
@@ -146,8 +152,8 @@ def _entry(name: str, report: Report, first: Report) -> Entry | None:
     if reference is not None and report is not first:
         latency_speedup = _ratio(medians_ms(reference.latency_rounds_ms), medians_ms(measured.latency_rounds_ms))
         throughput_speedup = _ratio(rates_ips(measured.throughput_rounds), rates_ips(reference.throughput_rounds))
-        # Where the reports list the images in another order, the predictions can't be compared.
-        n_changed = _n_changed(reference, measured) if first.images.names == report.images.names else None
+        if first.images.names == report.images.names:
+            n_changed = sum(a != b for a, b in zip(reference.predictions, measured.predictions, strict=True))
     return Entry(
         execution_precision=row.execution.execution_precision,
         accuracy=row.quality.accuracy.value if row.quality else None,
@@ -166,14 +172,9 @@ def _find(name: str, report: Report) -> Row | None:
 
 
 def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """Return the ratio of two medians over rounds that are no pairs, and the furthest that any two rounds give."""
+    """Return the ratio of two medians, and the smallest and largest ratio of any two rounds: they are not paired."""
     return Ratio(
         float(np.median(numerators) / np.median(denominators)),
         min(numerators) / max(denominators),
         max(numerators) / min(denominators),
     )
-
-
-def _n_changed(first: Measurements, second: Measurements) -> int:
-    """Count the images with another predicted class."""
-    return sum(a != b for a, b in zip(first.predictions, second.predictions, strict=True))

@@ -9,6 +9,8 @@ from overfly.benchmarks.results.row_records import Difference, Quality, Row, Spe
 
 T = TypeVar("T")
 
+LARGEST = float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
@@ -43,9 +45,6 @@ class Column(Generic[T]):
     def text(self, row: Row) -> str:
         """Return the text of a row, a dash if it has no value."""
         return formatting.optional(self.value(row), self.format)
-
-
-LARGEST = float("inf")
 
 
 def of_quality(get: Callable[[Quality], T]) -> Callable[[Row], T | None]:
@@ -100,5 +99,5 @@ COLUMNS: tuple[Column[Any], ...] = (
         bar_end=LARGEST,
     ),
     Column("images/s", of_speed(lambda speed: speed.throughput_ips), formatting.rate, "img/s", bar_end=LARGEST),
-    Column("MiB", lambda row: row.spec.size_bytes, formatting.mebibytes, bar_end=LARGEST),
+    Column("size MiB", lambda row: row.spec.size_bytes, formatting.mebibytes, "MiB", bar_end=LARGEST),
 )

@@ -187,7 +187,7 @@ def _gain(report: Report, speedup: Ratio | None) -> str:
     """Say how many times as fast as the baseline a row is; empty without a baseline."""
     if speedup is None or report.baseline is None:
         return ""
-    return f"{formatting.speedup_range(speedup)} the speed of {report.rows[report.baseline].name}"
+    return f"{formatting.speedup_range(speedup)} against {report.rows[report.baseline].name}"
 
 
 def _latency_text(row: Row) -> str:

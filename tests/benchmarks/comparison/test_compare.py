@@ -96,13 +96,13 @@ def test_what_is_not_comparable_is_refused_with_the_reason(report, saved):
     truth = (1, *report.images.truth[1:])
     other_labels = replace(report, images=replace(report.images, truth=truth))
     a, b, c, d = saved(report, other_bundle, other_images, other_labels)
-    with pytest.raises(ComparisonError, match=r"report1 is of another bundle than .*report0 \(manifest 111111111111"):
+    with pytest.raises(ComparisonError, match=r"report1 .*report0 .*111111111111"):
         compare([a, b])
-    with pytest.raises(ComparisonError, match=r"report2 judged other images than .*60 with contents 222222222222"):
+    with pytest.raises(ComparisonError, match=r"report2 .*60 images .*222222222222"):
         compare([a, a, c])
-    with pytest.raises(ComparisonError, match=r"report3 judged the images of .*report0 by other labels"):
+    with pytest.raises(ComparisonError, match=r"report3 .*labels .*report0"):
         compare([a, d])
-    with pytest.raises(ComparisonError, match="found 1 report, expected at least two"):
+    with pytest.raises(ComparisonError, match="found 1 report, expected at least 2"):
         compare([a])
     path = b / "report.json"
     path.write_text(path.read_text().replace("overfly.report/3", "overfly.report/9"))
