@@ -52,10 +52,10 @@ from overfly.runtime.files.atomic import (
     check_overwrite,
     write_atomically,
 )
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.runtime.reporter import SILENT, Reporter
-from overfly.training.data.dataset import decode, scan
+from overfly.training.data.dataset import Dataset, decode, scan
 
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
@@ -149,15 +149,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     pixels = decode(job.data, chosen, size=size, progress=partial(reporter.progress, "decoding"))
     images = ImageSource(pixels, lambda index: load_image(job.data / chosen[index].name, size))
     with _workspace() as workspace:
-        candidates = default_candidates(bundle, job.run, devices, workspace, cache=job.cache, quick=job.quick)
-        if job.alternatives:
-            candidates += alternative_candidates(
-                bundle,
-                job.run,
-                devices,
-                workspace,
-                lambda: decode(job.data, find_calibration_images(dataset, bundle.manifest), size=size),
-            )
+        candidates = _choose_candidates(job, bundle, devices, dataset, workspace)
         jobs = [RowJob(candidate) for candidate in candidates]
         if not job.quick:
             _probe_all(jobs, reporter)
@@ -279,7 +271,7 @@ def write_report(folder: Path, report: Report) -> None:
     """
     write_report_json(folder, report)
     for name, text in ((REPORT_MARKDOWN, report_markdown(report)), (REPORT_HTML, report_html(report))):
-        # A file name may not be valid UTF-8; its undecodable bytes are written as escapes.
+        # The name of an image file may not be valid UTF-8; its undecodable bytes are written as escapes.
         write_atomically(folder / name, text.encode(errors="backslashreplace"))
 
 
@@ -307,6 +299,21 @@ def keep_recommendation(report: Report) -> None:
             timestamp=report.environment.timestamp,
         )
     )
+
+
+def _choose_candidates(
+    job: BenchJob, bundle: Bundle, devices: Sequence[str], dataset: Dataset, workspace: Path
+) -> list[Candidate]:
+    """Return the rows to measure."""
+    candidates = default_candidates(bundle, job.run, devices, workspace, cache=job.cache, quick=job.quick)
+    if job.alternatives:
+
+        def calibration() -> ImageBatch:
+            images = find_calibration_images(dataset, bundle.manifest)
+            return decode(job.data, images, size=bundle.manifest.image.size)
+
+        candidates += alternative_candidates(bundle, job.run, devices, workspace, calibration)
+    return candidates
 
 
 def _probe_all(jobs: Sequence[RowJob], reporter: Reporter) -> None:

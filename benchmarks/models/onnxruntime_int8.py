@@ -37,6 +37,7 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
         If the tool fails.
     """
     require_extra("export")
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -44,11 +45,12 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc] # it is untyped
         def __init__(self) -> None:
+            self._input_name = onnx.load(source).graph.input[0].name
             self._images = iter(images)
 
         def get_next(self) -> dict[str, ImageBatch] | None:
             image = next(self._images, None)
-            return None if image is None else {"images": image[None]}
+            return None if image is None else {self._input_name: image[None]}
 
     prepared = target.with_suffix(".prepared.onnx")
     logger = logging.getLogger()
