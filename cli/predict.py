@@ -74,7 +74,7 @@ def command(
     """
     from overfly.cli.terminal import Terminal
     from overfly.runtime.classifier import Classifier
-    from overfly.runtime.images.reading import find_images
+    from overfly.runtime.images.discovery import find_images
     from overfly.runtime.inference.devices import is_meta
 
     files = _folders(paths) if watch else find_images(list(paths))

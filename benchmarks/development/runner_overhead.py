@@ -34,7 +34,8 @@ import numpy as np
 from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.images.reading import ImageBatch, find_images, load_image
+from overfly.runtime.images.discovery import find_images
+from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.inference.pipeline import ordered_results
 from overfly.runtime.inference.runner import Hint
 from overfly.runtime.machine import decoding_threads

@@ -1,9 +1,8 @@
-"""Pictures in, uint8 RGB arrays out: the one implementation that training and deployment share."""
+"""Decode image files to uint8 RGB arrays: the one implementation that training and deployment share."""
 
 import os
 import stat
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,20 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from overfly.runtime.errors import DataError, ImageError
+from overfly.runtime.errors import ImageError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-
-# Pillow's own limit: past it a small file may be a decompression bomb.
+# Pillow's default limit. A small file with more pixels may be a decompression bomb.
 MAX_PIXELS = 89_478_485
 
-# Named, as Pillow knows many more, and hands some of them to programs that it finds on the machine.
+# Pillow reads more formats, some of them by starting programs that it finds on the machine.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 
-# Our own limit below refuses what Pillow only warns of; its warning would come beside our sentence.
+# `load_image` raises for an image that Pillow only warns of. The filter holds for the whole process that imports this
+# module: a filter for a moment (warnings.catch_warnings) is not safe in the threads that decode.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-# What undoes each EXIF orientation but 1, which is upright.
+# The operation that makes an image of each EXIF orientation upright; orientation 1 is upright already.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,15 +38,15 @@ ImageBatch = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """What the model's input is made of.
+    """How an image becomes the model's input.
 
     Attributes
     ----------
     size
-        Height and width in pixels to which every picture is resized (bilinear with antialiasing;
-        the aspect ratio is not kept, so that nothing of the scene is cut off).
+        Height and width in pixels to which every image is resized: bilinear with antialiasing. The aspect ratio
+        is not kept, so that nothing is cut off.
     mean, std
-        Per channel (R, G, B), for pixels scaled to [0, 1]. Applied inside the graph.
+        Of each channel (R, G, B), for pixels scaled to [0, 1]. The model itself applies them.
     """
 
     size: int
@@ -56,21 +54,21 @@ class ImageSpec:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        """Refuse values that no model can take."""
+        """Raise ValueError if a value is not positive."""
         if self.size < 1 or min(self.std) <= 0:
             raise ValueError(f"image size {self.size} and std {self.std} must be positive")
 
 
 def load_image(path: Path, size: int) -> ImageBatch:
-    """Decode one picture and resize it.
+    """Decode an image file and resize the image.
 
-    Greyscale, palette, CMYK and 16-bit pictures become 8-bit RGB (of 16 bits the high byte);
-    transparency is dropped; the EXIF orientation is applied; of several pages the first counts.
+    Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; of 16 bits the high byte is kept.
+    Transparency is dropped, and the EXIF orientation is applied. Of a file with several pages the first is read.
 
     Parameters
     ----------
     path
-        A file that Pillow can open.
+        A JPEG, PNG, TIFF, BMP or WebP file.
     size
         Height and width of the result in pixels.
 
@@ -82,146 +80,84 @@ def load_image(path: Path, size: int) -> ImageBatch:
     Raises
     ------
     ImageError
-        When the file is missing, is no picture, is truncated, has floating-point pixels, or has
+        If the file is missing, is not an image, is damaged, has floating-point pixels, or has
         more than `MAX_PIXELS` pixels.
     """
     try:
-        _refuse_other_than_file(path)
-        with Image.open(path, formats=_FORMATS) as picture:
-            _refuse_bomb(path, picture.size)
-            rgb = _to_rgb(path, _upright(picture))
+        _check_is_file(path)
+        with Image.open(path, formats=_FORMATS) as image:
+            _check_size(path, image)
+            rgb = _to_rgb(path, _upright(image))
     except ImageError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{path} does not exist: expected a picture") from None
+        raise ImageError(f"{path} does not exist: expected an image") from None
     except PermissionError:
-        raise ImageError(f"{path} can't be opened: you have no right to read it; change its rights") from None
+        raise ImageError(f"{path} can't be opened: you have no permission to read it; change its permissions") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not a picture that can be read: {_describe(path)}; remove or replace it") from None
+        found = "is empty" if path.stat().st_size == 0 else "has no known image format"
+        raise ImageError(f"{path} {found}: expected {', '.join(_FORMATS)}; remove or replace it") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path} is too large: {error}; cut it into scenes") from None
+        raise ImageError(f"{path} is too large: {error}; cut it into smaller images") from None
     except Exception as error:
-        # For damaged files Pillow's decoders raise whatever comes, TypeError and struct.error among others.
+        # Pillow's decoders raise many kinds of exceptions for damaged files, TypeError and struct.error among them.
         raise ImageError(f"{path} can't be decoded ({error}): remove or replace it") from error
     return _resize(rgb, size)
 
 
 def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
-    """Return uint8 RGB pixels of shape ``[height, width, 3]`` as `load_image` would have resized them."""
+    """Resize uint8 RGB pixels of shape ``[height, width, 3]`` to ``[size, size, 3]`` as `load_image` does."""
     return pixels if pixels.shape == (size, size, 3) else _resize(Image.fromarray(pixels), size)
 
 
-def find_images(paths: list[Path]) -> list[Path]:
-    """Return the pictures named, and those below each folder named, sorted within a folder.
-
-    What has a picture's name but is none, such as a link that leads nowhere, and a folder that
-    can't be listed are among them: `load_image` says what is wrong with each.
-
-    Raises
-    ------
-    DataError
-        When a path does not exist, or a folder holds no picture.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not os.path.lexists(path):
-            raise DataError(f"{path} does not exist: expected a picture or a folder of pictures")
-        below = pictures_below(path) if path.is_dir() else [path]
-        if not below:
-            raise DataError(f"{path} holds no picture: expected files ending in {suffix_list()}")
-        found += below
-    return found
+def _check_is_file(path: Path) -> None:
+    """Raise if `path` is a folder, or something like a pipe, from which a read might never return."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        # `images_below` also returns folders that could not be listed: this raises the error that says why.
+        os.listdir(path)  # noqa: PTH208
+        raise ImageError(f"{path} is a folder: expected an image")
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{path} is a device, pipe or socket: expected an image; remove it")
 
 
-def visible_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Return all below `folder` that is no folder, sorted, but for what is hidden or in a hidden folder.
-
-    Links to folders are not followed, so that none can lead in a circle.
-
-    Parameters
-    ----------
-    folder
-        Where to look.
-    on_error
-        Called for a folder that can't be listed; without it the error is raised.
-    """
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=on_error or _raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+def _check_size(path: Path, image: Image.Image) -> None:
+    """Raise if an image has more than `MAX_PIXELS` pixels."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"{path} is too large: {image.width} x {image.height} pixels, expected at most {MAX_PIXELS}; "
+            "cut it into smaller images"
+        )
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """Return the pictures below a folder, and the folders that can't be listed."""
-    unlistable: list[Path] = []
-    files = visible_files(folder, lambda error: unlistable.append(Path(error.filename)))
-    return sorted([path for path in files if is_image_name(path)] + unlistable)
-
-
-def _raise(error: OSError) -> None:
-    """Raise what `os.walk` would pass over."""
-    raise error
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether the name of `path` ends like a picture's."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def suffix_list() -> str:
-    """Return the accepted suffixes for a message."""
-    return ", ".join(sorted(IMAGE_SUFFIXES))
-
-
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation.
 
-    Pillow's `exif_transpose` writes all other tags again, and fails where one is odd.
+    Pillow's `exif_transpose` also writes all other EXIF tags again, and fails if one of them is malformed.
     """
-    picture.load()  # a PNG may tell its orientation after its pixels, and a TIFF is turned while it is loaded
-    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    return picture if turn is None else picture.transpose(turn)
+    # A PNG may have its EXIF data after the pixels, and Pillow turns a TIFF while it loads the pixels.
+    image.load()
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(path: Path, picture: Image.Image) -> Image.Image:
-    """Convert any mode to 8-bit RGB."""
-    if picture.mode == "F":
-        raise ImageError(f"{path} has floating-point pixels: expected 8 or 16 bits a channel; convert it first")
-    if picture.mode.startswith("I"):
-        pixels = np.asarray(picture)
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to 8-bit RGB."""
+    if image.mode == "F":
+        raise ImageError(f"{path} has floating-point pixels: expected 8 or 16 bits per channel; convert it first")
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
-            raise ImageError(f"{path} has pixels outside 16 bits: expected 8 or 16 bits a channel; convert it first")
-        picture = Image.fromarray((pixels >> 8).astype(np.uint8))
-    if "transparency" in picture.info:
-        # Straight to RGB, Pillow would warn of a palette's transparency.
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+            raise ImageError(f"{path} has pixels outside 16 bits: expected 8 or 16 bits per channel; convert it first")
+        image = Image.fromarray((pixels >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        # Pillow warns if a palette with transparency is converted to RGB in one step.
+        image = image.convert("RGBA")
+    return image.convert("RGB")
 
 
 def _resize(rgb: Image.Image, size: int) -> ImageBatch:
-    """Return the pixels of an RGB picture, shape ``[size, size, 3]``."""
+    """Return the pixels of an RGB image, shape ``[size, size, 3]``."""
     if rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(rgb, dtype=np.uint8)
-
-
-def _refuse_bomb(path: Path, size: tuple[int, int]) -> None:
-    """Raise for a picture whose pixels would not fit a scene classifier's memory."""
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(f"{path} is too large: {size[0]} x {size[1]} pixels, at most {MAX_PIXELS}; cut it into scenes")
-
-
-def _describe(path: Path) -> str:
-    """Say what stands where a picture was expected."""
-    return "it is empty" if path.stat().st_size == 0 else "its content is of no known image format"
-
-
-def _refuse_other_than_file(path: Path) -> None:
-    """Raise for what is no file: a folder, or a pipe, which would never end."""
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        os.listdir(path)  # noqa: PTH208 - a folder among the pictures is one that could not be listed: this says why
-        raise ImageError(f"{path} is a folder: expected a picture")
-    if not stat.S_ISREG(mode):
-        raise ImageError(f"{path} is no file but a device, pipe or socket: expected a picture; remove it")

@@ -1,4 +1,7 @@
-"""Pictures that arrive in folders, each given once, when it is complete."""
+"""Watch folders for new images and return each once, when it is complete.
+
+The folders are listed again and again, because notifications of the operating system do not cover network folders.
+"""
 
 import os
 import time
@@ -7,19 +10,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from overfly.runtime.images.reading import pictures_below
+from overfly.runtime.images.discovery import images_below
 
-# A copy over a slow network may pause, but hardly this long.
+# A copy over a slow network may pause, but hardly for longer.
 PATIENCE_S = 10.0
 
-# A copy may take the whole space first, and what is not yet written reads as zeros; an uncompressed picture may be
-# black at its end as well.
+# Some programs reserve the whole space of a file before they write it: the part that is not written yet reads as zeros.
+# An uncompressed image may end in black pixels, too.
 _TAIL_BYTES = 64
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What a file looked like: its size and time of change, since when, whether it was given, and in vain for good."""
+    """What is known of a file.
+
+    Attributes
+    ----------
+    stamp
+        Its size and time of change at the last look; None if they could not be read.
+    since
+        The clock's time when this stamp was seen first.
+    delivered
+        Whether the file was returned by `take_ready`, and not taken back.
+    failed
+        Whether it was given up because it can't be decoded.
+    """
 
     stamp: tuple[int, int] | None
     since: float
@@ -28,17 +43,17 @@ class _Seen:
 
 
 class FolderWatch:
-    """Looks into folders, as often as it is asked to.
+    """Find new images in folders; `take_ready` is called repeatedly.
 
     Parameters
     ----------
     folders
-        Where pictures arrive, at any depth.
+        The folders to watch, with all folders below them.
     patience_s
-        Seconds for which a picture that can't be decoded, or ends in zeros, and does not change, may still be
-        half-written.
+        An image that can't be decoded, or that ends in zeros, may be incomplete until it has not changed for this
+        many seconds.
     clock
-        Monotonic time in seconds.
+        Returns monotonic time in seconds; tests pass their own.
     """
 
     def __init__(
@@ -54,41 +69,61 @@ class FolderWatch:
         self._seen: dict[Path, _Seen] = {}
 
     def take_ready(self) -> list[Path]:
-        """Return the pictures that did not change between the last look and this one, and were not given before.
+        """Return the images that are complete and were not returned before.
 
-        One that was given up as undecodable is new again when it changes. A folder that is away for a while, as
-        network folders may be, comes back with its pictures known.
+        An image is complete if it did not change between the previous look and this one. An image that was given
+        up as undecodable is new again when it changes. The images of a folder that disappears for a while, as network
+        folders may, are still known when it comes back.
         """
-        before, self._seen = self._seen, {}
-        take_ready = []
-        for path in (path for folder in self._folders for path in pictures_below(folder)):
-            stamp = _stamp(path)
-            seen = before.get(path)
-            if seen is None or (seen.stamp != stamp and (seen.failed or not seen.delivered)):
-                seen = _Seen(stamp, self._clock())
-            elif not seen.delivered and not (self._may_go_on(seen) and _ends_in_zeros(path)):
-                seen.delivered = True
-                take_ready.append(path)
-            self._seen[path] = seen
-        away = [folder for folder in self._folders if not folder.is_dir()]
-        for path, seen in before.items():
-            if any(folder in path.parents for folder in away):
-                self._seen[path] = seen
-        return take_ready
+        images = list(dict.fromkeys(path for folder in self._folders for path in images_below(folder)))
+        self._forget_deleted(images)
+        ready = [path for path in images if not self._update(path) and self._is_ready(path)]
+        for path in ready:
+            self._seen[path].delivered = True
+        return ready
 
     def retry_later(self, path: Path) -> bool:
-        """Take back a picture that could not be decoded, to be given again; False when it has had its time."""
+        """Take back an image that could not be decoded, so that `take_ready` returns it again.
+
+        Returns False if the image has not changed for `patience_s`: then it is given up until it changes.
+        """
         seen = self._seen[path]
-        seen.delivered = seen.failed = not self._may_go_on(seen)
+        seen.delivered = seen.failed = not self._may_be_incomplete(seen)
         return not seen.delivered
 
-    def _may_go_on(self, seen: _Seen) -> bool:
-        """Whether a file changed so lately that it may still be written to."""
+    def _forget_deleted(self, images: Sequence[Path]) -> None:
+        """Drop what is known of files that are gone, unless their whole folder is gone."""
+        absent = [folder for folder in self._folders if not folder.is_dir()]
+        there = set(images)
+        self._seen = {
+            path: seen
+            for path, seen in self._seen.items()
+            if path in there or any(folder in path.parents for folder in absent)
+        }
+
+    def _update(self, path: Path) -> bool:
+        """Note what a file looks like now; return whether it is new or has changed.
+
+        A change does not matter after the file was delivered, unless it was given up.
+        """
+        seen, stamp = self._seen.get(path), _stamp(path)
+        if seen is not None and (seen.stamp == stamp or (seen.delivered and not seen.failed)):
+            return False
+        self._seen[path] = _Seen(stamp, self._clock())
+        return True
+
+    def _is_ready(self, path: Path) -> bool:
+        """Whether an unchanged file was not delivered yet and is not incomplete."""
+        seen = self._seen[path]
+        return not seen.delivered and not (self._may_be_incomplete(seen) and _ends_in_zeros(path))
+
+    def _may_be_incomplete(self, seen: _Seen) -> bool:
+        """Whether a file changed so recently that another process may still be writing it."""
         return self._clock() - seen.since < self._patience_s
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Return what changes while a file is written; None for what can't be looked at."""
+    """Return what changes while a file is written: its size and time of change. None if they can't be read."""
     try:
         status = path.stat()
     except OSError:

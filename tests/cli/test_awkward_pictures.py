@@ -42,14 +42,14 @@ def folder(tmp_path, good):
     path.mkdir()
     bad = {
         "b bomb.png": ("is too large: ", lambda p: p.write_bytes(bomb())),
-        "c empty.jpg": ("it is empty", lambda p: p.touch()),
+        "c empty.jpg": ("is empty", lambda p: p.touch()),
         "e loop.jpg": ("symbolic links", lambda p: p.symlink_to(p.name)),
         "f dangling.jpg": ("does not exist", lambda p: p.symlink_to("nowhere")),
-        "g pipe.jpg": ("is no file but a device, pipe or socket", os.mkfifo),
+        "g pipe.jpg": ("is a device, pipe or socket", os.mkfifo),
         "h text.tif": ("no known image format", lambda p: p.write_text("no picture")),
         "i cut.jpg": ("can't be decoded", lambda p: p.write_bytes(good.read_bytes()[:1500])),
-        "j two\nlines.jpg": ("it is empty", lambda p: p.touch()),
-        "k \udcff.jpg": ("it is empty", lambda p: p.touch()),
+        "j two\nlines.jpg": ("is empty", lambda p: p.touch()),
+        "k \udcff.jpg": ("is empty", lambda p: p.touch()),
     }
     for name, (_, make) in bad.items():
         make(path / name)
@@ -148,7 +148,7 @@ def test_what_may_not_be_read_is_named_and_the_rest_goes_on(python, tiny_bundle,
     answers = {Path(a["path"]).name: a for a in map(json.loads, done.out.splitlines()[1:])}
     assert list(answers) == ["a.jpg", "closed", "secret.jpg", "z.jpg"]
     for name in ("closed", "secret.jpg"):
-        assert "can't be opened: you have no right to read it" in answers[name]["error"]
+        assert "can't be opened: you have no permission to read it" in answers[name]["error"]
     assert len([line for line in done.err.splitlines() if line.startswith("overfly: ")]) == 2
     assert answers["a.jpg"]["label"] == answers["z.jpg"]["label"]
 

@@ -163,7 +163,7 @@ def test_every_bad_picture_is_named_once(predict, tmp_path, pictures):
     assert result.code == 1
     sentences = [line for line in result.err.splitlines() if line.startswith("overfly: ")]
     assert [str(paths[0]) in sentences[0], str(paths[2]) in sentences[1]] == [True, True]
-    assert "it is empty" in sentences[0]
+    assert "is empty" in sentences[0]
     assert "no known image format" in sentences[1]
     assert len(sentences) == 2
 
@@ -195,7 +195,7 @@ def test_a_file_name_that_is_no_text_does_not_stop_the_others(start, tiny_bundle
 
 def test_a_missing_path_or_an_empty_folder_stops_before_anything_runs(predict, pictures, tmp_path):
     predict(pictures[0], tmp_path / "no.jpg").assert_failed(tmp_path / "no.jpg", "does not exist", "expected")
-    predict(pictures[0], tmp_path).assert_failed(tmp_path, "holds no picture", ".jpg")
+    predict(pictures[0], tmp_path).assert_failed(tmp_path, ".jpg")
 
 
 @pytest.mark.parametrize("device", ["TPU", "CPU.7", "gpu7"])

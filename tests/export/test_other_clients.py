@@ -12,7 +12,8 @@ import pytest
 from overfly.export.ir import convert
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.images.reading import ImageSpec, find_images, load_image
+from overfly.runtime.images.discovery import find_images
+from overfly.runtime.images.reading import ImageSpec, load_image
 
 
 @pytest.fixture(scope="module")

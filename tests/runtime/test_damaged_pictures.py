@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images.reading import MAX_PIXELS, find_images, load_image
+from overfly.runtime.images.discovery import find_images
+from overfly.runtime.images.reading import MAX_PIXELS, load_image
 
 SIZE = 8
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
@@ -170,7 +171,7 @@ def test_a_bomb_of_any_kind_is_refused_by_its_header(tmp_path, make):
     path = tmp_path / "bomb.jpg"
     path.write_bytes(make())
     assert path.stat().st_size < 5000
-    with pytest.raises(ImageError, match=r"bomb\.jpg is too large: .* pixels.*; cut it into scenes"):
+    with pytest.raises(ImageError, match=r"bomb\.jpg is too large: .* pixels.*; cut it into smaller images"):
         load_image(path, SIZE)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files.atomic import sha256_file
-from overfly.runtime.images.reading import ImageBatch, is_image_name, load_image, suffix_list, visible_files
+from overfly.runtime.images.discovery import is_image_name, suffix_list, visible_files
+from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.machine import decoding_threads, memory_bytes
 
 Progress = Callable[[int, int], None]

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.errors import DataError, ImageError
-from overfly.runtime.images.reading import MAX_PIXELS, ImageSpec, find_images, load_image
+from overfly.runtime.images.discovery import find_images
+from overfly.runtime.images.reading import MAX_PIXELS, ImageSpec, load_image
 
 SIZE = 8
 NAMES = ["two words.png", "café.png", "森林.png", "100% 'sure' #1.png"]
@@ -183,7 +184,7 @@ def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path, value):
     with pytest.raises(ImageError) as caught:
         load_image(path, 4)
     assert str(caught.value) == (
-        f"{path} has pixels outside 16 bits: expected 8 or 16 bits a channel; convert it first"
+        f"{path} has pixels outside 16 bits: expected 8 or 16 bits per channel; convert it first"
     )
 
 
@@ -191,7 +192,7 @@ def test_floating_point_pixels_are_refused(tmp_path):
     path = save(tmp_path / "float.tif", np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
     with pytest.raises(ImageError) as caught:
         load_image(path, 4)
-    assert str(caught.value) == f"{path} has floating-point pixels: expected 8 or 16 bits a channel; convert it first"
+    assert str(caught.value) == f"{path} has floating-point pixels: expected 8 or 16 bits per channel; convert it first"
 
 
 def test_of_several_pages_the_first_counts(tmp_path, pixels):
@@ -254,9 +255,9 @@ def test_a_truncated_picture_is_refused(tmp_path, pixels, suffix, kept):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it is empty"),
-        (b"just a few words, whatever the name says", "its content is of no known image format"),
-        (b"\xff\xd8\xff", "its content is of no known image format"),
+        (b"", "is empty"),
+        (b"just a few words, whatever the name says", "has no known image format"),
+        (b"\xff\xd8\xff", "has no known image format"),
     ],
 )
 def test_what_is_no_picture_is_described(tmp_path, content, reason):
@@ -264,7 +265,7 @@ def test_what_is_no_picture_is_described(tmp_path, content, reason):
     path.write_bytes(content)
     with pytest.raises(ImageError) as caught:
         load_image(path, SIZE)
-    assert str(caught.value) == f"{path} is not a picture that can be read: {reason}; remove or replace it"
+    assert str(caught.value) == f"{path} {reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
 
 
 def test_a_folder_named_like_a_picture(tmp_path):
@@ -276,7 +277,7 @@ def test_a_folder_named_like_a_picture(tmp_path):
 def test_a_picture_that_is_not_there(tmp_path):
     with pytest.raises(ImageError) as caught:
         load_image(tmp_path / "absent.jpg", SIZE)
-    assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected a picture"
+    assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected an image"
 
 
 @pytest.mark.parametrize("side", [10_000, 14_000, 30_000])
@@ -284,7 +285,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
     path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, colour=2, rows=[b"\0" * 30])
     assert path.stat().st_size < 200
     assert side**2 > MAX_PIXELS
-    with pytest.raises(ImageError, match=r"bomb\.png is too large: .* pixels.*; cut it into scenes"):
+    with pytest.raises(ImageError, match=r"bomb\.png is too large: .* pixels.*; cut it into smaller images"):
         load_image(path, SIZE)
 
 
@@ -294,7 +295,7 @@ def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
     code += "try: load_image(Path(sys.argv[1]), 32)\nexcept ValueError as error: sys.exit(str(error))"
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert result.stderr.count("\n") == 1
-    assert "10000 x 10000 pixels, at most 89478485" in result.stderr
+    assert "10000 x 10000 pixels, expected at most 89478485" in result.stderr
 
 
 def test_loading_leaves_no_file_open(tmp_path, picture):
@@ -321,7 +322,7 @@ def test_a_name_that_is_no_utf8(tmp_path, pixels):
     assert find_images([tmp_path]) == [path]
     assert (load_image(path, SIZE) == pixels(SIZE)).all()
     path.write_bytes(b"")
-    with pytest.raises(ImageError, match="it is empty"):
+    with pytest.raises(ImageError, match="is empty"):
         load_image(path, SIZE)
 
 
@@ -354,7 +355,7 @@ def test_find_images_names_a_missing_path(tmp_path):
     (tmp_path / "a.png").touch()
     with pytest.raises(DataError) as caught:
         find_images([tmp_path, tmp_path / "absent"])
-    assert str(caught.value) == f"{tmp_path / 'absent'} does not exist: expected a picture or a folder of pictures"
+    assert str(caught.value) == f"{tmp_path / 'absent'} does not exist: expected an image or a folder of images"
 
 
 def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
@@ -362,7 +363,7 @@ def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
     with pytest.raises(DataError) as caught:
         find_images([tmp_path])
     assert str(caught.value) == (
-        f"{tmp_path} holds no picture: expected files ending in .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
+        f"{tmp_path} has no image: expected files ending in .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
     )
 
 
@@ -377,7 +378,7 @@ def test_what_other_programs_would_have_to_read_is_no_picture(tmp_path, monkeypa
     path = tmp_path / "scene.jpg"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     monkeypatch.setattr("subprocess.Popen", lambda *_arguments, **_options: pytest.fail("a program was started"))
-    with pytest.raises(ImageError, match="its content is of no known image format"):
+    with pytest.raises(ImageError, match="has no known image format"):
         load_image(path, 8)
 
 
