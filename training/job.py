@@ -182,7 +182,7 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
 
     The initial weights of the classifier come from PyTorch's global random generator.
     """
-    device = team.place(choose_device(job.device))
+    device = team.own_device(choose_device(job.device))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     check_outside(job.out, job.data)
     for note in data_notes(dataset):
@@ -205,7 +205,7 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
     # All parts now: an image that can't be read must not be found after hours of training.
     parts = {part: _load(job, split, part, reporter) for part in PARTS}
     identity = job.identity(split)
-    team.require_same(identity)
+    team.check_same(identity)
     similar = near_duplicates(split, {name: part.images for name, part in parts.items()}) if team.leads else None
     n_images = len(parts["train"].labels)
     trainer = Trainer(model, recipe, n_images=n_images, seed=job.seed, device=device, team=team)

@@ -1,7 +1,7 @@
-"""Scenes that look almost alike though they stand in different parts of a split.
+"""Find near-duplicates: images in different parts of a split that show nearly the same ground.
 
-Tiles cut from one picture overlap, and archives hold the same place twice. Such a pair tells a test what the training
-has seen. Files that are equal byte for byte are the business of `overfly.training.data.split`.
+Tiles cut from one large image overlap, and archives contain the same place twice. With such a pair the model is tested
+on what it was trained on. `overfly.training.data.split` already keeps files that are equal byte for byte in one part.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,24 +18,24 @@ from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.split import PARTS, Split
 from overfly.training.loop.augment import N_SYMMETRIES, apply_symmetry
 
-# Of the pairs of a class in UC Merced, two show the same place a little moved (0.996 and 0.977) and one is the same
-# file twice. Different places come to 0.93 at most: runways with the same markings.
+# In UC Merced, two pairs of one class show the same place slightly shifted (0.996 and 0.977), and one is the same file
+# twice. Different places reach 0.93 at most: runways with the same markings.
 MIN_CORRELATION = 0.95
 
-# UC Merced has 33,600, which take a second on one core.
+# UC Merced has 33,600 pairs, which take a second on one core.
 MAX_PAIRS = 500_000
 
-# Side of the thumbnails, in cells: of the first look at all pairs, and of the second at those that may be alike.
+# Side of the thumbnails, in pixels: for the search through all pairs, and for the comparison of the best of them.
 _COARSE = 16
 _FINE = 64
-_SECOND_LOOKS = 600
+_MAX_CANDIDATES = 600
 
-_ROWS = 32
+_CHUNK = 32
 
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two scenes, by name and part, and their correlation where they overlap."""
+    """Two images, by name and part, and their correlation where they overlap."""
 
     first: str
     first_part: str
@@ -45,38 +45,38 @@ class NearDuplicate:
 
 
 class _Thumbnails:
-    """Small grey pictures less their local mean, ready to be laid over others.
+    """Gray thumbnails minus their local mean, prepared for cross-correlation with others.
 
     Parameters
     ----------
-    grey
+    gray
         float32, shape ``[N, S, S]``.
     """
 
-    def __init__(self, grey: torch.Tensor) -> None:
-        size = grey.shape[-1]
+    def __init__(self, gray: torch.Tensor) -> None:
+        size = gray.shape[-1]
         reach = size // 16
-        # What is left are edges and textures: any two beaches are alike in that one half is bright.
-        mean = F.avg_pool2d(grey[:, None], 2 * reach + 1, 1, reach, count_include_pad=False)[:, 0]
-        self.detail = grey - mean
+        # Edges and textures remain. Without this, any two beaches correlate, because half of each is bright.
+        mean = F.avg_pool2d(gray[:, None], 2 * reach + 1, 1, reach, count_include_pad=False)[:, 0]
+        self.detail = gray - mean
         self.padded = size * 3 // 2
         self.spectrum = self._transform(self.detail)
         ones = self._transform(torch.ones(size, size))
         squares = self._transform(self.detail**2)
-        # Of each thumbnail within the overlap, for each shift: when it lies still, and when it is moved.
-        self.energy_below = self._back(squares.conj() * ones).clamp(min=1)
-        self.energy_above = self._back(ones.conj() * squares).clamp(min=1)
-        self.allowed = self._back(ones * ones.conj()) > size**2 / 2 - 1
+        # Energy of each thumbnail within the overlap, for each shift: as the fixed one, and as the shifted one.
+        self.energy_fixed = self._inverse(squares.conj() * ones).clamp(min=1)
+        self.energy_shifted = self._inverse(ones.conj() * squares).clamp(min=1)
+        self.allowed = self._inverse(ones * ones.conj()) > size**2 / 2 - 1
 
-    def in_place(self, other: "_Thumbnails", mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        """Return the correlations of `mine` with `others` as they lie, shape ``[len(mine), len(others)]``."""
+    def correlate_unshifted(self, other: "_Thumbnails", mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Return the correlations of `mine` with `others` without a shift, shape ``[len(mine), len(others)]``."""
         one, two = (F.normalize(t.flatten(1), dim=1) for t in (self.detail[mine], other.detail[others]))
         return one @ two.T
 
-    def anywhere(self, other: "_Thumbnails", mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        """Return the best correlations over all shifts of `mine` with `others`, indices that broadcast."""
-        products = self._back(self.spectrum[mine].conj() * other.spectrum[others])
-        energies = self.energy_below[mine] * other.energy_above[others]
+    def correlate_shifted(self, other: "_Thumbnails", mine: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Return the highest correlations of `mine` with `others` over all shifts; the indices broadcast."""
+        products = self._inverse(self.spectrum[mine].conj() * other.spectrum[others])
+        energies = self.energy_fixed[mine] * other.energy_shifted[others]
         values = (products / energies.sqrt()).masked_fill(~self.allowed, -1.0)
         best: torch.Tensor = values.flatten(-2).amax(dim=-1)
         return best
@@ -86,49 +86,49 @@ class _Thumbnails:
         spectrum: torch.Tensor = torch.fft.rfft2(images, s=(self.padded, self.padded))
         return spectrum
 
-    def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
+    def _inverse(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Return the inverse of `_transform`."""
         images: torch.Tensor = torch.fft.irfft2(spectrum, s=(self.padded, self.padded))
         return images
 
 
 def near_duplicates(split: Split, images: Mapping[str, ImageBatch]) -> list[NearDuplicate] | None:
-    """Find the pairs of scenes of one class that lie in different parts and show the same place, or nearly.
+    """Find pairs of images of one class, in different parts, that show nearly the same ground.
 
-    Grey thumbnails less their local mean are laid over each other, in all 8 orientations, at every shift that leaves
-    half of the scene in common; the measure is the highest normalised cross-correlation (by Fourier transform, as in
-    Lewis, "Fast normalized cross-correlation", 1995). The most promising pairs of a first look at 16 x 16 cells, where
-    what is turned is not moved as well, are compared so at 64 x 64.
+    The measure is the highest normalized cross-correlation of two gray thumbnails minus their local mean, over all 8
+    orientations and every shift with an overlap of at least half of the image. It is computed by Fourier transform, as
+    in Lewis, "Fast normalized cross-correlation", 1995. All pairs are searched at 16 x 16 pixels, with shifts only for
+    the unrotated orientation; the best of them are compared at 64 x 64 pixels, with shifts for all orientations.
 
     Parameters
     ----------
     split
-        What is in which part.
+        The parts to compare.
     images
         For each part uint8 ``[N, S, S, 3]`` RGB, in the order of ``split.images(part)``.
 
     Returns
     -------
     list or None
-        Pairs with a correlation of `MIN_CORRELATION` or more, most alike first; None where there are more than
-        `MAX_PAIRS` to compare.
+        Pairs with a correlation of `MIN_CORRELATION` or more, highest first; None if there are more than `MAX_PAIRS`
+        pairs to compare.
     """
-    scenes = [(part, scene) for part in PARTS for scene in split.images(part)]
-    groups = list(_groups([(part, scene.label) for part, scene in scenes]))
+    listed = [(part, image) for part in PARTS for image in split.images(part)]
+    groups = list(_groups([(part, image.label) for part, image in listed]))
     if sum(len(first) * len(second) for first, second in groups) > MAX_PAIRS:
         return None
-    fine = torch.from_numpy(_grey(picture for part in PARTS for picture in images[part]))
+    fine = torch.from_numpy(_thumbnails(pixels for part in PARTS for pixels in images[part]))
     candidates = _candidates(F.avg_pool2d(fine, _FINE // _COARSE), groups)
     found = [
-        NearDuplicate(scenes[i][1].name, scenes[i][0], scenes[j][1].name, scenes[j][0], correlation)
-        for (i, j), correlation in _look_again(fine, candidates).items()
+        NearDuplicate(listed[i][1].name, listed[i][0], listed[j][1].name, listed[j][0], correlation)
+        for (i, j), correlation in _compare(fine, candidates).items()
         if correlation >= MIN_CORRELATION
     ]
     return sorted(found, key=lambda pair: -pair.correlation)
 
 
 def _groups(keys: list[tuple[str, int]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield for each class and two parts the indices of the scenes in the one and in the other."""
+    """Yield, for each class and each two parts, the indices of the images in the one part and in the other."""
     for label in sorted({label for _, label in keys}):
         members = {part: [i for i, key in enumerate(keys) if key == (part, label)] for part in PARTS}
         for one, other in combinations(PARTS, 2):
@@ -136,37 +136,42 @@ def _groups(keys: list[tuple[str, int]]) -> Iterator[tuple[torch.Tensor, torch.T
                 yield torch.tensor(members[one]), torch.tensor(members[other])
 
 
-def _grey(pictures: Iterable[ImageBatch]) -> npt.NDArray[np.float32]:
-    """Return pictures as grey thumbnails, float32 ``[N, _FINE, _FINE]``."""
+def _thumbnails(images: Iterable[ImageBatch]) -> npt.NDArray[np.float32]:
+    """Return images as gray thumbnails, float32 ``[N, _FINE, _FINE]``."""
     size = (_FINE, _FINE)
-    small = [Image.fromarray(picture).convert("L").resize(size, Image.Resampling.BILINEAR) for picture in pictures]
+    small = [Image.fromarray(pixels).convert("L").resize(size, Image.Resampling.BILINEAR) for pixels in images]
     return np.stack([np.asarray(thumbnail, np.float32) for thumbnail in small])
 
 
-def _candidates(grey: torch.Tensor, groups: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """Return the most promising pairs, int64 ``[at most _SECOND_LOOKS, 3]``: two indices, and the second's symmetry."""
-    still = _Thumbnails(grey)
-    values, places = [torch.empty(0)], [torch.empty(0, 3, dtype=torch.int64)]
+def _candidates(gray: torch.Tensor, groups: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """Return the best pairs at low resolution, int64 ``[at most _MAX_CANDIDATES, 3]``.
+
+    A row has the two indices and the symmetry that was applied to the second image.
+    """
+    plain = _Thumbnails(gray)
+    values, pairs = [torch.empty(0)], [torch.empty(0, 3, dtype=torch.int64)]
     for symmetry in range(N_SYMMETRIES):
-        turned = _Thumbnails(apply_symmetry(grey, symmetry)) if symmetry else still
+        turned = _Thumbnails(apply_symmetry(gray, symmetry)) if symmetry else plain
         for first, second in groups:
-            for rows in first.split(_ROWS):
+            for rows in first.split(_CHUNK):
                 found = (
-                    still.in_place(turned, rows, second) if symmetry else still.anywhere(still, rows[:, None], second)
+                    plain.correlate_unshifted(turned, rows, second)
+                    if symmetry
+                    else plain.correlate_shifted(plain, rows[:, None], second)
                 )
                 values.append(found.flatten())
-                places.append(torch.cartesian_prod(rows, second, torch.tensor([symmetry])))
-    every = torch.cat(values)
-    return torch.cat(places)[every.topk(min(_SECOND_LOOKS, len(every))).indices]
+                pairs.append(torch.cartesian_prod(rows, second, torch.tensor([symmetry])))
+    correlations = torch.cat(values)
+    return torch.cat(pairs)[correlations.topk(min(_MAX_CANDIDATES, len(correlations))).indices]
 
 
-def _look_again(grey: torch.Tensor, candidates: torch.Tensor) -> dict[tuple[int, int], float]:
-    """Return the correlation of each pair among the candidates, at the full size of the thumbnails."""
+def _compare(gray: torch.Tensor, candidates: torch.Tensor) -> dict[tuple[int, int], float]:
+    """Return the correlation of each candidate pair at high resolution, by the two indices."""
     best: dict[tuple[int, int], float] = {}
     for symmetry in candidates[:, 2].unique().tolist():
-        for some in candidates[candidates[:, 2] == symmetry].split(_ROWS):
-            one, other = _Thumbnails(grey[some[:, 0]]), _Thumbnails(apply_symmetry(grey[some[:, 1]], symmetry))
-            same = torch.arange(len(some))
-            for (i, j, _), value in zip(some.tolist(), one.anywhere(other, same, same).tolist(), strict=True):
+        for chunk in candidates[candidates[:, 2] == symmetry].split(_CHUNK):
+            one, other = _Thumbnails(gray[chunk[:, 0]]), _Thumbnails(apply_symmetry(gray[chunk[:, 1]], symmetry))
+            rows = torch.arange(len(chunk))
+            for (i, j, _), value in zip(chunk.tolist(), one.correlate_shifted(other, rows, rows).tolist(), strict=True):
                 best[i, j] = max(best.get((i, j), -1.0), value)
     return best

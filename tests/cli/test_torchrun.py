@@ -174,7 +174,8 @@ import sys
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from overfly.training.distributed.team import join, share_batch
+from overfly.training.distributed.layers import share_batch
+from overfly.training.distributed.team import join
 
 torch.manual_seed(0)
 n_images = int(sys.argv[2])
@@ -262,7 +263,7 @@ def test_a_lost_process_ends_all_and_what_was_saved_goes_on(begin, torchrun, dat
     err = after_second_epoch(process, lambda: os.kill(workers(process)[lost], signal.SIGKILL))
     assert process.returncode == 1
     sentence = next(line for line in err.splitlines() if line.startswith("overfly: "))
-    assert sentence.startswith(f"overfly: process {1 - lost} of 2 lost touch with another one (")
+    assert sentence.startswith(f"overfly: process {1 - lost} of 2 lost the connection to another process (")
     assert sentence.endswith("then start all again with the same command and --resume")
     assert not out.exists()
     code, _, err = torchrun(*command, "--resume")

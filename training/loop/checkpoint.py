@@ -67,7 +67,7 @@ class Saver:
         KeyboardInterrupt
             If the training should stop.
         """
-        stop = self._team.any(wish=self._interruption.requested)
+        stop = self._team.any(flag=self._interruption.requested)
         if stop or time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self.save()
         if stop:
@@ -75,7 +75,7 @@ class Saver:
 
     def after_epoch(self) -> None:
         """Raise KeyboardInterrupt if the training should stop; the state was saved before."""
-        if self._team.any(wish=self._interruption.requested):
+        if self._team.any(flag=self._interruption.requested):
             raise KeyboardInterrupt
 
 

@@ -16,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from overfly.runtime.errors import RunError
 from overfly.runtime.images.reading import ImageBatch
-from overfly.training.distributed.team import ALONE, Team, share_batch
+from overfly.training.distributed.layers import share_batch
+from overfly.training.distributed.team import ALONE, Team
 from overfly.training.loop.augment import augment
 from overfly.training.loop.schedule import learning_rate, sam_start_step, steps_per_epoch
 from overfly.training.memory import is_out_of_memory

@@ -1,4 +1,4 @@
-"""The models, from torchvision, with the classifier replaced for the data's classes."""
+"""Build torchvision's models with a classifier for the classes of the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +12,19 @@ from overfly.training.models.torchvision_import import torchvision_models
 
 
 def build_model(name: str, n_classes: int) -> nn.Module:
-    """Return a model with freshly drawn weights (torch's global generator) and `n_classes` outputs.
+    """Return a model with random weights (from torch's global generator) and `n_classes` outputs.
 
     Parameters
     ----------
     name
         A key of `overfly.training.models.registry.MODELS`.
     n_classes
-        Length of the logits.
+        Number of logits.
 
     Returns
     -------
     nn.Module
-        float32 ``[N, 3, H, W]`` normalised images in, float32 ``[N, n_classes]`` logits out.
+        float32 ``[N, 3, H, W]`` normalized images in, float32 ``[N, n_classes]`` logits out.
     """
     build: Callable[..., Any] = getattr(torchvision_models(), name)
     model: nn.Module = build(weights=None)
@@ -35,7 +35,7 @@ def build_model(name: str, n_classes: int) -> nn.Module:
 
 
 class PreprocessedModel(nn.Module):
-    """A model with its preprocessing inside, as it is exported and evaluated."""
+    """A model that includes its preprocessing, as it is exported and evaluated."""
 
     def __init__(self, model: nn.Module, image: ImageSpec) -> None:
         super().__init__()
@@ -49,6 +49,6 @@ class PreprocessedModel(nn.Module):
         return logits
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Scale ``[N, 3, H, W]`` pixels in 0..255 to [0, 1], then to the mean and deviation of the image spec."""
+        """Scale ``[N, 3, H, W]`` pixels in 0..255 to [0, 1], then normalize by the image spec's mean and deviation."""
         scaled: torch.Tensor = (images.float() / 255 - self.mean) / self.std  # type: ignore[operator]
         return scaled

@@ -1,4 +1,4 @@
-"""Parameters and FLOPs of a model, counted as the paper's tables count them."""
+"""Parameters and FLOPs of a model, counted like those in the paper's tables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from torch import nn
 
-# Scale and shift of the normalisation, and of the affine part.
+# A scale and a shift by the statistics, and another by the learned parameters.
 _BATCH_NORM_OPS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """How large a model is.
+    """The size of a model.
 
     Attributes
     ----------
     params
-        All that training could change, whether a recipe does or not.
+        Number of parameters, including those that a recipe freezes.
     flops
         Operations for one image: multiply-accumulates of convolutions and linear layers counted once, plus 4 for each
-        output element of a batch normalisation, plus the additions and the division of adaptive average pooling.
-        Other layers are not counted. It is the convention that gives the paper's column (426.0928 M for MobileNetV2).
+        output element of a batch normalization, plus the additions and the division of adaptive average pooling.
+        Other layers are not counted. This convention reproduces the paper's figures (426.0928 M for MobileNetV2).
     """
 
     params: int
@@ -35,9 +35,9 @@ def count(model: nn.Module, *, image_size: int) -> Complexity:
     Parameters
     ----------
     model
-        Takes float32 ``[1, 3, image_size, image_size]``; run once in eval mode.
+        A model of float32 ``[1, 3, image_size, image_size]``. It runs once, in eval mode.
     image_size
-        In pixels.
+        Height and width in pixels.
     """
     total = 0
 
@@ -76,7 +76,7 @@ def _linear(module: nn.Linear, _: torch.Tensor, output: torch.Tensor) -> int:
 
 
 def _batch_norm(_: nn.BatchNorm2d, __: torch.Tensor, output: torch.Tensor) -> int:
-    """Return the operations of a batch normalisation."""
+    """Return the operations of a batch normalization."""
     return _BATCH_NORM_OPS * output.numel()
 
 

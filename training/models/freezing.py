@@ -1,4 +1,4 @@
-"""Parts of a pretrained model that stay as they are, and the time that saves."""
+"""Keep parts of a pretrained model unchanged in training, which saves time."""
 
 import copy
 
@@ -8,29 +8,30 @@ from torch.func import functional_call
 
 
 def freeze_first(model: nn.Module, fraction: float) -> None:
-    """Keep the first convolutions and the batch normalisations among them as they are.
+    """Freeze the first convolutions and the batch normalizations between them.
 
-    Their gradients are not computed, which saves most where the resolution is highest: in MobileNetV2 the first 9 of 52
-    convolutions hold 0.7% of the parameters and take a third of a step's time.
+    Their gradients are not computed. That saves most in the first layers, where the resolution is highest: in
+    MobileNetV2 the first 9 of 52 convolutions have 0.7% of the parameters and take a third of a step's time.
 
     Parameters
     ----------
     model
         Changed in place: the frozen parameters no longer require gradients.
     fraction
-        Of the convolutions, in the order in which the model lists them, rounded down; in [0, 1].
+        Fraction of the convolutions to freeze, in [0, 1], in the order of ``model.modules()``. Their number is rounded
+        down.
     """
-    left = int(fraction * sum(isinstance(module, nn.Conv2d) for module in model.modules()))
+    remaining = int(fraction * sum(isinstance(module, nn.Conv2d) for module in model.modules()))
     for module in model.modules():
-        left -= isinstance(module, nn.Conv2d)
-        if left < 0:
+        remaining -= isinstance(module, nn.Conv2d)
+        if remaining < 0:
             return
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
             module.requires_grad_(requires_grad=False)
 
 
 def train_mode_except_frozen(model: nn.Module) -> None:
-    """Put a model into training mode, but for its frozen batch normalisations, which keep their statistics."""
+    """Switch a model to training mode, except its frozen batch normalizations, which keep their statistics."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
@@ -38,17 +39,18 @@ def train_mode_except_frozen(model: nn.Module) -> None:
 
 
 class FrozenStatistics(nn.Module):
-    """A model in training whose batch normalisations keep the mean and variance that they have.
+    """A model in training whose batch normalizations keep their mean and variance.
 
-    Such a normalisation is a scale and a shift for each channel, so it is folded into the weights of the convolution
-    before it, at every step, and its passes over the activations fall away. The gradients reach the convolution's
-    weights and the normalisation's scale and shift as they would without the folding.
+    With fixed statistics a batch normalization is a scale and a shift per channel. At every step it is folded into the
+    weights of the convolution before it, which saves its passes over the activations. The weights of the convolution
+    and the scale and shift of the normalization get the same gradients as without folding.
 
     Parameters
     ----------
     model
-        Has every `BatchNorm2d` right after the `Conv2d` that feeds it, in the order of ``model.modules()``, as
-        torchvision's models have. It is shared, not copied: what an optimizer does to its parameters shows here.
+        Each `BatchNorm2d` must directly follow, in the order of ``model.modules()``, the `Conv2d` whose output it
+        normalizes, as in torchvision's models. The model is shared, not copied, so that an optimizer's changes of its
+        parameters take effect here.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -61,16 +63,16 @@ class FrozenStatistics(nn.Module):
             bare.bias = nn.Parameter(torch.empty(bare.out_channels))  # type: ignore[call-overload]
             parent, _, last = norm.rpartition(".")
             setattr(skeleton.get_submodule(parent), last, nn.Identity())
-        # It holds no weights, only the order of the operations; in a tuple, so that it is no part of this module.
+        # It has no weights, only the order of the operations. The tuple keeps it from being registered as a submodule.
         self._skeleton = (skeleton.to("meta"),)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Take float32 ``[N, 3, H, W]`` normalised images and return float32 ``[N, n_classes]`` logits."""
+        """Take float32 ``[N, 3, H, W]`` normalized images and return float32 ``[N, n_classes]`` logits."""
         logits: torch.Tensor = functional_call(self._skeleton[0], self._folded(), (images,), strict=True)
         return logits
 
     def _folded(self) -> dict[str, torch.Tensor]:
-        """Return the skeleton's parameters by name."""
+        """Return the skeleton's parameters by name, with the normalizations folded in."""
         folded: dict[str, torch.Tensor] = dict(self.model.named_parameters())
         for convolution, norm in self._pairs:
             of = self.model.get_submodule(norm)
@@ -84,7 +86,7 @@ class FrozenStatistics(nn.Module):
 
 
 def _pairs(model: nn.Module) -> list[tuple[str, str]]:
-    """Return the names of each convolution with a batch normalisation and of that normalisation."""
+    """Return the name of each batch normalization, after the name of the convolution before it."""
     pairs = []
     before = ""
     for name, module in model.named_modules():

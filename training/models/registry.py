@@ -1,8 +1,8 @@
-"""The registry of models: importing it costs nothing, so that the command line can name them without PyTorch."""
+"""The models that can be trained. Free of PyTorch, so that the command line can list them quickly."""
 
-# Name in torchvision -> the path of its last linear layer. To add a model, add a line: any will do that ends in such a
-# layer and returns one tensor of logits in training too, and for `batch_norm="frozen"`, that has every batch
-# normalisation right after its convolution.
+# Name in torchvision -> path of the last linear layer. To add a model, add a line. The model must end in a linear layer
+# and return one tensor of logits, in training mode too. For the recipe's `batch_norm="frozen"`, each of its batch
+# normalizations must directly follow a convolution.
 MODELS = {
     "alexnet": "classifier.6",
     "mobilenet_v2": "classifier.1",

@@ -1,8 +1,9 @@
-"""Import torchvision where its compiled operators don't fit the installed PyTorch.
+"""Import torchvision even if its compiled operators don't fit the installed PyTorch.
 
-On Linux, the CPU build of PyTorch beside PyPI's torchvision (a CUDA build) makes ``import torchvision`` die with
-``operator torchvision::nms does not exist``: its compiled library does not load, and it registers meta kernels for
-two of the operators in it. Models and weights need neither, so declaring the two names is enough.
+On Linux, PyPI's torchvision is a CUDA build. With the CPU build of PyTorch its compiled library does not load, and
+``import torchvision`` fails with ``operator torchvision::nms does not exist``, because it registers meta kernels for
+two operators of that library (pytorch/vision#9085; seen with torch 2.13.0+cpu and torchvision 0.28.0). Models and
+weights need neither operator, so it is enough to declare the two names.
 """
 
 import sys
@@ -11,7 +12,7 @@ from types import ModuleType
 
 from overfly.runtime.extras import require_extra
 
-# Held for ever: a declaration goes when its Library object goes.
+# Kept for the life of the process: a declaration ends with its Library object.
 _declared: list[object] = []
 
 
@@ -37,7 +38,7 @@ def torchvision_models() -> ModuleType:
 
 
 def _declare_operators() -> None:
-    """Declare the two operators, and forget the half of torchvision that was imported without them."""
+    """Declare the two operators, and remove the half-imported torchvision so that it is imported again."""
     import torch
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:

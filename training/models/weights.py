@@ -1,4 +1,4 @@
-"""Pretrained weights: torchvision's ImageNet weights, or a file in torchvision's format."""
+"""Load pretrained weights: torchvision's ImageNet weights, or a file in torchvision's format."""
 
 import contextlib
 import sys
@@ -18,22 +18,22 @@ StateDict = dict[str, torch.Tensor]
 
 
 def load_pretrained(model: nn.Module, name: str, weights: str) -> None:
-    """Load pretrained weights into all of a model but its classifier.
+    """Load pretrained weights into a model, except its classifier.
 
     Parameters
     ----------
     model
         From `overfly.training.models.build.build_model`; changed in place.
     name
-        Its name there.
+        Its name in `overfly.training.models.registry.MODELS`.
     weights
-        ``none`` leaves the model as it is; ``imagenet`` takes torchvision's ``IMAGENET1K_V1`` weights
-        from its cache or its download; anything else is the path of a ``.pth`` or ``.safetensors`` file.
+        ``none`` leaves the model unchanged; ``imagenet`` loads torchvision's ``IMAGENET1K_V1`` weights from its cache
+        or downloads them; anything else is the path of a ``.pth`` or ``.safetensors`` file.
 
     Raises
     ------
     WeightsError
-        When the weights can't be had, can't be read, or are not for this model.
+        If the weights can't be downloaded, can't be read, or are not for this model.
     """
     if weights == "none":
         return
@@ -42,13 +42,13 @@ def load_pretrained(model: nn.Module, name: str, weights: str) -> None:
 
 
 def imagenet_state(name: str) -> StateDict:
-    """Return torchvision's ``IMAGENET1K_V1`` weights by its own loading code: its cache, its hash check."""
+    """Return torchvision's ``IMAGENET1K_V1`` weights, from its cache or by a download, with its hash check."""
     weights = torchvision_models().get_model_weights(name)["IMAGENET1K_V1"]
     file_name = weights.url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     remedy = f"put {file_name} into {cached.parent}, or name a local file with --weights"
     try:
-        # torch.hub announces a download on standard output, which belongs to our data.
+        # torch.hub announces a download on standard output, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr):
             state: StateDict = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
     except (URLError, OSError) as error:
@@ -62,12 +62,12 @@ def imagenet_state(name: str) -> StateDict:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read the tensors of a ``.safetensors`` file, or of a ``.pth`` file without running any code in it.
+    """Read the tensors of a ``.safetensors`` file, or of a ``.pth`` file without running code from it.
 
     Raises
     ------
     WeightsError
-        When the file is missing, is of neither format, or holds something else.
+        If the file is missing, has neither format, or contains anything but tensors.
     """
     expected = "expected a state dict in torchvision's format, .pth or .safetensors"
     if not path.is_file():
@@ -82,23 +82,23 @@ def read_state_dict(path: Path) -> StateDict:
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise WeightsError(f"the weights file {path} holds no state dict: {expected}")
+        raise WeightsError(f"the weights file {path} is not a state dict: {expected}")
     return dict(state)
 
 
 def load_backbone(model: nn.Module, name: str, state: StateDict, *, source: str) -> None:
-    """Load `state` into `model`, the classifier's own weights kept whatever `state` has for it.
+    """Load `state` into `model`, except the classifier, which keeps its own weights.
 
     Raises
     ------
     WeightsError
-        When a tensor is missing, too many, or of another shape.
+        If a tensor is missing, unknown, or has another shape.
     """
     own = model.state_dict()
     head = {f"{MODELS[name]}.weight", f"{MODELS[name]}.bias"}
     given = {key: value for key, value in state.items() if key not in head}
     wanted = own.keys() - head
-    # Counters of batches seen came into batch-norm later; old files lack them and they change nothing.
+    # Older files lack the batch counters of batch-norm layers; the counters have no effect.
     missing = {key for key in wanted - given.keys() if not key.endswith("num_batches_tracked")}
     unknown = given.keys() - wanted
     misfits = {key for key in wanted & given.keys() if own[key].shape != given[key].shape}
@@ -106,11 +106,11 @@ def load_backbone(model: nn.Module, name: str, state: StateDict, *, source: str)
         example = min(missing | unknown | misfits)
         raise WeightsError(
             f"the weights {source} are not for {name}: {len(missing)} tensors missing, {len(unknown)} unknown, "
-            f"{len(misfits)} of another shape (such as {example}); choose the --model they were made for"
+            f"{len(misfits)} of another shape (such as {example}); choose the --model that they were made for"
         )
     model.load_state_dict({**own, **given})
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, without the advice that PyTorch adds after it."""
+    """Return the first sentence of an error's message, without the advice that PyTorch appends."""
     return str(error).strip().split("\n", 1)[0].split(". ", 1)[0] or type(error).__name__

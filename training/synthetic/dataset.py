@@ -1,4 +1,4 @@
-"""The procedural data set of `overfly sample` and `overfly demo`: eight land-use classes, no download."""
+"""The drawn data set of `overfly sample` and `overfly demo`: eight land-use classes, no download."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +10,13 @@ from overfly.training.synthetic.canvas import REFERENCE_SIZE_PX, Canvas
 from overfly.training.synthetic.scenes import SCENES
 
 CLASSES: tuple[str, ...] = tuple(SCENES)
-"""Names of the classes, in alphabetical order; they are the names of the folders, too."""
+"""Names of the classes and of their folders, in alphabetical order."""
 
 _JPEG_QUALITY = 92
 
 
 def draw_sample(name: str, index: int, *, size: int = REFERENCE_SIZE_PX, seed: int = 0) -> Image.Image:
-    """Draw one scene.
+    """Draw one image.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def draw_sample(name: str, index: int, *, size: int = REFERENCE_SIZE_PX, seed: i
     PIL.Image.Image
         RGB, `size` x `size`; the same for the same arguments.
     """
-    # Every image has a stream of its own, so that it depends neither on its neighbours nor on their number.
+    # Every image has its own random stream, so that it depends neither on other images nor on their number.
     stream = np.random.SeedSequence(seed, spawn_key=(CLASSES.index(name), index))
     canvas = Canvas(np.random.default_rng(stream), size)
     SCENES[name](canvas)
@@ -51,21 +51,21 @@ def write_sample(
 ) -> None:
     """Write the data set as `folder/<class>/<class>NN.jpg`.
 
-    The same seed gives the same bytes with the same versions of numpy and Pillow, and image NN of a class is
-    the same whatever `images_per_class` is.
+    The same seed gives the same bytes with the same versions of numpy and Pillow. Image NN of a class does not depend
+    on `images_per_class`.
 
     Parameters
     ----------
     folder
         An empty folder.
     images_per_class
-        Images in each of the `len(CLASSES)` folders.
+        Images in each class folder.
     size
         Side of the images in pixels.
     seed
         Non-negative seed.
     progress
-        Called with (images written, images in all) after each image.
+        Called with (images written, all images) after each image.
     """
     total = images_per_class * len(CLASSES)
     for order, name in enumerate(CLASSES):

@@ -1,4 +1,4 @@
-"""Things that stand on the ground in the procedural scenes: vehicles, roofs, boats.
+"""The objects of the drawn scenes: vehicles, houses, boats.
 
 Every function returns polygons in the order in which `Canvas.stamp` should draw them.
 """
@@ -11,20 +11,20 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from overfly.training.synthetic.canvas import Canvas, Colour, Shape, mixed, placed, rectangle, scaled
+from overfly.training.synthetic.canvas import Canvas, Color, Shape, mixed, placed, rectangle, scaled
 
-CAR_COLOURS: tuple[Colour, ...] = (
+CAR_COLORS: tuple[Color, ...] = (
     (0.88, 0.88, 0.87), (0.80, 0.81, 0.82), (0.62, 0.63, 0.65), (0.44, 0.45, 0.47), (0.14, 0.14, 0.16),
     (0.10, 0.11, 0.13), (0.45, 0.10, 0.10), (0.14, 0.20, 0.38), (0.16, 0.26, 0.24), (0.55, 0.50, 0.40),
 )  # fmt: skip
-ROOFS: tuple[Colour, ...] = (
+ROOFS: tuple[Color, ...] = (
     (0.42, 0.36, 0.33), (0.34, 0.33, 0.34), (0.55, 0.52, 0.49), (0.52, 0.33, 0.26), (0.47, 0.42, 0.36),
     (0.64, 0.61, 0.57), (0.30, 0.28, 0.28), (0.58, 0.41, 0.32),
 )  # fmt: skip
-_GLASS: Colour = (0.12, 0.14, 0.17)
-_HULLS: tuple[Colour, ...] = ((0.90, 0.90, 0.89), (0.84, 0.85, 0.86), (0.78, 0.77, 0.73), (0.20, 0.25, 0.36))
-_DECKS: tuple[Colour, ...] = ((0.76, 0.75, 0.72), (0.58, 0.50, 0.40), (0.70, 0.71, 0.73), (0.83, 0.82, 0.80))
-_COVERS: tuple[Colour, ...] = ((0.16, 0.25, 0.46), (0.28, 0.30, 0.33), (0.72, 0.70, 0.66), (0.20, 0.36, 0.34))
+_GLASS: Color = (0.12, 0.14, 0.17)
+_HULLS: tuple[Color, ...] = ((0.90, 0.90, 0.89), (0.84, 0.85, 0.86), (0.78, 0.77, 0.73), (0.20, 0.25, 0.36))
+_DECKS: tuple[Color, ...] = ((0.76, 0.75, 0.72), (0.58, 0.50, 0.40), (0.70, 0.71, 0.73), (0.83, 0.82, 0.80))
+_COVERS: tuple[Color, ...] = ((0.16, 0.25, 0.46), (0.28, 0.30, 0.33), (0.72, 0.70, 0.66), (0.20, 0.36, 0.34))
 _HULL = np.array([[-0.5, 0.42], [-0.5, -0.42], [0.1, -0.5], [0.34, -0.3], [0.5, 0], [0.34, 0.3], [0.1, 0.5]])
 _BODY = np.array(
     [[0.5, 0.3], [0.44, 0.48], [-0.46, 0.5], [-0.5, 0.36], [-0.5, -0.36], [-0.46, -0.5], [0.44, -0.48], [0.5, -0.3]]
@@ -32,27 +32,27 @@ _BODY = np.array(
 _CABIN = rectangle((-0.07, 0.0), 0.56, 0.86)
 _CAR_ROOF = rectangle((-0.10, 0.0), 0.30, 0.78)
 
-_Part: TypeAlias = tuple[NDArray[np.float64], Colour, float]
-"""Outline in units of the object's length and width, colour, height in metres."""
+_Part: TypeAlias = tuple[NDArray[np.float64], Color, float]
+"""Outline in units of the object's length and width, color, height in meters."""
 
 
 def _assembled(
     parts: Sequence[_Part], size_m: tuple[float, float], place_m: tuple[float, float], heading: float
 ) -> list[Shape]:
-    """Scale, turn and move all parts of an object at once (one product per object, there are thousands)."""
+    """Scale, rotate and move all parts of an object with one product, because there are thousands of objects."""
     outlines = [outline for outline, _, _ in parts]
     moved = placed(np.concatenate(outlines) * size_m, place_m, heading)
     ends = list(accumulate(len(outline) for outline in outlines))
     return [
-        Shape(moved[end - len(outline) : end], colour, height_m)
-        for (outline, colour, height_m), end in zip(parts, ends, strict=True)
+        Shape(moved[end - len(outline) : end], color, height_m)
+        for (outline, color, height_m), end in zip(parts, ends, strict=True)
     ]
 
 
 def car(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[Shape]:
     """Build a car: body, the glass around the cabin, and the roof."""
     size_m = (canvas.between(4.1, 5.2), canvas.between(1.75, 2.05))
-    paint = canvas.pick(CAR_COLOURS, 0.05)
+    paint = canvas.pick(CAR_COLORS, 0.05)
     parts = [(_BODY, paint, 1.0), (_CABIN, _GLASS, 1.4), (_CAR_ROOF, scaled(paint, 1.08), 1.5)]
     return _assembled(parts, size_m, place_m, heading)
 
@@ -60,8 +60,8 @@ def car(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[Sh
 def lorry(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[Shape]:
     """Build a lorry with a long box and a cab in front."""
     length_m = canvas.between(9.0, 14.0)
-    box = (rectangle((0.0, 0.0), length_m, 2.6), canvas.pick(CAR_COLOURS[:3], 0.04), 3.8)
-    cab = (rectangle((length_m / 2 + 1.7, 0.0), 2.2, 2.4), canvas.pick(CAR_COLOURS, 0.05), 2.8)
+    box = (rectangle((0.0, 0.0), length_m, 2.6), canvas.pick(CAR_COLORS[:3], 0.04), 3.8)
+    cab = (rectangle((length_m / 2 + 1.7, 0.0), 2.2, 2.4), canvas.pick(CAR_COLORS, 0.05), 2.8)
     return _assembled([box, cab], (1.0, 1.0), place_m, heading)
 
 
@@ -70,7 +70,7 @@ def roof(
     place_m: tuple[float, float],
     plan_m: tuple[float, float],
     heading: float,
-    colour: Colour,
+    color: Color,
 ) -> list[Shape]:
     """Build a gable or hip roof over a plan of length x width; each face is lit by how it faces the sun."""
     x, y = plan_m[0] / 2, plan_m[1] / 2
@@ -82,12 +82,12 @@ def roof(
         (1.0, 0.0): np.array([[x, y], [ridge, 0], [x, -y]]),
         (-1.0, 0.0): np.array([[-x, y], [-ridge, 0], [-x, -y]]),
     }
-    lit = [(face, scaled(colour, _light_on(canvas, facing, heading)), height_m) for facing, face in faces.items()]
+    lit = [(face, scaled(color, _light_on(canvas, facing, heading)), height_m) for facing, face in faces.items()]
     return _assembled(lit, (1.0, 1.0), place_m, heading)
 
 
 def _light_on(canvas: Canvas, facing: tuple[float, float], heading: float) -> float:
-    """Give the brightness of a roof face whose outward direction, before turning, is `facing`."""
+    """Return the brightness of a roof face whose outward direction, before the rotation by `heading`, is `facing`."""
     turn = complex(*canvas.turn) * complex(math.cos(heading), math.sin(heading))
     outward = complex(*facing) * turn
     return 1.0 - 0.26 * (outward.real * canvas.sun[0] + outward.imag * canvas.sun[1])
@@ -95,13 +95,13 @@ def _light_on(canvas: Canvas, facing: tuple[float, float], heading: float) -> fl
 
 def house(canvas: Canvas, place_m: tuple[float, float], heading: float, plan_m: tuple[float, float]) -> list[Shape]:
     """Build a house: a main roof, often a wing across it, sometimes a chimney or a skylight."""
-    colour = canvas.pick(ROOFS, 0.06)
-    shapes = roof(canvas, place_m, plan_m, heading, colour)
+    color = canvas.pick(ROOFS, 0.06)
+    shapes = roof(canvas, place_m, plan_m, heading, color)
     if canvas.chance(0.65):
         aside = placed(np.array([[canvas.between(-0.3, 0.3) * plan_m[0], 0.32 * plan_m[1]]]), place_m, heading)[0]
         wing_m = (plan_m[1] * 0.8, plan_m[0] * canvas.between(0.35, 0.5))
-        centre = (float(aside[0]), float(aside[1]))
-        shapes += roof(canvas, centre, wing_m, heading + np.pi / 2, colour)
+        center = (float(aside[0]), float(aside[1]))
+        shapes += roof(canvas, center, wing_m, heading + np.pi / 2, color)
     if canvas.chance(0.5):
         at = placed(canvas.rng.uniform(-0.3, 0.3, size=(1, 2)) * plan_m, place_m, heading)[0]
         shapes.append(Shape(rectangle((at[0], at[1]), 1.1, 0.8, heading), (0.72, 0.70, 0.67), 6.5))
@@ -118,7 +118,7 @@ def boat(canvas: Canvas, place_m: tuple[float, float], heading: float, length_m:
     return _assembled(parts, size_m, place_m, heading)
 
 
-def _sailing_fittings(canvas: Canvas, hull: Colour) -> list[_Part]:
+def _sailing_fittings(canvas: Canvas, hull: Color) -> list[_Part]:
     cover = canvas.pick(_COVERS, 0.04)
     return [
         (rectangle((0.05, 0.0), 0.34, 0.44), scaled(hull, 0.82), 1.6),
@@ -127,7 +127,7 @@ def _sailing_fittings(canvas: Canvas, hull: Colour) -> list[_Part]:
     ]
 
 
-def _motor_fittings(canvas: Canvas, hull: Colour) -> list[_Part]:
+def _motor_fittings(canvas: Canvas, hull: Color) -> list[_Part]:
     cabin_at = canvas.between(-0.14, 0.06)
     aft = canvas.pick(_COVERS if canvas.chance(0.35) else _DECKS, 0.04)
     return [

@@ -1,7 +1,7 @@
-"""Eight kinds of land use, drawn as they look from above: the scenes of the procedural data set.
+"""Draw the ground of eight land-use classes as seen from above.
 
-Palettes overlap on purpose (grass, asphalt, sand and water occur in several classes, and light and colour cast
-vary per image), so that the classes differ in structure and not in mean colour.
+Grass, asphalt, sand and water occur in several classes, and light and color cast vary per image, so that the classes
+differ in structure and not in mean color.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from overfly.training.synthetic.canvas import Canvas, Colour, Field, Picture, Shape, coloured, mixed, rectangle, scaled
+from overfly.training.synthetic.canvas import Canvas, Color, ColorField, Field, Shape, colored, mixed, rectangle, scaled
 from overfly.training.synthetic.ground import (
     ASPHALTS,
     CONCRETE,
@@ -28,7 +28,7 @@ from overfly.training.synthetic.ground import (
 )
 from overfly.training.synthetic.objects import boat, car, house, lorry
 
-# Rows are what makes a field: below this difference (sum of three channels) they drown in the grain.
+# Least difference of crop and soil (sum of three channels): with less, the rows of a field would be lost in the noise.
 _ROW_CONTRAST = 0.3
 
 # agricultural ----------------------------------------------------------------------------------------------
@@ -56,15 +56,15 @@ def _crop(canvas: Canvas, inside: Field) -> None:
     across = across + canvas.wiggle(canvas.u, 130.0, canvas.between(0.0, 0.8))
     spacing_m = canvas.between(1.1, 3.4)
     wave = np.cos(across * np.float32(2 * np.pi / spacing_m) + np.float32(0.35) * canvas.noise(2.0, octaves=2))
-    vigour = canvas.noise(22.0, octaves=4)
-    cover = canvas.between(-0.3, 0.5) + np.float32(0.35) * vigour
+    vigor = canvas.noise(22.0, octaves=4)
+    cover = canvas.between(-0.3, 0.5) + np.float32(0.35) * vigor
     plants = np.clip(np.float32(canvas.between(1.0, 2.6)) * (wave + cover) * np.float32(0.5) + np.float32(0.5), 0, 1)
     crop, soil = canvas.blend_of((*GREENS, *LEAVES, *DRY[:2])), canvas.blend_of(SOILS)
     if abs(sum(crop) - sum(soil)) < _ROW_CONTRAST:
         soil = scaled(soil, 1.4 if sum(soil) > sum(crop) else 0.65)
-    tone = 1 + np.float32(0.08) * canvas.noise(1.0, octaves=2) + np.float32(0.07) * vigour
+    tone = 1 + np.float32(0.08) * canvas.noise(1.0, octaves=2) + np.float32(0.07) * vigor
     canvas.tint(soil, inside * np.float32(0.92))
-    canvas.lay(coloured(tone, crop), inside * plants)
+    canvas.lay(colored(tone, crop), inside * plants)
     tramline_m = canvas.between(14, 26)
     wheel = np.abs(canvas.periodic(across, 0.0, tramline_m)) - np.float32(0.9)
     canvas.tint(scaled(soil, 0.9), inside * canvas.strip(wheel, 0.45) * np.float32(canvas.between(0.0, 0.8)))
@@ -114,19 +114,19 @@ def _dry_beach(canvas: Canvas, inland_m: Field) -> None:
         line = inland_m - np.float32(canvas.between(16, 34))
         tufts = np.clip(canvas.noise(4.0, octaves=4) * 2 + line / 4, 0, 1) * canvas.edge(line + 2, 4.0)
         tone = 1 + np.float32(0.17) * canvas.noise(2.0, octaves=3)
-        canvas.lay(coloured(tone, canvas.blend_of((*GREENS, *DRY))), tufts)
+        canvas.lay(colored(tone, canvas.blend_of((*GREENS, *DRY))), tufts)
     if canvas.chance(0.5):
         canvas.stamp(_sunshades(canvas, inland_m))
 
 
 def _sunshades(canvas: Canvas, inland_m: Field) -> Iterator[Shape]:
     corners = np.array([[np.cos(a), np.sin(a)] for a in np.arange(8) * np.pi / 4])
-    colours: tuple[Colour, ...] = ((0.75, 0.2, 0.18), (0.2, 0.35, 0.62), (0.88, 0.84, 0.74), (0.8, 0.65, 0.25))
+    colors: tuple[Color, ...] = ((0.75, 0.2, 0.18), (0.2, 0.35, 0.62), (0.88, 0.84, 0.74), (0.8, 0.65, 0.25))
     for place in canvas.scatter(60):
         column, row = (int(value) for value in canvas.to_pixels(place))
         visible = 0 <= column < canvas.size and 0 <= row < canvas.size
         if visible and np.float32(6.0) < inland_m[row, column] < np.float32(17.0):
-            yield Shape(corners * canvas.between(0.8, 1.4) + place, canvas.pick(colours), 2.0)
+            yield Shape(corners * canvas.between(0.8, 1.4) + place, canvas.pick(colors), 2.0)
 
 
 # denseresidential ------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def _lane_markings(canvas: Canvas, own: Field, lanes: int, lane_m: float) -> Non
     canvas.tint(PAINT, canvas.strip(own - np.float32(half_m), 0.25))
 
 
-def _barrier(canvas: Canvas, across: Field, median_m: float, surface: Picture) -> None:
+def _barrier(canvas: Canvas, across: Field, median_m: float, surface: ColorField) -> None:
     """Pave a narrow median and put a concrete wall on it."""
     canvas.lay(surface, canvas.strip(across, median_m + 0.6))
     canvas.tint((0.74, 0.73, 0.70), canvas.strip(across, 0.8))
@@ -274,7 +274,7 @@ def _harbor(canvas: Canvas) -> None:
         _quay(canvas)
 
 
-def _pier(canvas: Canvas, y: float, longest_m: float, planks: Colour) -> list[Shape]:
+def _pier(canvas: Canvas, y: float, longest_m: float, planks: Color) -> list[Shape]:
     """Build a floating pier with finger docks on both sides and a boat in most berths."""
     reach_m, berth_m = canvas.reach_m + 5, longest_m * canvas.between(0.40, 0.48)
     fingers, boats = [Shape(rectangle((0.0, y), 2 * reach_m, canvas.between(1.6, 2.6)), planks, 0.7)], []
@@ -328,7 +328,7 @@ def _parkinglot(canvas: Canvas) -> None:
         canvas.plant(np.array(trees), radius_m=(1.0, 2.4), palette=leaf_palette(canvas))
 
 
-def _stall_lines(canvas: Canvas, across: Field, stall_m: tuple[float, float], slant: float, line: Colour) -> None:
+def _stall_lines(canvas: Canvas, across: Field, stall_m: tuple[float, float], slant: float, line: Color) -> None:
     """Paint the lines of the double rows, and the spine between the two rows of each."""
     width_m, depth_m = stall_m
     position = canvas.u - np.abs(across) * np.float32(np.tan(slant))
@@ -363,9 +363,9 @@ def _river(canvas: Canvas) -> None:
     inside_m = half_m - np.abs(middle) + np.float32(0.35) * canvas.noise(4.0)
     bank_m = canvas.between(0.8, 4.5)
     canvas.tint(canvas.blend_of((*SANDS, *SOILS)), canvas.edge(inside_m + np.float32(bank_m), 1.5))
-    colour = canvas.blend_of(WATERS)
+    color = canvas.blend_of(WATERS)
     shallow = np.float32(0.45) * np.exp(-np.maximum(inside_m, 0) / np.float32(1.8))
-    canvas.lay(water(canvas, colour, canvas.between(0.02, 0.07)), canvas.edge(inside_m, 0.6) * (1 - shallow))
+    canvas.lay(water(canvas, color, canvas.between(0.02, 0.07)), canvas.edge(inside_m, 0.6) * (1 - shallow))
     places = canvas.scatter(int(canvas.between(90, 750)))
     largest_m = canvas.between(2.0, 4.6)
     dry = _sampled(canvas, -inside_m, places) > bank_m * canvas.between(0.2, 1.0)
@@ -390,4 +390,4 @@ SCENES: Mapping[str, Callable[[Canvas], None]] = MappingProxyType(
         "river": _river,
     }
 )
-"""What draws each class on a blank canvas, by class name, in alphabetical order."""
+"""The function that draws each class on a blank canvas, by class name, in alphabetical order."""

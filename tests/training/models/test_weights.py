@@ -100,7 +100,7 @@ def test_weights_of_another_model(tmp_path, state):
         f"the weights {path} are not for mobilenet_v2: {n_wanted} tensors missing, {len(state)} unknown, "
         "0 of another shape (such as "
     )
-    assert str(caught.value).endswith("); choose the --model they were made for")
+    assert str(caught.value).endswith("); choose the --model that they were made for")
 
 
 def test_one_tensor_of_another_shape_changes_nothing(model, state):
@@ -176,7 +176,7 @@ def test_a_missing_file(model, tmp_path):
 )
 def test_a_file_with_something_else_in_it(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="holds no state dict: expected a state dict"):
+    with pytest.raises(WeightsError, match=r"w\.pth"):
         read_state_dict(tmp_path / "w.pth")
 
 
