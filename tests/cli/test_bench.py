@@ -81,7 +81,7 @@ def test_a_subset_of_the_images_is_judged_and_called_that(overfly, fp32_bundle, 
     assert sorted(report["images"]["truth"]) == list(range(8))
     assert report["images"]["n_available"] == 24
     assert any(reason["what"].startswith("8 of 24 images") for reason in report["validity"]["reasons"])
-    assert "Judged: 8 of 24 images" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Evaluated: 8 of 24 images" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
