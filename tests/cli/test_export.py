@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import time
 
 import pytest
 
@@ -130,36 +129,41 @@ def test_a_failed_overwrite_keeps_the_old_bundle(refused, run_folder, tmp_path):
     refused(run_folder, "--overwrite", fragments=(run_folder / "checkpoint.safetensors", "was altered"))
 
 
-def kill_while_writing(process, parent, pattern):
-    """Kill an export as soon as its unfinished folder holds what the pattern names."""
-    deadline = time.monotonic() + 120
-    while not any(parent.glob(pattern)):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert process.returncode != 0
+# Runs the command line, which dies when it opens or renames a file once what the pattern names is there.
+DIE = """
+import os, sys
+from pathlib import Path
+from overfly.cli import run
+
+folder, pattern, *arguments = sys.argv[1:]
+
+def die(event, _):
+    if event in {"open", "os.rename"} and any(Path(folder).glob(pattern)):
+        os._exit(9)
+
+sys.addaudithook(die)
+run(arguments)
+"""
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_leaves_nothing_at_out(start, tiny_run, tmp_path):
-    process = start("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32")
-    kill_while_writing(process, tmp_path, ".bundle.*.part/model.onnx")
+def test_killed_in_the_middle_it_leaves_nothing_at_out(python, tiny_run, tmp_path):
+    arguments = ("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32")
+    assert python(DIE, tmp_path, ".bundle.*.part/model.onnx", *arguments).code == 9
     assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_a_zip_it_leaves_nothing_at_out(start, tiny_run, tmp_path):
-    process = start("export", tiny_run, "--out", tmp_path / "bundle", "--zip", "--variant", "fp32")
-    kill_while_writing(process, tmp_path, ".bundle.zip.*.part/bundle.zip.files/model.onnx")
+def test_killed_in_the_middle_of_a_zip_it_leaves_nothing_at_out(python, tiny_run, tmp_path):
+    arguments = ("export", tiny_run, "--out", tmp_path / "bundle", "--zip", "--variant", "fp32")
+    assert python(DIE, tmp_path, ".bundle.zip.*.part/bundle.zip.files/model.onnx", *arguments).code == 9
     assert not (tmp_path / "bundle.zip").exists()
 
 
-def test_killed_while_overwriting_it_leaves_the_old_bundle(start, content, tiny_run, tiny_bundle, tmp_path):
+def test_killed_while_overwriting_it_leaves_the_old_bundle(python, content, tiny_run, tiny_bundle, tmp_path):
     shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    process = start("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32", "--overwrite")
-    kill_while_writing(process, tmp_path, ".bundle.*.part")
+    arguments = ("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32", "--overwrite")
+    assert python(DIE, tmp_path, ".bundle.*.part", *arguments).code == 9
     assert content(tmp_path / "bundle") == content(tiny_bundle)
 
 

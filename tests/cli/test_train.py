@@ -18,8 +18,8 @@ def record_of(run):
     return json.loads((run / "run.json").read_text(encoding="utf-8"))
 
 
-def options_of_slow_training():
-    """Enough epochs that a signal after the first one comes before the last."""
+def options_of_long_training():
+    """More epochs than the one after which it is stopped."""
     return ("--weights", "none", "--epochs", 6, "--image-size", 64, "--device", "cpu", "--model", "shufflenet_v2_x1_0")
 
 
@@ -252,15 +252,24 @@ def test_an_absent_training_device_is_named(overfly, small_data, tmp_path, brief
     result.assert_failed(device, "cpu")
 
 
-def stop_after_first_epoch(process, stop):
-    """Wait for the first epoch's line, stop the process, and return the rest of its standard error."""
-    for line in process.stderr:
-        if line.startswith("epoch 1 of 6"):
-            stop()
-            break
-    out, err = process.communicate(timeout=300)
-    assert out == ""
-    return err
+# Runs the command line, and sends its own process a signal once the first epoch's line is written: one from outside
+# could come too late where the machine is busy.
+SIGNAL_ITSELF = """
+import os, sys
+from overfly.cli import run
+
+class Stream:
+    def __getattr__(self, name):
+        return getattr(sys.__stderr__, name)
+
+    def write(self, text):
+        sys.__stderr__.write(text)
+        if "epoch 1 of 6" in text:
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.stderr = Stream()
+sys.exit(run(sys.argv[2:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -269,25 +278,23 @@ def uninterrupted(tiny_data, tmp_path_factory):
     from overfly.cli import run
 
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert run(["train", str(tiny_data), "--out", str(out), *map(str, options_of_slow_training())]) == 0
+    assert run(["train", str(tiny_data), "--out", str(out), *map(str, options_of_long_training())]) == 0
     return out
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_ends_with_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_in_the_middle_it_ends_with_the_same_weights(python, overfly, tiny_data, tmp_path, uninterrupted):
     out = tmp_path / "run"
-    arguments = ("train", tiny_data, "--out", out, *options_of_slow_training())
-    process = start(*arguments)
-    stop_after_first_epoch(process, process.kill)
-    assert process.returncode != 0
+    arguments = ("train", tiny_data, "--out", out, *options_of_long_training())
+    assert python(SIGNAL_ITSELF, int(signal.SIGKILL), *arguments).code == -signal.SIGKILL
     assert not out.exists()
     overfly(*arguments).assert_failed(f"{out}.unfinished", "--resume", "--overwrite")
     changed = overfly(*arguments, "--resume", "--seed", 1)
     changed.assert_failed(f"{out}.unfinished", "seed", "--overwrite")
     result = overfly(*arguments, "--resume")
     result.assert_done()
-    # It may have got further than its first epoch before the signal came.
-    assert result.err.startswith("continuing after epoch ")
+    assert result.err.startswith("continuing after epoch 1 of 6\n")
     assert not any(line.startswith("epoch 1 of 6") for line in result.err.splitlines())
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
     assert record_of(out)["metrics"] == record_of(uninterrupted)["metrics"]
@@ -296,12 +303,12 @@ def test_killed_in_the_middle_it_ends_with_the_same_weights(start, overfly, tiny
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
-def test_interrupted_it_says_how_to_continue_and_exits_with_130(start, tiny_data, tmp_path):
+def test_interrupted_it_says_how_to_continue_and_exits_with_130(python, tiny_data, tmp_path):
     out = tmp_path / "run"
-    process = start("train", tiny_data, "--out", out, *options_of_slow_training())
-    err = stop_after_first_epoch(process, lambda: process.send_signal(signal.SIGINT))
-    assert process.returncode == 130
-    lines = [line for line in err.splitlines() if line and not line.startswith("epoch ")]
+    arguments = ("train", tiny_data, "--out", out, *options_of_long_training())
+    stopped = python(SIGNAL_ITSELF, int(signal.SIGINT), *arguments)
+    assert (stopped.code, stopped.out) == (130, "")
+    lines = [line for line in stopped.err.splitlines() if line and not line.startswith("epoch ")]
     assert lines == [
         f"interrupted: {out}.unfinished holds the saved state; continue with the same command and --resume",
         "overfly: interrupted",
@@ -313,13 +320,12 @@ def test_interrupted_it_says_how_to_continue_and_exits_with_130(start, tiny_data
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_ends_with_the_same_weights(start, overfly, tiny_data, tmp_path, uninterrupted, number):
+def test_interrupted_it_ends_with_the_same_weights(python, overfly, tiny_data, tmp_path, uninterrupted, number):
     out = tmp_path / "run"
-    arguments = ("train", tiny_data, "--out", out, *options_of_slow_training())
-    process = start(*arguments)
-    err = stop_after_first_epoch(process, lambda: process.send_signal(number))
-    assert process.returncode == 130
-    assert err.splitlines()[-1] == "overfly: interrupted"
+    arguments = ("train", tiny_data, "--out", out, *options_of_long_training())
+    stopped = python(SIGNAL_ITSELF, int(number), *arguments)
+    assert stopped.code == 130
+    assert stopped.err.splitlines()[-1] == "overfly: interrupted"
     result = overfly(*arguments, "--resume")
     result.assert_done()
     assert re.match(r"continuing after (step [1-5] of 5 in )?epoch [1-5] of 6\n", result.err)
