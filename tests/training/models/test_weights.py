@@ -135,7 +135,7 @@ TEXTS = [
 def test_a_file_of_another_kind(tmp_path, content, suffix):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="can't be read") as caught:
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
         read_state_dict(path)
     assert "\n" not in str(caught.value)
 
@@ -157,7 +157,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path):
     torch.save(content, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(content, protocol=2))
     for name in ("new.pth", "old.pth", "plain.pth"):
-        with pytest.raises(WeightsError, match="can't be read"):
+        with pytest.raises(WeightsError, match=re.escape(str(tmp_path / name))):
             read_state_dict(tmp_path / name)
     assert not marker.exists()
     pickle.loads((tmp_path / "plain.pth").read_bytes())["fc.weight"].close()  # noqa: S301 - to see that it would have
