@@ -257,7 +257,10 @@ class PyTorchLoader(Loader):
     def prepare(self) -> None:
         """Import torch and torchvision."""
         require_extra("train")
-        import overfly.training.run  # noqa: F401 - it imports both
+        import overfly.training.run  # noqa: F401 - it imports torch
+        from overfly.training.models.torchvision_import import torchvision_models
+
+        torchvision_models()
 
     def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - torch.compile always uses its cache
         """Load the model; `COMPILED` compiles it for one image."""
