@@ -1,4 +1,4 @@
-"""Our JSON documents: a schema name first, every key known, read strictly into frozen dataclasses."""
+"""Read and write JSON files with a schema name as frozen dataclasses; an unknown key is an error."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def write_document(path: Path, record: Any, *, schema: str) -> None:
 
 
 def dump_document(record: Any, *, schema: str) -> str:
-    """Return the JSON text of a dataclass; not-a-number is an error, as JSON has no word for it."""
+    """Return the JSON text of a dataclass; NaN and infinity are an error, because JSON has neither."""
     content = {"schema": schema, **dataclasses.asdict(record)}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -45,8 +45,8 @@ def read_document(
     Raises
     ------
     DocumentError
-        (or `error`) when the file is missing, is no JSON, has another schema, a key too many or
-        too few, or a value of the wrong type.
+        (or `error`) if the file is missing, is not JSON, has another schema, has an unknown or a missing key,
+        or has a value of the wrong type.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -81,19 +81,19 @@ def parse_document(
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which Python's reader would take though JSON has no such words."""
+    """Raise for NaN and Infinity, which Python's reader accepts although JSON has neither."""
     raise ValueError(f"{name} is no JSON")
 
 
 def _parse_float(digits: str) -> float:
-    """Return a number; refuse one that would be read as infinite, which could not be written again."""
+    """Return a number; raise if it would become infinite, because it could not be written again."""
     if math.isinf(number := float(digits)):
         raise ValueError(f"{digits} is too large for a float")
     return number
 
 
 class _MismatchError(Exception):
-    """A value that does not fit its type; the message names the place."""
+    """A value that does not fit its type; the message says where it is."""
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

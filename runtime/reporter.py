@@ -1,19 +1,19 @@
-"""How long jobs tell what they are doing, without knowing who listens."""
+"""How jobs report progress and remarks, independent of who shows them."""
 
 from collections.abc import Mapping
 
 
 class Reporter:
-    """Listens to a job and says nothing; the command line's subclass draws bars and writes lines."""
+    """Ignores progress and remarks; the command line's subclass shows them."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Hear that `done` of `total` parts of a stage are finished."""
+        """Report that `done` of `total` parts of a stage are finished."""
 
     def note(self, message: str) -> None:
-        """Hear a sentence that a person should read."""
+        """Report a sentence that the user should read."""
 
     def row(self, cells: Mapping[str, str]) -> None:
-        """Hear a row of a table that grows, by column; to those who have no table it is a note."""
+        """Report a row of a table, as text by column; by default it becomes a note."""
         self.note("  ".join(f"{column} {text}" for column, text in cells.items()))
 
 

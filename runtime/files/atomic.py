@@ -1,4 +1,4 @@
-"""Files and folders that are either the old one or the new one, never half-written."""
+"""Write files and folders so that a reader finds either the old or the new content, never a part of it."""
 
 import glob
 import hashlib
@@ -44,12 +44,12 @@ def remove_partials(folder: Path) -> None:
 
 @contextmanager
 def explain_os_errors(path: Path, remedy: str = "choose another place") -> Iterator[None]:
-    """Turn what the system refuses inside the block into a sentence about the output `path`, with what to do.
+    """Turn an OSError inside the block into an OutputError that names the output `path` and the remedy.
 
     Raises
     ------
     OutputError
-        For any OSError that is not ours.
+        For any OSError that is not already an error of overfly.
     """
     try:
         yield
@@ -200,7 +200,7 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 def restore_replaced(path: Path) -> None:
-    """Put back what `replace_folder` had moved aside when it was killed between its two renames."""
+    """Restore what `replace_folder` moved aside, if it was killed between its two renames."""
     if _aside(path).exists() and not path.exists():
         _aside(path).rename(path)
 
@@ -220,7 +220,7 @@ def _aside(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder; nothing there is fine."""
+    """Delete a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

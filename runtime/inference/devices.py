@@ -61,7 +61,7 @@ def list_devices() -> list[Device]:
 
 
 def describe(name: str) -> Device:
-    """Return what the physical device `name` says of itself."""
+    """Return the properties of the physical device `name`."""
     kind = _property(name, "DEVICE_TYPE")
     precision = _property(name, "INFERENCE_PRECISION_HINT")
     memory = (
@@ -102,8 +102,8 @@ def resolve_device(name: str) -> str:
     Raises
     ------
     DeviceError
-        When the device is not there, with the likely cause for a GPU or NPU; never a fallback. So too where `name`
-        is no text.
+        If the device is not there, with the likely cause for a GPU or NPU; there is no fallback. Also if `name`
+        is not a string.
     """
     if not isinstance(name, str):
         raise DeviceError(f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'")

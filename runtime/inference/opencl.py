@@ -1,4 +1,4 @@
-"""The version of a GPU's driver, which OpenVINO does not tell, from the OpenCL loader that its GPU plugin uses."""
+"""The version of a GPU's driver, which OpenVINO does not report: the OpenCL loader of its GPU plugin knows it."""
 
 import ctypes
 import sys

@@ -1,4 +1,4 @@
-"""Work that is started ahead and answered in order, with few items on the way at any moment."""
+"""Start work ahead of time and return the results in order, with a limited number of items in progress."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ class Pending(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Completed(Generic[T]):
-    """An answer that needed no work, to keep its place among those that do."""
+    """A result that needs no work but must keep its place in the order."""
 
     answer: T
 
