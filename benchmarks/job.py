@@ -39,21 +39,16 @@ from overfly.benchmarks.results.statistics import Labels
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import validate
 from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.errors import last_line
 from overfly.runtime.evaluation.recommendation import (
     SavedRecommendation,
     delete_recommendation,
     save_recommendation,
 )
 from overfly.runtime.extras import require_extra
-from overfly.runtime.files.atomic import (
-    atomic_folder,
-    check_inputs_safe,
-    check_outside,
-    check_overwrite,
-    write_atomically,
-)
+from overfly.runtime.files.atomic import atomic_folder, write_atomically
+from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite
 from overfly.runtime.images.reading import ImageBatch, load_image
-from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import Dataset, decode, scan
 
@@ -214,7 +209,7 @@ class RowJob:
             self.loaded = loader_of(self.candidate.load).load()
         except FAILURES as error:
             # An error's own text may be empty: then this returns the name of its class.
-            self.status = summarize_openvino_error(error)
+            self.status = last_line(error)
 
     def row(self, truth: Labels, *, n_classes: int) -> Row:
         """Return the row, not yet compared with the baseline; `truth` has the class indices, int64 ``[N]``."""

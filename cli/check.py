@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overfly.cli import options
+from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
     from overfly.runtime.evaluation.golden_check import CheckResult
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(list(VARIANTS)),
     help="Which precision to check; may be repeated. [default: all in the bundle]",
 )
 @options.execution_precision

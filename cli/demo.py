@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_OUT = Path("overfly-demo")
 
-# From nothing on a few hundred drawn scenes: small pictures and a high learning rate learn them in minutes on a CPU.
+# From nothing on a few hundred drawn scenes: small images and a high learning rate learn them in minutes on a CPU.
 _SAMPLE_RECIPE = {
     "epochs": 20,
     "image_size": 128,
@@ -67,7 +67,7 @@ def command(
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
     from overfly.runtime.documents import dump_document
-    from overfly.runtime.files.atomic import check_overwrite
+    from overfly.runtime.files.output_guards import check_overwrite
     from overfly.training.job import TrainJob, train
     from overfly.training.recipe import RECIPES, override
 

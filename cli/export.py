@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from overfly.cli import options
+from overfly.runtime.bundle.variants import VARIANTS, quantized_variants
 
 if TYPE_CHECKING:
-    from overfly.runtime.bundle.bundle import Manifest
+    from overfly.runtime.bundle.manifest import Manifest
 
 
 @click.command(
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(list(VARIANTS)),
     help="Which precision to write; may be repeated. [default: all three]",
 )
 @click.option(
@@ -57,7 +58,7 @@ def command(
     Every step is compared with PyTorch on real test images; a step that disagrees stops the export.
     INT8 is made with training and validation images alone.
     """
-    if max_drop is not None and variants and "int8" not in variants:
+    if max_drop is not None and variants and not set(variants) & set(quantized_variants()):
         raise click.UsageError("--max-drop bounds what INT8 loses: add --variant int8, or leave it out")
     from overfly.runtime.extras import require_extra
 
@@ -65,10 +66,9 @@ def command(
     require_extra("export")
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
-    from overfly.runtime.bundle.bundle import VARIANTS
 
     place = _add_zip(out) if as_zip else out
-    job = ExportJob(run, place, data, variants or VARIANTS, calibration_images, max_drop, as_zip)
+    job = ExportJob(run, place, data, variants or tuple(VARIANTS), calibration_images, max_drop, as_zip)
     with Terminal() as terminal:
         manifest = export(job, overwrite=overwrite, reporter=terminal).manifest
     click.echo(_json(place, manifest) if as_json else _table(place, manifest))

@@ -1,4 +1,4 @@
-"""``overfly predict``: pictures in, labels out."""
+"""``overfly predict``: images in, labels out."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import click
 
 from overfly.cli import options
 from overfly.cli import output as formats
+from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
     from overfly.cli.terminal import Terminal
@@ -27,21 +28,21 @@ _LOOK_EVERY_S = 1.0
 
 
 @click.command(
-    short_help="Classify pictures with a bundle.", epilog=options.example("overfly predict bundle scenes --top-k 3")
+    short_help="Classify images with a bundle.", epilog=options.example("overfly predict bundle scenes --top-k 3")
 )
 @click.argument("bundle", type=options.FOLDER)
 @click.argument("paths", type=options.FOLDER, nargs=-1, required=True, metavar="PATH...")
 @options.device
 @click.option(
     "--variant",
-    type=click.Choice(["auto", "fp32", "fp16", "int8"]),
+    type=click.Choice(["auto", *VARIANTS]),
     default="auto",
     show_default=True,
     help="auto takes what bench found best on this machine, else the smallest in the bundle.",
 )
 @options.execution_precision
 @options.properties
-@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Classes for each picture.")
+@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Classes for each image.")
 @click.option(
     "--format",
     "style",
@@ -51,8 +52,8 @@ _LOOK_EVERY_S = 1.0
     help="How to write the answers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json: one object a line.")
-@click.option("--strict", is_flag=True, help="Stop at the first picture that can't be read.")
-@click.option("--watch", is_flag=True, help="Go on with the pictures that arrive in the folders, until interrupted.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
+@click.option("--watch", is_flag=True, help="Go on with the images that arrive in the folders, until interrupted.")
 @options.no_cache
 def command(
     bundle: Path,
@@ -68,9 +69,9 @@ def command(
     watch: bool,
     no_cache: bool,
 ) -> None:
-    """Classify pictures, or all pictures below folders, with BUNDLE.
+    """Classify images, or all images below folders, with BUNDLE.
 
-    A picture that can't be read is named, the others go on, and the exit code is 1.
+    An image that can't be read is named, the others go on, and the exit code is 1.
     """
     from overfly.cli.terminal import Terminal
     from overfly.runtime.classifier import Classifier
@@ -114,7 +115,7 @@ def _answers(classifier: "Classifier", files: list[Path], top_k: int, terminal: 
 
 
 def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Answers":
-    """Yield the pictures in the folders, then those that arrive, and never end."""
+    """Yield the images in the folders, then those that arrive, and never end."""
     from overfly.runtime.errors import ImageError
     from overfly.runtime.images.watch import FolderWatch
 
@@ -128,7 +129,7 @@ def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Ans
 
 
 def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "Terminal", *, strict: bool) -> int:
-    """Write the answers; return how many pictures could not be read."""
+    """Write the answers; return how many images could not be read."""
     width = max(map(len, classifier.classes))
     n_bad = 0
     if style == "csv":

@@ -14,36 +14,30 @@ from overfly.export.int8 import ValidationImages, quantize, quantize_within
 from overfly.export.ir import convert, run_ir, run_model, save_ir
 from overfly.export.layers import float_layers, operations, weighted_layers
 from overfly.export.onnx_model import OPSET, run_onnx, write_onnx
-from overfly.runtime.bundle.bundle import (
+from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
+from overfly.runtime.bundle.manifest import (
     GOLDEN,
     LABELS,
     ONNX,
-    VARIANTS,
     AccuracyControl,
-    Bundle,
     Calibration,
     FloatLayer,
     Manifest,
     OnnxRecord,
     Parity,
     Provenance,
-    ReferenceSet,
     VariantRecord,
     hash_files,
     write_manifest,
 )
 from overfly.runtime.bundle.storage import write_zip
+from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import ParityError
 from overfly.runtime.evaluation.parity import compare_logits
 from overfly.runtime.extras import require_extra
-from overfly.runtime.files.atomic import (
-    atomic_file,
-    atomic_folder,
-    check_inputs_safe,
-    check_outside,
-    sha256_file,
-    write_atomically,
-)
+from overfly.runtime.files.atomic import atomic_file, atomic_folder, write_atomically
+from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.files.output_guards import check_inputs_safe, check_outside
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.runner import Logits
 from overfly.runtime.reporter import SILENT, Reporter
@@ -105,7 +99,7 @@ class ExportJob:
     run: Path
     out: Path
     data: Path | None = None
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = tuple(VARIANTS)
     n_calibration: int | None = None
     max_drop_pp: float | None = None
     as_zip: bool = False
@@ -188,7 +182,7 @@ class _Export:
         onnx_parity = self._write_onnx(evidence)
         model = convert(self._folder / ONNX, classes=record.classes, image=record.image)
         variants = {}
-        for name in sorted(self._job.variants, key=VARIANTS.index):
+        for name in (name for name in VARIANTS if name in self._job.variants):
             self._reporter.progress(f"writing {name}", 0, 1)
             made = self._quantise(model) if name == "int8" else None
             variants[name] = _write_variant(self._folder, name, model, evidence, made)

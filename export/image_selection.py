@@ -60,7 +60,7 @@ def select(split: Split, data: Path, *, n_calibration: int, seed: int) -> Select
     train, val, test = (split.images(part) for part in ("train", "val", "test"))
     calibration = sample_evenly(train, n_calibration, seed=seed)
     used = {scene.sha256 for scene in calibration}
-    # A split made elsewhere may have the same picture in two parts.
+    # A split made elsewhere may have the same image in two parts.
     val, rest = ([scene for scene in scenes if scene.sha256 not in used] for scenes in (val, train))
     held_back = Chosen("val", val) if val else Chosen("train", rest)
     if any((data / scene.name).is_file() for scene in test):

@@ -1,4 +1,4 @@
-"""The Python door: pictures or arrays in, labels out."""
+"""The Python door: images or arrays in, labels out."""
 
 import logging
 import os
@@ -17,12 +17,13 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import ImageError
 from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
 from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
+from overfly.runtime.inference.compile import Hint, compile_variant
 from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
-from overfly.runtime.inference.runner import Hint, Logits, Runner, compile_variant
+from overfly.runtime.inference.runner import Logits, Runner
 from overfly.runtime.machine import decoding_threads
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
-Picture = str | os.PathLike[str] | ImageBatch
+ImageSource = str | os.PathLike[str] | ImageBatch
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """Give back the device's memory; a prediction after this raises ValueError."""
         self.runner.close()
 
-    def predict(self, images: Iterable[Picture], *, top_k: int = 1) -> list[Prediction]:
+    def predict(self, images: Iterable[ImageSource], *, top_k: int = 1) -> list[Prediction]:
         """Classify images.
 
         Parameters
@@ -136,7 +137,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         Raises
         ------
         ImageError
-            When a picture can't be read.
+            When an image can't be read.
         TypeError
             When `images` is a single path, or one of them is neither a path nor an array.
         ValueError
@@ -144,7 +145,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """
         return list(self.predict_stream(images, top_k=top_k))
 
-    def predict_stream(self, images: Iterable[Picture], *, top_k: int = 1) -> Iterator[Prediction]:
+    def predict_stream(self, images: Iterable[ImageSource], *, top_k: int = 1) -> Iterator[Prediction]:
         """Classify images one by one, in order; of those ahead only a few are in memory.
 
         Takes and raises what `predict` does. The next image is asked for when there is room for it. An
@@ -153,7 +154,9 @@ class Classifier(AbstractContextManager["Classifier"]):
         """
         return _all_read(self.answers(images, top_k=top_k))
 
-    def answers(self, images: Iterable[Picture], *, top_k: int = 1) -> Generator[Prediction | ImageError, None, None]:
+    def answers(
+        self, images: Iterable[ImageSource], *, top_k: int = 1
+    ) -> Generator[Prediction | ImageError, None, None]:
         """Classify images like `predict_stream`, but give the error of one that can't be read in its place."""
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"images is the single path {images!r}, expected several: put it into a list")
@@ -161,7 +164,7 @@ class Classifier(AbstractContextManager["Classifier"]):
             raise ValueError(f"top_k is {top_k}, expected at least 1")
         return self._answers(images, top_k)
 
-    def _answers(self, images: Iterable[Picture], top_k: int) -> Generator[Prediction | ImageError, None, None]:
+    def _answers(self, images: Iterable[ImageSource], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode in threads, infer what is decoded, and yield what becomes of each image."""
         n_decoders = decoding_threads()
         with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
@@ -169,8 +172,8 @@ class Classifier(AbstractContextManager["Classifier"]):
             for logits in ordered_results(map(self._infer, pixels), self.runner.depth):
                 yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
 
-    def _decode(self, pool: ThreadPoolExecutor, image: Picture) -> Pending[ImageBatch | ImageError]:
-        """Start to turn a picture into pixels of shape ``[size, size, 3]``."""
+    def _decode(self, pool: ThreadPoolExecutor, image: ImageSource) -> Pending[ImageBatch | ImageError]:
+        """Start to turn an image into pixels of shape ``[size, size, 3]``."""
         if isinstance(image, str | os.PathLike):
             return pool.submit(_load, Path(image), self.size)
         return Completed(_fit(image, self.size))

@@ -101,3 +101,23 @@ class OutputError(OverflyError, OSError):
 
 class MissingExtraError(OverflyError, ImportError):
     """An optional package is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text: PyTorch and ONNX Runtime put a trace below it."""
+    return _lines(error)[0]
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return the first sentence of an error's text: PyTorch continues with advice in the same line."""
+    return first_line(error).partition(". ")[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's text: OpenVINO puts the places in its source above it."""
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    """Return the lines of an error's text that are not empty; the name of its class if it has none."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

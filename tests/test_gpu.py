@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from overfly.cli import run
-from overfly.runtime.bundle.bundle import Bundle, hash_files
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import hash_files
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.evaluation.golden_check import check_golden
 from overfly.runtime.images.reading import load_image
-from overfly.runtime.inference import runner as runner_module
+from overfly.runtime.inference import compile as compile_module
+from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.devices import list_devices, resolve_device, supports
-from overfly.runtime.inference.runner import compile_variant
 
 pytestmark = pytest.mark.gpu
 
@@ -99,7 +100,7 @@ def test_a_warm_cache_is_used_and_gives_the_same_answers(bundle, monkeypatch):
     def refuse(*_arguments):
         raise AssertionError("compiled again, though the cache is warm")
 
-    monkeypatch.setattr(runner_module, "_compile", refuse)
+    monkeypatch.setattr(compile_module, "compile_for_single_images", refuse)
     warm = compile_variant(bundle, variant="fp16", device="GPU", cache=True)
     assert warm.execution_precision == "f16"
     np.testing.assert_array_equal(warm.logits(images), before)

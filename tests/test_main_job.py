@@ -42,7 +42,7 @@ def test_a_few_epochs_reach_what_only_a_working_trip_can(trip):
     assert record["metrics"]["accuracy"] >= 0.90
 
 
-def test_the_two_identical_pictures_of_uc_merced_share_a_part(trip):
+def test_the_two_identical_images_of_uc_merced_share_a_part(trip):
     files = json.loads((trip / "run" / "split.json").read_text())["files"]
     parts = [file["part"] for file in files if re.search(r"airplane0[12]\.", file["name"])]
     assert len(parts) == 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overfly.runtime.documents import dump_document
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 from overfly.training.data.split import SPLIT_SCHEMA, Split
 from overfly.training.recipe import Recipe
 

@@ -13,15 +13,8 @@ import torch
 
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.evaluation.metrics import confusion_matrix
-from overfly.runtime.files.atomic import (
-    check_inputs_safe,
-    check_outside,
-    check_overwrite,
-    explain_os_errors,
-    remove,
-    remove_partials,
-    replace_folder,
-)
+from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite, explain_os_errors
+from overfly.runtime.files.replacing import remove, remove_partials, replace_folder
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import decode, scan

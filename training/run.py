@@ -15,7 +15,8 @@ from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import Intervals, bootstrap_intervals
 from overfly.runtime.evaluation.metrics import Confusion, Metrics, most_confused, summarize
-from overfly.runtime.files.atomic import sha256_file, write_atomically
+from overfly.runtime.files.atomic import write_atomically
+from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.reading import ImageSpec
 from overfly.runtime.inference.devices import describe_machine
 from overfly.runtime.versions import installed_versions

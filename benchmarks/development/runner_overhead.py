@@ -36,8 +36,8 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageBatch, load_image
+from overfly.runtime.inference.compile import Hint
 from overfly.runtime.inference.pipeline import ordered_results
-from overfly.runtime.inference.runner import Hint
 from overfly.runtime.machine import decoding_threads
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_PART, EvaluationSet
-from overfly.runtime.bundle.bundle import Manifest
+from overfly.runtime.bundle.manifest import Manifest
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabelledImage
 

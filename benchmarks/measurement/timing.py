@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from overfly.benchmarks.models.loaders import Logits, Model
 from overfly.benchmarks.results.row_records import Measurements, ThroughputSample
-from overfly.runtime.errors import OverflyError
+from overfly.runtime.errors import OverflyError, last_line
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.pipeline import ordered_results
-from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.runtime.machine import decoding_threads
 
 Indices = npt.NDArray[np.int64]
@@ -154,7 +153,7 @@ def measure(
                     try:
                         results[i] = mode(model, so_far)
                     except FAILURES as error:
-                        results[i] = f"failed while it was measured: {summarize_openvino_error(error)}"
+                        results[i] = f"failed while it was measured: {last_line(error)}"
                 if progress is not None:
                     progress(n_modes * len(models) + i + 1, len(modes) * len(models))
     return results

@@ -8,11 +8,12 @@ from overfly.benchmarks.models.loaders import CHANNELS_LAST, COMPILED, FROM_ONNX
 from overfly.benchmarks.models.onnxruntime_int8 import Calibration, quantize_onnx
 from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.row_records import Execution, RowSpec
-from overfly.runtime.bundle.bundle import MANIFEST, ONNX, VARIANTS, Bundle
-from overfly.runtime.errors import DeviceError, OverflyError, RunError
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import MANIFEST, ONNX
+from overfly.runtime.bundle.variants import VARIANTS
+from overfly.runtime.errors import DeviceError, OverflyError, RunError, last_line
+from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.inference.devices import full_name, is_meta, resolve_device
-from overfly.runtime.inference.runner import summarize_openvino_error
 from overfly.training.run_layout import CHECKPOINT, RUN_FILE
 
 
@@ -106,7 +107,8 @@ def default_candidates(
         *(
             _openvino(bundle, variant, device, cache=cache)
             for device in devices
-            for variant in sorted(bundle.manifest.variants, key=VARIANTS.index)
+            for variant in VARIANTS
+            if variant in bundle.manifest.variants
         ),
     ]
 
@@ -170,7 +172,7 @@ def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Cand
     files = [bundle.manifest.files.get(name) for name in (record.xml, record.bin)]
     return Candidate(
         LoadSpec(backend=OPENVINO, variant=variant, device=device, bundle=str(bundle.path), cache=cache),
-        requested_precision="f32" if variant == "fp32" else "auto",
+        requested_precision=VARIANTS[variant].requested_precision,
         size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
     )
 
@@ -186,7 +188,7 @@ def _attempt(make: Callable[[], object]) -> str | None:
     try:
         make()
     except OverflyError as error:
-        return summarize_openvino_error(error)
+        return last_line(error)
     return None
 
 

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.row_records import Execution
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.errors import DeviceError
+from overfly.runtime.errors import DeviceError, first_line
 from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.devices import core, full_name, supports
-from overfly.runtime.inference.runner import Hint, Runner, compile_variant
+from overfly.runtime.inference.compile import Hint, compile_for_single_images, compile_variant, supported_config
+from overfly.runtime.inference.devices import core, full_name
+from overfly.runtime.inference.runner import Runner
 
 if TYPE_CHECKING:
     from torch import nn
@@ -313,12 +314,6 @@ def loader_of(spec: LoadSpec) -> Loader:
     return _LOADERS[spec.backend](spec)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of a message that is not empty; compilers print pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
 def compile_pytorch(model: "nn.Module", batches: Sequence[int], size: int) -> "nn.Module":
     """Return a model compiled by torch's default backend.
 
@@ -354,9 +349,6 @@ def compile_pytorch(model: "nn.Module", batches: Sequence[int], size: int) -> "n
 
 def _compile_onnx(path: Path, device: str, hint: Hint) -> Runner:
     """Compile an ONNX file as it is for single images, in f32."""
-    model = core().read_model(path)
-    _, height, width, channels = model.input(0).partial_shape
-    model.reshape([1, height, width, channels])
-    wanted = {"PERFORMANCE_HINT": hint.upper(), "INFERENCE_PRECISION_HINT": "f32"}
-    config = {name: value for name, value in wanted.items() if supports(device, name)}
-    return Runner(core().compile_model(model, device, config), variant="fp32", requested_precision="f32")
+    config = supported_config(device, hint=hint, execution_precision="f32")
+    compiled = compile_for_single_images(core().read_model(path), device, config)
+    return Runner(compiled, variant="fp32", requested_precision="f32")

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from overfly.benchmarks.models.loaders import first_line
-from overfly.runtime.errors import DeviceError
+from overfly.runtime.errors import DeviceError, first_line
 from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 

@@ -9,7 +9,8 @@ from overfly.benchmarks.paper.published import PUBLISHED_ROWS, PublishedRow
 from overfly.benchmarks.paper.table import NOT_TRAINED, TRAINED, PaperTable, ReproducedRow, paper_markdown
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, WeightsError
-from overfly.runtime.files.atomic import check_outside, write_atomically
+from overfly.runtime.files.atomic import write_atomically
+from overfly.runtime.files.output_guards import check_outside
 from overfly.runtime.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from overfly.benchmarks.results.records import Recommendation, Report
 from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
+from overfly.runtime.bundle.variants import VARIANTS
 
 
 class _Option(NamedTuple):
@@ -55,7 +56,7 @@ def gate_failure(report: Report) -> str | None:
     drops = [
         (-row.difference.accuracy_pp, row.name)
         for row in report.rows
-        if row.spec.variant == "int8" and row.is_deployable and row.difference is not None
+        if VARIANTS[row.spec.variant].is_quantized and row.is_deployable and row.difference is not None
     ]
     if not drops:
         return f"--max-drop {limit:g} can't be checked: no INT8 row could be compared with an fp32 row"

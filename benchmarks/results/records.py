@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from overfly.benchmarks.results.row_records import Row
+from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.evaluation.recommendation import Deployment
 
 REPORT_SCHEMA = "overfly.report/3"
@@ -173,7 +174,7 @@ class Report:
 
     @property
     def compared_row(self) -> int | None:
-        """Index of the row that is shown next to the baseline: the first int8 row, else the last variant."""
+        """Index of the row that is shown next to the baseline: the first quantized row, else the last variant."""
         others = [i for i, row in enumerate(self.rows) if row.is_deployable and i != self.baseline]
-        int8 = [i for i in others if self.rows[i].spec.variant == "int8"]
-        return next(iter(int8 or others[-1:]), None)
+        quantized = [i for i in others if VARIANTS[self.rows[i].spec.variant].is_quantized]
+        return next(iter(quantized or others[-1:]), None)

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from overfly.runtime.bundle.bundle import Bundle, Parity, ReferenceSet
+from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
+from overfly.runtime.bundle.manifest import Parity
+from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds
+from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.devices import is_meta, resolve_device, supports
-from overfly.runtime.inference.runner import Runner, compile_variant
+from overfly.runtime.inference.runner import Runner
 
 _WINOGRAD_OFF = ("GPU_DISABLE_WINOGRAD_CONVOLUTION", "YES")
 
@@ -111,8 +114,8 @@ def _remedies(bundle: Bundle, setting: CheckConfig) -> Iterator[tuple[str, Check
     In f16, INT8 models have given wrong answers on Iris Xe (OpenVINO's issues 37446 and 31045), and
     Winograd convolutions have cost fine-tuned models accuracy.
     """
-    # fp32 is computed in f32 unless told otherwise.
-    if setting.execution_precision not in ({"f32", "auto"} if setting.variant == "fp32" else {"f32"}):
+    asked = setting.execution_precision
+    if "f32" not in {asked, VARIANTS[setting.variant].requested_precision if asked == "auto" else asked}:
         yield "--execution-precision f32", replace(setting, execution_precision="f32")
     device = resolve_device(setting.device)
     name, value = _WINOGRAD_OFF

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from overfly.runtime.bundle.bundle import Parity
+from overfly.runtime.bundle.manifest import Parity
+from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.inference.runner import Logits
 
 
@@ -57,20 +58,21 @@ def parity_bounds(variant: str, execution_precision: str, signed_off: Parity) ->
     Parameters
     ----------
     variant
-        ``fp32``, ``fp16`` (its weights have lost bits, whatever it is computed in) or ``int8``.
+        A name in `VARIANTS`.
     execution_precision
         What the device computes in; one that is not known is given the room of bf16.
     signed_off
         The variant's parity at export, on the CPU in f32.
     """
-    if variant == "int8":
+    if VARIANTS[variant].is_quantized:
         return Bounds(
             signed_off.min_cosine - _INT8_COSINE_MARGIN,
             signed_off.max_abs_diff * _INT8_DIFFERENCE_FACTOR + _INT8_DIFFERENCE_MARGIN,
             signed_off.top1_agreement - _INT8_AGREEMENT_MARGIN,
         )
     computed = _BOUNDS.get(execution_precision, _BOUNDS["bf16"])
-    return _BOUNDS["f16"] if variant == "fp16" and computed is _BOUNDS["f32"] else computed
+    # Weights that have lost bits limit the precision, whatever the model is computed in.
+    return _BOUNDS["f16"] if VARIANTS[variant].weights == "f16" and computed is _BOUNDS["f32"] else computed
 
 
 def missed_bounds(parity: Parity, bounds: Bounds) -> list[str]:

@@ -14,7 +14,7 @@ from overfly.benchmarks.measurement.timing import ImageSource, Plan, measure
 from overfly.benchmarks.results.records import TEST_PART, BundleFacts, Environment, EvaluationSet
 from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, RowSpec
 from overfly.benchmarks.results.rows import failed_row, make_row
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 
 CLASSES = ("beach", "forest <b>", "storage & tanks")
 N_IMAGES = 60

@@ -138,7 +138,7 @@ def small_pixels():
 
 @pytest.fixture
 def small_data(tmp_path, small_pixels):
-    """A folder of two classes with six small pictures each, the test's own to change."""
+    """A folder of two classes with six small images each, the test's own to change."""
     folder = tmp_path / "data"
     for label, name in enumerate(("field", "water")):
         (folder / name).mkdir(parents=True)

@@ -121,8 +121,8 @@ def test_a_full_bench_has_compiled_and_alternative_rows_and_predict_follows_its_
     assert sizes[0] < sizes[1] / 2
     assert rows["pytorch", "fp32", "compiled"]["probe"]["load_ms"]["cached"] > 0
     best = report["recommendation"]["latency"]
-    picture = next(tiny_data.rglob("*.jpg"))
-    predicted = overfly("predict", tiny_bundle, picture)
+    image = next(tiny_data.rglob("*.jpg"))
+    predicted = overfly("predict", tiny_bundle, image)
     assert f"running {best['variant']} on {best['device']}" in predicted.err
     assert f"which the bench of {report['environment']['timestamp'][:10]} found best here" in predicted.err
 
@@ -208,7 +208,7 @@ def test_a_run_that_the_bundle_does_not_come_from_is_refused(refused, tiny_bundl
 def test_data_that_lacks_a_test_image_or_has_another_class_is_refused(refused, tiny_bundle, tiny_data, tmp_path):
     data = shutil.copytree(tiny_data, tmp_path / "data")
     manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
-    from overfly.runtime.files.atomic import sha256_file
+    from overfly.runtime.files.hashing import sha256_file
 
     gone = next(path for path in data.rglob("*.jpg") if sha256_file(path) in manifest["provenance"]["test_sha256"])
     gone.unlink()

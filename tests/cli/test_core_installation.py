@@ -46,9 +46,9 @@ def test_there_is_no_torch_and_every_command_of_the_box_works(box, tiny_bundle, 
     assert box(*overfly, "devices").stdout.startswith("CPU")
     verdicts = box(*overfly, "check", tiny_bundle, "--device", "CPU").stdout.splitlines()
     assert [line.split()[:2] for line in verdicts] == [["VALID", "fp32"], ["VALID", "fp16"], ["VALID", "int8"]]
-    pictures = sorted((tiny_data / "harbor").iterdir())
+    images = sorted((tiny_data / "harbor").iterdir())
     answers = box(*overfly, "predict", tiny_bundle, tiny_data / "harbor", "--json").stdout.splitlines()
-    assert [json.loads(line)["path"] for line in answers] == list(map(str, pictures))
+    assert [json.loads(line)["path"] for line in answers] == list(map(str, images))
     refused = box(*overfly, "train", tiny_data, "--out", tmp_path / "run", code=1)
     assert 'pip install "overfly[train]"' in refused.stderr
     refused = box(*overfly, "bench", tiny_bundle, "--data", tiny_data, "--out", tmp_path / "report", code=1)

@@ -8,7 +8,7 @@ import pytest
 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.storage import write_zip
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_is_no_run_is_named(refused, tiny_bundle, tiny_data, tmp_path):
     refused(tiny_data, fragments=(tiny_data / "run.json", "is missing"))
 
 
-def test_data_that_has_moved_changed_or_lost_a_picture_is_named(refused, tiny_run, tiny_data, tmp_path):
+def test_data_that_has_moved_changed_or_lost_a_image_is_named(refused, tiny_run, tiny_data, tmp_path):
     refused(tiny_run, "--data", tmp_path / "no", fragments=(tmp_path / "no", "missing", "--data"))
     data = shutil.copytree(tiny_data, tmp_path / "data")
     split = json.loads((tiny_run / "split.json").read_text(encoding="utf-8"))
@@ -170,12 +170,12 @@ def test_killed_while_overwriting_it_leaves_the_old_bundle(python, content, tiny
 def test_a_zip_is_checked_and_used_like_the_folder(overfly, fp32_bundle, tiny_data, tmp_path):
     packed = tmp_path / "bundle.zip"
     write_zip(packed, fp32_bundle[0])
-    pictures = sorted((tiny_data / "forest").iterdir())[:2]
+    images = sorted((tiny_data / "forest").iterdir())[:2]
     answers = []
     for bundle in (fp32_bundle[0], packed):
         checked = overfly("check", bundle, "--device", "CPU")
         checked.assert_done()
-        predicted = overfly("predict", bundle, *pictures, "--device", "CPU", "--json")
+        predicted = overfly("predict", bundle, *images, "--device", "CPU", "--json")
         predicted.assert_done()
         answers.append((checked.out, predicted.out))
     assert answers[0] == answers[1]

@@ -48,9 +48,9 @@ def test_numbers_that_are_none_are_wrong_usage(overfly, small_data, tmp_path, op
 
 @pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU", "HETERO:CPU"])
 def test_openvinos_own_devices_answer_and_say_what_they_ran_on(overfly, tiny_bundle, tiny_data, device):
-    picture = next((tiny_data / "forest").iterdir())
+    image = next((tiny_data / "forest").iterdir())
     answers = [
-        json.loads(overfly("predict", tiny_bundle, picture, "--device", name, "--variant", "fp32", "--json").out)
+        json.loads(overfly("predict", tiny_bundle, image, "--device", name, "--variant", "fp32", "--json").out)
         for name in (device, "CPU")
     ]
     assert answers[0]["label"] == answers[1]["label"]
@@ -73,6 +73,6 @@ def test_a_manifest_that_can_not_be_true_is_a_sentence(overfly, tiny_bundle, tin
     shutil.copytree(tiny_bundle, bundle)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     seal(bundle / "manifest.json", manifest | change)
-    picture = next((tiny_data / "forest").iterdir())
-    overfly("predict", bundle, picture, "--device", "CPU").assert_failed(words)
+    image = next((tiny_data / "forest").iterdir())
+    overfly("predict", bundle, image, "--device", "CPU").assert_failed(words)
     assert overfly("check", bundle, "--device", "CPU").code == 1

@@ -20,15 +20,15 @@ def resident_bytes(process):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory from /proc")
 @pytest.mark.parametrize(
-    "n_pictures", [pytest.param(6_000, marks=pytest.mark.slow), pytest.param(50_000, marks=pytest.mark.full)]
+    "n_images", [pytest.param(6_000, marks=pytest.mark.slow), pytest.param(50_000, marks=pytest.mark.full)]
 )
-def test_memory_stays_flat_and_every_picture_gets_its_line(tiny_bundle, tiny_data, tmp_path, n_pictures):
+def test_memory_stays_flat_and_every_image_gets_its_line(tiny_bundle, tiny_data, tmp_path, n_images):
     originals = [min(folder.iterdir()) for folder in sorted(tiny_data.iterdir())]
-    for index in range(n_pictures):
-        folder = tmp_path / "pictures" / f"{index // 1_000:02}"
+    for index in range(n_images):
+        folder = tmp_path / "images" / f"{index // 1_000:02}"
         folder.mkdir(parents=True, exist_ok=True)
         os.link(originals[index % len(originals)], folder / f"{index:05}.jpg")
-    command = [sys.executable, "-m", "overfly.cli", "predict", str(tiny_bundle), str(tmp_path / "pictures")]
+    command = [sys.executable, "-m", "overfly.cli", "predict", str(tiny_bundle), str(tmp_path / "images")]
     answers, early, late = [], 0, 0
     with subprocess.Popen(
         [*command, "--device", "CPU", "--format", "csv"], stdout=subprocess.PIPE, text=True
@@ -41,9 +41,9 @@ def test_memory_stays_flat_and_every_picture_gets_its_line(tiny_bundle, tiny_dat
                 late = max(late, resident_bytes(process))
     assert process.returncode == 0
     names = [Path(path).name for path, *_ in answers[1:]]
-    assert names == [f"{index:05}.jpg" for index in range(n_pictures)]
-    # The same picture has the same answer wherever it stands in the stream.
+    assert names == [f"{index:05}.jpg" for index in range(n_images)]
+    # The same image has the same answer wherever it stands in the stream.
     labels = [label for _, label, *_ in answers[1:]]
-    assert labels == [labels[index % len(originals)] for index in range(n_pictures)]
+    assert labels == [labels[index % len(originals)] for index in range(n_images)]
     assert early > 0
     assert late - early < GROWTH_LIMIT

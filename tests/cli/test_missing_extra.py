@@ -102,11 +102,11 @@ def test_a_baseline_without_torch_is_a_row_that_failed(run_without, fp32_bundle,
 
 
 def test_an_edge_box_needs_none_of_them(run_without, tiny_bundle, tiny_data, tmp_path):
-    picture = next(tiny_data.rglob("*.jpg"))
+    image = next(tiny_data.rglob("*.jpg"))
     lines = [
         ("devices",),
         ("check", tiny_bundle, "--device", "CPU"),
-        ("predict", tiny_bundle, picture, "--device", "CPU"),
+        ("predict", tiny_bundle, image, "--device", "CPU"),
         ("sample", tmp_path / "sample", "--images-per-class", 2),
         ("train", "--help"),
     ]

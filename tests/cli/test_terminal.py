@@ -80,7 +80,7 @@ def test_answers_in_a_file_are_free_of_the_bar_that_the_terminal_shows(tiny_bund
 @pytest.mark.parametrize("stdout_too", [True, False])
 @pytest.mark.parametrize("style", ["json", "csv", "table"])
 def test_names_are_written_as_they_are(tiny_bundle, tiny_data, tmp_path, style, stdout_too):
-    """rich would make a picture of a word between colons, and click take out what looks like a colour."""
+    """rich would make an image of a word between colons, and click take out what looks like a colour."""
     names = ["a:smile:.jpg", "b\ttab.jpg", "c[bold]d.jpg", "e\x1b[31mred.jpg"]
     for name in names:
         shutil.copy(min((tiny_data / "harbor").iterdir()), tmp_path / name)

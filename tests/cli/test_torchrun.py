@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 from overfly.training.models.build import build_model
 from overfly.training.run_layout import CHECKPOINT
 
@@ -43,7 +43,7 @@ with join() as team:
     run = train(job, team=team)
     sys.stdout.write(f"{team.rank} {run.record.metrics.accuracy}\\n")  # at once: lines in pieces mix
 """
-# 18 pictures to train on: of each epoch's batches, one is of 3 pictures. In fp64, depthwise convolutions take minutes.
+# 18 images to train on: of each epoch's batches, one is of 3 images. In fp64, depthwise convolutions take minutes.
 RECIPE = {
     "model": "resnet18",
     "image_size": 32,
@@ -65,7 +65,7 @@ LONG = ("--epochs", 12, "--image-size", 32, "--batch-size", 8, "--device", "cpu"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, small_pixels):
-    """A folder of two classes with 15 pictures each; not to be changed."""
+    """A folder of two classes with 15 images each; not to be changed."""
     folder = tmp_path_factory.mktemp("shared") / "data"
     for label, name in enumerate(("field", "water")):
         (folder / name).mkdir(parents=True)
@@ -76,7 +76,7 @@ def data(tmp_path_factory, small_pixels):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A weights file of ResNet18 whose batch normalisations have the statistics of pictures, and so normalise."""
+    """A weights file of ResNet18 whose batch normalisations have the statistics of images, and so normalise."""
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)

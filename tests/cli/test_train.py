@@ -11,7 +11,7 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 
 
 def record_of(run):
@@ -165,7 +165,7 @@ def test_overwrite_replaces_a_run_once_the_new_one_is_complete(overfly, content,
     out.mkdir()
     (out / "notes.txt").write_text("old")
     before = content(out)
-    bad = (small_data / "water" / "bad.png", b"no picture")
+    bad = (small_data / "water" / "bad.png", b"no image")
     bad[0].write_bytes(bad[1])
     overfly("train", small_data, "--out", out, *briefly, "--overwrite").assert_failed(bad[0])
     assert content(out) == before

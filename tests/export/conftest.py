@@ -23,7 +23,7 @@ LAYERS = ("features.0", "features.2", "classifier.1")
 
 
 class Greenness(nn.Module):
-    """Tells green pictures from others by three layers, each of which hands on the green channel."""
+    """Tells green images from others by three layers, each of which hands on the green channel."""
 
     def __init__(self, *, weights=None):
         super().__init__()
@@ -55,8 +55,8 @@ def set_weights(model, hard):
         head.bias += torch.tensor([0.55, -0.55])
 
 
-def draw_pictures(folder):
-    """Write two classes of 40 pictures whose green differs, the red is 0, and the blue is noise."""
+def draw_images(folder):
+    """Write two classes of 40 images whose green differs, the red is 0, and the blue is noise."""
     rng = np.random.default_rng(0)
     for name, level in (("dry", 90), ("green", 190)):
         (folder / name).mkdir(parents=True)
@@ -74,7 +74,7 @@ def make_run(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision_models(), "mobilenet_v2", Greenness)
 
     def make(*, hard=(), val_fraction=0.0):
-        data, folder = draw_pictures(tmp_path / "data"), tmp_path / "run"
+        data, folder = draw_images(tmp_path / "data"), tmp_path / "run"
         folder.mkdir()
         # Red, which is 0, is 0 to the model as well; green stays positive.
         image = ImageSpec(SIZE, (0.0, 0.0, 0.5), (1.0, 1.0, 1.0))

@@ -12,7 +12,7 @@ from overfly.export import exporter as bundle_writer
 from overfly.export.exporter import ExportJob, _keep_bound, export
 from overfly.export.ir import run_ir
 from overfly.export.layers import float_layers
-from overfly.runtime.bundle.bundle import AccuracyControl, FloatLayer
+from overfly.runtime.bundle.manifest import AccuracyControl, FloatLayer
 from overfly.runtime.errors import ParityError
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode

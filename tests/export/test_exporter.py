@@ -20,7 +20,7 @@ from overfly.export.onnx_model import run_onnx
 from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
 from overfly.runtime.errors import DataError, OutputError, ParityError, RunError
 from overfly.runtime.evaluation.golden_check import check_golden
-from overfly.runtime.inference.runner import compile_variant
+from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.reporter import SILENT
 from overfly.training.data.dataset import decode
 from overfly.training.loop.trainer import predict_logits

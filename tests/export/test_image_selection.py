@@ -44,7 +44,7 @@ def test_without_the_test_part_others_prove_the_bundle(make_run, tmp_path, val_f
     assert bool(names(chosen.golden) & names(chosen.calibration)) == (n_calibration == 60)
 
 
-def test_a_validation_picture_that_calibrates_does_not_judge(make_run):
+def test_a_validation_image_that_calibrates_does_not_judge(make_run):
     run = Run.open(make_run(val_fraction=0.2))
     split, data = run.split(), run.path.with_name("data")
     chosen = select(split, data, n_calibration=1, seed=0)

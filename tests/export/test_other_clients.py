@@ -22,19 +22,19 @@ def bundle(tiny_bundle):
 
 
 @pytest.fixture
-def pictures(tiny_data):
-    """Five pictures of each class."""
+def images(tiny_data):
+    """Five images of each class."""
     return [path for folder in sorted(tiny_data.iterdir()) for path in find_images([folder])[:5]]
 
 
-def test_model_api_gives_our_labels_with_nothing_but_the_ir(bundle, pictures, tmp_path):
+def test_model_api_gives_our_labels_with_nothing_but_the_ir(bundle, images, tmp_path):
     models = pytest.importorskip("model_api.models", reason="openvino-model-api needs Python 3.11")
     for name in ("int8.xml", "int8.bin"):
         shutil.copy(bundle.path / name, tmp_path / name)
     theirs = models.Model.create_model(str(tmp_path / "int8.xml"), device="CPU")
     with Classifier.from_bundle(bundle.path, device="CPU", variant="int8", execution_precision="f32") as ours:
-        expected = ours.predict(pictures)
-    for path, prediction in zip(pictures, expected, strict=True):
+        expected = ours.predict(images)
+    for path, prediction in zip(images, expected, strict=True):
         # At the model's size, as it would resize without antialiasing.
         (top,) = theirs(load_image(path, 64)).top_labels
         assert top.name == prediction.label
@@ -57,12 +57,12 @@ def test_benchmark_app_runs_the_ir(bundle, tmp_path):
     assert int(results["total number of iterations"]) >= 20
 
 
-def test_onnx_runtime_runs_the_onnx_file_on_the_pixels_themselves(bundle, pictures):
+def test_onnx_runtime_runs_the_onnx_file_on_the_pixels_themselves(bundle, images):
     session = onnxruntime.InferenceSession(bundle.path / "model.onnx", providers=["CPUExecutionProvider"])
     (given,), (returned,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 64, 64, 3])
-    images = np.stack([load_image(path, 64) for path in pictures])
+    images = np.stack([load_image(path, 64) for path in images])
     (logits,) = session.run([returned.name], {given.name: images})
     with Classifier.from_bundle(bundle.path, device="CPU", variant="fp32") as ours:
-        labels = [prediction.label for prediction in ours.predict(pictures)]
+        labels = [prediction.label for prediction in ours.predict(images)]
     assert [bundle.manifest.classes[i] for i in logits.argmax(axis=1)] == labels

@@ -1,4 +1,4 @@
-"""Fixtures for floor 0: a cache folder of one's own, pictures, and a small bundle made by hand."""
+"""Fixtures for floor 0: a cache folder of one's own, images, and a small bundle made by hand."""
 
 import numpy as np
 import openvino as ov
@@ -6,11 +6,11 @@ import pytest
 from openvino import opset13
 from PIL import Image
 
-from overfly.runtime.bundle.bundle import (
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import (
     GOLDEN,
     LABELS,
     ONNX,
-    Bundle,
     Calibration,
     Manifest,
     OnnxRecord,
@@ -45,7 +45,7 @@ def pixels():
 
 
 @pytest.fixture
-def picture(tmp_path, pixels):
+def image(tmp_path, pixels):
     """A small PNG of noise and its pixels."""
     content = pixels(SIZE)
     path = tmp_path / "scene.png"

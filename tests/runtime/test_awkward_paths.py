@@ -1,4 +1,4 @@
-"""What stands where a picture was expected is named, and never waited for, followed in a circle or passed over."""
+"""What stands where an image was expected is named, and never waited for, followed in a circle or passed over."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path, link):
     assert find_images([tmp_path]) == [tmp_path / "a.png"]
 
 
-def test_a_link_to_a_picture_is_a_picture(tmp_path, link, pixels):
+def test_a_link_to_a_image_is_a_image(tmp_path, link, pixels):
     content = pixels(SIZE)
     Image.fromarray(content).save(tmp_path / "real.png")
     path = link("linked.png", "real.png")
@@ -58,7 +58,7 @@ def test_a_link_to_a_picture_is_a_picture(tmp_path, link, pixels):
     assert (load_image(path, SIZE) == content).all()
 
 
-def test_a_folder_with_a_pictures_name_is_a_folder(tmp_path):
+def test_a_folder_with_a_images_name_is_a_folder(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "folder.jpg" / "a.png").touch()
     assert find_images([tmp_path]) == [tmp_path / "folder.jpg" / "a.png"]
@@ -83,7 +83,7 @@ def test_a_device_is_not_read():
 
 @pytest.fixture
 def closed_folder(tmp_path, monkeypatch):
-    """A folder that may not be listed, beside a picture; rights would not stop every user who runs the tests."""
+    """A folder that may not be listed, beside an image; rights would not stop every user who runs the tests."""
     (tmp_path / "closed").mkdir()
     (tmp_path / "a.png").touch()
     scan, listing = os.scandir, os.listdir
@@ -101,7 +101,7 @@ def closed_folder(tmp_path, monkeypatch):
     return tmp_path / "closed"
 
 
-def test_a_folder_that_can_not_be_listed_is_among_the_pictures_and_named(tmp_path, closed_folder):
+def test_a_folder_that_can_not_be_listed_is_among_the_images_and_named(tmp_path, closed_folder):
     assert find_images([tmp_path]) == [tmp_path / "a.png", closed_folder]
     with pytest.raises(ImageError, match="closed can't be opened: you have no permission to read it"):
         load_image(closed_folder, SIZE)
@@ -113,7 +113,7 @@ def test_without_someone_to_tell_a_folder_that_can_not_be_listed_is_an_error(tmp
         visible_files(tmp_path)
 
 
-def test_a_picture_without_the_right_to_read_it(tmp_path, monkeypatch):
+def test_a_image_without_the_right_to_read_it(tmp_path, monkeypatch):
     path = tmp_path / "secret.png"
     path.touch()
 

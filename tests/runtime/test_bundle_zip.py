@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from overfly.runtime.bundle.bundle import GOLDEN, LABELS, MANIFEST, Bundle
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import GOLDEN, LABELS, MANIFEST
 from overfly.runtime.bundle.storage import ZipFiles, write_zip
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.errors import BundleError
-from overfly.runtime.inference.runner import compile_variant
+from overfly.runtime.inference.compile import compile_variant
 
 REPEATED = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

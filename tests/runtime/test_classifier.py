@@ -1,4 +1,4 @@
-"""Pictures or arrays in, labels out, in the order given."""
+"""Images or arrays in, labels out, in the order given."""
 
 import threading
 import time
@@ -65,13 +65,13 @@ def test_top_k(classifier, pixels, top_k, n):
     assert list(prediction.probabilities) == sorted(prediction.probabilities, reverse=True)
 
 
-def test_paths_and_arrays_may_be_mixed(classifier, picture):
-    path, content = picture
+def test_paths_and_arrays_may_be_mixed(classifier, image):
+    path, content = image
     by_path, by_array = classifier.predict([path, content], top_k=4)
     assert by_path == by_array
 
 
-def test_a_picture_of_another_size_is_resized(classifier, tmp_path, pixels):
+def test_a_image_of_another_size_is_resized(classifier, tmp_path, pixels):
     large = Image.fromarray(pixels(50, 31))
     large.save(tmp_path / "large.png")
     small = np.asarray(large.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
@@ -95,15 +95,15 @@ def test_an_array_of_another_kind_is_refused(classifier, shape, dtype, found):
 
 
 @pytest.mark.parametrize("shape", [(50, 31), (3, 3), (8, 80)])
-def test_an_array_of_another_size_is_resized_like_a_picture(classifier, tmp_path, pixels, shape):
+def test_an_array_of_another_size_is_resized_like_a_image(classifier, tmp_path, pixels, shape):
     content = pixels(*shape)
     Image.fromarray(content).save(tmp_path / "scene.png")
     by_array, by_path = classifier.predict([content, tmp_path / "scene.png"], top_k=4)
     assert by_array == by_path
 
 
-def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, picture, pixels):
-    path, content = picture
+def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, image, pixels):
+    path, content = image
     assert classifier.predict([str(path)], top_k=4) == classifier.predict([content], top_k=4)
     stack = np.stack([pixels(SIZE, seed=i) for i in range(5)])
     assert classifier.predict(stack, top_k=4) == classifier.predict(list(stack), top_k=4)
@@ -129,8 +129,8 @@ def test_fewer_than_one_class_is_refused(classifier, pixels, top_k):
             way([pixels(SIZE)], top_k=top_k)
 
 
-def test_an_unreadable_picture_is_named(classifier, picture):
-    path, _ = picture
+def test_an_unreadable_image_is_named(classifier, image):
+    path, _ = image
     with pytest.raises(ImageError, match=r"absent\.png does not exist"):
         classifier.predict([path, path.with_name("absent.png")])
 
@@ -160,13 +160,13 @@ def test_a_bundle_that_is_not_there():
         Classifier.from_bundle(Path("no such bundle"))
 
 
-def mixed_pictures(folder, pixels, n_pictures):
-    """Write pictures of which every seventh is broken; return their paths and the pixels of the good ones."""
+def mixed_images(folder, pixels, n_images):
+    """Write images of which every seventh is broken; return their paths and the pixels of the good ones."""
     paths, contents = [], []
-    for index in range(n_pictures):
+    for index in range(n_images):
         path = folder / f"{index:03}.png"
         if index % 7 == 3:
-            path.write_bytes(b"no picture")
+            path.write_bytes(b"no image")
             contents.append(None)
         else:
             contents.append(pixels(SIZE, seed=index))
@@ -175,8 +175,8 @@ def mixed_pictures(folder, pixels, n_pictures):
     return paths, contents
 
 
-def test_bad_pictures_keep_their_places_among_hundreds(classifier, tmp_path, pixels):
-    paths, contents = mixed_pictures(tmp_path, pixels, 300)
+def test_bad_images_keep_their_places_among_hundreds(classifier, tmp_path, pixels):
+    paths, contents = mixed_images(tmp_path, pixels, 300)
     good = iter(classifier.predict([content for content in contents if content is not None], top_k=4))
     answers = list(classifier.answers(paths, top_k=4))
     assert len(answers) == 300
@@ -188,15 +188,15 @@ def test_bad_pictures_keep_their_places_among_hundreds(classifier, tmp_path, pix
             assert answer == next(good)
 
 
-def test_a_stream_raises_after_the_answers_before_the_bad_picture(classifier, tmp_path, pixels):
-    paths, _ = mixed_pictures(tmp_path, pixels, 20)
+def test_a_stream_raises_after_the_answers_before_the_bad_image(classifier, tmp_path, pixels):
+    paths, _ = mixed_images(tmp_path, pixels, 20)
     stream = classifier.predict_stream(paths)
     assert [next(stream) for _ in range(3)] == classifier.predict(paths[:3])
     with pytest.raises(ImageError, match=r"003\.png"):
         next(stream)
 
 
-def test_pictures_alone_that_are_bad_are_told_without_waiting_for_a_good_one(classifier, tmp_path):
+def test_images_alone_that_are_bad_are_told_without_waiting_for_a_good_one(classifier, tmp_path):
     paths = [tmp_path / f"{index}.png" for index in range(3)]
     asked = []
 
@@ -211,7 +211,7 @@ def test_pictures_alone_that_are_bad_are_told_without_waiting_for_a_good_one(cla
 
 
 def test_only_a_few_images_are_ahead_of_the_answers(classifier, tmp_path, pixels):
-    paths, _ = mixed_pictures(tmp_path, pixels, 200)
+    paths, _ = mixed_images(tmp_path, pixels, 200)
     asked = 0
 
     def source():
@@ -271,8 +271,8 @@ def test_a_camera_may_draw_into_one_array_even_beside_files_that_take_long(class
 
 
 @pytest.mark.parametrize("kind", ["arrays", "files"])
-def test_a_slow_source_gets_its_answers_within_two_images(classifier, picture, kind, monkeypatch):
-    path, content = picture
+def test_a_slow_source_gets_its_answers_within_two_images(classifier, image, kind, monkeypatch):
+    path, content = image
     n_asked = n_answered = 0
     under_way = []
 
@@ -296,12 +296,12 @@ def test_a_slow_source_gets_its_answers_within_two_images(classifier, picture, k
 
 
 def decoding_threads():
-    """Return the threads that decode pictures at this moment."""
+    """Return the threads that decode images at this moment."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("overfly-decode")]
 
 
 def test_no_thread_outlives_its_stream(classifier, tmp_path, pixels):
-    paths, _ = mixed_pictures(tmp_path, pixels, 30)
+    paths, _ = mixed_images(tmp_path, pixels, 30)
     left_early = classifier.predict_stream(paths)
     next(left_early)
     assert 1 <= len(decoding_threads()) <= 8
@@ -314,8 +314,8 @@ def test_no_thread_outlives_its_stream(classifier, tmp_path, pixels):
     assert decoding_threads() == []
 
 
-def test_a_source_that_fails_harms_nothing(classifier, picture):
-    path, content = picture
+def test_a_source_that_fails_harms_nothing(classifier, image):
+    path, content = image
 
     def unplugged():
         yield from [path, content] * 5
@@ -330,7 +330,7 @@ def test_a_source_that_fails_harms_nothing(classifier, picture):
 
 
 def test_threads_share_a_classifier(classifier, tmp_path, pixels):
-    paths, _ = mixed_pictures(tmp_path, pixels, 60)
+    paths, _ = mixed_images(tmp_path, pixels, 60)
     expected = [str(answer) for answer in classifier.answers(paths, top_k=4)]
     with ThreadPoolExecutor(6) as pool:
         runs = [pool.submit(lambda: [str(answer) for answer in classifier.answers(paths, top_k=4)]) for _ in range(12)]

@@ -25,10 +25,10 @@ NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
-def encoded(kind, picture=None, **options):
-    """Return the bytes of a picture file."""
+def encoded(kind, image=None, **options):
+    """Return the bytes of an image file."""
     stream = io.BytesIO()
-    (picture or Image.fromarray(NOISE)).save(stream, kind, **options)
+    (image or Image.fromarray(NOISE)).save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -54,7 +54,7 @@ def whole_files():
 
 
 def load_content(content, suffix):
-    """Write a file and return its pixels, or None if it was refused as a picture."""
+    """Write a file and return its pixels, or None if it was refused as an image."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"scene{suffix}")
         path.write_bytes(content)
@@ -65,7 +65,7 @@ def load_content(content, suffix):
             return None
 
 
-def test_the_whole_files_are_pictures():
+def test_the_whole_files_are_images():
     for (suffix, kind), content in whole_files().items():
         assert load_content(content, suffix).shape == (SIZE, SIZE, 3), (suffix, kind)
 
@@ -110,7 +110,7 @@ def test_damage_anywhere_gives_pixels_or_one_sentence(kind, damages):
 @given(
     st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0", b"BM", b"RIFF"])
 )
-def test_bytes_that_were_never_a_picture_give_one_sentence(content, magic):
+def test_bytes_that_were_never_a_image_give_one_sentence(content, magic):
     assert load_content(magic + content, ".jpg") is None
 
 
@@ -134,8 +134,8 @@ def test_a_photograph_with_an_odd_tag_is_turned_all_the_same(tmp_path, tag, kind
     """Pillow's own turning writes every tag again, and fails with struct.error or TypeError where one is odd."""
     path = tmp_path / "scene.jpg"
     path.write_bytes(encoded("jpeg", exif=odd_exif(tag, kind, b"\xff\xff\xff\xff")))
-    with Image.open(path) as picture:
-        turned = np.rot90(np.asarray(picture), -1)
+    with Image.open(path) as image:
+        turned = np.rot90(np.asarray(image), -1)
     assert (load_image(path, 24) == turned).all()
 
 
@@ -182,7 +182,7 @@ def test_names_with_control_characters_are_names_like_others(tmp_path, name):
     path.write_bytes(encoded("png"))
     assert find_images([tmp_path]) == [path]
     assert (load_image(path, 24) == NOISE).all()
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(ImageError) as caught:
         load_image(path, 24)
     assert str(path) in str(caught.value)

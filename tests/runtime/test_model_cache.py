@@ -13,12 +13,13 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from overfly.runtime.bundle.bundle import Bundle, hash_files
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import hash_files
+from overfly.runtime.inference import compile as compile_module
 from overfly.runtime.inference import model_cache as cache
-from overfly.runtime.inference import runner
+from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.devices import describe
 from overfly.runtime.inference.model_cache import keep_blob, model_cache_folder, read_blob
-from overfly.runtime.inference.runner import compile_variant
 
 SIZE = 8
 
@@ -46,7 +47,7 @@ def never_compile(monkeypatch):
     def refuse(*_arguments):
         raise AssertionError("compiled, though the cache holds the model")
 
-    return lambda: monkeypatch.setattr(runner, "_compile", refuse)
+    return lambda: monkeypatch.setattr(compile_module, "compile_for_single_images", refuse)
 
 
 def files():
@@ -106,7 +107,7 @@ def test_whatever_changes_the_compiled_model_has_a_file_of_its_own(bundle, make_
         return len(files() - before)
 
     def compile_on(device):
-        monkeypatch.setattr(runner, "describe", lambda _: device)
+        monkeypatch.setattr(compile_module, "describe", lambda _: device)
         return compile_other()
 
     assert compile_other() == 1
@@ -208,7 +209,7 @@ import json, sys
 import numpy as np
 from pathlib import Path
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.inference.runner import compile_variant
+from overfly.runtime.inference.compile import compile_variant
 bundle, images = Bundle.open(Path(sys.argv[1])), np.load(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()

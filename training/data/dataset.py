@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from overfly.runtime.errors import DataError, ImageError
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.discovery import is_image_name, suffix_list, visible_files
 from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.machine import decoding_threads, memory_bytes

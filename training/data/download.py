@@ -10,7 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from overfly.runtime.errors import DownloadError, OutputError, OverflyError
-from overfly.runtime.files.atomic import atomic_folder, check_overwrite, remove_leftovers, sha256_file
+from overfly.runtime.files.atomic import atomic_folder
+from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.files.output_guards import check_overwrite
+from overfly.runtime.files.replacing import remove_leftovers
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.archives import Archive
 

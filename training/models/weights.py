@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from overfly.runtime.errors import WeightsError
+from overfly.runtime.errors import WeightsError, first_sentence
 from overfly.training.models.registry import MODELS
 from overfly.training.models.torchvision_import import torchvision_models
 
@@ -57,7 +57,7 @@ def imagenet_state(name: str) -> StateDict:
     except Exception as error:
         if cached.exists():
             remedy = f"delete {cached} and try again, or name a local file with --weights"
-        raise WeightsError(f"the ImageNet weights of {name} are damaged ({_first_line(error)}): {remedy}") from error
+        raise WeightsError(f"the ImageNet weights of {name} are damaged ({first_sentence(error)}): {remedy}") from error
     return state
 
 
@@ -78,7 +78,7 @@ def read_state_dict(path: Path) -> StateDict:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(f"the weights file {path} can't be read ({_first_line(error)}): {expected}") from error
+        raise WeightsError(f"the weights file {path} can't be read ({first_sentence(error)}): {expected}") from error
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
@@ -109,8 +109,3 @@ def load_backbone(model: nn.Module, name: str, state: StateDict, *, source: str)
             f"{len(misfits)} of another shape (such as {example}); choose the --model that they were made for"
         )
     model.load_state_dict({**own, **given})
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first sentence of an error's message, without the advice that PyTorch appends."""
-    return str(error).strip().split("\n", 1)[0].split(". ", 1)[0] or type(error).__name__

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from overfly.runtime.bundle.bundle import GOLDEN, LABELS, MANIFEST, ONNX, Bundle, hash_files
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import GOLDEN, LABELS, MANIFEST, ONNX, hash_files
 from overfly.runtime.errors import BundleError
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 
 SIZE, N_CLASSES = 8, 4
 

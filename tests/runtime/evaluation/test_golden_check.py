@@ -8,11 +8,12 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from overfly.runtime.bundle.bundle import MANIFEST, Bundle, Parity, ReferenceSet, hash_files
+from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
+from overfly.runtime.bundle.manifest import MANIFEST, Parity, hash_files
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.evaluation import golden_check as check
 from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, find_remedy
-from overfly.runtime.inference.runner import compile_variant
+from overfly.runtime.inference.compile import compile_variant
 
 PERFECT = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from overfly.runtime.bundle.bundle import Parity
+from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds
 
 

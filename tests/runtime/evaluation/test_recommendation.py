@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.runtime.bundle.bundle import MANIFEST, Bundle, write_manifest
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import MANIFEST, write_manifest
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.evaluation import recommendation
 from overfly.runtime.evaluation.recommendation import (
@@ -15,7 +16,7 @@ from overfly.runtime.evaluation.recommendation import (
     load_recommendation,
     save_recommendation,
 )
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.inference.devices import full_name
 
 

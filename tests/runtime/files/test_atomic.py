@@ -1,6 +1,5 @@
 """Files and folders are the old one or the new one, whatever happens in between."""
 
-import hashlib
 import os
 import stat
 import subprocess
@@ -8,21 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from overfly.runtime.errors import OutputError
-from overfly.runtime.files import atomic as files
-from overfly.runtime.files.atomic import (
-    atomic_folder,
-    check_overwrite,
-    remove,
-    remove_partials,
-    replace_folder,
-    restore_replaced,
-    sha256_file,
-    write_atomically,
-)
+from overfly.runtime.files import replacing
+from overfly.runtime.files.atomic import atomic_folder, write_atomically
+from overfly.runtime.files.output_guards import check_overwrite
+from overfly.runtime.files.replacing import remove, remove_partials, replace_folder, restore_replaced
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions and limits of POSIX")
 
@@ -57,22 +47,6 @@ def kill_when_ready(script, *arguments):
     assert child.returncode != 0
 
 
-@settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-@given(content=st.binary(max_size=300))
-def test_sha256_is_that_of_hashlib(tmp_path, content):
-    (tmp_path / "file").write_bytes(content)
-    assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
-
-
-def test_sha256_of_a_file_longer_than_one_chunk(tmp_path):
-    content = bytes(range(256)) * 4096 * 2 + b"rest"
-    (tmp_path / "file").write_bytes(content)
-    assert len(content) > 2 * files._CHUNK_BYTES
-    assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
-
-
 def test_write_atomically_writes_and_replaces(tmp_path):
     path = tmp_path / "a b é.json"
     write_atomically(path, b"one")
@@ -99,9 +73,9 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from overfly.runtime.files import atomic as files
-files.os.fsync = lambda _: (print("ready", flush=True), sys.stdin.read())
-files.write_atomically(Path(sys.argv[1]), b"new")
+from overfly.runtime.files import atomic
+atomic.os.fsync = lambda _: (print("ready", flush=True), sys.stdin.read())
+atomic.write_atomically(Path(sys.argv[1]), b"new")
 """
     (tmp_path / "below").mkdir()
     path = tmp_path / "below" / "file"
@@ -283,7 +257,7 @@ def test_killed_while_it_deletes_the_old_folder_it_does_not_bring_back_the_rest(
     def die(_path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "remove", die)
+    monkeypatch.setattr(replacing, "remove", die)
     with pytest.raises(KeyboardInterrupt), atomic_folder(old, overwrite=True) as partial:
         (partial / "result.txt").write_text("new", encoding="utf-8")
     assert (old / "result.txt").read_text(encoding="utf-8") == "new"

@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the right 8-bit RGB pixels, and what is no picture one sentence."""
+"""Every kind of image becomes the right 8-bit RGB pixels, and what is not an image one sentence."""
 
 import io
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.runtime.errors import DataError, ImageError
+from overfly.runtime.errors import ImageError
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import MAX_PIXELS, ImageSpec, load_image
 
@@ -21,9 +21,9 @@ NAMES = ["two words.png", "café.png", "森林.png", "100% 'sure' #1.png"]
 
 
 def save(path, pixels, *, mode=None, **options):
-    """Save an array as a picture, and return the path."""
-    picture = Image.fromarray(pixels)
-    (picture if mode is None else picture.convert(mode)).save(path, **options)
+    """Save an array as an image, and return the path."""
+    image = Image.fromarray(pixels)
+    (image if mode is None else image.convert(mode)).save(path, **options)
     return path
 
 
@@ -57,8 +57,8 @@ def triangle_resize(pixels, size):
 
 def mode_of(path):
     """Pillow's name for the kind of pixels in a file."""
-    with Image.open(path) as picture:
-        return picture.mode
+    with Image.open(path) as image:
+        return image.mode
 
 
 def grey_rgb(values):
@@ -66,8 +66,8 @@ def grey_rgb(values):
     return np.repeat(values[..., None], 3, axis=2)
 
 
-def test_rgb_pixels_come_back_unchanged(picture):
-    path, content = picture
+def test_rgb_pixels_come_back_unchanged(image):
+    path, content = image
     loaded = load_image(path, SIZE)
     assert loaded.dtype == np.uint8
     assert loaded.shape == (SIZE, SIZE, 3)
@@ -105,10 +105,10 @@ def test_one_bit(tmp_path, pixels, suffix):
 def test_palette(tmp_path, transparency):
     colours = np.array([(10, 20, 30), (250, 1, 2), (3, 240, 5), (0, 0, 255)], np.uint8)
     index = np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE) % 4
-    picture = Image.frombytes("P", (SIZE, SIZE), index.tobytes())
-    picture.putpalette(colours.tobytes())
+    image = Image.frombytes("P", (SIZE, SIZE), index.tobytes())
+    image.putpalette(colours.tobytes())
     options = {} if transparency is None else {"transparency": transparency}
-    picture.save(tmp_path / "palette.png", **options)
+    image.save(tmp_path / "palette.png", **options)
     assert mode_of(tmp_path / "palette.png") == "P"
     assert (load_image(tmp_path / "palette.png", SIZE) == colours[index]).all()
 
@@ -163,7 +163,7 @@ def test_of_16_bit_colour_png_the_high_byte_counts(tmp_path, colour, channels):
     assert (load_image(path, 4) == (deep >> 8)[..., :3]).all()
 
 
-def test_a_16_bit_picture_of_another_size_is_resized_after_the_conversion(tmp_path):
+def test_a_16_bit_image_of_another_size_is_resized_after_the_conversion(tmp_path):
     deep = np.random.default_rng(1).integers(0, 65536, (13, 9)).astype(np.uint16)
     expected = Image.fromarray((deep >> 8).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     loaded = load_image(save(tmp_path / "deep.png", deep), SIZE)
@@ -198,8 +198,8 @@ def test_floating_point_pixels_are_refused(tmp_path):
 def test_of_several_pages_the_first_counts(tmp_path, pixels):
     pages = [Image.fromarray(pixels(SIZE, seed=i)) for i in range(3)]
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
-    with Image.open(tmp_path / "pages.tif") as picture:
-        assert picture.n_frames == 3
+    with Image.open(tmp_path / "pages.tif") as image:
+        assert image.n_frames == 3
     assert (load_image(tmp_path / "pages.tif", SIZE) == pixels(SIZE, seed=0)).all()
 
 
@@ -237,14 +237,14 @@ def test_other_sizes_are_resized_whole(tmp_path, pixels, shape):
 def test_a_palette_is_resized_as_colours_not_as_numbers(tmp_path, pixels):
     content = pixels(40)
     path = save(tmp_path / "palette.png", content, mode="P")
-    with Image.open(path) as picture:
-        expected = np.asarray(picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
     assert (load_image(path, SIZE) == expected).all()
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_a_truncated_picture_is_refused(tmp_path, pixels, suffix, kept):
+def test_a_truncated_image_is_refused(tmp_path, pixels, suffix, kept):
     path = save(tmp_path / f"cut{suffix}", pixels(64))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(ImageError, match="remove or replace it") as caught:
@@ -260,7 +260,7 @@ def test_a_truncated_picture_is_refused(tmp_path, pixels, suffix, kept):
         (b"\xff\xd8\xff", "has no known image format"),
     ],
 )
-def test_what_is_no_picture_is_described(tmp_path, content, reason):
+def test_what_is_no_image_is_described(tmp_path, content, reason):
     path = tmp_path / "scene.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError) as caught:
@@ -268,13 +268,13 @@ def test_what_is_no_picture_is_described(tmp_path, content, reason):
     assert str(caught.value) == f"{path} {reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
 
 
-def test_a_folder_named_like_a_picture(tmp_path):
+def test_a_folder_named_like_a_image(tmp_path):
     (tmp_path / "x.jpg").mkdir()
     with pytest.raises(ImageError, match=r"x\.jpg .*(folder|directory|denied)"):
         load_image(tmp_path / "x.jpg", SIZE)
 
 
-def test_a_picture_that_is_not_there(tmp_path):
+def test_a_image_that_is_not_there(tmp_path):
     with pytest.raises(ImageError) as caught:
         load_image(tmp_path / "absent.jpg", SIZE)
     assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected an image"
@@ -298,8 +298,8 @@ def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
     assert "10000 x 10000 pixels, expected at most 89478485" in result.stderr
 
 
-def test_loading_leaves_no_file_open(tmp_path, picture):
-    path, _ = picture
+def test_loading_leaves_no_file_open(tmp_path, image):
+    path, _ = image
     load_image(path, SIZE)
     path.rename(tmp_path / "moved.png")  # Windows refuses this while the file is open
     assert load_image(tmp_path / "moved.png", SIZE).shape == (SIZE, SIZE, 3)
@@ -326,54 +326,13 @@ def test_a_name_that_is_no_utf8(tmp_path, pixels):
         load_image(path, SIZE)
 
 
-def test_find_images_goes_through_a_folder_in_order(tmp_path):
-    for name in ["b.JPG", "a.png", "c/d.tif", "c/e/f.Tiff", ".hidden.png", "notes.txt", "g.webp", "c/h.bmp", "jpg"]:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    (tmp_path / "folder.png").mkdir()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path])]
-    assert found == ["a.png", "b.JPG", "c/d.tif", "c/e/f.Tiff", "c/h.bmp", "g.webp"]
-
-
-def test_find_images_passes_over_hidden_folders(tmp_path):
-    (tmp_path / ".thumbnails").mkdir()
-    (tmp_path / ".thumbnails" / "a.png").touch()
-    (tmp_path / "a.png").touch()
-    assert find_images([tmp_path]) == [tmp_path / "a.png"]
-
-
-def test_find_images_keeps_the_order_of_the_arguments_and_takes_any_file_named(tmp_path):
-    for name in ["z/1.png", "a/2.png", "scene.dat"]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    arguments = [tmp_path / "scene.dat", tmp_path / "z", tmp_path / "a" / "2.png"]
-    assert find_images(arguments) == [tmp_path / "scene.dat", tmp_path / "z" / "1.png", tmp_path / "a" / "2.png"]
-
-
-def test_find_images_names_a_missing_path(tmp_path):
-    (tmp_path / "a.png").touch()
-    with pytest.raises(DataError) as caught:
-        find_images([tmp_path, tmp_path / "absent"])
-    assert str(caught.value) == f"{tmp_path / 'absent'} does not exist: expected an image or a folder of images"
-
-
-def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError) as caught:
-        find_images([tmp_path])
-    assert str(caught.value) == (
-        f"{tmp_path} has no image: expected files ending in .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
-    )
-
-
 @pytest.mark.parametrize(("size", "std"), [(0, (1, 1, 1)), (-3, (1, 1, 1)), (8, (1, 0, 1)), (8, (1, 1, -1))])
 def test_an_image_spec_that_no_model_can_take(size, std):
     with pytest.raises(ValueError, match="must be positive"):
         ImageSpec(size, (0, 0, 0), std)
 
 
-def test_what_other_programs_would_have_to_read_is_no_picture(tmp_path, monkeypatch):
+def test_what_other_programs_would_have_to_read_is_no_image(tmp_path, monkeypatch):
     """Pillow hands PostScript to Ghostscript, whatever the file is called."""
     path = tmp_path / "scene.jpg"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
@@ -382,7 +341,7 @@ def test_what_other_programs_would_have_to_read_is_no_picture(tmp_path, monkeypa
         load_image(path, 8)
 
 
-def test_a_picture_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
+def test_a_image_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
     views = [Image.fromarray(pixels(24, seed=i)) for i in range(2)]
     views[0].save(tmp_path / "stereo.jpg", "MPO", save_all=True, append_images=views[1:], quality=95)
     views[0].save(tmp_path / "one.jpg", quality=95)

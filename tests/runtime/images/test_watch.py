@@ -1,4 +1,4 @@
-"""Each picture that arrives is given once, when it is complete."""
+"""Each image that arrives is given once, when it is complete."""
 
 import os
 
@@ -26,7 +26,7 @@ def watch(tmp_path, clock):
     return FolderWatch([tmp_path], patience_s=10, clock=clock)
 
 
-def test_a_picture_is_given_at_the_second_look_and_then_no_more(tmp_path, watch):
+def test_a_image_is_given_at_the_second_look_and_then_no_more(tmp_path, watch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"there before the start")
     assert watch.take_ready() == []
@@ -112,7 +112,7 @@ def test_folders_below_and_several_folders_are_watched_and_other_files_are_not(t
     assert watch.take_ready() == paths
 
 
-def test_a_picture_in_two_watched_folders_is_given_once(tmp_path, clock):
+def test_a_image_in_two_watched_folders_is_given_once(tmp_path, clock):
     path = tmp_path / "deep" / "a.jpg"
     path.parent.mkdir()
     path.write_bytes(b"x")
@@ -123,7 +123,7 @@ def test_a_picture_in_two_watched_folders_is_given_once(tmp_path, clock):
     assert looks == [[], [path], [], [], [], []]
 
 
-def test_each_picture_has_a_time_of_its_own(tmp_path, watch, clock):
+def test_each_image_has_a_time_of_its_own(tmp_path, watch, clock):
     early, late = tmp_path / "a.jpg", tmp_path / "b.jpg"
     early.write_bytes(b"half")
     watch.take_ready()
@@ -137,7 +137,7 @@ def test_each_picture_has_a_time_of_its_own(tmp_path, watch, clock):
     assert watch.take_ready() == [late]
 
 
-def test_a_bad_picture_whose_time_is_over_is_a_new_one_when_it_changes(tmp_path, watch, clock):
+def test_a_bad_image_whose_time_is_over_is_a_new_one_when_it_changes(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
     watch.take_ready()
@@ -174,7 +174,7 @@ def test_one_that_really_ends_in_zeros_is_given_when_its_time_is_over(tmp_path, 
     assert [watch.take_ready() for _ in range(2)] == [[path], []]
 
 
-def test_a_folder_that_is_away_for_a_while_comes_back_with_its_pictures_known(tmp_path, clock):
+def test_a_folder_that_is_away_for_a_while_comes_back_with_its_images_known(tmp_path, clock):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     paths = [tmp_path / "in" / "a.jpg", tmp_path / "in" / "deep" / "b.jpg"]
     for path in paths:
@@ -188,7 +188,7 @@ def test_a_folder_that_is_away_for_a_while_comes_back_with_its_pictures_known(tm
     assert [watch.take_ready() for _ in range(3)] == [[], [tmp_path / "in" / "new.jpg"], []]
 
 
-def test_a_link_that_leads_nowhere_is_given_like_a_bad_picture(tmp_path, watch):
+def test_a_link_that_leads_nowhere_is_given_like_a_bad_image(tmp_path, watch):
     path = tmp_path / "a.jpg"
     try:
         path.symlink_to(tmp_path / "nowhere.jpg")

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from overfly.runtime.bundle.bundle import Bundle, hash_files
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import hash_files
 from overfly.runtime.errors import BundleError, DeviceError
+from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.devices import core, full_name
-from overfly.runtime.inference.runner import compile_variant
 
 SIZE, N_CLASSES = 8, 4
 N_IMAGES = 300

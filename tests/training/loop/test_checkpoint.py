@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from overfly.runtime.errors import OutputError, RunError
-from overfly.runtime.files.atomic import sha256_file
+from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.reporter import Reporter
 from overfly.training.job import TrainJob, train
 from overfly.training.loop import checkpoint

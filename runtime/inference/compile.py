@@ -1,0 +1,185 @@
+"""From a variant of a bundle to a runner: the one place that compiles a model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+import openvino as ov
+
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.variants import VARIANTS
+from overfly.runtime.errors import BundleError, DeviceError, last_line
+from overfly.runtime.inference.devices import core, describe, is_meta, resolve_device, supports
+from overfly.runtime.inference.model_cache import keep_blob, read_blob
+from overfly.runtime.inference.runner import Runner
+
+Hint = Literal["latency", "throughput"]
+
+_ELEMENT_TYPES = {"f32": ov.Type.f32, "f16": ov.Type.f16, "bf16": ov.Type.bf16}
+
+
+def compile_variant(
+    bundle: Bundle,
+    *,
+    variant: str,
+    device: str = "auto",
+    execution_precision: str = "auto",
+    hint: Hint = "latency",
+    cache: bool = True,
+    properties: Mapping[str, str] | None = None,
+) -> Runner:
+    """Compile one variant of a bundle for one device.
+
+    Parameters
+    ----------
+    bundle
+        An opened bundle; the variant's two files are checked against the manifest first.
+    variant
+        ``fp32``, ``fp16`` or ``int8``.
+    device
+        As `resolve_device` takes it.
+    execution_precision
+        ``f32``, ``f16``, ``bf16``, or ``auto``: f32 for the fp32 variant, as a row called fp32 must
+        not be computed in bf16 or f16, and the device's own choice for the others.
+    hint
+        OpenVINO's performance hint: one image as soon as possible, or many at once.
+    cache
+        Keep the compiled model in the user's cache folder, and take it from there.
+    properties
+        Properties of OpenVINO's to compile with besides, by name, such as
+        ``{"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}``.
+
+    Raises
+    ------
+    BundleError
+        When the variant is missing or altered, or OpenVINO can't read it.
+    DeviceError
+        When the device is not there, lacks a property, or can't compile the model.
+    ValueError
+        When `execution_precision` or `hint` is none of these.
+    """
+    for name, value, known in (
+        ("execution_precision", execution_precision, ("auto", *_ELEMENT_TYPES)),
+        ("hint", hint, get_args(Hint)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+    target = resolve_device(device)
+    requested = VARIANTS[variant].requested_precision if execution_precision == "auto" else execution_precision
+    config = supported_config(target, hint=hint, execution_precision=requested, properties=properties)
+    record = bundle.variant(variant)
+    files = bundle.read(record.xml), bundle.read(record.bin)
+    key = _cache_key(bundle, variant, target, config) if cache and _can_export(target) else None
+    compiled = None if key is None else _compiled_before(key, target, config)
+    if compiled is None:
+        model = _read(bundle, variant, *files)
+        try:
+            compiled = compile_for_single_images(model, target, config)
+        except RuntimeError as error:
+            request = _describe_request(variant, execution_precision, properties or {})
+            raise DeviceError(f"{target} can't compile {request}: {last_line(error)}") from error
+        if key is not None:
+            keep_blob(key, compiled.export_model().getvalue())
+    return Runner(compiled, variant=variant, requested_precision=requested)
+
+
+def compile_for_single_images(
+    model: Any,  # noqa: ANN401 - ov.Model, which has no stub
+    device: str,
+    config: Mapping[str, object],
+) -> Any:  # noqa: ANN401 - ov.CompiledModel
+    """Fix the batch of a model to one image and compile it.
+
+    Parameters
+    ----------
+    model
+        An ``openvino.Model`` with one input of shape ``[N, height, width, channels]``; it is changed.
+    device
+        OpenVINO's name of a device.
+    config
+        What `supported_config` returns.
+
+    Raises
+    ------
+    RuntimeError
+        OpenVINO's own, if the device can't compile the model.
+    """
+    _, height, width, channels = model.input(0).partial_shape
+    model.reshape([1, height, width, channels])
+    return core().compile_model(model, device, dict(config))
+
+
+def supported_config(
+    device: str, *, hint: Hint, execution_precision: str, properties: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """Return the properties to compile with: the hint and the precision if the device knows them, and the caller's.
+
+    Parameters
+    ----------
+    device
+        OpenVINO's name of a device.
+    hint, execution_precision, properties
+        As `compile_variant` takes them; ``auto`` asks for no precision.
+
+    Raises
+    ------
+    DeviceError
+        If the device lacks one of the caller's properties.
+    """
+    ours: dict[str, object] = {"PERFORMANCE_HINT": hint.upper()}
+    if execution_precision != "auto":
+        ours["INFERENCE_PRECISION_HINT"] = _ELEMENT_TYPES[execution_precision]
+    for name in properties or {}:
+        if not supports(device, name):
+            raise DeviceError(f"{device} has no property {name}: leave it out, or name another device")
+    return {**{name: value for name, value in ours.items() if supports(device, name)}, **(properties or {})}
+
+
+def _cache_key(bundle: Bundle, variant: str, device: str, config: Mapping[str, object]) -> str:
+    """Return a hash of all that decides what compiling gives."""
+    record, image = bundle.variant(variant), bundle.manifest.image
+    facts = (
+        ov.get_version(),
+        repr(describe(device)),
+        sorted((name, str(value)) for name, value in config.items()),
+        (image.size, len(bundle.manifest.classes)),
+        [bundle.manifest.files[name].sha256 for name in (record.xml, record.bin)],
+    )
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _can_export(device: str) -> bool:
+    """Whether a compiled model can be written to a file; OpenVINO's meta devices hold several."""
+    return not is_meta(device) and "EXPORT_IMPORT" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+
+
+def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any:  # noqa: ANN401 - ov.CompiledModel
+    """Return the model from the cache; None when it is not there, or the device does not take it back."""
+    blob = read_blob(key)
+    try:
+        return None if blob is None else core().import_model(blob, device, dict(config))
+    except RuntimeError:
+        return None
+
+
+def _describe_request(variant: str, execution_precision: str, properties: Mapping[str, str]) -> str:
+    """Return in words what the caller asked for: OpenVINO does not always name the value that it refuses."""
+    precision = "" if execution_precision == "auto" else f" in {execution_precision}"
+    return f"the {variant} variant{precision}" + "".join(f" with {name}={value}" for name, value in properties.items())
+
+
+def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model
+    """Read an IR, with a sentence where OpenVINO prints a trace, and check its shapes against the manifest."""
+    xml = bundle.place(bundle.variant(variant).xml)
+    try:
+        model = core().read_model(network, ov.Tensor(np.frombuffer(weights, np.uint8)))
+    except RuntimeError as error:
+        raise BundleError(f"{xml} is not an IR that OpenVINO can read: {last_line(error)}") from error
+    size, n_classes = bundle.manifest.image.size, len(bundle.manifest.classes)
+    expected = f"[?,{size},{size},3] to [?,{n_classes}]"
+    found = f"{model.input(0).partial_shape} to {model.output(0).partial_shape}"
+    if found != expected:
+        raise BundleError(f"{xml} maps {found}, expected {expected} by the manifest: export the run again")
+    return model
