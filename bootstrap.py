@@ -1,12 +1,12 @@
-"""Make .venv, install overfly into it, and run it. Needs nothing but CPython 3.10 to 3.13.
+"""Make .venv, install overfly in it, and run it. Needs only CPython 3.10 to 3.13.
 
-    python bootstrap.py demo [options of overfly demo]     the whole trip on this machine
-    python bootstrap.py test [options of pytest]           the tests, against the built wheel
+    python bootstrap.py demo [options of overfly demo]     train, export and measure on this machine
+    python bootstrap.py test [options of pytest]           run the tests against the built wheel
 
-A second run finds the environment as it was and starts in seconds.
+A second run uses the same environment and starts in seconds.
 """
 
-# No syntax newer than Python 2: an old Python must get as far as the sentence that says it is too old.
+# No syntax newer than Python 2: an old Python must get far enough to say that it is too old.
 import hashlib
 import os
 import shutil
@@ -28,7 +28,7 @@ def main():
         sys.exit(__doc__)
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         stop(
-            "overfly needs Python 3.10 to 3.13, and this is {0}.{1}; run this with another one".format(
+            "overfly needs Python 3.10 to 3.13, but this is Python {0}.{1}; run bootstrap.py with another Python".format(
                 *sys.version_info
             )
         )
@@ -39,40 +39,40 @@ def main():
 
 
 def install(extra):
-    """Bring the environment up to date with the sources, unless it is."""
+    """Install overfly with an extra, unless the environment is up to date."""
     wanted = fingerprint()
     if extra == "all" and installed() == (wanted, "dev"):
-        extra = "dev"  # the test extra holds all of the demo's
+        extra = "dev"  # dev contains all
     if installed() == (wanted, extra):
         return
     if not has_pip():
         print("making .venv")
         run(
             [sys.executable, "-m", "venv", "--clear", VENV],
-            "the environment can't be made; on Debian: apt install python3-venv",
+            "the environment .venv can't be made; on Debian, run: apt install python3-venv",
         )
-    print("installing overfly and what it needs (the first time takes some minutes)")
+    print("installing overfly and its dependencies (this takes a few minutes the first time)")
     wheels = os.path.join(VENV, "wheels")
-    # setuptools would take files that are gone from an old build folder; its egg-info would hide the installed wheel.
+    # An old build folder may hold files that are deleted from the sources. egg-info would hide the installed wheel.
     byproducts = [os.path.join(ROOT, name) for name in ("build", "overfly.egg-info")]
     for leftover in [STAMP, wheels] + byproducts:
         remove(leftover)
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
-    remedy = "the installation failed; its last lines above say why. Is there a network, and disk space for 3 GB?"
+    remedy = "the installation failed; the last lines above say why. It needs a network and 3 GB of free disk space"
     run(pip + ["wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, ROOT], remedy)
     wheel = os.path.join(wheels, os.listdir(wheels)[0])
     for byproduct in byproducts:
         remove(byproduct)
     constraints = os.path.join(ROOT, "constraints.txt")
     run(pip + ["install", "--quiet", "--constraint", constraints, "{0}[{1}]".format(wheel, extra)], remedy)
-    # The same version may have been there with older code.
+    # The same version may be installed with older code.
     run(pip + ["install", "--quiet", "--no-deps", "--force-reinstall", wheel], remedy)
     with open(STAMP, "w") as stream:
         stream.write("{0} {1}\n".format(wanted, extra))
 
 
 def has_pip():
-    """Return whether the environment is there and whole: a failed attempt leaves one without pip."""
+    """Return whether the environment is complete: a failed attempt leaves one without pip."""
     if not os.path.exists(PYTHON):
         return False
     with open(os.devnull, "w") as nowhere:
@@ -80,7 +80,7 @@ def has_pip():
 
 
 def fingerprint():
-    """Return a hash of all that decides what is installed."""
+    """Return a hash of the Python version and of all source files."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(files()):
         with open(path, "rb") as stream:
@@ -101,7 +101,7 @@ def files():
 
 
 def installed():
-    """Return the fingerprint and the extra of what is installed, or an empty tuple."""
+    """Return the fingerprint and the extra of the installed overfly, or an empty tuple."""
     if not (os.path.exists(STAMP) and os.path.exists(PYTHON)):
         return ()
     with open(STAMP) as stream:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -51,6 +52,8 @@ def _missing(marker):
         except (OSError, subprocess.CalledProcessError) as error:
             return f"no network namespace can be made: {error}"
         return None
+    if marker == "docs":
+        return None if importlib.util.find_spec("sphinx") else "the docs extra is not installed"
     if marker == "chromium":
         absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
         return f"there is no {' and no '.join(absent)} on the PATH" if absent else None
@@ -93,7 +96,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
-    for marker in ("real", "gpu", "wheel", "netns", "chromium"):
+    for marker in ("real", "gpu", "wheel", "netns", "chromium", "docs"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)

@@ -79,11 +79,11 @@ def test_changed_code_is_installed_again(bootstrap, monkeypatch):
 
 def test_a_failed_attempt_is_one_sentence_and_the_next_one_starts_clean(bootstrap, monkeypatch):
     bootstrap.failing = "venv"
-    with pytest.raises(SystemExit, match=r"^bootstrap: the environment can't be made; on Debian: apt install"):
+    with pytest.raises(SystemExit, match=r"^bootstrap: the environment .venv can't be made; on Debian, run: apt install"):
         _main(bootstrap, monkeypatch, "demo")
     # Python is there now, but no pip: the environment is made again, from nothing.
     bootstrap.failing = "install"
-    with pytest.raises(SystemExit, match=r"^bootstrap: the installation failed; .* Is there a network"):
+    with pytest.raises(SystemExit, match=r"^bootstrap: the installation failed; .* needs a network"):
         _main(bootstrap, monkeypatch, "demo")
     assert bootstrap.calls[0][1:4] == ["-m", "venv", "--clear"]
     bootstrap.failing = None
@@ -96,7 +96,7 @@ def test_an_unfit_python_is_told_in_one_sentence(bootstrap, monkeypatch, version
     monkeypatch.setattr(bootstrap.sys, "version_info", (*version, 0))
     with pytest.raises(SystemExit) as caught:
         _main(bootstrap, monkeypatch, "demo")
-    expected = f"bootstrap: overfly needs Python 3.10 to 3.13, and this is {version[0]}.{version[1]}"
+    expected = f"bootstrap: overfly needs Python 3.10 to 3.13, but this is Python {version[0]}.{version[1]}"
     assert str(caught.value).startswith(expected)
     assert bootstrap.calls == []
 
