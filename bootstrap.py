@@ -27,11 +27,7 @@ def main():
     if command not in EXTRAS:
         sys.exit(__doc__)
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        stop(
-            "overfly needs Python 3.10 to 3.13, but this is Python {0}.{1}; run bootstrap.py with another Python".format(
-                *sys.version_info
-            )
-        )
+        stop("overfly needs Python 3.10 to 3.13, but this is Python {0}.{1}; use another one".format(*sys.version_info))
     install(EXTRAS[command])
     if command == "demo":
         return subprocess.call([PYTHON, "-m", "overfly.cli", "demo"] + sys.argv[2:])

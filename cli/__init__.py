@@ -37,6 +37,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"overfly.cli.{cmd_name}").command
+        command.name = cmd_name  # the documentation lists it by this name
         if not any(option.name == "debug" for option in command.params):
             command.params += [
                 _flag("-v", "--verbose", help="Also log what the library does.", level=logging.INFO),

@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
 import signal
 import subprocess
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,13 @@ def _missing(marker):
             return f"no network namespace can be made: {error}"
         return None
     if marker == "docs":
-        return None if importlib.util.find_spec("sphinx") else "the docs extra is not installed"
+        absent = [name for name in ("furo", "myst_parser", "sphinx", "sphinx_click") if find_spec(name) is None]
+        return f"there is no {' and no '.join(absent)}: the docs extra is not installed" if absent else None
+    return _missing_device_or_program(marker)
+
+
+def _missing_device_or_program(marker):
+    """Return why tests with the marker ``chromium`` or ``gpu`` can't run here, or None."""
     if marker == "chromium":
         absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
         return f"there is no {' and no '.join(absent)} on the PATH" if absent else None

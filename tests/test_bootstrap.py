@@ -79,7 +79,9 @@ def test_changed_code_is_installed_again(bootstrap, monkeypatch):
 
 def test_a_failed_attempt_is_one_sentence_and_the_next_one_starts_clean(bootstrap, monkeypatch):
     bootstrap.failing = "venv"
-    with pytest.raises(SystemExit, match=r"^bootstrap: the environment .venv can't be made; on Debian, run: apt install"):
+    with pytest.raises(
+        SystemExit, match=r"^bootstrap: the environment .venv can't be made; on Debian, run: apt install"
+    ):
         _main(bootstrap, monkeypatch, "demo")
     # Python is there now, but no pip: the environment is made again, from nothing.
     bootstrap.failing = "install"

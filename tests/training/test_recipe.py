@@ -42,7 +42,7 @@ def test_the_papers_hyperparameters():
 
 
 def test_the_default_is_the_one_that_was_measured():
-    # docs/training.md has the figures of these values; others need their own.
+    # docs/default_recipe.md has the figures of these values; others need their own.
     assert dataclasses.asdict(RECIPES["default"]) == {
         "model": "mobilenet_v2",
         "image_size": 128,

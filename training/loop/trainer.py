@@ -325,7 +325,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` is bf16 if the device has matrix units for it.
 
     A device without bf16 instructions emulates them, several times slower than fp32. On a CPU with AVX512-BF16 but
-    without AMX, bf16 was measured to be slower, too (docs/training.md).
+    without AMX, bf16 was measured to be slower, too (docs/default_recipe.md).
     """
     if precision != "auto":
         return precision
