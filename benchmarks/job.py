@@ -126,6 +126,14 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     OverflyError
         If the bundle, data folder, run, device or output folder can't be used, or if a package of the
         extra ``bench`` is not installed. All of this is checked before anything is measured.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from overfly.benchmarks import BenchJob, bench
+    >>> report = bench(BenchJob(bundle=Path("bundle"), data=Path("scenes"), out=Path("new-report"), quick=True))
+    >>> [row.name for row in report.rows]
+    ['ONNX Runtime fp32', 'OpenVINO fp32 CPU', 'OpenVINO fp16 CPU', 'OpenVINO int8 CPU']
     """
     require_extra("bench")
     check_inputs_safe(job.out, [job.data, job.bundle] if job.run is None else [job.data, job.bundle, job.run])

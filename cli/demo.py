@@ -84,7 +84,7 @@ def command(
         job = TrainJob(data=scenes, out=run, recipe=recipe, weights=start, seed=seed)
         train(job, overwrite=overwrite, reporter=terminal)
         terminal.note("exporting")
-        export(ExportJob(run, bundle), overwrite=overwrite, reporter=terminal)
+        export(ExportJob(run=run, out=bundle), overwrite=overwrite, reporter=terminal)
         terminal.note("measuring")
         bench_job = BenchJob(bundle=bundle, data=scenes, out=report, run=run, quick=True)
         result = bench(bench_job, overwrite=overwrite, reporter=terminal)

@@ -68,7 +68,15 @@ def command(
     from overfly.export.exporter import ExportJob, export
 
     place = _add_zip(out) if as_zip else out
-    job = ExportJob(run, place, data, variants or tuple(VARIANTS), calibration_images, max_drop, as_zip)
+    job = ExportJob(
+        run=run,
+        out=place,
+        data=data,
+        variants=variants or tuple(VARIANTS),
+        n_calibration=calibration_images,
+        max_drop_pp=max_drop,
+        as_zip=as_zip,
+    )
     with Terminal() as terminal:
         manifest = export(job, overwrite=overwrite, reporter=terminal).manifest
     click.echo(_json(place, manifest) if as_json else _table(place, manifest))

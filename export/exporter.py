@@ -73,7 +73,7 @@ _REVERTED = "accuracy control put it back: in INT8 the model lost more than --ma
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
     """What to export and where to.
 
@@ -142,6 +142,14 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
         When a step's answers differ too much from PyTorch's.
     OverflyError
         For a bad run, data folder or output; see `overfly.runtime.errors`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from overfly.export import ExportJob, export
+    >>> bundle = export(ExportJob(run=Path("run"), out=Path("new-bundle"), variants=("fp32",)))
+    >>> list(bundle.manifest.variants)
+    ['fp32']
     """
     require_extra("export")
     run = Run.open(job.run)

@@ -1,8 +1,11 @@
-"""Floor 0: what a box without PyTorch needs: images, the bundle, devices, the runner, errors."""
+"""Runtime: what an edge box needs, without PyTorch. Public names: `Classifier`, `Bundle`."""
 
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
+
+from overfly.runtime.lazy import lazy_names
 
 # The application decides what to do with our log. Without this handler Python would print warnings to standard error.
 logging.getLogger("overfly").addHandler(logging.NullHandler())
@@ -13,3 +16,18 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 # ONNX Runtime decides when it is loaded, on Linux as well since 1.32; its disable_telemetry_events() comes too late.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+if TYPE_CHECKING:
+    from overfly.runtime.bundle.bundle import Bundle as Bundle
+    from overfly.runtime.classifier import Classifier as Classifier
+
+__all__ = ["Bundle", "Classifier"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "Bundle": "overfly.runtime.bundle.bundle",
+            "Classifier": "overfly.runtime.classifier",
+        },
+    )

@@ -52,9 +52,11 @@ class Classifier(AbstractContextManager["Classifier"]):
 
     Examples
     --------
-    >>> with Classifier.from_bundle("bundle", device="CPU", variant="int8") as classifier:
-    ...     classifier.predict(["scene.jpg"])[0].label
-    'harbor'
+    >>> from overfly.runtime import Classifier
+    >>> with Classifier.from_bundle("bundle", device="CPU", variant="fp32") as classifier:
+    ...     prediction = classifier.predict(["harbor.png"])[0]
+    >>> prediction.label in classifier.classes
+    True
     """
 
     classes: tuple[str, ...]

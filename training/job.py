@@ -58,6 +58,15 @@ class TrainJob:
         A ``split.json`` to use instead of a new split.
     device
         ``auto``, ``cpu``, ``cuda`` or ``xpu``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from overfly.training import Recipe, TrainJob, train
+    >>> recipe = Recipe(image_size=32, epochs=1)
+    >>> run = train(TrainJob(data=Path("scenes"), out=Path("new-run"), recipe=recipe, weights="none"))
+    >>> run.record.metrics.n_images
+    16
     """
 
     data: Path

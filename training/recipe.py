@@ -84,6 +84,12 @@ class Recipe:
     ------
     RecipeError
         If a value is not valid; the error's `field` is the name of the field.
+
+    Examples
+    --------
+    >>> from overfly.training import Recipe
+    >>> Recipe(epochs=5).batch_size
+    16
     """
 
     model: str = _field("mobilenet_v2", tuple(MODELS), "Name of the model in torchvision.")

@@ -30,5 +30,13 @@ def read_report(path: Path) -> Report:
     ------
     DocumentError
         If the file is missing, is not valid, or has another schema than `REPORT_SCHEMA`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from overfly.benchmarks import read_report
+    >>> report = read_report(Path("report"))
+    >>> report.rows[0].name
+    'PyTorch fp32'
     """
     return read_document(path / REPORT_JSON if path.is_dir() else path, Report, schema=REPORT_SCHEMA)

@@ -49,7 +49,23 @@ class ReferenceSet:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle. Its files are checked against the manifest when they are asked for."""
+    """An opened bundle. Each of its files is checked against the manifest when it is read.
+
+    Attributes
+    ----------
+    path
+        The folder or the .zip.
+    manifest
+        The content of its ``manifest.json``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from overfly.runtime import Bundle
+    >>> bundle = Bundle.open(Path("bundle"))
+    >>> list(bundle.manifest.variants)
+    ['fp32', 'fp16', 'int8']
+    """
 
     path: Path
     manifest: Manifest

@@ -35,7 +35,7 @@ class Listener(Reporter):
 
 
 def job(run, **options):
-    return ExportJob(run, run.with_name("bundle"), variants=("int8",), n_calibration=8, **options)
+    return ExportJob(run=run, out=run.with_name("bundle"), variants=("int8",), n_calibration=8, **options)
 
 
 def accuracy(bundle, run, part):
@@ -140,7 +140,7 @@ def test_what_keeps_the_bound_is_kept_and_recorded_as_what_it_is(monkeypatch, pl
 
 def test_without_images_to_judge_by_it_says_so(make_run):
     run = make_run()
-    everything = ExportJob(run, run.with_name("bundle"), variants=("int8",), n_calibration=60, max_drop_pp=1.0)
+    everything = ExportJob(run=run, out=run.with_name("bundle"), variants=("int8",), n_calibration=60, max_drop_pp=1.0)
     with pytest.raises(ParityError, match="every training image calibrated INT8: use fewer --calibration-images"):
         export(everything)
     assert not run.with_name("bundle").exists()

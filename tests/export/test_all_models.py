@@ -93,7 +93,7 @@ def write_run(name, data, out):
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_fp32_and_fp16_agree_with_pytorch(name, tiny_data, tmp_path):
     (train_briefly if name in TRAINED else write_run)(name, tiny_data, tmp_path / "run")
-    export(ExportJob(tmp_path / "run", tmp_path / "bundle", variants=("fp32", "fp16")))
+    export(ExportJob(run=tmp_path / "run", out=tmp_path / "bundle", variants=("fp32", "fp16")))
     bundle = Bundle.open(tmp_path / "bundle")
     logits = bundle.golden().logits
     assert len(logits) == 64

@@ -172,10 +172,10 @@ def test_a_step_that_disagrees_is_refused_with_its_worst_image():
 def test_a_failed_parity_stops_the_export_and_leaves_what_was_there(make_run, monkeypatch, bound, step):
     run = make_run()
     out = run.with_name("bundle")
-    before = export(ExportJob(run, out, variants=("fp32", "fp16"))).manifest
+    before = export(ExportJob(run=run, out=out, variants=("fp32", "fp16"))).manifest
     monkeypatch.setattr(bundle_writer, bound, -1.0)
     with pytest.raises(ParityError, match=f"^{step} does not agree with PyTorch: .*the worst is (dry|green)/"):
-        export(ExportJob(run, out, variants=("fp32", "fp16")), overwrite=True)
+        export(ExportJob(run=run, out=out, variants=("fp32", "fp16")), overwrite=True)
     assert Bundle.open(out).manifest == before
     assert sorted(path.name for path in out.parent.iterdir()) == ["bundle", "data", "run"]
 
@@ -195,23 +195,23 @@ def test_a_test_image_that_changed_stops_the_export_and_writes_nothing(tiny_run,
     victim = data / Run.open(tiny_run).split().images("test")[0].name
     victim.write_bytes(victim.read_bytes() + b"x")
     with pytest.raises(DataError, match=f"{victim.name} has changed since the run was trained: restore it"):
-        export(ExportJob(tiny_run, tmp_path / "b", data))
+        export(ExportJob(run=tiny_run, out=tmp_path / "b", data=data))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
 def test_a_missing_data_folder_is_named(tiny_run, tmp_path):
     with pytest.raises(DataError, match=r"is missing: pass the folder that was trained on with --data"):
-        export(ExportJob(tiny_run, tmp_path / "b", tmp_path / "nowhere"))
+        export(ExportJob(run=tiny_run, out=tmp_path / "b", data=tmp_path / "nowhere"))
 
 
 def test_an_existing_bundle_is_kept(tiny_run, tiny_bundle):
     before = (tiny_bundle / "manifest.json").read_bytes()
     with pytest.raises(OutputError, match="exists already"):
-        export(ExportJob(tiny_run, tiny_bundle))
+        export(ExportJob(run=tiny_run, out=tiny_bundle))
     assert (tiny_bundle / "manifest.json").read_bytes() == before
 
 
 def test_no_run_no_bundle(tmp_path):
     with pytest.raises(RunError, match="is not a run: found nothing"):
-        export(ExportJob(tmp_path / "nothing", tmp_path / "b"))
+        export(ExportJob(run=tmp_path / "nothing", out=tmp_path / "b"))
     assert list(tmp_path.iterdir()) == []

@@ -59,7 +59,7 @@ def test_a_validation_image_that_calibrates_does_not_judge(make_run):
 def test_each_class_calibrates_unless_fewer_images_are_asked_for(make_run, monkeypatch, asked, n_images):
     monkeypatch.setattr(bundle_writer, "N_CALIBRATION", 1)
     run = make_run()
-    bundle = export(ExportJob(run, run.with_name("bundle"), variants=("int8",), n_calibration=asked))
+    bundle = export(ExportJob(run=run, out=run.with_name("bundle"), variants=("int8",), n_calibration=asked))
     assert len(bundle.variant("int8").calibration.sha256) == n_images
 
 
@@ -71,12 +71,12 @@ def weights(bundle):
 def test_the_test_part_is_not_needed_and_changes_no_weight(make_run):
     run = make_run(val_fraction=0.2)
     options = {"n_calibration": 16, "max_drop_pp": 1.0}
-    whole = export(ExportJob(run, run.with_name("whole"), **options))
-    again = export(ExportJob(run, run.with_name("again"), **options))
+    whole = export(ExportJob(run=run, out=run.with_name("whole"), **options))
+    again = export(ExportJob(run=run, out=run.with_name("again"), **options))
     assert again.manifest.files == whole.manifest.files
     for scene in Run.open(run).split().images("test"):
         (run.with_name("data") / scene.name).unlink()
-    without = export(ExportJob(run, run.with_name("without"), **options))
+    without = export(ExportJob(run=run, out=run.with_name("without"), **options))
     assert (whole.manifest.golden_part, without.manifest.golden_part) == ("test", "val")
     assert weights(without) == weights(whole)
     assert {"int8.bin", "fp32.bin", "fp16.bin", "int8.xml", "model.onnx"} <= weights(whole).keys()
@@ -87,7 +87,7 @@ def test_a_test_part_that_is_there_in_part_is_an_error(make_run):
     lost, *_ = Run.open(run).split().images("test")
     (run.with_name("data") / lost.name).unlink()
     with pytest.raises(DataError, match="of the run's split is missing"):
-        export(ExportJob(run, run.with_name("bundle")))
+        export(ExportJob(run=run, out=run.with_name("bundle")))
     assert not run.with_name("bundle").exists()
 
 
@@ -96,6 +96,6 @@ def test_a_mobilenet_is_the_same_to_the_last_byte_without_its_test_part(tiny_run
     shutil.copytree(tiny_data, tmp_path / "data")
     for scene in Run.open(tiny_run).split().images("test"):
         (tmp_path / "data" / scene.name).unlink()
-    without = export(ExportJob(tiny_run, tmp_path / "bundle", tmp_path / "data"))
+    without = export(ExportJob(run=tiny_run, out=tmp_path / "bundle", data=tmp_path / "data"))
     assert without.manifest.golden_part == "train"
     assert weights(without) == weights(Bundle.open(tiny_bundle))
