@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from overfly.benchmarks.rendering.columns import COLUMNS
 from overfly.cli import COMMANDS, cli
 from overfly.training.recipe import Recipe
 
@@ -138,6 +139,13 @@ def test_every_link_and_every_path_between_backticks_exists(page):
     for path in re.findall(rf"`((?:{rooms})/[\w./-]*)`", text):
         if "NAME" not in path:
             assert (ROOT / path).exists(), path
+
+
+def test_the_page_about_reports_lists_every_column():
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE)[2:]  # below its heading
+    narrow = [(column.narrow_title or column.title).replace("\n", " ") for column in COLUMNS]
+    assert listed == list(zip([column.title for column in COLUMNS], narrow, strict=True))
 
 
 def test_the_readme_is_short_and_its_picture_is_small():
