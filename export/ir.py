@@ -1,4 +1,4 @@
-"""An ONNX file becomes OpenVINO IR: fp32, fp16, and what INT8 starts from."""
+"""Convert an ONNX file to OpenVINO IR, round its weights to f16, save it and run it."""
 
 import re
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from overfly.runtime.images.reading import ImageBatch, ImageSpec
 from overfly.runtime.inference.devices import core
 from overfly.runtime.inference.runner import Logits
 
-# The kind of an operation and a number; names from ONNX begin with a small letter.
-_MADE_UP = re.compile(r"([A-Z][A-Za-z]*)_\d+")
+# Names that OpenVINO generates: the type of the operation and a number. Names from ONNX begin with a small letter.
+_GENERATED_NAME = re.compile(r"([A-Z][A-Za-z]*)_\d+")
 _LARGEST_F16 = np.finfo(np.float16).max
-_BLANK = re.compile(r"\s")
+_WHITE_SPACE = re.compile(r"\s")
 
 
 def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any:  # noqa: ANN401 - ov.Model, no stub
-    """Read an ONNX file as an OpenVINO model and attach what other OpenVINO clients need to open it.
+    """Read an ONNX file as an OpenVINO model, and attach the labels and settings that other OpenVINO clients read.
 
     Parameters
     ----------
@@ -30,7 +30,12 @@ def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any
     classes
         The class names, in the order of the logits.
     image
-        The input.
+        Size and normalization of the input.
+
+    Returns
+    -------
+    openvino.Model
+        Input uint8 ``[?, size, size, 3]``, output float32 ``[?, n_classes]``.
     """
     model = ov.convert_model(onnx_path)
     for name, value in _model_api_info(classes, image).items():
@@ -39,30 +44,28 @@ def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any
     return model
 
 
-def save_ir(model: Any, xml: Path, *, fp16: bool = False) -> None:  # noqa: ANN401 - ov.Model has no stub
-    """Write ``<name>.xml`` and ``<name>.bin``; `fp16` stores most of the weights in half the bytes."""
-    if fp16:
-        model = _compressed(model)
+def save_ir(model: Any, xml: Path) -> None:  # noqa: ANN401 - ov.Model has no stub
+    """Write ``<name>.xml`` and ``<name>.bin`` with the weights as they are; this renames operations of the model."""
     _number_names(model)
     ov.save_model(model, xml, compress_to_fp16=False)
 
 
 def _number_names(model: Any) -> None:  # noqa: ANN401 - ov.Model has no stub
-    """Give new numbers to the names that OpenVINO made up, which count on through the life of the process.
+    """Give new numbers to the generated names, so that the same model always gives the same file.
 
-    So the same model gives the same file.
+    OpenVINO's own numbers depend on how many operations the process has created before.
     """
     for index, op in enumerate(model.get_ordered_ops()):
-        if made_up := _MADE_UP.fullmatch(op.get_friendly_name()):
-            op.set_friendly_name(f"{made_up[1]}_{index}")
+        if generated := _GENERATED_NAME.fullmatch(op.get_friendly_name()):
+            op.set_friendly_name(f"{generated[1]}_{index}")
 
 
-def _compressed(model: Any) -> Any:  # noqa: ANN401 - ov.Model has no stub
-    """Return a copy of a model with constants of f16, but for the weights of depthwise convolutions.
+def compress_to_f16(model: Any) -> Any:  # noqa: ANN401 - ov.Model has no stub
+    """Return a copy of a model with its constants in f16, except for the weights of depthwise convolutions.
 
-    OpenVINO's own compression rounds these, too. In MobileNetV2 they are 3% of the weights and make most of fp16's
-    error: nine values that all but cancel each other no longer do after rounding, in a channel that the folded batch
-    normalisation magnifies. What f16 can't hold stays as well.
+    OpenVINO's own compression rounds these, too. In MobileNetV2 they are 3% of the weights and cause most of fp16's
+    error: some channels have nine weights that nearly cancel each other, and the folded batch normalization magnifies
+    what rounding leaves of them. Constants with values that f16 can't represent stay in f32, too.
     """
     compressed = model.clone()
     for op in compressed.get_ordered_ops():
@@ -72,19 +75,19 @@ def _compressed(model: Any) -> Any:  # noqa: ANN401 - ov.Model has no stub
         depthwise = any(user.get_node().get_type_name() == "GroupConvolution" for user in users)
         if depthwise or np.abs(op.data).max() > _LARGEST_F16:
             continue
-        widened = convert_to(constant(op.data.astype(np.float16)), "f32", name=op.get_friendly_name())
+        restored = convert_to(constant(op.data.astype(np.float16)), "f32", name=op.get_friendly_name())
         for user in users:
-            user.replace_source_output(widened.output(0))
+            user.replace_source_output(restored.output(0))
     return compressed
 
 
 def run_ir(xml: Path, images: ImageBatch) -> Logits:
-    """Return the logits that the CPU device computes in f32, one image at a time.
+    """Return the logits of an IR on the CPU in f32, computed for one image at a time.
 
     Parameters
     ----------
     xml
-        An IR with its ``.bin`` beside it.
+        The IR; its ``.bin`` file is in the same folder.
     images
         uint8, shape ``[N, size, size, 3]``, RGB.
 
@@ -97,21 +100,21 @@ def run_ir(xml: Path, images: ImageBatch) -> Logits:
 
 
 def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Model has no stub
-    """Return what `run_ir` does, of a model in memory."""
+    """Return the same as `run_ir` for a model in memory."""
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
     return np.concatenate([compiled([image[np.newaxis]])[0] for image in images])
 
 
 def _model_api_info(classes: Sequence[str], image: ImageSpec) -> dict[str, str]:
-    """Return the fields of the OpenVINO Model API convention for a classifier.
+    """Return the fields that OpenVINO's Model API expects of a classifier.
 
-    Labels are separated by white space there, so each blank of any kind within a label becomes an underscore. Mean and
-    scale are not given: they are inside the graph, and a client that found them here would apply them twice.
+    It separates labels by white space, so white space within a label becomes an underscore. Mean and scale are left out
+    because the graph applies them; a client that found them here would apply them again.
     """
     return {
         "model_type": "Classification",
         "task_type": "classification",
-        "labels": " ".join(_BLANK.sub("_", name) for name in classes),
+        "labels": " ".join(_WHITE_SPACE.sub("_", name) for name in classes),
         "label_ids": " ".join(str(i) for i in range(len(classes))),
         "multilabel": "False",
         "hierarchical": "False",

@@ -1,4 +1,4 @@
-"""A deployed PyTorch model becomes one ONNX file."""
+"""Write a PyTorch model with its preprocessing as one ONNX file, and run that file."""
 
 import json
 import logging
@@ -20,28 +20,28 @@ from overfly.training.models.build import PreprocessedModel
 INPUT = "images"
 OUTPUT = "logits"
 
-# The newest operator set that torch's exporter writes without converting, and that ONNX Runtime 1.17 runs.
+# The newest operator set that torch.onnx writes without a conversion and that ONNX Runtime 1.17 can run.
 OPSET = 20
 
 
 def write_onnx(deployed: PreprocessedModel, path: Path, *, size: int, metadata: dict[str, object]) -> None:
-    """Write a model with its preprocessing as a single ONNX file and check it.
+    """Write a model with its preprocessing as one ONNX file, and check the file with ONNX's checker.
 
     Parameters
     ----------
     deployed
-        In eval mode, on the CPU.
+        The model, in eval mode, on the CPU.
     path
-        The file to write: input ``images`` uint8 ``[batch, size, size, 3]`` RGB, output ``logits`` float32
-        ``[batch, n_classes]``, the batch left open.
+        The file to write. Its input ``images`` is uint8 ``[batch, size, size, 3]``, RGB; its output ``logits`` is
+        float32 ``[batch, n_classes]``. The batch size is dynamic.
     size
         Height and width in pixels.
     metadata
-        Stored in the file's metadata, each value as JSON.
+        Entries of the file's metadata; each value is stored as JSON.
     """
-    # Two images, not one: a batch of one would be taken for a constant.
+    # The tracer would treat a batch of one image as a constant.
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with _quiet():
+    with _silence_torch_onnx():
         program = torch.onnx.export(
             _fold_batch_norms(deployed),
             (example,),
@@ -56,19 +56,19 @@ def write_onnx(deployed: PreprocessedModel, path: Path, *, size: int, metadata: 
             raise RuntimeError("torch.onnx.export returned no program")
         program.save(path, external_data=False)
     model = onnx.load(path)
-    _tidy(model.graph)
+    _clean_up(model.graph)
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.save(model, path)
     onnx.checker.check_model(path, full_check=True)
 
 
 def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
-    """Return the logits that ONNX Runtime computes, in batches of `batch_size`.
+    """Return the logits of ONNX Runtime on the CPU, computed in batches of `batch_size` images.
 
     Parameters
     ----------
     path
-        Written by `write_onnx`.
+        A file from `write_onnx`.
     images
         uint8, shape ``[N, size, size, 3]``, RGB.
 
@@ -79,7 +79,7 @@ def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
     """
     import onnxruntime
 
-    # For releases that don't know the variable that overfly.runtime sets.
+    # Older releases do not know the environment variable that overfly.runtime sets.
     onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     starts = range(0, len(images), batch_size)
@@ -87,9 +87,9 @@ def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
 
 
 def _fold_batch_norms(model: nn.Module) -> fx.GraphModule:
-    """Return a copy whose convolutions do the work of the batch normalisations behind them.
+    """Return a copy of a model with its batch normalizations folded into the convolutions before them.
 
-    Every runtime does that when it compiles; done here, there is half as much to trace and to check.
+    Every runtime folds them when it compiles. Folding them first halves the time to trace and check the model.
     """
     traced = fx.symbolic_trace(model)
     modules = dict(traced.named_modules())
@@ -106,8 +106,8 @@ def _fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     return traced
 
 
-def _tidy(graph: onnx.GraphProto) -> None:
-    """Call each layer as its PyTorch module, and drop the stack traces, which name folders of the machine."""
+def _clean_up(graph: onnx.GraphProto) -> None:
+    """Name each layer after its PyTorch module, and remove stack traces, which contain paths of this machine."""
     weights = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         node.ClearField("metadata_props")
@@ -119,8 +119,8 @@ def _tidy(graph: onnx.GraphProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks on its own internals."""
+def _silence_torch_onnx() -> Iterator[None]:
+    """Silence log messages and warnings of torch.onnx about its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The stack on which this process hears of signals, Ctrl-C's among them."""
+"""A workaround for OpenVINO, which can leave a thread without the stack for its signal handlers."""
 
 import contextlib
 import ctypes
@@ -6,26 +6,27 @@ import sys
 from collections.abc import Iterator
 
 
-class _Stack(ctypes.Structure):
-    """Linux's ``stack_t``; see sigaltstack(2)."""
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux; see sigaltstack(2)."""
 
     _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextlib.contextmanager
 def preserve_signal_stack() -> Iterator[None]:
-    """After the block, let this thread hear of signals where it did before.
+    """After the block, restore the alternate signal stack that this thread had before.
 
-    Each `openvino.Core` that loads the CPU plugin makes an alternate signal stack of its own on Linux, and when it goes
-    it puts back the one that it found. Of two that go in the order in which they came, the second puts back the first
-    one's, which is no longer there: the next signal that Python handles ends the process with a segmentation fault.
-    For blocks in which another package makes cores.
+    For blocks in which another package creates an `openvino.Core`. On Linux each core that loads the CPU plugin
+    installs an alternate signal stack (class ``SigAltStackSetup``, proposed in openvino#11894), and restores the
+    previous one when it is destroyed. If two cores are destroyed in the order of their creation, the second restores
+    the stack of the first, which was freed. The next signal that Python handles, such as Ctrl-C's, then ends the
+    process with a segmentation fault. Seen with OpenVINO 2026.4.1; a test fails as soon as the bug is fixed.
     """
     if sys.platform != "linux":
         yield
         return
     sigaltstack = ctypes.CDLL(None).sigaltstack
-    before = _Stack()
+    before = _SignalStack()
     sigaltstack(None, ctypes.byref(before))
     try:
         yield

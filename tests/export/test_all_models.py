@@ -1,7 +1,7 @@
-"""All five models pass through ONNX, fp32 and fp16 with PyTorch's answers, their logits as large as a trained one's.
+"""All five models keep PyTorch's answers in ONNX, fp32 and fp16, with logits as large as a trained model's.
 
-Those with depthwise convolutions are trained, as drawn weights make of them an amplifier of every rounding error. The
-large ones would take minutes, and are set up so that each layer gets and gives values of about 1.
+Models with depthwise convolutions are trained, because with random weights they amplify every rounding error. Training
+the large ones would take minutes, so their weights are scaled until each layer has inputs and outputs of about 1.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def train_briefly(name, data, out):
 
 
 def trained_like(name, images, n_classes):
-    """Return a model with drawn weights that is normalised within and gives logits of a few units, as a trained one."""
+    """Return a model with random weights, normalized activations, and logits of a few units."""
     torch.manual_seed(0)
     model = build_model(name, n_classes)
     deployed = PreprocessedModel(model, ImageSpec(SIZES[name], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

@@ -9,11 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from overfly.export.ir import convert
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
-from overfly.runtime.images.reading import ImageSpec, load_image
+from overfly.runtime.images.reading import load_image
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +38,6 @@ def test_model_api_gives_our_labels_with_nothing_but_the_ir(bundle, images, tmp_
         (top,) = theirs(load_image(path, 64)).top_labels
         assert top.name == prediction.label
         assert top.confidence == pytest.approx(prediction.probabilities[0], abs=1e-3)
-
-
-def test_a_blank_in_a_label_is_an_underscore_there_as_blanks_part_labels(bundle):
-    classes = ("golf course", "s\u00e3o\u00a0paulo", "sea")  # the second with a blank that does not break
-    model = convert(bundle.path / "model.onnx", classes=classes, image=ImageSpec(64, (0,) * 3, (1,) * 3))
-    assert model.get_rt_info(["model_info", "labels"]).value == "golf_course s\u00e3o_paulo sea"
 
 
 def test_benchmark_app_runs_the_ir(bundle, tmp_path):

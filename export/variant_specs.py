@@ -1,0 +1,103 @@
+"""How each variant is made from the fp32 model, and how far it may be from PyTorch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from overfly.export.accuracy_control import ValidationImages, quantize_within
+from overfly.export.int8 import quantize
+from overfly.export.ir import compress_to_f16
+from overfly.export.layers import float_layers
+from overfly.export.parity_checks import FLOAT16, FLOAT32, Tolerance
+from overfly.runtime.bundle.manifest import AccuracyControl, FloatLayer
+from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.reporter import Reporter
+
+# The manifest records these sentences.
+_NOT_QUANTIZED = "nncf.quantize left it in floating point"
+_REVERTED = "accuracy control put it back: in INT8 the model lost more than --max-drop allows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What variants are made from. Images are decoded only for the variants that need them.
+
+    Attributes
+    ----------
+    model
+        The fp32 model, an `openvino.Model`.
+    calibration
+        Return the calibration images: uint8, shape ``[N, size, size, 3]``, RGB.
+    validation
+        Return the images that measure the accuracy of a quantized model.
+    max_drop_pp
+        Percentage points of accuracy that a quantized variant may lose; None sets no bound.
+    reporter
+        Report progress to it.
+    """
+
+    model: Any
+    calibration: Callable[[], ImageBatch]
+    validation: Callable[[], ValidationImages]
+    max_drop_pp: float | None
+    reporter: Reporter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantModel:
+    """The model of a variant, an `openvino.Model`, with what the manifest records about it."""
+
+    model: Any
+    made_by: str
+    float_layers: tuple[FloatLayer, ...] | None = None
+    steering: AccuracyControl | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantSpec:
+    """How a variant is made and checked.
+
+    Attributes
+    ----------
+    build
+        Make the variant's model.
+    tolerance
+        Allowed difference from PyTorch. None allows any: how much INT8 may lose is the user's decision, by
+        ``--max-drop`` here and by what bench measures.
+    """
+
+    build: Callable[[Source], VariantModel]
+    tolerance: Tolerance | None
+
+
+def _build_fp32(source: Source) -> VariantModel:
+    """Return the model itself."""
+    return VariantModel(model=source.model, made_by="openvino.save_model")
+
+
+def _build_fp16(source: Source) -> VariantModel:
+    """Return the model with most of its weights in half the bytes."""
+    made_by = "openvino.save_model, weights rounded to f16 but those of depthwise convolutions"
+    return VariantModel(model=compress_to_f16(source.model), made_by=made_by)
+
+
+def _build_int8(source: Source) -> VariantModel:
+    """Return the quantized model, within the bound on its accuracy if there is one."""
+    images = source.calibration()
+    model = quantize(source.model, images, source.reporter)
+    made_by = "nncf.quantize, post-training, min-max ranges, full bias correction"
+    steering, not_quantized = None, float_layers(model)
+    if source.max_drop_pp is not None:
+        validation, bound = source.validation(), source.max_drop_pp
+        found = quantize_within(source.model, model, images, validation, bound, source.reporter)
+        model, made_by, steering = found.model, found.made_by or made_by, found.steering
+    layers = [FloatLayer(name, _NOT_QUANTIZED if name in not_quantized else _REVERTED) for name in float_layers(model)]
+    return VariantModel(model=model, made_by=made_by, float_layers=tuple(layers), steering=steering)
+
+
+# One entry for each name in overfly.runtime.bundle.variants.
+VARIANT_SPECS = {
+    "fp32": VariantSpec(build=_build_fp32, tolerance=FLOAT32),
+    "fp16": VariantSpec(build=_build_fp16, tolerance=FLOAT16),
+    "int8": VariantSpec(build=_build_int8, tolerance=None),
+}
