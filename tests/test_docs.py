@@ -21,7 +21,7 @@ CURRENT_PAGES = [path for path in PAGES if path.name.lower() != "changelog.md"]
 
 # Options in the text that belong to other programs.
 FOREIGN_OPTIONS = frozenset(
-    # torchrun; wsl; sphinx-build, pip and ruff; Chromium
+    # torchrun; wsl; sphinx-build, pip, ruff and pytest; Chromium
     [
         "--nproc-per-node",
         "--nnodes",
