@@ -8,19 +8,19 @@ from overfly.cli import options
 
 
 @click.command(
-    short_help="Measure every variant of a bundle on labelled images.",
+    short_help="Measure every variant of a bundle on labeled images.",
     epilog=options.example("overfly bench bundle --run run --data scenes --out report"),
 )
-@click.argument("bundle", type=options.FOLDER)
+@click.argument("bundle", type=options.PATH)
 @click.option(
     "--data",
-    type=options.FOLDER,
+    type=options.PATH,
     required=True,
     help="Labelled folder with the test images of the run; they are found by their hashes.",
 )
 @options.out("report")
 @click.option(
-    "--run", type=options.FOLDER, help="Run from which BUNDLE was exported, for the PyTorch baseline; needs PyTorch."
+    "--run", type=options.PATH, help="Run from which BUNDLE was exported, for the PyTorch baseline; needs PyTorch."
 )
 @click.option(
     "--device",

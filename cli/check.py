@@ -1,4 +1,4 @@
-"""``overfly check``: whether a device gives the answers that were signed off."""
+"""``overfly check``: compare a device's answers with those that were signed off."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overfly.cli import options
+from overfly.cli import options, output
 from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     short_help="Check a bundle's files and a device's answers.",
     epilog=options.example("overfly check bundle --device CPU"),
 )
-@click.argument("bundle", type=options.FOLDER)
-@options.device
+@click.argument("bundle", type=options.PATH)
+@options.device("the GPU if OpenVINO lists one, else the CPU")
 @click.option(
     "--variant",
     "variants",
     multiple=True,
     type=click.Choice(list(VARIANTS)),
-    help="Which precision to check; may be repeated. [default: all in the bundle]",
+    help="Variant to check; may be repeated. [default: all in the bundle]",
 )
 @options.execution_precision
 @options.properties
@@ -41,9 +41,9 @@ def command(
     no_cache: bool,
     as_json: bool,
 ) -> None:
-    """Check every file of BUNDLE, then run its golden images on a device and compare with the signed-off answers.
+    """Check every file of BUNDLE, run its golden images on a device, and compare with the answers signed off at export.
 
-    Where they differ, it tries f32, Winograd convolutions off, the other variants and the CPU, and names what helps.
+    If they differ, it tries f32, no Winograd convolutions, the other variants and the CPU, and names what helps.
     """
     from overfly.runtime.bundle.bundle import Bundle
     from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, find_remedy
@@ -53,46 +53,46 @@ def command(
     golden = opened.golden()
     all_valid = True
     for name in variants or tuple(opened.manifest.variants):
-        setting = CheckConfig(name, device, execution_precision, properties, cache=not no_cache)
-        finding = check_golden(setting.compile(opened), golden, opened.variant(name).parity)
-        remedy = None if finding.valid else find_remedy(opened, golden, setting)
-        click.echo(_json_line(finding, remedy) if as_json else _lines(finding, remedy))
-        all_valid = all_valid and finding.valid
+        config = CheckConfig(name, device, execution_precision, properties, cache=not no_cache)
+        result = check_golden(config.compile(opened), golden, opened.variant(name).parity)
+        remedy = None if result.valid else find_remedy(opened, golden, config)
+        click.echo(_json_line(result, remedy) if as_json else _lines(result, remedy))
+        all_valid = all_valid and result.valid
     if not all_valid:
         raise click.exceptions.Exit(1)
 
 
-def _json_line(finding: "CheckResult", remedy: str | None) -> str:
-    """Return a variant's verdict as a JSON object."""
-    runner = finding.runner
+def _json_line(result: "CheckResult", remedy: str | None) -> str:
+    """Return the result of a variant as a JSON object."""
+    runner = result.runner
     return json.dumps(
         {
-            "valid": finding.valid,
+            "valid": result.valid,
             "variant": runner.variant,
             "device": runner.device,
             "device_name": runner.device_name,
             "requested_precision": runner.requested_precision,
             "execution_precision": runner.execution_precision,
-            "parity": _finite(asdict(finding.parity)),
-            "bounds": asdict(finding.bounds),
-            "problems": finding.problems,
+            "parity": _finite(asdict(result.parity)),
+            "bounds": asdict(result.bounds),
+            "problems": result.problems,
             "remedy": remedy,
         }
     )
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """Return the figures with None for infinity, which JSON has no word for."""
+    """Return the figures with None in place of infinity, which JSON lacks."""
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _lines(finding: "CheckResult", remedy: str | None) -> str:
-    """Return a variant's verdict first, then why, then what to do."""
-    parity = finding.parity
-    verdict = "VALID  " if finding.valid else "INVALID"
+def _lines(result: "CheckResult", remedy: str | None) -> str:
+    """Return the verdict on a variant, then the problems, then the remedy."""
+    parity = result.parity
+    verdict = "VALID  " if result.valid else "INVALID"
     figures = (
         f"top-1 agreement {parity.top1_agreement:.1%} on {parity.n_images} images, "
         f"worst cosine {parity.min_cosine:.4f}, largest difference {parity.max_abs_diff:.2g}"
     )
-    head = f"{verdict} {options.place(finding.runner)}: {figures}"
-    return "\n        ".join([head, *finding.problems, *([] if remedy is None else [remedy])])
+    head = f"{verdict} {output.describe_runner(result.runner)}: {figures}"
+    return "\n        ".join([head, *result.problems, *([] if remedy is None else [remedy])])

@@ -11,7 +11,7 @@ from overfly.cli import options
     short_help="Compare reports of one bundle.",
     epilog=options.example("overfly compare laptop-report edge-report"),
 )
-@click.argument("reports", type=options.FOLDER, nargs=-1, required=True, metavar="REPORT...")
+@click.argument("reports", type=options.PATH, nargs=-1, required=True, metavar="REPORT...")
 @options.as_json
 def command(reports: tuple[Path, ...], as_json: bool) -> None:
     """Compare two or more reports of bench, for example from a laptop and from an edge box.

@@ -1,4 +1,4 @@
-"""``overfly demo``: the whole trip on this machine, without a network."""
+"""``overfly demo``: sample, train, export and bench in one command, without a network."""
 
 from functools import partial
 from itertools import count
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_OUT = Path("overfly-demo")
 
-# From nothing on a few hundred drawn scenes: small images and a high learning rate learn them in minutes on a CPU.
+# Without pretrained weights, on a few hundred drawn images: a high learning rate learns them in minutes on a CPU.
 _SAMPLE_RECIPE = {
     "epochs": 20,
     "image_size": 128,
@@ -26,22 +26,26 @@ _SAMPLE_RECIPE = {
     "min_crop": 1.0,
     "jitter": 0.1,
 }
-# From ImageNet weights, a few passes are enough to see what the trip is worth.
+# From ImageNet weights, a few epochs are enough for a first result.
 _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 
 
 @click.command(
-    short_help="Make the whole trip on this machine, offline.",
+    short_help="Run sample, train, export and bench, without a network.",
     epilog=options.example("overfly demo overfly-demo --epochs 5"),
 )
-@click.argument("out", type=options.FOLDER, required=False)
-@click.option("--data", type=options.FOLDER, help="Your own labelled folder. [default: a drawn data set]")
+@click.argument("out", type=options.PATH, required=False)
+@click.option("--data", type=options.PATH, help="Your own labeled folder. [default: a drawn data set]")
 @click.option(
     "--weights",
     metavar="imagenet|none|FILE",
-    help="What to start from. [default: none for the drawn data set, imagenet for your own]",
+    help="Initial weights. [default: none for the drawn data set, imagenet for your own]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="[default: 20 for the drawn data set, 5 for your own]")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Passes over the training part. [default: 20 for the drawn data set, 5 for your own]",
+)
 @options.seed
 @options.overwrite
 @options.as_json
@@ -54,9 +58,9 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Go from scenes to a measured, quantised classifier: sample, train, export, bench.
+    """Draw a data set, train on it, export the model and measure it: everything that overfly does, in one command.
 
-    OUT is overfly-demo, or overfly-demo-2 and so on if that exists.
+    OUT is the folder to write: by default overfly-demo, or overfly-demo-2 and so on if that exists.
     """
     from overfly.runtime.extras import require_extra
 

@@ -1,4 +1,4 @@
-"""``overfly devices``: what OpenVINO can run on here, and why not on the rest."""
+"""``overfly devices``: the devices that OpenVINO can use here, and why it can't use the others."""
 
 import json
 
@@ -7,10 +7,10 @@ import click
 from overfly.cli import options
 
 
-@click.command(short_help="List the devices OpenVINO has on this machine.", epilog=options.example("overfly devices"))
+@click.command(short_help="List the devices that OpenVINO can use here.", epilog=options.example("overfly devices"))
 @options.as_json
 def command(as_json: bool) -> None:
-    """List the devices that OpenVINO has on this machine; say what an absent GPU or NPU lacks."""
+    """List the devices that OpenVINO can use on this machine; for a missing GPU or NPU, say what it needs."""
     from dataclasses import asdict
 
     from overfly.runtime.inference.devices import list_devices
@@ -24,8 +24,8 @@ def command(as_json: bool) -> None:
         return
     for device in devices:
         click.echo(f"{device.name:<6} {device.full_name}")
-        click.echo(f"       {device.kind}, computes in {device.default_precision} unless told otherwise")
-        click.echo(f"       fast formats: {', '.join(device.capabilities) or 'not told'}")
+        click.echo(f"       {device.kind}, default precision {device.default_precision}")
+        click.echo(f"       native precisions: {', '.join(device.capabilities) or 'unknown'}")
         if device.driver is not None:
             click.echo(f"       driver {device.driver}")
         if device.memory_bytes is not None:

@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     short_help="Turn a run into a bundle: ONNX and OpenVINO IR.",
     epilog=options.example("overfly export run --out bundle"),
 )
-@click.argument("run", type=options.FOLDER)
+@click.argument("run", type=options.PATH)
 @options.out("bundle")
-@click.option("--data", type=options.FOLDER, help="The labelled folder. [default: the one RUN was trained on]")
+@click.option("--data", type=options.PATH, help="The labeled folder. [default: the one that RUN was trained on]")
 @click.option(
     "--variant",
     "variants",
     multiple=True,
     type=click.Choice(list(VARIANTS)),
-    help="Which precision to write; may be repeated. [default: all three]",
+    help="Variant to write; may be repeated. [default: all]",
 )
 @click.option(
     "--calibration-images",
     type=click.IntRange(min=1),
-    help="How many training images set the INT8 ranges. [default: 64, or one of each class where there are more]",
+    help="Number of training images that set the INT8 ranges. [default: 64, or one per class if that is more]",
 )
 @click.option(
     "--max-drop",
     type=options.Real(min=0),
     metavar="PP",
-    help="Percentage points of accuracy that INT8 may lose on held-back images: where it loses more, layers are put "
-    "back to floating point one by one; where that does not help, nothing is written.",
+    help="Maximum INT8 accuracy drop in percentage points, on held-out images. If exceeded, layers are reverted to "
+    "floating point; if that is not enough, the export fails.",
 )
 @click.option("--zip", "as_zip", is_flag=True, help="Write a single file, OUT.zip, instead of a folder.")
 @options.overwrite
@@ -53,13 +53,15 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Turn RUN into a bundle: ONNX, OpenVINO IR in three precisions, and golden answers to check a device with.
+    """Turn RUN into a bundle: ONNX, OpenVINO IR in several variants, and golden answers to check a device with.
 
-    Every step is compared with PyTorch on real test images; a step that disagrees stops the export.
-    INT8 is made with training and validation images alone.
+    Every step is compared with PyTorch on real test images. If a step disagrees, the export fails and writes nothing.
+    Only training and validation images are used to make INT8.
     """
     if max_drop is not None and variants and not set(variants) & set(quantized_variants()):
-        raise click.UsageError("--max-drop bounds what INT8 loses: add --variant int8, or leave it out")
+        raise click.UsageError(
+            f"--max-drop limits what INT8 loses: add --variant {quantized_variants()[0]}, or leave --max-drop out"
+        )
     from overfly.runtime.extras import require_extra
 
     require_extra("train")
@@ -67,10 +69,10 @@ def command(
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
 
-    place = _add_zip(out) if as_zip else out
+    target = _add_zip(out) if as_zip else out
     job = ExportJob(
         run=run,
-        out=place,
+        out=target,
         data=data,
         variants=variants or tuple(VARIANTS),
         n_calibration=calibration_images,
@@ -79,34 +81,35 @@ def command(
     )
     with Terminal() as terminal:
         manifest = export(job, overwrite=overwrite, reporter=terminal).manifest
-    click.echo(_json(place, manifest) if as_json else _table(place, manifest))
+    click.echo(_json(target, manifest) if as_json else _table(target, manifest))
 
 
 def _add_zip(out: Path) -> Path:
     """Return the name of the .zip to write."""
     if out.name in {"", ".."}:
-        raise click.UsageError(f"--out {out} has no name that .zip could be added to")
+        raise click.UsageError(f"--out {out} has no name to add .zip to")
     return out if out.suffix.lower() == ".zip" else out.with_name(f"{out.name}.zip")
 
 
-def _json(place: Path, manifest: "Manifest") -> str:
-    """Return where the bundle is, the parity of each step, and what INT8 left in floating point."""
+def _json(path: Path, manifest: "Manifest") -> str:
+    """Return the path of the bundle, the parity of each step, and the layers that INT8 left in floating point."""
     from dataclasses import asdict
 
     parities = {name: asdict(record.parity) for name, record in manifest.variants.items()}
-    told: dict[str, object] = {
-        "bundle": str(place),
+    facts: dict[str, object] = {
+        "bundle": str(path),
         "golden_part": manifest.golden_part,
         "parity": {"onnx": asdict(manifest.onnx.parity), **parities},
     }
-    if int8 := manifest.variants.get("int8"):
-        told["float_layers"] = [asdict(layer) for layer in int8.float_layers or ()]
-        told["steering"] = int8.steering and asdict(int8.steering)
-    return json.dumps(told)
+    for name in quantized_variants():
+        if record := manifest.variants.get(name):
+            facts["float_layers"] = [asdict(layer) for layer in record.float_layers or ()]
+            facts["steering"] = record.steering and asdict(record.steering)
+    return json.dumps(facts)
 
 
-def _table(place: Path, manifest: "Manifest") -> str:
-    """Return the same for a person."""
+def _table(path: Path, manifest: "Manifest") -> str:
+    """Return the same as text."""
     lines = ["variant  megabytes  largest logit difference  same class as PyTorch"]
     rows = [("onnx", "model.onnx", manifest.onnx.parity)]
     rows += [(name, record.bin, record.parity) for name, record in manifest.variants.items()]
@@ -115,9 +118,9 @@ def _table(place: Path, manifest: "Manifest") -> str:
         agreeing = round(parity.top1_agreement * parity.n_images)
         same = f"{agreeing:>9} of {parity.n_images} images"
         lines.append(f"{name:<7}  {size_mb:9.2f}  {parity.max_abs_diff:24.2e}  {same}")
-    if int8 := manifest.variants.get("int8"):
-        lines += [f"int8: {layer.name} is in floating point: {layer.why}" for layer in int8.float_layers or ()]
-        if steering := int8.steering:
-            where = f"{steering.n_images} images of the {steering.part} part"
-            lines.append(f"int8: loses {steering.drop_pp:.2f} points on {where}, at most {steering.max_drop_pp:g}")
-    return "\n".join([*lines, f"bundle: {place}"])
+    for name, record in manifest.variants.items():
+        lines += [f"{name}: {layer.name} is in floating point: {layer.why}" for layer in record.float_layers or ()]
+        if control := record.steering:
+            images = f"{control.n_images} images of the {control.part} part"
+            lines.append(f"{name}: loses {control.drop_pp:.2f} points on {images}, at most {control.max_drop_pp:g}")
+    return "\n".join([*lines, f"bundle: {path}"])

@@ -3,52 +3,48 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.decorators import FC
 
-if TYPE_CHECKING:
-    from overfly.runtime.inference.runner import Runner
 
-
-class _Place(click.Path):
-    """A path; unlike click's own, it does not take an empty text, such as a variable that is not set, for ``.``."""
+class _NonEmptyPath(click.Path):
+    """A path. click takes an empty text, such as a shell variable that is not set, for ``.``; this type refuses it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Return the path, or fail as a wrong usage."""
+        """Return the path; an empty one is wrong usage."""
         if not str(value):
             self.fail("the path is empty", param, ctx)
         return super().convert(value, param, ctx)
 
 
-FOLDER = _Place(path_type=Path)
+PATH = _NonEmptyPath(path_type=Path)
 
 
 class Real(click.FloatRange):
-    """A number in a range; unlike click's own, it takes neither ``nan`` nor ``inf``."""
+    """A number in a range. click accepts ``nan`` and ``inf``; this type refuses them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Return the number, or fail as a wrong usage."""
+        """Return the number; one that is not finite is wrong usage."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
-device = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="OpenVINO's name: CPU, GPU, GPU.0, NPU, AUTO, ...; auto takes the GPU where there is one, else the CPU.",
-)
+def device(auto: str) -> Callable[[FC], FC]:
+    """Return the option ``--device`` for a command in which ``auto`` means what the text `auto` says."""
+    text = f"Device by OpenVINO's name: CPU, GPU, GPU.0, NPU, AUTO, ...; auto is {auto}."
+    return click.option("--device", default="auto", show_default=True, help=text)
+
 
 execution_precision = click.option(
     "--execution-precision",
     type=click.Choice(["auto", "f32", "f16", "bf16"]),
     default="auto",
     show_default=True,
-    help="What to compute in; auto asks f32 for the fp32 variant and leaves the others to the device.",
+    help="Precision to compute in; auto is f32 for the fp32 variant, and the device's own choice for the others.",
 )
 
 properties = click.option(
@@ -57,30 +53,20 @@ properties = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=lambda _context, _option, pairs: _parse_properties(pairs),
-    help="A property of OpenVINO's to compile with, such as GPU_DISABLE_WINOGRAD_CONVOLUTION=YES; may be repeated.",
+    help="OpenVINO property to compile with, such as GPU_DISABLE_WINOGRAD_CONVOLUTION=YES; may be repeated.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
-overwrite = click.option("--overwrite", is_flag=True, help="Replace what --out holds, once the new one is complete.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing output, once the new one is complete.")
 
 no_cache = click.option("--no-cache", is_flag=True, help="Do not keep compiled models in the user's cache folder.")
 
-seed = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all chance."
-)
-
-
-def place(runner: "Runner") -> str:
-    """Return what runs where, and in which precision: that in force, and that asked for if it is another."""
-    asked = runner.requested_precision
-    effective = runner.execution_precision
-    instead = "" if asked in {"auto", effective} else f" ({asked} was asked for)"
-    return f"{runner.variant} on {runner.device} ({runner.device_name}) in {effective}{instead}"
+seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed.")
 
 
 def _parse_properties(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return name and value of each ``NAME=VALUE``."""
+    """Return the value of each name; anything but ``NAME=VALUE`` is wrong usage."""
     for pair in pairs:
         if not all(pair.partition("=")):
             raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
@@ -95,7 +81,7 @@ def example(line: str) -> str:
 
 def out(what: str) -> Callable[[FC], FC]:
     """Return the required option ``--out`` for a command that writes `what`."""
-    return click.option("--out", type=FOLDER, required=True, help=f"Folder for the {what}.")
+    return click.option("--out", type=PATH, required=True, help=f"Folder for the {what}.")
 
 
 def renamed(old: str, new: str, *, is_flag: bool = False) -> Callable[[FC], FC]:

@@ -1,4 +1,4 @@
-"""How ``overfly predict`` writes an answer: as a line of a table, a JSON object, or CSV."""
+"""Texts of the command line: a prediction as a table line, JSON or CSV, and a runner as a sentence."""
 
 import csv
 import io
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from overfly.runtime.classifier import Prediction
     from overfly.runtime.errors import ImageError
+    from overfly.runtime.inference.runner import Runner
 
 CSV_HEAD = "path,label,probability,error"
 
 
 def table_line(path: Path, answer: "Prediction | ImageError", width: int) -> str:
-    """Return a line with the classes and their probabilities, then the path; `width` is the longest class's."""
+    """Return the classes with their probabilities, then the path; `width` is that of the longest class name."""
     if isinstance(answer, Exception):
         return f"{'(unreadable)':<{width}}          {one_line(path)}"
     pairs = zip(answer.labels, answer.probabilities, strict=True)
@@ -40,19 +41,26 @@ def csv_lines(path: Path, answer: "Prediction | ImageError", width: int) -> str:
     return "\n".join(_csv_row([_utf8(path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
 
 
+def describe_runner(runner: "Runner") -> str:
+    """Return the variant, the device and the execution precision; also the requested precision if it is another."""
+    requested, effective = runner.requested_precision, runner.execution_precision
+    instead = "" if requested in {"auto", effective} else f" ({requested} was requested)"
+    return f"{runner.variant} on {runner.device} ({runner.device_name}) in {effective}{instead}"
+
+
 def one_line(text: object) -> str:
     """Return a path or a message with line breaks, other control characters and broken bytes written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _utf8(text))
 
 
 def _utf8(text: object) -> str:
-    """Return a path or a message with the bytes that are no UTF-8 written as escapes."""
+    """Return a path or a message with bytes that are not UTF-8 written as escapes."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _csv_row(cells: list[str]) -> str:
     """Return one properly quoted row without its line end."""
-    # Without a line end of its own the writer would not quote a name that holds one.
+    # Without a line terminator, the writer would not quote a name with a line break in it.
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n")

@@ -12,7 +12,7 @@ from overfly.training.models.registry import MODELS
     short_help="Reproduce the paper's Tables 1 and 2.",
     epilog=options.example("overfly paper scenes --out tables --epochs 5"),
 )
-@click.argument("data", type=options.FOLDER)
+@click.argument("data", type=options.PATH)
 @options.out("runs and the table")
 @click.option(
     "--weights",

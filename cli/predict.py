@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overfly.cli import options
-from overfly.cli import output as formats
+from overfly.cli import options, output
 from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -19,41 +18,44 @@ if TYPE_CHECKING:
     Answers = Iterator[tuple[Path, Prediction | ImageError]]
 
 _WRITERS: dict[str, Callable[[Path, "Prediction | ImageError", int], str]] = {
-    "table": formats.table_line,
-    "json": formats.json_line,
-    "csv": formats.csv_lines,
+    "table": output.table_line,
+    "json": output.json_line,
+    "csv": output.csv_lines,
 }
 
-_LOOK_EVERY_S = 1.0
+_WATCH_INTERVAL_S = 1.0
 
 
 @click.command(
     short_help="Classify images with a bundle.", epilog=options.example("overfly predict bundle scenes --top-k 3")
 )
-@click.argument("bundle", type=options.FOLDER)
-@click.argument("paths", type=options.FOLDER, nargs=-1, required=True, metavar="PATH...")
-@options.device
+@click.argument("bundle", type=options.PATH)
+@click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH...")
+@options.device(
+    "what the last full bench of this bundle recommended on this machine, otherwise the GPU if OpenVINO lists one, "
+    "otherwise the CPU"
+)
 @click.option(
     "--variant",
     type=click.Choice(["auto", *VARIANTS]),
     default="auto",
     show_default=True,
-    help="auto takes what bench found best on this machine, else the smallest in the bundle.",
+    help="auto is what the last full bench of this bundle recommended on this machine, otherwise the smallest.",
 )
 @options.execution_precision
 @options.properties
-@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Classes for each image.")
+@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes per image.")
 @click.option(
     "--format",
     "style",
     type=click.Choice(list(_WRITERS)),
     default="table",
     show_default=True,
-    help="How to write the answers.",
+    help="Output format.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json: one object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Alias of --format json: one object per line.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
-@click.option("--watch", is_flag=True, help="Go on with the images that arrive in the folders, until interrupted.")
+@click.option("--watch", is_flag=True, help="Keep classifying images that arrive in the folders, until interrupted.")
 @options.no_cache
 def command(
     bundle: Path,
@@ -71,7 +73,7 @@ def command(
 ) -> None:
     """Classify images, or all images below folders, with BUNDLE.
 
-    An image that can't be read is named, the others go on, and the exit code is 1.
+    If an image can't be read, the error names it, the other images are classified, and the exit code is 1.
     """
     from overfly.cli.terminal import Terminal
     from overfly.runtime.classifier import Classifier
@@ -89,64 +91,64 @@ def command(
         properties=properties,
     )
     with classifier, Terminal() as terminal:
-        terminal.note(f"running {options.place(classifier.runner)}{_reason(classifier)}")
+        terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
         answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
         n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
         if is_meta(device.upper()) and device != "auto":
-            terminal.note(f"ran {options.place(classifier.runner)}")
+            terminal.note(f"ran {output.describe_runner(classifier.runner)}")
     if n_bad:
         raise click.exceptions.Exit(1)
 
 
 def _reason(classifier: "Classifier") -> str:
-    """Say where the choice comes from, if it is the bench's."""
+    """Return a clause about the bench, if its recommendation was used."""
     if classifier.recommendation is None:
         return ""
     day = classifier.recommendation.timestamp.partition("T")[0]
-    doubt = "" if classifier.recommendation.valid else ", by a report that calls itself INVALID"
-    return f", which the bench of {day} found best here{doubt}"
+    doubt = "" if classifier.recommendation.valid else " in an INVALID report"
+    return f", recommended by the bench of {day}{doubt}"
 
 
 def _answers(classifier: "Classifier", files: list[Path], top_k: int, terminal: "Terminal") -> "Answers":
-    """Yield each file with its answer, and move the bar."""
+    """Yield each file with its prediction or error, and move the bar."""
     for done, (path, answer) in enumerate(zip(files, classifier.answers(files, top_k=top_k), strict=True), start=1):
         yield path, answer
         terminal.progress("classifying", done, len(files))
 
 
 def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Answers":
-    """Yield the images in the folders, then those that arrive, and never end."""
+    """Yield the images in the folders, then those that arrive, without end."""
     from overfly.runtime.errors import ImageError
     from overfly.runtime.images.watch import FolderWatch
 
     watch = FolderWatch(folders)
     while True:
-        take_ready = watch.take_ready()
-        for path, answer in zip(take_ready, classifier.answers(take_ready, top_k=top_k), strict=True):
+        ready = watch.take_ready()
+        for path, answer in zip(ready, classifier.answers(ready, top_k=top_k), strict=True):
             if not (isinstance(answer, ImageError) and watch.retry_later(path)):
                 yield path, answer
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_WATCH_INTERVAL_S)
 
 
 def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "Terminal", *, strict: bool) -> int:
-    """Write the answers; return how many images could not be read."""
+    """Write the predictions; return the number of images that could not be read."""
     width = max(map(len, classifier.classes))
     n_bad = 0
     if style == "csv":
-        terminal.line(formats.CSV_HEAD)
+        terminal.line(output.CSV_HEAD)
     for path, answer in answers:
         terminal.line(_WRITERS[style](path, answer, width))
         if isinstance(answer, Exception):
             n_bad += 1
-            terminal.error(f"overfly: {formats.one_line(answer)}")
+            terminal.error(f"overfly: {output.one_line(answer)}")
             if strict:
                 break
     return n_bad
 
 
 def _folders(paths: tuple[Path, ...]) -> list[Path]:
-    """Return the paths, or fail as a wrong usage when one is no folder."""
+    """Return the paths; one that is not a folder is wrong usage."""
     for path in paths:
         if not path.is_dir():
-            raise click.UsageError(f"--watch needs folders, and {path} is none")
+            raise click.UsageError(f"--watch needs folders, and {path} is not one")
     return list(paths)

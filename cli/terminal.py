@@ -1,4 +1,4 @@
-"""What a person sees while a command works: bars and notes, on standard error."""
+"""Progress bars and notes on standard error."""
 
 import logging
 import sys
@@ -14,13 +14,13 @@ from overfly.runtime.reporter import Reporter
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from overfly.cli.live import LiveBars
+    from overfly.cli.progress_bars import LiveBars
 
 
 class Terminal(Reporter, AbstractContextManager["Terminal"]):
-    """Draws bars and a table on a terminal; elsewhere it writes notes and the table's rows, as plain lines.
+    """Draws bars and a table on a terminal; elsewhere it writes notes and table rows as plain lines.
 
-    With ``--quiet`` it shows nothing but the answers.
+    With ``--quiet`` it writes errors and the command's output only.
     """
 
     def __init__(self) -> None:
@@ -31,31 +31,31 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bars away, and leave the whole table."""
+        """Remove the bars and leave the whole table."""
         if self._bars is not None:
             self._end_table()
             self._bars.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of a stage; a finished one disappears."""
+        """Move the bar of a stage; the bar of a finished stage disappears."""
         if self._quiet or not sys.stderr.isatty():
             return
         bars = self._started()
         if stage not in self._tasks:
-            # What a resumed stage finds done was not done in this moment, and says nothing of its speed.
+            # What was done before a resumed stage started must not count for its speed.
             self._tasks[stage] = bars.add_task(stage, total=total, completed=done)
         bars.update(self._tasks[stage], completed=done)
         if done >= total:
             bars.remove_task(self._tasks.pop(stage))
 
     def note(self, message: str) -> None:
-        """Write a line above the bars; a table ends where one comes."""
+        """Write a line above the bars; it ends the table."""
         if not self._quiet:
             self.error(message)
 
     def error(self, message: str) -> None:
         """Write a line that ``--quiet`` does not suppress."""
-        with suppress(BrokenPipeError):  # that no one reads the notes stops nothing
+        with suppress(BrokenPipeError):  # a closed standard error must not stop the command
             self._end_table()
             if self._bars is None:
                 click.echo(message, err=True)
@@ -71,34 +71,34 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
             self._bars.refresh()
 
     def _end_table(self) -> None:
-        """Write all of the table above the bars, of which the screen may have had no room for the first rows."""
+        """Write the whole table above the bars: the screen may have had no room for its first rows."""
         if self._bars is not None and self._bars.rows:
-            from overfly.cli.live import as_table
+            from overfly.cli.progress_bars import as_table
 
             rows, self._bars.rows = self._bars.rows, []
             self._bars.console.print(as_table(rows))
 
     def line(self, text: str) -> None:
-        """Write a line of the command's answer to standard output, above the bars if they are on the same screen."""
+        """Write a line of the command's output to standard output, above the bars if they are on the same screen."""
         if self._bars is not None and sys.stdout.isatty():
             self._above_bars(text)
         else:
-            # color: click would take what looks like a colour out of a file's name.
+            # color=True: click would remove what looks like a color code from a file's name.
             click.echo(text, color=True)
 
     def _above_bars(self, text: str) -> None:
-        """Write a line to the bars' stream; as a segment, since rich would change tabs and words between colons."""
+        """Write a line to the bars' stream; as a segment, because rich would change tabs and words between colons."""
         from rich.segment import Segment, Segments
 
         if self._bars is not None:
             self._bars.console.print(Segments([Segment(text)], new_lines=True), soft_wrap=True)
 
     def _started(self) -> "LiveBars":
-        """Return the bars, drawn since the first call; where the answer is on the screen they share its stream."""
+        """Return the bars, started at the first call. If the output is on the screen as well, they share its stream."""
         if self._bars is None:
             from rich.console import Console
 
-            from overfly.cli.live import LiveBars
+            from overfly.cli.progress_bars import LiveBars
 
             self._bars = LiveBars(Console(stderr=not sys.stdout.isatty()))
             self._bars.start()

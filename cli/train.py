@@ -1,4 +1,4 @@
-"""``overfly train``: make a run from a labelled folder."""
+"""``overfly train``: make a run from a labeled folder."""
 
 import dataclasses
 import json
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=RecipeCommand,
-    short_help="Fine-tune a model on a labelled folder: a run.",
+    short_help="Fine-tune a model on a labeled folder: a run.",
     epilog=options.example("overfly train scenes --out run"),
 )
-@click.argument("data", type=options.FOLDER)
+@click.argument("data", type=options.PATH)
 @options.out("run")
 @recipe_options
 @click.option(
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     metavar="imagenet|none|FILE",
     help="Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file.",
 )
-@click.option("--split", "split_file", type=options.FOLDER, help="Use this split.json instead of drawing a new split.")
+@click.option("--split", "split_file", type=options.PATH, help="Use this split.json instead of drawing a new split.")
 @options.seed
 @click.option(
     "--device",

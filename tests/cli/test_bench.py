@@ -124,7 +124,7 @@ def test_a_full_bench_has_compiled_and_alternative_rows_and_predict_follows_its_
     image = next(tiny_data.rglob("*.jpg"))
     predicted = overfly("predict", tiny_bundle, image)
     assert f"running {best['variant']} on {best['device']}" in predicted.err
-    assert f"which the bench of {report['environment']['timestamp'][:10]} found best here" in predicted.err
+    assert f"recommended by the bench of {report['environment']['timestamp'][:10]}" in predicted.err
 
 
 def test_the_three_files_are_written_and_nothing_else(measured):

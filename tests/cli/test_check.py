@@ -227,7 +227,7 @@ def test_a_precision_that_the_device_lacks_is_told_beside_the_one_in_force(overf
     arguments = ("--device", "CPU", "--variant", "int8", "--execution-precision", "f16")
     result = overfly("check", tiny_bundle, *arguments)
     result.assert_done()
-    assert f" in {instead} (f16 was asked for): top-1" in result.out
+    assert f" in {instead} (f16 was requested): top-1" in result.out
     told = json.loads(overfly("check", tiny_bundle, *arguments, "--json").out)
     assert (told["requested_precision"], told["execution_precision"]) == ("f16", instead)
 

@@ -22,7 +22,7 @@ def test_the_cpu_is_listed_with_its_full_name_and_formats(overfly):
     result.assert_done()
     first, second, third = result.out.splitlines()[:3]
     assert first == f"CPU    {core().get_property('CPU', 'FULL_DEVICE_NAME')}"
-    assert "computes in " in second
+    assert "default precision " in second
     assert "FP32" in third
     assert "INT8" in third
 

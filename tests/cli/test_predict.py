@@ -217,7 +217,7 @@ def test_an_absent_gpu_is_explained_and_never_replaced(overfly, tiny_bundle, pic
         (("--variant", "fp32"), "fp32 on CPU (.*) in f32"),
         (
             ("--variant", "fp32", "--execution-precision", "f16"),
-            r"fp32 on CPU (.*) in ((f32|bf16) \(f16 was asked for\)|f16)",
+            r"fp32 on CPU (.*) in ((f32|bf16) \(f16 was requested\)|f16)",
         ),
         (("--variant", "fp16", "--property", "INFERENCE_PRECISION_HINT=f32"), "fp16 on CPU (.*) in f32"),
     ],

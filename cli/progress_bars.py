@@ -1,4 +1,7 @@
-"""Bars at the foot of a terminal, below the last rows of a table that grows."""
+"""Progress bars at the bottom of a terminal, below the last rows of a growing table.
+
+Apart from `overfly.cli.terminal`, because rich takes long to import and is needed on a terminal only.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,12 +10,12 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-# The table's head and its rule.
+# The table's header and the line below it.
 _HEAD_LINES = 2
 
 
 class LiveBars(Progress):
-    """A bar for each stage, and above them as much of a table as the screen has room for.
+    """One bar per stage, and above them the last rows of a table, as many as the screen has room for.
 
     Parameters
     ----------
@@ -28,7 +31,7 @@ class LiveBars(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Yield the table's last rows and the bars."""
         if self.rows:
-            # One line is the cursor's.
+            # One line is for the cursor.
             room = self.console.height - _HEAD_LINES - len(self.tasks) - 1
             yield as_table(self.rows[-max(room, 1) :])
         yield self.make_tasks_table(self.tasks)
