@@ -33,6 +33,7 @@ FOREIGN_OPTIONS = frozenset(
         "--keep-going",
         "--no-deps",
         "--check",
+        "--pdb",
         "--headless",
         "--hide-scrollbars",
         "--window-size",
