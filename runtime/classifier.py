@@ -1,4 +1,4 @@
-"""The Python door: images or arrays in, labels out."""
+"""The Python API: classify images with a variant of a bundle."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one image: classes and probabilities in [0, 1], most likely first."""
+    """The most likely classes of one image and their probabilities in [0, 1], most likely first."""
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -43,12 +43,18 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Classifier(AbstractContextManager["Classifier"]):
-    """A bundle's variant on a device, with the bundle's class names; may be used from several threads.
+    """A variant of a bundle, compiled for a device. Several threads may use it at once.
 
     Attributes
     ----------
-    followed
-        What the bench found best on this machine, if that decided the variant or the device.
+    classes
+        Names of the classes, in the order of the logits.
+    size
+        Height and width in pixels to which every image is resized.
+    runner
+        The compiled model.
+    recommendation
+        The bench's recommendation, if it decided the variant or the device.
 
     Examples
     --------
@@ -81,27 +87,31 @@ class Classifier(AbstractContextManager["Classifier"]):
         Parameters
         ----------
         path
-            The folder, or the .zip, that ``overfly export`` wrote.
+            The folder or the .zip that ``overfly export`` wrote.
         variant
-            ``fp32``, ``fp16``, ``int8``, or ``auto``. Where the bench has measured this bundle on this
-            machine, ``auto`` for the variant, the device or both is what it found best for the `hint`, as far as
-            that agrees with what is named. Otherwise it is the smallest variant in the bundle.
+            ``fp32``, ``fp16``, ``int8`` or ``auto``. If the bench has measured this bundle on this machine, ``auto``
+            for the variant, the device or both takes its recommendation for the `hint`, unless that contradicts the
+            other one. Otherwise ``auto`` takes the smallest variant in the bundle.
         device, execution_precision, hint, cache, properties
-            As `overfly.runtime.inference.runner.compile_variant` takes them; with ``hint="throughput"`` a
-            stream of images is done sooner, and each single one later.
+            See `overfly.runtime.inference.compile.compile_variant`. With ``hint="throughput"`` a stream of images is
+            finished sooner, but each single image later.
 
         Raises
         ------
         BundleError
-            When the bundle or the variant is missing, altered or unreadable.
+            If the bundle or the variant is missing, altered or unreadable.
         DeviceError
-            When the device is not there or can't compile the model.
+            If the device is absent or can't compile the model.
+        ValueError
+            If `execution_precision` or `hint` is unknown.
         """
         bundle = Bundle.open(Path(path))
         recommendation = load_recommendation(bundle) if cache and "auto" in {variant, device} else None
         best = None if recommendation is None else recommendation.deployment(variant=variant, device=device, hint=hint)
-        if best is not None:
+        reason = f"asked for variant {variant} on device {device}"
+        if recommendation is not None and best is not None:
             variant, device = best.variant, best.device
+            reason += f"; the bench recommended it at {recommendation.timestamp}"
         runner = compile_variant(
             bundle,
             variant=bundle.smallest_variant() if variant == "auto" else variant,
@@ -111,7 +121,7 @@ class Classifier(AbstractContextManager["Classifier"]):
             cache=cache,
             properties=properties,
         )
-        _LOGGER.info("running %s on %s (%s)", runner.variant, runner.device, runner.device_name)
+        _LOGGER.info("running %s on %s (%s): %s", runner.variant, runner.device, runner.device_name, reason)
         return cls(
             bundle.manifest.classes, bundle.manifest.image.size, runner, None if best is None else recommendation
         )
@@ -122,7 +132,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         self.close()
 
     def close(self) -> None:
-        """Give back the device's memory; a prediction after this raises ValueError."""
+        """Release the device's memory; a prediction after this raises ValueError."""
         self.runner.close()
 
     def predict(self, images: Iterable[ImageSource], *, top_k: int = 1) -> list[Prediction]:
@@ -131,35 +141,45 @@ class Classifier(AbstractContextManager["Classifier"]):
         Parameters
         ----------
         images
-            Paths, or uint8 arrays of shape ``[height, width, 3]``, RGB, of any size; an array of
-            shape ``[N, height, width, 3]`` does as well.
+            Paths, or uint8 RGB arrays of shape ``[height, width, 3]`` and any size. One array of shape
+            ``[N, height, width, 3]`` is N images.
         top_k
-            How many classes each prediction holds.
+            Number of classes in each prediction, at least 1.
+
+        Returns
+        -------
+        list of Prediction
+            One for each image, in the same order.
 
         Raises
         ------
         ImageError
-            When an image can't be read.
+            If an image can't be read.
         TypeError
-            When `images` is a single path, or one of them is neither a path nor an array.
+            If `images` is a single path, or one of them is neither a path nor an array.
         ValueError
-            When an array has another shape or dtype, `top_k` is less than 1, or the classifier is closed.
+            If an array has another shape or dtype, `top_k` is less than 1, or the classifier is closed.
         """
         return list(self.predict_stream(images, top_k=top_k))
 
     def predict_stream(self, images: Iterable[ImageSource], *, top_k: int = 1) -> Iterator[Prediction]:
-        """Classify images one by one, in order; of those ahead only a few are in memory.
+        """Classify a stream of images, in order, with only a few of them in memory.
 
-        Takes and raises what `predict` does. The next image is asked for when there is room for it. An
-        answer is given when it and all before it are there, at the latest when the next image but one is;
-        where images come seldom, `predict` of each answers at once.
+        Parameters and errors are those of `predict`. The next images are read from `images` while earlier ones are
+        inferred, so a prediction may be yielded only after later images were read. If images arrive slowly, call
+        `predict` for each instead.
+
+        Yields
+        ------
+        Prediction
+            One for each image, in the same order.
         """
         return _all_read(self.answers(images, top_k=top_k))
 
     def answers(
         self, images: Iterable[ImageSource], *, top_k: int = 1
     ) -> Generator[Prediction | ImageError, None, None]:
-        """Classify images like `predict_stream`, but give the error of one that can't be read in its place."""
+        """Classify images like `predict_stream`, but yield the error in place of an image that can't be read."""
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"images is the single path {images!r}, expected several: put it into a list")
         if top_k < 1:
@@ -167,7 +187,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         return self._answers(images, top_k)
 
     def _answers(self, images: Iterable[ImageSource], top_k: int) -> Generator[Prediction | ImageError, None, None]:
-        """Decode in threads, infer what is decoded, and yield what becomes of each image."""
+        """Decode images in threads, infer them, and yield a prediction or an error for each."""
         n_decoders = decoding_threads()
         with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), 2 * n_decoders)
@@ -181,7 +201,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         return Completed(_fit(image, self.size))
 
     def _infer(self, pixels: ImageBatch | ImageError) -> Pending[Logits | ImageError]:
-        """Start the inference of what could be decoded."""
+        """Start to infer an image, or pass on the error of one that could not be decoded."""
         return Completed(pixels) if isinstance(pixels, ImageError) else self.runner.start(pixels)
 
     def _prediction(self, logits: Logits, top_k: int) -> Prediction:
@@ -192,14 +212,14 @@ class Classifier(AbstractContextManager["Classifier"]):
 
 
 def softmax(logits: Logits) -> Logits:
-    """Return probabilities along the last axis, float32, computed without overflow."""
+    """Return the probabilities along the last axis, float32 of the same shape, computed without overflow."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Logits = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities
 
 
 def _load(path: Path, size: int) -> ImageBatch | ImageError:
-    """Return a file's pixels, or the error to report in its place."""
+    """Return a file's pixels, or the error if it can't be read."""
     try:
         return load_image(path, size)
     except ImageError as error:
@@ -207,7 +227,7 @@ def _load(path: Path, size: int) -> ImageBatch | ImageError:
 
 
 def _all_read(answers: Generator[Prediction | ImageError, None, None]) -> Iterator[Prediction]:
-    """Yield the answers; raise the first error that stands in the place of one."""
+    """Yield the predictions; raise the first error among them."""
     with closing(answers):
         for answer in answers:
             if isinstance(answer, ImageError):
@@ -216,11 +236,11 @@ def _all_read(answers: Generator[Prediction | ImageError, None, None]) -> Iterat
 
 
 def _fit(image: npt.NDArray[Any], size: int) -> ImageBatch:
-    """Return an array's pixels at the model's size."""
+    """Return an array's pixels, resized for the model, in memory of their own."""
     if not isinstance(image, np.ndarray):
         raise TypeError(f"an image is a {type(image).__name__}, expected a path or a uint8 array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:  # noqa: PLR2004 - RGB
         raise ValueError(f"the array is {image.dtype} {list(image.shape)}, expected uint8 [height, width, 3]")
     fitted = resize_pixels(image, size)
-    # The caller may write into its array when the next one is asked for, and this one may still wait for its turn.
+    # The caller may overwrite its array before this image is inferred.
     return fitted.copy() if fitted is image else fitted

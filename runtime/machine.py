@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 
-# More threads only wait for each other.
+# More threads would only wait for each other.
 _MAX_DECODING_THREADS = 8
 
 
@@ -20,7 +20,7 @@ def decoding_threads() -> int:
 
 
 def memory_bytes() -> int | None:
-    """Return the size of the machine's memory; None where it can't tell."""
+    """Return the size of the machine's memory; None if it is unknown."""
     if sys.platform == "win32":
         return _windows_memory_bytes()
     try:
@@ -30,7 +30,7 @@ def memory_bytes() -> int | None:
 
 
 def _windows_memory_bytes() -> int | None:
-    """Ask GlobalMemoryStatusEx; its structure is 64 bytes, the total at offset 8."""
+    """Call GlobalMemoryStatusEx, whose structure has 64 bytes and the total at offset 8."""
     buffer = ctypes.create_string_buffer((64).to_bytes(4, "little"), 64)
     if not ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer):  # type: ignore[attr-defined,unused-ignore]
         return None

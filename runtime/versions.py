@@ -18,7 +18,18 @@ _PACKAGES = (
 
 
 def installed_versions(*more: str) -> dict[str, str]:
-    """Return the versions of Python and of the installed packages that a result depends on, and of `more`, by name."""
+    """Return the versions of Python and of the installed packages that a result depends on.
+
+    Parameters
+    ----------
+    *more
+        Names of further packages.
+
+    Returns
+    -------
+    dict
+        Version by name of the package; a package that is not installed is left out.
+    """
     versions = {"python": platform.python_version()}
     for name in dict.fromkeys((*_PACKAGES, *more)):
         try:

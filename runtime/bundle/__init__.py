@@ -1,1 +1,1 @@
-"""The bundle: the folder (or .zip) that an edge box needs."""
+"""The bundle: the folder or .zip that is deployed to a device."""

@@ -1,4 +1,4 @@
-"""The bundle: the one folder, or .zip, that an edge box needs. Every file is checked when it is read."""
+"""The bundle: the folder or .zip that is deployed to a device. Every file is checked when it is read."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ _BAD_GOLDEN = (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSet:
-    """Decoded images and the answers that were signed off.
+    """Decoded images and their signed-off logits.
 
     Attributes
     ----------
@@ -72,35 +72,35 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path) -> "Bundle":
-        """Read the manifest of the bundle in the folder, or the .zip, at `path`.
+        """Open the folder or .zip at `path` and read its manifest.
 
         Raises
         ------
         BundleError
-            When there is neither, no manifest, or one that is not valid or was altered.
+            If `path` is neither a folder nor a .zip, or the manifest is missing, not valid or altered.
         """
         return cls(path, read_manifest(path, open_files(path)))
 
     def place(self, name: str) -> Path:
-        """Return where a file is, as a person would say it; inside a .zip it can't be opened by that path."""
+        """Return the path of a file for messages. In a .zip the file can't be opened by it."""
         return self.path / name
 
     def read(self, name: str) -> bytes:
-        """Return the content of a listed file, which is what the manifest says.
+        """Read a file and check it against the manifest.
 
         Raises
         ------
         BundleError
-            When the file is not listed, missing or altered.
+            If the file is not listed in the manifest, missing or altered.
         """
         return b"".join(self._checked(open_files(self.path), name))
 
     def manifest_sha256(self) -> str:
-        """Return the SHA-256 of ``manifest.json`` as it lies in the bundle."""
+        """Return the SHA-256 of the bundle's ``manifest.json``."""
         return text_sha256(dump_document(self.manifest, schema=BUNDLE_SCHEMA))
 
     def verify(self) -> None:
-        """Check every file against the manifest, and that nothing was added.
+        """Check every file against the manifest, and that there are no others.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Bundle:
                 )
 
     def _checked(self, files: BundleFiles, name: str) -> Iterator[bytes]:
-        """Yield the content of a listed file; raise when it ends, or is too long, and was not what is listed."""
+        """Yield the content of a file; raise BundleError if it is missing, or at its end if it was altered."""
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.place(MANIFEST)} does not list {name}: export the run again")
@@ -146,7 +146,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            When the bundle was exported without it.
+            If the bundle was exported without it.
         """
         try:
             return self.manifest.variants[name]
@@ -166,7 +166,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            When the file is missing, altered, or has arrays of the wrong shape.
+            If the file is missing or altered, or has arrays of the wrong shape or type, or logits that are not finite.
         """
         content, place = self.read(GOLDEN), self.place(GOLDEN)
         try:

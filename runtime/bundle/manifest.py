@@ -1,4 +1,4 @@
-"""``manifest.json``: what a bundle holds, with a hash for every file and one for itself."""
+"""``manifest.json``: describes a bundle, with a hash for every other file and for itself."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ _MAX_MANIFEST_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What a file must be: its SHA-256 and its size."""
+    """The expected SHA-256 and size of a file."""
 
     sha256: str
     size_bytes: int
@@ -33,12 +33,12 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far a model's logits are from those of the PyTorch fp32 model.
+    """How far a model's logits differ from those of the PyTorch fp32 model.
 
     Attributes
     ----------
     n_images
-        Real images compared.
+        Number of images that were compared.
     max_abs_diff
         The largest absolute difference of any logit.
     min_cosine
@@ -55,7 +55,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The training images that set the INT8 ranges: by file hash, so that an overlap can be proved."""
+    """The training images that set the INT8 ranges, by the SHA-256 of their files, and the seed that drew them."""
 
     seed: int
     sha256: tuple[str, ...]
@@ -63,7 +63,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class FloatLayer:
-    """A convolution or matrix product that INT8 left in floating point: its PyTorch module, and why."""
+    """A convolution or matrix product of the INT8 variant that stays in floating point: its PyTorch module, and why."""
 
     name: str
     why: str
@@ -71,18 +71,19 @@ class FloatLayer:
 
 @dataclass(frozen=True, slots=True)
 class AccuracyControl:
-    """How accuracy control made INT8 keep to a bound.
+    """How accuracy control limited the accuracy that INT8 loses.
 
     Attributes
     ----------
     part
-        Of which part the images were: ``val``, or ``train`` where there is none; none of them calibrated it.
+        Part of the split that the accuracy was measured on: ``val``, or ``train`` if there is no ``val``. No
+        calibration image is used.
     n_images
-        How many there were.
+        Number of these images.
     max_drop_pp, drop_pp
-        Percentage points of accuracy on them that INT8 might lose against PyTorch, and what it lost.
+        The allowed and the measured loss of accuracy against PyTorch, in percentage points.
     reverted
-        The layers that were put back to floating point for it, by the names of their PyTorch modules.
+        Names of the PyTorch modules whose layers were returned to floating point.
     """
 
     part: str
@@ -94,14 +95,20 @@ class AccuracyControl:
 
 @dataclass(frozen=True, slots=True)
 class VariantRecord:
-    """One precision of the model: its two files, how they were made, and its parity.
+    """One precision of the model.
 
     Attributes
     ----------
+    xml, bin
+        Names of the two files.
+    made_by
+        How they were made, in words.
+    parity
+        Parity at export.
     calibration, float_layers
-        Of INT8 only: the images that set its ranges, and every layer that is not in INT8.
+        For INT8: the images that set its ranges, and every layer that is not in INT8.
     steering
-        Of INT8 with a bound on the accuracy it may lose.
+        For INT8 with a limit on the accuracy that it may lose.
     """
 
     xml: str
@@ -123,14 +130,18 @@ class OnnxRecord:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the bundle comes from: the run, its split, its seed, and the packages that made it.
+    """What the bundle was made from: the run, its split, its seed and the packages.
 
     Attributes
     ----------
     run_sha256, split_sha256
-        Of ``run.json`` and ``split.json``.
+        SHA-256 of ``run.json`` and ``split.json``.
+    seed
+        Seed of the training.
     test_sha256
-        The content hashes of the test part, so that it can be found wherever the images are.
+        SHA-256 of each image file in the test part, so that it can be found in any folder.
+    versions
+        Versions of the packages, by name.
     """
 
     run_sha256: str
@@ -146,15 +157,23 @@ class Manifest:
 
     Attributes
     ----------
+    model
+        Name of the architecture.
+    classes
+        Names of the classes, in the order of the logits.
+    image
+        How an image becomes the model's input.
     output
         What the model returns: always ``"logits"`` so far, float32 of shape ``[N, len(classes)]``.
     golden_part
-        The part of the split that the golden images are of: ``test``; ``val`` or ``train`` where the
-        test part was not there at export.
+        Part of the split that the golden images come from: ``test``, or ``val`` or ``train`` if the test part was
+        not available at export.
     files
-        Every file of the bundle but the manifest itself.
+        Every file of the bundle except the manifest, by name.
+    onnx, variants, provenance
+        The ONNX model, the variants by name, and what they were made from.
     sha256
-        Of the manifest's own text with this value left empty: it covers every byte of the file.
+        SHA-256 of the manifest's own text with this value left empty. It covers every byte of the file.
     """
 
     model: str
@@ -169,7 +188,7 @@ class Manifest:
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse file names that lead out of the bundle, unknown variants, and classes that can't name answers."""
+        """Raise ValueError for an unknown variant, missing or repeated classes, or a file outside the bundle."""
         if not self.variants or not set(self.variants) <= set(VARIANTS):
             raise ValueError(f"the variants are {sorted(self.variants)}, expected some of {', '.join(VARIANTS)}")
         if not self.classes or len(set(self.classes)) != len(self.classes):
@@ -185,14 +204,27 @@ def hash_files(folder: Path) -> dict[str, FileRecord]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json`` with its own SHA-256 in it."""
+    """Write ``manifest.json`` into `folder`, with its own SHA-256 in it."""
     text = dump_document(replace(manifest, sha256=""), schema=BUNDLE_SCHEMA)
     sealed = dump_document(replace(manifest, sha256=text_sha256(text)), schema=BUNDLE_SCHEMA)
     write_atomically(folder / MANIFEST, sealed.encode())
 
 
 def read_manifest(path: Path, files: BundleFiles) -> Manifest:
-    """Read the manifest of a bundle; raise BundleError when it is missing, not valid or altered."""
+    """Read the manifest of a bundle.
+
+    Parameters
+    ----------
+    path
+        The bundle, for messages.
+    files
+        Its files.
+
+    Raises
+    ------
+    BundleError
+        If the manifest is missing, not valid or altered.
+    """
     place = path / MANIFEST
     content = b""
     try:

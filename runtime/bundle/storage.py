@@ -93,12 +93,12 @@ def open_files(path: Path) -> BundleFiles:
         return FolderFiles(path)
     if path.is_file() and zipfile.is_zipfile(path):
         return ZipFiles(path)
-    found = "a file that is no whole .zip" if path.exists() else "nothing"
+    found = "a file that is not a complete .zip" if path.exists() else "nothing"
     raise BundleError(f"{path} is not a bundle: found {found}, expected the folder or .zip written by overfly export")
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name has no folder in it, on any operating system, and so can only be a file of the bundle itself."""
+    """Whether a name has no folder in it on any operating system, so that it is a file of the bundle itself."""
     return name == Path(name).name and name not in {"", ".", ".."} and not set(name) & set("\\:\0")
 
 

@@ -1,1 +1,1 @@
-"""What answers are worth: metrics, intervals, parity, the check, and what to deploy."""
+"""Evaluation: metrics, intervals, parity, the check of golden images, and the recommendation."""

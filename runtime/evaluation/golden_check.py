@@ -1,4 +1,4 @@
-"""Whether a device gives the answers that were signed off, and what to do when it does not."""
+"""Check whether a device computes the signed-off answers, and find a remedy if it does not."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ _WINOGRAD_OFF = ("GPU_DISABLE_WINOGRAD_CONVOLUTION", "YES")
 
 @dataclass(frozen=True, slots=True)
 class CheckConfig:
-    """What is to be checked; the fields are those of `compile_variant`."""
+    """What to check. The fields are parameters of `compile_variant`."""
 
     variant: str
     device: str = "auto"
@@ -28,7 +28,7 @@ class CheckConfig:
     cache: bool = True
 
     def compile(self, bundle: Bundle) -> Runner:
-        """Compile the variant of a bundle in this setting; raises what `compile_variant` does."""
+        """Compile the variant of a bundle; the errors are those of `compile_variant`."""
         return compile_variant(
             bundle,
             variant=self.variant,
@@ -41,18 +41,18 @@ class CheckConfig:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the golden images gave.
+    """The result of a check with golden images.
 
     Attributes
     ----------
     runner
-        What they ran on; still open.
+        The runner that was checked; it is still open.
     parity
-        With the PyTorch fp32 logits.
+        Parity with the logits of the PyTorch fp32 model.
     bounds
-        What was expected.
+        The bounds that the parity must keep.
     problems
-        A sentence for each bound that was missed; none when the answers are those signed off.
+        A sentence for each bound that was missed.
     """
 
     runner: Runner
@@ -62,15 +62,19 @@ class CheckResult:
 
     @property
     def valid(self) -> bool:
-        """Whether the answers are those that were signed off."""
+        """Whether every bound was kept."""
         return not self.problems
 
 
 def check_golden(runner: Runner, golden: ReferenceSet, signed_off: Parity) -> CheckResult:
-    """Run the golden images and compare with the signed-off logits.
+    """Infer the golden images and compare the logits with the signed-off ones.
 
     Parameters
     ----------
+    runner
+        A compiled variant of the bundle.
+    golden
+        The bundle's golden images and logits.
     signed_off
         The parity of the runner's variant at export.
     """
@@ -84,7 +88,7 @@ def check_golden(runner: Runner, golden: ReferenceSet, signed_off: Parity) -> Ch
 
 
 def find_remedy(bundle: Bundle, golden: ReferenceSet, setting: CheckConfig) -> str:
-    """Try what may help a setting that gave wrong answers; return a sentence with the first option that does.
+    """Try other settings after a failed check, and return a sentence that names the first one that passes.
 
     Parameters
     ----------
@@ -93,7 +97,7 @@ def find_remedy(bundle: Bundle, golden: ReferenceSet, setting: CheckConfig) -> s
     golden
         Its golden images and logits.
     setting
-        What gave the wrong answers.
+        The setting that failed.
     """
     tried = []
     for option, other in _remedies(bundle, setting):
@@ -109,10 +113,10 @@ def find_remedy(bundle: Bundle, golden: ReferenceSet, setting: CheckConfig) -> s
 
 
 def _remedies(bundle: Bundle, setting: CheckConfig) -> Iterator[tuple[str, CheckConfig]]:
-    """Yield what to try, as the option to pass and the setting that it makes, the least change first.
+    """Yield each option to try and the setting with it, the smallest change first.
 
-    In f16, INT8 models have given wrong answers on Iris Xe (OpenVINO's issues 37446 and 31045), and
-    Winograd convolutions have cost fine-tuned models accuracy.
+    In f16, INT8 models have given wrong answers on Iris Xe (OpenVINO's issues 37446 and 31045), and Winograd
+    convolutions have reduced the accuracy of fine-tuned models.
     """
     asked = setting.execution_precision
     if "f32" not in {asked, VARIANTS[setting.variant].requested_precision if asked == "auto" else asked}:

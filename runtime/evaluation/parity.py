@@ -1,4 +1,4 @@
-"""How far two sets of logits are apart, and how far they may be."""
+"""Measure how far two sets of logits differ, and decide whether that is acceptable."""
 
 from dataclasses import dataclass
 
@@ -11,28 +11,28 @@ from overfly.runtime.inference.runner import Logits
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a device's logits must keep to: the worst image's cosine, any logit's difference, the same top-1 class."""
+    """The limits for the parity of a device's logits; see `Parity` for the attributes."""
 
     min_cosine: float
     max_abs_diff: float
     top1_agreement: float
 
 
-# By what the model is computed in. Rounding errors grow with the format's unit roundoff (IEEE 754-2019: 2^-24 for f32,
+# Bounds by execution precision. Rounding errors grow with the format's unit roundoff (IEEE 754-2019: 2^-24 for f32,
 # 2^-11 for f16; 2^-8 for bf16) through the 53 layers of a MobileNetV2, whose logits span about 10.
-# f32: only the order of additions differs. Export allows 1e-3 on the CPU; a Winograd transform costs three bits more.
-# f16: rounding all weights has cost up to 0.22 on UC Merced; the activations add theirs.
+# f32: only the order of additions differs. Export allows 1e-3 on the CPU; a Winograd transform loses three bits more.
+# f16: rounding all weights changed logits by up to 0.22 on UC Merced; rounding the activations adds to that.
 # bf16: three bits less than f16.
-# A top-1 class may change only where two classes are as near to each other as the error: 1 image in 20, or 10 in bf16.
+# A top-1 class may change only if two classes are closer than the error: 1 image in 20, or 1 in 10 with bf16.
 _BOUNDS = {
     "f32": Bounds(min_cosine=0.9999, max_abs_diff=0.01, top1_agreement=1.0),
     "f16": Bounds(min_cosine=0.99, max_abs_diff=0.5, top1_agreement=0.95),
     "bf16": Bounds(min_cosine=0.97, max_abs_diff=2.0, top1_agreement=0.9),
 }
 
-# INT8 differs from model to model, so it is held to what was signed off when it was exported, with this much for other
-# kernels (a device may compute the rest in f16, where one rounding step of INT8 more or less is common). A wrong kernel
-# costs far more than that.
+# The parity of INT8 differs from model to model, so its bounds are the parity at export plus a margin for other
+# kernels: a device may compute the remaining layers in f16, and then values often differ by one INT8 step. A wrong
+# kernel changes the logits far more than that.
 _INT8_COSINE_MARGIN = 0.05
 _INT8_AGREEMENT_MARGIN = 0.05
 _INT8_DIFFERENCE_FACTOR = 2.0
@@ -40,7 +40,10 @@ _INT8_DIFFERENCE_MARGIN = 0.5
 
 
 def compare_logits(reference: Logits, logits: Logits) -> Parity:
-    """Compare two float32 arrays of shape ``[N, n_classes]`` row by row."""
+    """Compare two arrays of logits, float32 of shape ``[N, n_classes]``, image by image.
+
+    The cosine similarity with a row of zeros is taken as 0.
+    """
     a, b = reference.astype(np.float64), logits.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosine = np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)
@@ -53,14 +56,14 @@ def compare_logits(reference: Logits, logits: Logits) -> Parity:
 
 
 def parity_bounds(variant: str, execution_precision: str, signed_off: Parity) -> Bounds:
-    """Return what a variant must keep to on a device.
+    """Return the bounds for a variant on a device.
 
     Parameters
     ----------
     variant
         A name in `VARIANTS`.
     execution_precision
-        What the device computes in; one that is not known is given the room of bf16.
+        The precision that the device computes in. An unknown one has the bounds of bf16.
     signed_off
         The variant's parity at export, on the CPU in f32.
     """
@@ -71,7 +74,7 @@ def parity_bounds(variant: str, execution_precision: str, signed_off: Parity) ->
             signed_off.top1_agreement - _INT8_AGREEMENT_MARGIN,
         )
     computed = _BOUNDS.get(execution_precision, _BOUNDS["bf16"])
-    # Weights that have lost bits limit the precision, whatever the model is computed in.
+    # Rounded weights limit the precision, even if the model is computed in f32.
     return _BOUNDS["f16"] if VARIANTS[variant].weights == "f16" and computed is _BOUNDS["f32"] else computed
 
 

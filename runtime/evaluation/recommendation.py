@@ -1,4 +1,4 @@
-"""What the bench recommended on this machine. It is kept in the user's cache folder for ``--variant auto``."""
+"""Save the bench's recommendation in the user's cache folder, and load it for ``--variant auto``."""
 
 import hashlib
 import platform
@@ -26,16 +26,16 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class SavedRecommendation:
-    """What to deploy of one bundle on one machine.
+    """The recommended deployments of one bundle on one machine.
 
     Attributes
     ----------
     manifest_sha256
         SHA-256 of the manifest of the bundle that was measured.
     host, cpu
-        The machine's network name and its processor: several machines may share a home folder.
+        The machine's network name and its processor, because several machines may share a home folder.
     latency, throughput
-        The best for single images, and for many.
+        The fastest deployment for single images, and for a stream of images.
     valid
         Whether the report was valid.
     timestamp
@@ -51,7 +51,15 @@ class SavedRecommendation:
     timestamp: str
 
     def deployment(self, *, variant: str, device: str, hint: str) -> Deployment | None:
-        """Return the best placement for a performance hint that agrees with what is named; ``auto`` names nothing."""
+        """Return the deployment for a performance hint; None if it contradicts the arguments.
+
+        Parameters
+        ----------
+        variant, device
+            What the caller asked for; ``auto`` agrees with everything.
+        hint
+            ``latency`` or ``throughput``.
+        """
         best = self.latency if hint == "latency" else self.throughput
         names = {"auto", best.device, best.device.removesuffix(".0")}
         agrees = variant in {"auto", best.variant} and (device in names or device.upper() in names)
@@ -59,7 +67,7 @@ class SavedRecommendation:
 
 
 def save_recommendation(recommendation: SavedRecommendation) -> None:
-    """Save a recommendation in place of an earlier one; do nothing if the cache folder can't be written."""
+    """Save a recommendation, replacing an earlier one; do nothing if the cache folder can't be written."""
     with suppress(OSError, RuntimeError):
         path = _path(recommendation.manifest_sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +75,7 @@ def save_recommendation(recommendation: SavedRecommendation) -> None:
 
 
 def delete_recommendation(manifest_sha256: str) -> None:
-    """Delete what was saved for a bundle on this machine."""
+    """Delete the recommendation for a bundle on this machine, if there is one."""
     with suppress(OSError, RuntimeError):
         _path(manifest_sha256).unlink(missing_ok=True)
 

@@ -1,1 +1,1 @@
-"""Files and folders: written whole or not at all, and guarded against being overwritten."""
+"""Write files and folders completely or not at all, and protect existing ones."""

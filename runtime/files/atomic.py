@@ -11,7 +11,7 @@ from overfly.runtime.files.replacing import partial_name, replace_folder
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name beside `path`, flush it to disk, then rename it."""
+    """Write `content` to a temporary file next to `path`, flush it to disk, then rename it to `path`."""
     partial = partial_name(path)
     try:
         with partial.open("xb") as stream:
@@ -25,22 +25,27 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary folder to fill; when the block ends well, it becomes `path` in one rename.
+    """Yield a temporary folder to fill, and rename it to `path` after the block.
 
-    If the block fails, or the process is killed, `path` is as it was before. A folder that is
-    replaced is moved aside first and put back by the next call should the rename not happen.
+    If the block fails, or the process is killed, `path` stays as it was. An old folder is renamed before the new one
+    takes its place. If the process is killed in between, the next call restores the old folder.
 
     Parameters
     ----------
     path
-        The folder to make. Its parents are made too.
+        The folder to create. Its parents are created too.
     overwrite
-        Replace what is there; otherwise an existing, non-empty `path` is an error.
+        Replace an existing file or folder. Without it, only an empty folder is replaced.
+
+    Yields
+    ------
+    Path
+        The temporary folder.
 
     Raises
     ------
     OutputError
-        When `path` exists and may not be replaced, or can't be written.
+        If `path` exists and may not be replaced, or can't be written.
     """
     path = path.absolute()
     with _folder_beside(path, overwrite=overwrite) as partial:
@@ -50,9 +55,9 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give the path of a file to write, in a temporary folder of its own; when the block ends well, it becomes `path`.
+    """Yield the path of a temporary file to write, and rename it to `path` after the block.
 
-    Takes, holds and raises what `atomic_folder` does, for a file that is too large to be held in memory.
+    This is `atomic_folder` for a file that is too large for memory.
     """
     path = path.absolute()
     with _folder_beside(path, overwrite=overwrite) as folder:
@@ -68,7 +73,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder beside `path`, which may be written, and delete what is left of it."""
+    """Check that `path` may be written, yield a temporary folder next to it, and delete that folder in the end."""
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         check_overwrite(path, overwrite=overwrite)

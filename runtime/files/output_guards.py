@@ -1,4 +1,4 @@
-"""What is checked before an output is written: nothing of value may be replaced."""
+"""Checks before an output is written, so that nothing of value is overwritten."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,12 +26,12 @@ def explain_os_errors(path: Path, remedy: str = "choose another place") -> Itera
 
 
 def check_inputs_safe(path: Path, inputs: Iterable[Path]) -> None:
-    """Raise if the output `path` is, or holds, one of the inputs: replacing it would destroy what it is made from.
+    """Check that the output `path` neither is nor contains one of the inputs, which would be deleted.
 
     Raises
     ------
     OutputError
-        For the first such input.
+        If it is or contains one; the message names the first.
     """
     for given in inputs:
         if path.resolve() in (given.resolve(), *given.resolve().parents):
@@ -39,14 +39,14 @@ def check_inputs_safe(path: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_outside(path: Path, data: Path) -> None:
-    """Raise if the output `path` lies in the data folder: there it would count as a class, or as images of one.
+    """Check that the output `path` is not in the data folder, where it would become a class or images of a class.
 
     Raises
     ------
     OutputError
-        If it does.
+        If it is.
     """
-    # A link that is replaced counts as what it is, not as what it leads to.
+    # If `path` itself is a link, the link is replaced, not its target.
     folder = path.absolute().parent.resolve()
     if data.resolve() in (folder, *folder.parents):
         raise OutputError(
@@ -56,15 +56,15 @@ def check_outside(path: Path, data: Path) -> None:
 
 
 def check_overwrite(path: Path, *, overwrite: bool) -> None:
-    """Raise unless `path` may be written: it is absent, an empty folder, or `overwrite` is set.
+    """Check that `path` may be written: it does not exist, is an empty folder, or `overwrite` is set.
 
-    What an interrupted `replace_folder` had moved aside is restored first.
+    First restore a folder that an interrupted `replace_folder` renamed.
 
     Raises
     ------
     OutputError
-        If something exists there, a parent of `path` is a file, `path` is the current or the topmost
-        folder, or the system refuses the name.
+        If `path` exists and may not be replaced, a parent of it is a file, it is the current or the topmost folder,
+        or the system refuses the name.
     """
     if not path.absolute().name:
         raise OutputError(f"can't write to {path}: it is the topmost folder; choose another place")
@@ -74,7 +74,7 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise unless `path` may be written."""
+    """Raise if `path` is the current folder, is below a file, or exists and may not be replaced."""
     if path.absolute() == Path.cwd():
         raise OutputError(f"can't write to {path}: it is the current folder; choose another place")
     for parent in path.absolute().parents:

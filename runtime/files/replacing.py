@@ -1,4 +1,4 @@
-"""Renaming a finished file or folder into place, and deleting what an interrupted process left behind."""
+"""Rename a finished folder to its final name, and clean up after an interrupted process."""
 
 import glob
 import os
@@ -8,7 +8,13 @@ from pathlib import Path
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Rename the folder `new` to `path`, with what was there moved aside until that is done."""
+    """Rename the folder `new` to `path`; an old `path` is renamed first and deleted last.
+
+    Raises
+    ------
+    OSError
+        If a rename fails; `path` is then the old one.
+    """
     aside = _aside(path)
     _discard(aside)
     if path.exists():
@@ -23,13 +29,13 @@ def replace_folder(new: Path, path: Path) -> None:
 
 
 def restore_replaced(path: Path) -> None:
-    """Restore what `replace_folder` moved aside, if it was killed between its two renames."""
+    """Restore the old `path` if `replace_folder` was killed between its two renames."""
     if _aside(path).exists() and not path.exists():
         _aside(path).rename(path)
 
 
 def _discard(aside: Path) -> None:
-    """Delete what was moved aside, under another name: an incomplete rest must not be restored later."""
+    """Delete the old folder. It is renamed first, because a partly deleted one must not be restored later."""
     if os.path.lexists(aside):
         waste = partial_name(aside)
         aside.rename(waste)
@@ -37,7 +43,7 @@ def _discard(aside: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    """Return where the old `path` is kept while it is replaced."""
+    """Return the name that the old `path` has while it is replaced."""
     path = path.absolute()
     return path.with_name(f".{path.name}.replaced")
 
@@ -51,19 +57,19 @@ def remove(path: Path) -> None:
 
 
 def partial_name(path: Path) -> Path:
-    """Return a name beside `path` that no one else uses; the functions of tempfile ignore the process's umask."""
+    """Return an unused name in the folder of `path`. The functions of tempfile are no help: they ignore the umask."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete what a process that was killed within `atomic_folder` left beside `path`."""
+    """Delete the temporary folders for `path` that a killed process left."""
     path = path.absolute()
-    # What `partial_name` makes, and nothing with a longer name.
+    # The names of `partial_name`, but not those for a longer name than that of `path`.
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.part"):
         remove(leftover)
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what a process that was killed within `write_atomically` left in `folder` and below."""
+    """Delete the temporary files in and below `folder` that a killed process left."""
     for partial in folder.rglob(".*.part"):
         partial.unlink()

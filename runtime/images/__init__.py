@@ -1,1 +1,1 @@
-"""Images: found, read, decoded and resized, and watched for."""
+"""Find, decode and resize images, and watch folders for new ones."""

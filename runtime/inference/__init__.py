@@ -1,1 +1,1 @@
-"""Inference with OpenVINO: devices, compilation, the runner and its caches."""
+"""Inference with OpenVINO: devices, compilation, the runner and the cache of compiled models."""

@@ -1,4 +1,4 @@
-"""From a variant of a bundle to a runner: the one place that compiles a model."""
+"""Compile a variant of a bundle for a device."""
 
 import hashlib
 import json
@@ -35,30 +35,28 @@ def compile_variant(
     Parameters
     ----------
     bundle
-        An opened bundle; the variant's two files are checked against the manifest first.
+        An opened bundle. The variant's two files are checked against the manifest first.
     variant
         ``fp32``, ``fp16`` or ``int8``.
     device
-        As `resolve_device` takes it.
+        See `resolve_device`.
     execution_precision
-        ``f32``, ``f16``, ``bf16``, or ``auto``: f32 for the fp32 variant, as a row called fp32 must
-        not be computed in bf16 or f16, and the device's own choice for the others.
+        ``f32``, ``f16``, ``bf16`` or ``auto``: the variant's `Variant.requested_precision`.
     hint
-        OpenVINO's performance hint: one image as soon as possible, or many at once.
+        OpenVINO's performance hint: one image as soon as possible, or many images per second.
     cache
-        Keep the compiled model in the user's cache folder, and take it from there.
+        Whether to load the compiled model from the user's cache folder, and to save it there.
     properties
-        Properties of OpenVINO's to compile with besides, by name, such as
-        ``{"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}``.
+        More properties of OpenVINO, by name, such as ``{"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}``.
 
     Raises
     ------
     BundleError
-        When the variant is missing or altered, or OpenVINO can't read it.
+        If the variant is missing or altered, or OpenVINO can't read it.
     DeviceError
-        When the device is not there, lacks a property, or can't compile the model.
+        If the device is absent, lacks a property, or can't compile the model.
     ValueError
-        When `execution_precision` or `hint` is none of these.
+        If `execution_precision` or `hint` is unknown.
     """
     for name, value, known in (
         ("execution_precision", execution_precision, ("auto", *_ELEMENT_TYPES)),
@@ -99,7 +97,12 @@ def compile_for_single_images(
     device
         OpenVINO's name of a device.
     config
-        What `supported_config` returns.
+        The properties that `supported_config` returned.
+
+    Returns
+    -------
+    openvino.CompiledModel
+        The compiled model, for one image at a time.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def supported_config(
     device
         OpenVINO's name of a device.
     hint, execution_precision, properties
-        As `compile_variant` takes them; ``auto`` asks for no precision.
+        See `compile_variant`. With ``auto`` no precision is requested.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def supported_config(
 
 
 def _cache_key(bundle: Bundle, variant: str, device: str, config: Mapping[str, object]) -> str:
-    """Return a hash of all that decides what compiling gives."""
+    """Return a hash of everything that determines the compiled model."""
     record, image = bundle.variant(variant), bundle.manifest.image
     facts = (
         ov.get_version(),
@@ -151,12 +154,12 @@ def _cache_key(bundle: Bundle, variant: str, device: str, config: Mapping[str, o
 
 
 def _can_export(device: str) -> bool:
-    """Whether a compiled model can be written to a file; OpenVINO's meta devices hold several."""
+    """Whether a device can export a compiled model. A meta device can't, because it has several."""
     return not is_meta(device) and "EXPORT_IMPORT" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
 
 
 def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any:  # noqa: ANN401 - ov.CompiledModel
-    """Return the model from the cache; None when it is not there, or the device does not take it back."""
+    """Return the model from the cache; None if it is not there, or the device does not accept it."""
     blob = read_blob(key)
     try:
         return None if blob is None else core().import_model(blob, device, dict(config))
@@ -165,13 +168,13 @@ def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any
 
 
 def _describe_request(variant: str, execution_precision: str, properties: Mapping[str, str]) -> str:
-    """Return in words what the caller asked for: OpenVINO does not always name the value that it refuses."""
+    """Return the request in words, because OpenVINO does not always name the value that it refuses."""
     precision = "" if execution_precision == "auto" else f" in {execution_precision}"
     return f"the {variant} variant{precision}" + "".join(f" with {name}={value}" for name, value in properties.items())
 
 
 def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model
-    """Read an IR, with a sentence where OpenVINO prints a trace, and check its shapes against the manifest."""
+    """Read an IR and check its shapes against the manifest; raise BundleError if it is damaged or has other shapes."""
     xml = bundle.place(bundle.variant(variant).xml)
     try:
         model = core().read_model(network, ov.Tensor(np.frombuffer(weights, np.uint8)))

@@ -13,7 +13,7 @@ from overfly.runtime.inference.diagnosis import explain_absence
 from overfly.runtime.inference.opencl import driver_version
 from overfly.runtime.machine import memory_bytes, usable_cores
 
-# OpenVINO's devices that hand the work to others.
+# OpenVINO's devices that pass the work on to other devices.
 META_DEVICES = ("AUTO", "HETERO", "BATCH", "MULTI")
 PHYSICAL_DEVICES = ("CPU", "GPU", "NPU")
 
@@ -27,17 +27,17 @@ class Device:
     name
         OpenVINO's name, such as ``GPU`` or ``GPU.0``.
     full_name
-        What the driver calls it; says ``emulated`` where an OpenCL layer stands in for a driver.
+        The driver's name of it; ends in ``(emulated)`` if an OpenCL layer replaces the driver.
     kind
         ``integrated`` or ``discrete``.
     driver
-        The GPU or NPU driver's version, where the device tells.
+        The version of the GPU's or NPU's driver; None if it is unknown.
     memory_bytes
-        The memory the device can use, where it tells.
+        The memory that the device can use; None if it is unknown.
     capabilities
         Number formats it computes in fast, such as ``FP16`` and ``INT8``.
     default_precision
-        The execution precision it chooses by itself, such as ``f16``.
+        The execution precision that it chooses itself, such as ``f16``.
     """
 
     name: str
@@ -85,7 +85,7 @@ def describe(name: str) -> Device:
 def full_name(name: str) -> str:
     """Return the driver's name of a device; the bare name for OpenVINO's meta devices."""
     full = str(_property(name, "FULL_DEVICE_NAME") or name)
-    # A layer between OpenVINO and the driver answers in the driver's place: its speed is not a GPU's.
+    # An OpenCL layer answers instead of the driver, and its speed is not that of a GPU.
     return f"{full} (emulated)" if name.startswith("GPU") and os.environ.get("OPENCL_LAYERS") else full
 
 
@@ -95,15 +95,15 @@ def resolve_device(name: str) -> str:
     Parameters
     ----------
     name
-        ``auto`` in lower case (GPU where there is one, else CPU), a device that OpenVINO lists, or
-        one of OpenVINO's own ``AUTO``, ``HETERO:...``, ``BATCH:...``, which are passed on if the
-        devices that they name are there.
+        ``auto`` in lower case (a GPU if OpenVINO has one, else the CPU), a device that OpenVINO lists, or one of
+        OpenVINO's meta devices, such as ``AUTO`` or ``HETERO:GPU,CPU``. The devices that a meta device names must
+        be there.
 
     Raises
     ------
     DeviceError
-        If the device is not there, with the likely cause for a GPU or NPU; there is no fallback. Also if `name`
-        is not a string.
+        If the device is absent, with the likely cause for a GPU or NPU, or if `name` is not a string. Another
+        device is never used instead.
     """
     if not isinstance(name, str):
         raise DeviceError(f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'")
@@ -115,7 +115,7 @@ def resolve_device(name: str) -> str:
         named = _named_by(upper)
         if not named and upper.partition(":")[0] != "AUTO":
             raise DeviceError(f"{upper} names no device: say which, such as {upper.partition(':')[0]}:CPU")
-        # OpenVINO would fail for an absent one as well, with the name of a library that can't be loaded.
+        # OpenVINO would only name a library that it can't load.
         for device in named:
             resolve_device(device)
         return upper
@@ -131,37 +131,37 @@ def resolve_device(name: str) -> str:
 
 
 def is_meta(device: str) -> bool:
-    """Whether a device is one of OpenVINO's that hand the work to others."""
+    """Whether a device is one that passes the work on to other devices."""
     return device.partition(":")[0] in META_DEVICES
 
 
 def supports(device: str, name: str) -> bool:
-    """Whether a device takes a property: each refuses those that it does not know, and a meta device hands them on."""
+    """Whether a device, or for a meta device one of its devices, has a property."""
     devices = [device, *(_named_by(device) or core().available_devices if is_meta(device) else ())]
     return any(name in core().get_property(each.partition(":")[0], "SUPPORTED_PROPERTIES") for each in devices)
 
 
 def _named_by(meta: str) -> list[str]:
-    """Return the devices that a meta device is to use; none where the choice is left to it."""
+    """Return the devices that a meta device names; none if it chooses them itself."""
     names = meta.partition(":")[2].split(",")
-    # BATCH:GPU(4) says how many at once, and AUTO:-GPU leaves the GPU out.
+    # BATCH:GPU(4) has the batch size in brackets, and AUTO:-GPU excludes the GPU.
     return [name.partition("(")[0] for name in names if name and not name.startswith("-")]
 
 
 def precision_name(element_type: Any) -> str:  # noqa: ANN401 - ov.Type, which has no stub
-    """Return OpenVINO's short name of an element type, such as ``f32``; ``auto`` when left open."""
+    """Return OpenVINO's short name of an element type, such as ``f32``; ``auto`` if it is dynamic."""
     short = str(element_type.get_type_name())
     return "auto" if short in {"dynamic", "undefined"} else short
 
 
 def _aliases(devices: list[str]) -> set[str]:
-    """Return ``GPU`` for ``GPU.0`` and the other way round: OpenVINO takes both, but lists one."""
+    """Return the other name, ``GPU`` or ``GPU.0``, of a listed GPU: OpenVINO accepts both, but lists one."""
     gpus = [d for d in devices if d.startswith("GPU")]
     return {d.partition(".")[0] for d in gpus} | {f"{d}.0" for d in gpus if "." not in d}
 
 
 def _property(device: str, name: str) -> Any:  # noqa: ANN401 - properties are of any type
-    """Return a property, or None where the device does not have it or can't tell."""
+    """Return a property; None if the device does not have it or can't read it."""
     try:
         return core().get_property(device, name)
     except (RuntimeError, TypeError):
@@ -169,7 +169,7 @@ def _property(device: str, name: str) -> Any:  # noqa: ANN401 - properties are o
 
 
 def describe_machine() -> str:
-    """Return processor, cores, memory and system in a few words."""
+    """Return the processor, the usable cores, the memory and the operating system as one line of text."""
     memory = memory_bytes()
     parts = [full_name("CPU"), f"{usable_cores()} cores"]
     if memory is not None:

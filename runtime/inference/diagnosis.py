@@ -1,4 +1,4 @@
-"""Why OpenVINO sees no GPU or NPU here, and what to install on this operating system."""
+"""Explain why OpenVINO finds no GPU or NPU on this machine, and what to install."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ def explain_absence(device: str) -> str:
 
 
 def _explain_linux_gpu() -> str:
-    """Go through the known causes on Linux in the order in which they hide each other."""
+    """Return the first known cause on Linux; an earlier one hides the later ones."""
     if _is_wsl() and not _WSL_GPU.exists():
         return (
             "WSL has no /dev/dxg, so Windows does not share its GPU; install Intel's graphics driver on Windows, "
@@ -43,7 +43,7 @@ def _explain_linux_gpu() -> str:
 
 
 def _explain_linux_npu() -> str:
-    """Tell a missing kernel driver from a missing right or user-space driver."""
+    """Return the first known cause: the kernel driver, the permissions or the user-space driver."""
     nodes = sorted(_ACCEL.glob("accel*"))
     if not nodes:
         return "there is no /dev/accel device: this processor has no NPU, or the intel_vpu kernel driver is not loaded"

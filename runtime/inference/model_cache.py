@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 
 from overfly.runtime.files.atomic import write_atomically
 
-# A MobileNetV2 takes 3 to 10 MB for each device and setting: room for some hundred.
+# A compiled MobileNetV2 takes 3 to 10 MB, so at least 100 of them fit.
 MODEL_CACHE_LIMIT_BYTES = 1 << 30
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -44,7 +44,7 @@ def model_cache_folder() -> Path:
 
 
 def read_blob(key: str) -> bytes | None:
-    """Return what was kept under `key`; None when there is nothing, or nothing whole, or no readable cache.
+    """Return the blob that was kept under `key`; None if it is missing or damaged, or the cache can't be read.
 
     Parameters
     ----------
@@ -60,16 +60,24 @@ def read_blob(key: str) -> bytes | None:
             return None
     except (OSError, RuntimeError):
         return None
-    with suppress(OSError):  # a cache that others filled may be read-only
-        os.utime(path)  # the time of the last use, by which the oldest go first
+    with suppress(OSError):  # the cache may be read-only
+        os.utime(path)  # `_drop_oldest` deletes by the time of the last use
     return blob
 
 
 def keep_blob(key: str, blob: bytes, *, limit_bytes: int = MODEL_CACHE_LIMIT_BYTES) -> None:
-    """Keep `blob` under `key`, and drop those not used for longest until all fit into `limit_bytes`.
+    """Keep `blob` under `key`, and delete those used longest ago until all fit into `limit_bytes`.
 
-    A cache that can't be written, for want of a home, a right or space, only costs the time to
-    compile again: it stops nothing.
+    Do nothing if the cache can't be written: then the model is only compiled again.
+
+    Parameters
+    ----------
+    key
+        A plain file name, such as a hash.
+    blob
+        What the device exported.
+    limit_bytes
+        Size that all blobs together may have.
     """
     try:
         folder = model_cache_folder()
@@ -81,18 +89,18 @@ def keep_blob(key: str, blob: bytes, *, limit_bytes: int = MODEL_CACHE_LIMIT_BYT
 
 
 def _drop_oldest(folder: Path, limit_bytes: int) -> None:
-    """Delete the blobs used longest ago until the rest take at most `limit_bytes`."""
+    """Delete the blobs used longest ago until the others take at most `limit_bytes`."""
     blobs = []
     for path in folder.iterdir():
         try:
             status = path.stat()
-        except FileNotFoundError:  # another process was faster
+        except FileNotFoundError:  # another process deleted it
             continue
         blobs.append((status.st_mtime, status.st_size, path))
     total = sum(size for _, size, _ in blobs)
     for _, size, path in sorted(blobs):
         if total <= limit_bytes:
             return
-        with suppress(OSError):  # Windows keeps what another process reads
+        with suppress(OSError):  # on Windows another process may have it open
             path.unlink(missing_ok=True)
             total -= size

@@ -1,4 +1,4 @@
-"""The version of a GPU's driver, which OpenVINO does not report: the OpenCL loader of its GPU plugin knows it."""
+"""Read the version of a GPU's driver from OpenCL, because OpenVINO does not report it."""
 
 import ctypes
 import sys
@@ -14,7 +14,7 @@ _DRIVER_VERSION = 0x102D
 
 
 def driver_version(full_name: str) -> str | None:
-    """Return the driver's version of the first OpenCL GPU whose name is in `full_name`; None where it can't tell."""
+    """Return the driver version of the first OpenCL GPU whose name is part of `full_name`; None if there is none."""
     try:
         library = ctypes.CDLL(_LOADER)
     except OSError:
@@ -33,7 +33,7 @@ def _gpus(library: ctypes.CDLL) -> Iterator[ctypes.c_void_p]:
 
 
 def _handles(function: Callable[..., int], *arguments: object) -> list[ctypes.c_void_p]:
-    """Ask one of OpenCL's listing functions, which take (..., room, handles, count), first how many, then which."""
+    """Call a listing function of OpenCL twice: for the number of handles, then for the handles."""
     count = ctypes.c_uint32()
     if function(*arguments, 0, None, ctypes.byref(count)) != _SUCCESS:
         return []
@@ -44,7 +44,7 @@ def _handles(function: Callable[..., int], *arguments: object) -> list[ctypes.c_
 
 
 def _text(library: ctypes.CDLL, device: ctypes.c_void_p, parameter: int) -> str:
-    """Return a text that a device tells of itself; empty where it does not."""
+    """Return a text property of a device; empty if the device does not report it."""
     size = ctypes.c_size_t()
     if library.clGetDeviceInfo(device, parameter, 0, None, ctypes.byref(size)) != _SUCCESS:
         return ""

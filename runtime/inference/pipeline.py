@@ -10,13 +10,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Pending(Protocol[T_co]):
-    """Something under way; a `concurrent.futures.Future` is one."""
+    """Work in progress, such as a `concurrent.futures.Future`."""
 
     def done(self) -> bool:
-        """Return whether `result` would answer at once."""
+        """Return whether `result` returns without waiting."""
 
     def result(self) -> T_co:
-        """Wait for the answer and return it, or raise what went wrong."""
+        """Wait for the result and return it, or raise the error of the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,19 @@ class Completed(Generic[T]):
 
 
 def ordered_results(started: Iterable[Pending[T]], limit: int) -> Iterator[T]:
-    """Yield the answers in the order in which the work was started.
+    """Yield the results in the order in which the work was started.
 
     Parameters
     ----------
     started
-        Asking it for the next item starts the work. It is asked no sooner than there is room.
+        Starts the work for an item when the item is read. It is read only while fewer than `limit` are in progress.
     limit
-        How many items may be under way at once, at least 1.
+        Number of items that may be in progress at once, at least 1.
 
     Yields
     ------
     object
-        Each answer as soon as it and all before it are there; when the source is slow, that is when
-        the source gives its next item.
+        Each result. A finished one is yielded when the next item is read, or at the end.
     """
     window: deque[Pending[T]] = deque()
     for item in started:

@@ -1,4 +1,4 @@
-"""A compiled model at work: uint8 images in, logits out, several images in flight."""
+"""Infer images with a compiled model, several at once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,29 +18,29 @@ Logits = npt.NDArray[np.float32]
 
 
 class Runner:
-    """A compiled model that takes one image at a time, several of them in flight, from any thread.
+    """A compiled model that infers single images. Several threads may use it, and several images may be in progress.
 
-    `overfly.runtime.inference.compile` makes one.
-
-    Attributes
+    Parameters
     ----------
+    compiled
+        An ``openvino.CompiledModel`` for one image; see `overfly.runtime.inference.compile`.
     variant
-        ``fp32``, ``fp16`` or ``int8``.
+        Name of the variant; also an attribute.
     requested_precision
-        The execution precision that was asked for; ``auto`` leaves it to the device.
+        The execution precision that was requested, ``auto`` for the device's choice; also an attribute.
     """
 
     def __init__(self, compiled: Any, *, variant: str, requested_precision: str) -> None:  # noqa: ANN401 - no stub
         self._compiled = compiled
         self._n_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        # Requests that wait for work. Taking from a deque and adding to it are atomic, so threads may share it.
+        # The requests that are not in use. The methods of a deque are atomic, so threads may share it.
         self._idle: deque[Any] = deque()
         self.variant = variant
         self.requested_precision = requested_precision
 
     @property
     def device(self) -> str:
-        """What the model runs on right now, such as ``CPU`` or ``GPU.0``; OpenVINO's AUTO may move it."""
+        """The device that runs the model now, such as ``CPU`` or ``GPU.0``; OpenVINO's AUTO may change it."""
         return ",".join(self._devices())
 
     @property
@@ -50,12 +50,12 @@ class Runner:
 
     @property
     def execution_precision(self) -> str:
-        """What the model is computed in, read back from the compiled model, such as ``f32``."""
+        """The precision that the model is computed in, such as ``f32``, read back from the compiled model."""
         return ",".join(dict.fromkeys(_effective_precision(self._open(), device) for device in self._devices()))
 
     @property
     def n_threads(self) -> int | None:
-        """With how many threads of the CPU the model is computed; None on a device that has none of them."""
+        """The number of CPU threads that compute the model; None if the device does not report it."""
         try:
             return int(self._open().get_property("INFERENCE_NUM_THREADS"))
         except RuntimeError:
@@ -63,11 +63,11 @@ class Runner:
 
     @property
     def n_requests(self) -> int:
-        """How many images the device wants in flight for the hint it was compiled with."""
+        """The number of images that the device wants in progress, for the hint that it was compiled with."""
         return self._n_requests
 
     def infer(self, image: ImageBatch) -> Logits:
-        """Return the logits of one image and wait for them.
+        """Infer one image and wait for its logits.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class Runner:
         return logits
 
     def start(self, image: ImageBatch) -> Pending[Logits]:
-        """Begin to infer one image and return at once; the image may be changed afterwards.
+        """Start to infer one image and return at once. The caller may change the image afterwards.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ class Runner:
 
         Returns
         -------
-        Started
-            Its result is float32, shape ``[n_classes]``; to be asked for once.
+        Pending
+            Its result is float32, shape ``[n_classes]``. Call `result` only once.
         """
         request = self._take()
         request.get_input_tensor(0).data[0] = image
@@ -105,7 +105,7 @@ class Runner:
         return _Inference(request, self._give_back)
 
     def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
-        """Yield the logits of each image, in order, with few more than `n_requests` in flight.
+        """Yield the logits of each image, in order, with at most `depth` images in progress.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Runner:
 
     @property
     def depth(self) -> int:
-        """How many images to have in flight: one more than are worked on, so that no part of the device waits."""
+        """The number of images to keep in progress: one more than `n_requests`, so that the device never waits."""
         return self._n_requests + 1
 
     def logits(self, images: ImageBatch) -> Logits:
@@ -140,12 +140,12 @@ class Runner:
         return np.stack(list(self.stream(images)))
 
     def close(self) -> None:
-        """Give back the device's memory, once what is in flight has ended; the runner can't be used any more."""
+        """Release the device's memory as soon as the images in progress are finished. Later calls raise ValueError."""
         self._compiled = None
         self._idle.clear()
 
     def _take(self) -> Any:  # noqa: ANN401 - ov.InferRequest, which has no stub
-        """Return a request that no one else uses."""
+        """Return a request that is not in use."""
         compiled = self._open()
         try:
             return self._idle.popleft()
@@ -153,35 +153,35 @@ class Runner:
             return compiled.create_infer_request()
 
     def _give_back(self, request: Any) -> None:  # noqa: ANN401 - ov.InferRequest, which has no stub
-        """Leave a request to others; a closed runner keeps none, as it would hold the device's memory."""
+        """Return a request for reuse. A closed runner keeps none, because each holds memory of the device."""
         self._idle.append(request)
-        if self._compiled is None:  # looked at last, so that close() may come at any moment
+        if self._compiled is None:  # checked last, because another thread may call close() at any time
             self._idle.clear()
 
     def _open(self) -> Any:  # noqa: ANN401 - ov.CompiledModel, which has no stub
-        """Return the compiled model, or raise when the runner was closed."""
+        """Return the compiled model; raise ValueError if the runner was closed."""
         if self._compiled is None:
             raise ValueError("the runner is closed: open the bundle again")
         return self._compiled
 
     def _devices(self) -> list[str]:
-        """Return the devices that the model runs on; AUTO puts the one it starts on in brackets."""
+        """Return the devices that run the model; AUTO puts the one that it starts on in brackets."""
         return [str(name).strip("()") for name in self._open().get_property("EXECUTION_DEVICES")]
 
 
 class _Inference:
-    """One request under way."""
+    """An image in progress."""
 
     def __init__(self, request: Any, give_back: Callable[[Any], None]) -> None:  # noqa: ANN401 - ov.InferRequest
         self._request = request
         self._give_back = give_back
 
     def done(self) -> bool:
-        """Return whether the logits are there."""
+        """Return whether the logits are ready."""
         return bool(self._request.wait_for(0))
 
     def result(self) -> Logits:
-        """Wait, return a copy of the one row of logits, and leave the request to others."""
+        """Wait for the logits, return a copy, and return the request for reuse."""
         self._request.wait()
         logits: Logits = np.array(self._request.get_output_tensor(0).data[0])
         self._give_back(self._request)
@@ -189,11 +189,11 @@ class _Inference:
 
 
 def _effective_precision(compiled: Any, device: str) -> str:  # noqa: ANN401 - ov.CompiledModel, which has no stub
-    """Return what a device computes the model in."""
+    """Return the precision that a device computes the model in."""
     try:
         return precision_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
     except RuntimeError:
-        # OpenVINO's meta devices know only what each of their devices does.
+        # A meta device knows only the precision of each of its devices.
         of_device = compiled.get_property("DEVICE_PROPERTIES").get(device, {})
         precision = of_device.get("INFERENCE_PRECISION_HINT")
         return "unknown" if precision is None else precision_name(precision)

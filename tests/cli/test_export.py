@@ -180,7 +180,7 @@ def test_a_zip_is_checked_and_used_like_the_folder(overfly, fp32_bundle, tiny_da
         answers.append((checked.out, predicted.out))
     assert answers[0] == answers[1]
     packed.write_bytes(packed.read_bytes()[:-1])
-    overfly("check", packed).assert_failed(packed, "no whole .zip")
+    overfly("check", packed).assert_failed(packed, "not a complete .zip")
 
 
 @pytest.mark.slow

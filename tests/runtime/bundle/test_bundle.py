@@ -39,7 +39,7 @@ def test_the_hashes_are_those_of_the_files(bundle):
     assert records[ONNX].size_bytes == (bundle.path / ONNX).stat().st_size
 
 
-@pytest.mark.parametrize("found", ["nothing", "a file that is no whole .zip"])
+@pytest.mark.parametrize("found", ["nothing", "a file that is not a complete .zip"])
 def test_what_is_no_folder_is_no_bundle(tmp_path, found):
     path = tmp_path / "bundle"
     if found != "nothing":
