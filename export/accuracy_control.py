@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from overfly.export.int8 import (
     FAST_BIAS_CORRECTION,
+    POST_TRAINING,
     activation_ranges,
     calibration_dataset,
     quantize,
@@ -87,49 +88,30 @@ class ValidationImages:
         return float(logits.argmax() == self.labels[index]) + _MAX_CLOSENESS / (1 + distance)
 
 
-@dataclass(frozen=True, slots=True)
-class BoundedModel:
-    """A quantized model within the bound.
-
-    Attributes
-    ----------
-    model
-        An `openvino.Model`.
-    made_by
-        How it was made; None if it is the model that was passed in.
-    steering
-        What the manifest records about the bound.
-    """
-
-    model: Any
-    made_by: str | None
-    steering: AccuracyControl
-
-
 def quantize_within(
     model: Any,  # noqa: ANN401 - ov.Model has no stub
-    quantized: Any,  # noqa: ANN401
     images: ImageBatch,
     validation: ValidationImages,
     max_drop_pp: float,
     reporter: Reporter,
-) -> BoundedModel:
-    """Return a quantized model that loses at most `max_drop_pp` percentage points of accuracy against PyTorch.
+) -> tuple[Any, str, AccuracyControl]:
+    """Quantize a model so that it loses at most `max_drop_pp` percentage points of accuracy against PyTorch.
 
     Parameters
     ----------
-    model
-        The fp32 model.
-    quantized
-        The same by `quantize`. It is returned if it keeps the bound.
-    images
-        Calibration images, uint8, shape ``[N, size, size, 3]``, RGB.
+    model, images
+        As for `overfly.export.int8.quantize`.
     validation
         The images that measure the accuracy.
     max_drop_pp
         The bound.
     reporter
         Report progress to it.
+
+    Returns
+    -------
+    tuple
+        The quantized model; how it was made, for the manifest; and what the manifest records about the bound.
 
     Raises
     ------
@@ -138,7 +120,8 @@ def quantize_within(
     """
     n_images = len(validation.labels)
     max_lost = int(max_drop_pp * n_images / 100 + _ROUNDING)
-    made_by, left_by_nncf = None, float_layers(quantized)
+    made_by, quantized = POST_TRAINING, quantize(model, images, reporter)
+    left_by_nncf = float_layers(quantized)
     lost = validation.n_lost(run_model(quantized, validation.images))
     if lost > max_lost:
         made_by, quantized = _RESTORED, _revert_layers(model, images, validation, max_lost, reporter)
@@ -153,7 +136,7 @@ def quantize_within(
     reverted = _reverted_layers(quantized, left_by_nncf)
     steering = AccuracyControl(validation.part, n_images, max_drop_pp, 100 * lost / n_images, tuple(reverted))
     _check_bound(steering, within=lost <= max_lost, any_int8=any(weighted_layers(quantized).values()))
-    return BoundedModel(quantized, made_by, steering)
+    return quantized, made_by, steering
 
 
 def _reverted_layers(quantized: Any, left_by_nncf: list[str]) -> list[str]:  # noqa: ANN401

@@ -15,6 +15,9 @@ from overfly.runtime.reporter import Reporter
 # 0.12 instead of 0.24 on held-out training images, for a fine-tuned MobileNetV2.
 FAST_BIAS_CORRECTION = False
 
+# The manifest records this sentence about a model from `quantize`.
+POST_TRAINING = "nncf.quantize, post-training, min-max ranges, full bias correction"
+
 
 def quantize(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Sequence[str] = ()) -> Any:  # noqa: ANN401
     """Return a quantized copy of an OpenVINO model.

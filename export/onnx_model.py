@@ -24,12 +24,12 @@ OUTPUT = "logits"
 OPSET = 20
 
 
-def write_onnx(deployed: PreprocessedModel, path: Path, *, size: int, metadata: dict[str, object]) -> None:
+def write_onnx(pytorch_model: PreprocessedModel, path: Path, *, size: int, metadata: dict[str, object]) -> None:
     """Write a model with its preprocessing as one ONNX file, and check the file with ONNX's checker.
 
     Parameters
     ----------
-    deployed
+    pytorch_model
         The model, in eval mode, on the CPU.
     path
         The file to write. Its input ``images`` is uint8 ``[batch, size, size, 3]``, RGB; its output ``logits`` is
@@ -43,7 +43,7 @@ def write_onnx(deployed: PreprocessedModel, path: Path, *, size: int, metadata: 
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with _silence_torch_onnx():
         program = torch.onnx.export(
-            _fold_batch_norms(deployed),
+            _fold_batch_norms(pytorch_model),
             (example,),
             dynamo=True,
             opset_version=OPSET,

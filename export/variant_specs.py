@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overfly.export.accuracy_control import ValidationImages, quantize_within
-from overfly.export.int8 import quantize
+from overfly.export.int8 import POST_TRAINING, quantize
 from overfly.export.ir import compress_to_f16
 from overfly.export.layers import float_layers
 from overfly.export.parity_checks import FLOAT16, FLOAT32, Tolerance
@@ -83,15 +83,14 @@ def _build_fp16(source: Source) -> VariantModel:
 
 def _build_int8(source: Source) -> VariantModel:
     """Return the quantized model, within the bound on its accuracy if there is one."""
-    images = source.calibration()
-    model = quantize(source.model, images, source.reporter)
-    made_by = "nncf.quantize, post-training, min-max ranges, full bias correction"
-    steering, not_quantized = None, float_layers(model)
-    if source.max_drop_pp is not None:
+    images, steering = source.calibration(), None
+    if source.max_drop_pp is None:
+        model, made_by = quantize(source.model, images, source.reporter), POST_TRAINING
+    else:
         validation, bound = source.validation(), source.max_drop_pp
-        found = quantize_within(source.model, model, images, validation, bound, source.reporter)
-        model, made_by, steering = found.model, found.made_by or made_by, found.steering
-    layers = [FloatLayer(name, _NOT_QUANTIZED if name in not_quantized else _REVERTED) for name in float_layers(model)]
+        model, made_by, steering = quantize_within(source.model, images, validation, bound, source.reporter)
+    reverted = steering.reverted if steering else ()
+    layers = [FloatLayer(name, _REVERTED if name in reverted else _NOT_QUANTIZED) for name in float_layers(model)]
     return VariantModel(model=model, made_by=made_by, float_layers=tuple(layers), steering=steering)
 
 

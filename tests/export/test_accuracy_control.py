@@ -123,21 +123,26 @@ def test_the_model_that_keeps_the_bound_is_returned_and_recorded(
     monkeypatch.setattr(accuracy_control, "run_model", lambda model, _images: model.lost)
     monkeypatch.setattr(accuracy_control, "operations", lambda _model, layers: layers)
     monkeypatch.setattr(accuracy_control, "_revert_layers", lambda *_: restored)
-    monkeypatch.setattr(accuracy_control, "quantize", lambda *_, **options: ignored.append(options["ignored"]) or again)
+
+    def quantize(*_, **options):
+        ignored.extend(options.values())
+        return again if options else plain
+
+    monkeypatch.setattr(accuracy_control, "quantize", quantize)
     validation = SimpleNamespace(part="val", labels=[0] * 100, images=None, n_lost=lambda lost: lost)
     if expected is None:
         with pytest.raises(ParityError, match=r"2\.00 .* with a "):
-            quantize_within(None, plain, None, validation, 1.0, SILENT)
+            quantize_within(None, None, validation, 1.0, SILENT)
         return
-    found = quantize_within(None, plain, None, validation, 1.0, SILENT)
-    model, methods = {
-        "plain": (plain, set()),
+    model, made_by, steering = quantize_within(None, None, validation, 1.0, SILENT)
+    expected_model, methods = {
+        "plain": (plain, {"nncf.quantize"}),
         "again": (again, {"nncf.quantize", "nncf.quantize_with_accuracy_control"}),
         "restored": (restored, {"nncf.quantize_with_accuracy_control"}),
     }[expected]
-    assert found.model is model
-    assert {word.rstrip(",") for word in (found.made_by or "").split() if word.startswith("nncf.")} == methods
-    assert found.steering == AccuracyControl("val", 100, 1.0, float(model.lost), reverted)
+    assert model is expected_model
+    assert {word.rstrip(",") for word in made_by.split() if word.startswith("nncf.")} == methods
+    assert steering == AccuracyControl("val", 100, 1.0, float(model.lost), reverted)
     assert ignored == ([] if restored is None else [list(reverted)])
 
 
