@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from overfly.runtime import classifier as classifier_module
+from overfly.runtime.bundle.storage import write_zip
 from overfly.runtime.classifier import Classifier, Prediction, softmax
 from overfly.runtime.errors import BundleError, ImageError
 from overfly.runtime.inference.pipeline import ordered_results
@@ -382,3 +383,13 @@ def test_all_settings_reach_the_runner(make_bundle, tmp_path, monkeypatch):
     assert str(compiled.get_property("PERFORMANCE_HINT")).endswith("THROUGHPUT")
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_zip_gives_the_answers_of_the_folder(bundle):
+    packed = bundle.path.with_suffix(".zip")
+    write_zip(packed, bundle.path)
+    with (
+        Classifier.from_bundle(packed, device="CPU") as ours,
+        Classifier.from_bundle(bundle.path, device="CPU") as same,
+    ):
+        assert ours.predict(bundle.golden().images) == same.predict(bundle.golden().images)

@@ -4,11 +4,18 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import GOLDEN, LABELS, MANIFEST, ONNX, hash_files
 from overfly.runtime.errors import BundleError
 from overfly.runtime.files.hashing import sha256_file
+
+REPEATED = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
 
 SIZE, N_CLASSES = 8, 4
 
@@ -194,3 +201,28 @@ def test_a_byte_that_makes_a_number_of_the_manifest_infinite_is_named(bundle, se
     path.write_bytes(path.read_bytes().replace(b"1e-05", b"1e905"))
     with pytest.raises(BundleError, match=r"manifest\.json can't be read as JSON \(1e905 is too large"):
         Bundle.open(bundle.path)
+
+
+def test_golden_images_that_unpack_to_more_than_there_can_be_are_refused(make_bundle, monkeypatch):
+    monkeypatch.setattr("overfly.runtime.bundle.bundle._MAX_GOLDEN_BYTES", 1000)
+    with pytest.raises(BundleError, match=r"holds no golden images and logits \(it unpacks to"):
+        Bundle.open(make_bundle()).golden()
+
+
+@given(data=st.data())
+@REPEATED
+def test_any_byte_of_any_file_of_a_folder_counts(bundle, data):
+    name = data.draw(st.sampled_from([MANIFEST, *bundle.manifest.files]))
+    path = bundle.path / name
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        path.write_bytes(damaged)
+        with pytest.raises(BundleError) as caught:
+            Bundle.open(bundle.path).verify()
+    finally:
+        path.write_bytes(content)
+    # What no longer fits the schema is said of the manifest; of every other file, that it was altered.
+    assert str(caught.value).startswith(str(path) if name == MANIFEST else f"{path} was altered: ")
+    Bundle.open(bundle.path).verify()

@@ -1,9 +1,15 @@
-"""Images are found by their names, in a fixed order."""
+"""Images are found by their names, in a fixed order; links, pipes and closed folders are found and named."""
+
+import os
 
 import pytest
+from PIL import Image
 
-from overfly.runtime.errors import DataError
-from overfly.runtime.images.discovery import find_images
+from overfly.runtime.errors import DataError, ImageError
+from overfly.runtime.images.discovery import find_images, visible_files
+from overfly.runtime.images.reading import load_image
+
+SIZE = 8
 
 
 def test_find_images_goes_through_a_folder_in_order(tmp_path):
@@ -45,3 +51,95 @@ def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path} has no image: expected files ending in .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp"
     )
+
+
+@pytest.fixture
+def link(tmp_path):
+    """A function that makes a symbolic link in the test's folder, or skips where the system refuses."""
+
+    def call(name, target):
+        try:
+            (tmp_path / name).symlink_to(target)
+        except OSError:
+            pytest.skip("this system lets users make no symbolic links")
+        return tmp_path / name
+
+    return call
+
+
+def test_a_link_to_itself_is_named(tmp_path, link):
+    path = link("loop.jpg", "loop.jpg")
+    assert find_images([tmp_path]) == [path]
+    with pytest.raises(ImageError, match=r"loop\.jpg can't be decoded .*links"):
+        load_image(path, SIZE)
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
+    path = link("dangling.jpg", "nowhere.jpg")
+    assert find_images([tmp_path]) == [path]
+    assert find_images([path]) == [path]
+    with pytest.raises(ImageError, match=r"dangling\.jpg does not exist"):
+        load_image(path, SIZE)
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path, link):
+    link("up", "..")
+    (tmp_path / "a.png").touch()
+    assert find_images([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_a_link_to_a_image_is_a_image(tmp_path, link, pixels):
+    content = pixels(SIZE)
+    Image.fromarray(content).save(tmp_path / "real.png")
+    path = link("linked.png", "real.png")
+    assert find_images([tmp_path]) == [path, tmp_path / "real.png"]
+    assert (load_image(path, SIZE) == content).all()
+
+
+def test_a_folder_with_a_images_name_is_a_folder(tmp_path):
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "folder.jpg" / "a.png").touch()
+    assert find_images([tmp_path]) == [tmp_path / "folder.jpg" / "a.png"]
+    assert find_images([tmp_path / "folder.jpg"]) == [tmp_path / "folder.jpg" / "a.png"]
+    with pytest.raises(ImageError, match=r"folder\.jpg is a folder: expected an image"):
+        load_image(tmp_path / "folder.jpg", SIZE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert find_images([tmp_path]) == [tmp_path / "pipe.jpg"]
+    with pytest.raises(ImageError, match=r"pipe\.jpg is a device, pipe or socket"):
+        load_image(tmp_path / "pipe.jpg", SIZE)
+
+
+@pytest.fixture
+def closed_folder(tmp_path, monkeypatch):
+    """A folder that may not be listed, beside an image; rights would not stop every user who runs the tests."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.png").touch()
+    scan, listing = os.scandir, os.listdir
+
+    def refuse(inner):
+        def call(path):
+            if os.fspath(path) == str(tmp_path / "closed"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return inner(path)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", refuse(scan))
+    monkeypatch.setattr(os, "listdir", refuse(listing))
+    return tmp_path / "closed"
+
+
+def test_a_folder_that_can_not_be_listed_is_among_the_images_and_named(tmp_path, closed_folder):
+    assert find_images([tmp_path]) == [tmp_path / "a.png", closed_folder]
+    with pytest.raises(ImageError, match="closed can't be opened: you have no permission to read it"):
+        load_image(closed_folder, SIZE)
+
+
+@pytest.mark.usefixtures("closed_folder")
+def test_without_someone_to_tell_a_folder_that_can_not_be_listed_is_an_error(tmp_path):
+    with pytest.raises(PermissionError):
+        visible_files(tmp_path)

@@ -1,4 +1,4 @@
-"""A compiled model comes from the cache when it is the very one asked for, and the answers are right in any case."""
+"""A variant is compiled as requested or the problem is named; the cache gives the same model, never a wrong answer."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import hash_files
+from overfly.runtime.errors import BundleError, DeviceError
 from overfly.runtime.inference import compile as compile_module
 from overfly.runtime.inference import model_cache as cache
 from overfly.runtime.inference.compile import compile_variant
@@ -239,3 +241,102 @@ def test_processes_that_compile_at_once_from_an_empty_cache_all_answer_right(
     assert only_file().suffix == ".blob"
     never_compile()
     assert answers_right()
+
+
+def test_threads_may_compile_at_once(bundle, images, expected_logits):
+    with ThreadPoolExecutor(4) as pool:
+        for runner in pool.map(lambda _: compile_variant(bundle, variant="fp32", device="CPU"), range(8)):
+            assert np.allclose(runner.logits(images), expected_logits(images), rtol=0, atol=1e-4)
+
+
+def test_other_variants_leave_the_precision_to_the_device(bundle, images, expected_logits):
+    runner = compile_variant(bundle, variant="fp16", device="CPU")
+    assert runner.requested_precision == "auto"
+    assert runner.execution_precision in {"f32", "f16", "bf16"}
+    explicit = compile_variant(bundle, variant="fp16", device="CPU", execution_precision="f32")
+    assert explicit.execution_precision == "f32"
+    # The weights have lost bits: close, but not the same.
+    error = np.abs(explicit.logits(images) - expected_logits(images)).max()
+    assert 1e-4 < error < 0.05
+
+
+def test_auto_compiles_somewhere(bundle, images, expected_logits):
+    runner = compile_variant(bundle, variant="fp32")
+    assert np.allclose(runner.logits(images), expected_logits(images), atol=1e-2)
+
+
+def test_a_property_reaches_the_device_and_one_it_lacks_is_named(bundle):
+    properties = {"INFERENCE_NUM_THREADS": "1"}
+    runner = compile_variant(bundle, variant="fp32", device="CPU", properties=properties)
+    assert runner._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    with pytest.raises(DeviceError, match="CPU has no property GPU_QUEUE_PRIORITY: leave it out"):
+        compile_variant(bundle, variant="fp32", device="CPU", properties={"GPU_QUEUE_PRIORITY": "LOW"})
+
+
+@pytest.mark.parametrize(("name", "value"), [("INFERENCE_NUM_THREADS", "many"), ("FULL_DEVICE_NAME", "mine")])
+def test_a_property_that_the_device_does_not_take_gives_one_sentence(bundle, name, value):
+    with pytest.raises(DeviceError, match=f"CPU can't compile the fp32 variant with {name}={value}: ") as caught:
+        compile_variant(bundle, variant="fp32", device="CPU", properties={name: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_an_altered_variant_is_not_compiled(bundle):
+    path = bundle.path / "fp32.bin"
+    path.write_bytes(path.read_bytes()[:-4] + b"evil")
+    with pytest.raises(BundleError, match=r"fp32\.bin was altered"):
+        compile_variant(bundle, variant="fp32", device="CPU")
+
+
+def test_an_unknown_variant_and_an_unknown_device(bundle):
+    with pytest.raises(BundleError, match="has no variant int8"):
+        compile_variant(bundle, variant="int8", device="CPU")
+    with pytest.raises(DeviceError, match="unknown device 'TPU'"):
+        compile_variant(bundle, variant="fp32", device="TPU")
+
+
+def test_a_meta_device_without_a_device_is_told_to_name_one(bundle):
+    for name in ("HETERO", "HETERO:", "batch", "MULTI", "BATCH:"):
+        with pytest.raises(DeviceError, match=f"^{name.upper()} names no device: say which, such as .*:CPU$"):
+            compile_variant(bundle, variant="fp32", device=name)
+
+
+@pytest.mark.parametrize("device", ["CPU", "AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU"])
+def test_a_property_that_no_device_concerned_has_is_named(bundle, device):
+    with pytest.raises(DeviceError, match=f"^{device} has no property GPU_FOO: leave it out"):
+        compile_variant(bundle, variant="fp32", device=device, properties={"GPU_FOO": "LOW"})
+
+
+@pytest.mark.parametrize("wrong", [{"execution_precision": "f64"}, {"execution_precision": "FP32"}, {"hint": "fast"}])
+def test_a_word_that_is_not_known_is_named_with_those_that_are(bundle, wrong):
+    ((name, value),) = wrong.items()
+    known = "auto, f32, f16, bf16" if name == "execution_precision" else "latency, throughput"
+    with pytest.raises(ValueError, match=f"^{name} is '{value}', expected one of {known}$"):
+        compile_variant(bundle, variant="fp32", device="CPU", **wrong)
+
+
+def test_what_was_asked_for_is_told_when_it_can_not_be_compiled(bundle):
+    with pytest.raises(DeviceError, match=r"^CPU can't compile the fp16 variant in f32 with PERF_COUNT=maybe: Wrong"):
+        compile_variant(
+            bundle, variant="fp16", device="CPU", execution_precision="f32", properties={"PERF_COUNT": "maybe"}
+        )
+
+
+def replace_file(bundle, name, content):
+    """Put another content into a file and into the manifest's record of it."""
+    (bundle.path / name).write_bytes(content)
+    bundle.manifest.files[name] = hash_files(bundle.path)[name]
+    return Bundle(bundle.path, bundle.manifest)
+
+
+@pytest.mark.parametrize("content", [b"", b"<net", b'<?xml version="1.0"?><html></html>', b"\x00\x01"])
+def test_an_ir_that_openvino_can_not_read_gives_one_sentence(bundle, content):
+    broken = replace_file(bundle, "fp32.xml", content)
+    with pytest.raises(BundleError, match=r"fp32\.xml is not an IR that OpenVINO can read: ") as caught:
+        compile_variant(broken, variant="fp32", device="CPU")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_works_from_a_path_with_spaces_and_accents(bundle, images, expected_logits):
+    moved = Path(shutil.move(bundle.path, bundle.path.with_name("mon modèle 森")))
+    logits = compile_variant(Bundle.open(moved), variant="fp32", device="CPU").logits(images)
+    assert np.allclose(logits, expected_logits(images), atol=1e-4)
