@@ -1,4 +1,4 @@
-"""Fixtures for floor 2: runs of a model small enough to be exported in seconds, whose weights are set by hand."""
+"""Runs of a model with weights set by hand, so small that its export takes seconds."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LAYERS = ("features.0", "features.2", "classifier.1")
 
 
 class Greenness(nn.Module):
-    """Tells green images from others by three layers, each of which hands on the green channel."""
+    """Tells green images from others by three layers, each of which passes the green channel on."""
 
     def __init__(self, *, weights=None):
         super().__init__()
@@ -36,9 +36,9 @@ class Greenness(nn.Module):
 
 
 def set_weights(model, hard):
-    """Let the first channel carry the green; a layer of `hard` has beside its weight of 1 one of 1000.
+    """Let the first channel carry the green; in `hard` layers, one that is always 0 has a weight of 1000 as well.
 
-    The channel that the 1000 stands for is always 0. In INT8 the two share a scale, in which 1 is nothing.
+    In INT8 the weights of 1 and 1000 share one scale, in which 1 is rounded to 0.
     """
     with torch.no_grad():
         for name in LAYERS:
@@ -56,7 +56,7 @@ def set_weights(model, hard):
 
 
 def draw_images(folder):
-    """Write two classes of 40 images whose green differs, the red is 0, and the blue is noise."""
+    """Write two classes of 40 images that differ in green; red is 0 and blue is noise."""
     rng = np.random.default_rng(0)
     for name, level in (("dry", 90), ("green", 190)):
         (folder / name).mkdir(parents=True)
@@ -70,13 +70,13 @@ def draw_images(folder):
 
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
-    """A function that writes a run of `Greenness` and returns its folder; its data lies beside it."""
+    """A function that writes a run of `Greenness` and returns its folder; its data is in ``data`` next to it."""
     monkeypatch.setattr(torchvision_models(), "mobilenet_v2", Greenness)
 
     def make(*, hard=(), val_fraction=0.0):
         data, folder = draw_images(tmp_path / "data"), tmp_path / "run"
         folder.mkdir()
-        # Red, which is 0, is 0 to the model as well; green stays positive.
+        # The mean of red and green is 0, so that red stays 0 and green stays positive for the model.
         image = ImageSpec(SIZE, (0.0, 0.0, 0.5), (1.0, 1.0, 1.0))
         model = Greenness()
         set_weights(model, hard)
