@@ -14,6 +14,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.inference.onnx_session import open_onnx_session
 from overfly.runtime.inference.runner import Logits
 from overfly.training.models.build import PreprocessedModel
 
@@ -77,11 +78,7 @@ def run_onnx(path: Path, images: ImageBatch, *, batch_size: int) -> Logits:
     ndarray
         float32, shape ``[N, n_classes]``.
     """
-    import onnxruntime
-
-    # Older releases do not know the environment variable that overfly.runtime sets.
-    onnxruntime.disable_telemetry_events()
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_onnx_session(path)
     starts = range(0, len(images), batch_size)
     return np.concatenate([session.run([OUTPUT], {INPUT: images[i : i + batch_size]})[0] for i in starts])
 

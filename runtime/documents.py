@@ -82,7 +82,7 @@ def parse_document(
 
 def _refuse_constant(name: str) -> None:
     """Raise for NaN and Infinity, which Python's reader accepts although JSON has neither."""
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _parse_float(digits: str) -> float:

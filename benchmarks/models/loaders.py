@@ -19,6 +19,7 @@ from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint, compile_for_single_images, compile_variant, supported_config
 from overfly.runtime.inference.devices import core, full_name
+from overfly.runtime.inference.onnx_session import open_onnx_session
 from overfly.runtime.inference.runner import Runner
 
 if TYPE_CHECKING:
@@ -204,11 +205,9 @@ class OnnxRuntimeLoader(Loader):
             If ONNX Runtime can't run the file.
         """
         self.prepare()
-        import onnxruntime
-
-        path = self.spec.path
+        path = Path(self.spec.path)
         try:
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            session = open_onnx_session(path)
         except Exception as error:  # its exceptions have no other common base
             raise DeviceError(f"ONNX Runtime can't run {path}: {first_line(error)}") from error
         source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
@@ -228,10 +227,7 @@ class OnnxRuntimeLoader(Loader):
     def prepare(self) -> None:
         """Import ONNX Runtime."""
         require_extra("bench")
-        import onnxruntime
-
-        # Its builds for Windows report usage events otherwise.
-        onnxruntime.disable_telemetry_events()
+        import onnxruntime  # noqa: F401 - so that this is not part of the load time
 
     def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - it has no model cache
         """Load the file."""

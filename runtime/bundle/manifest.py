@@ -240,17 +240,13 @@ def read_manifest(path: Path, files: BundleFiles) -> Manifest:
     except UnicodeDecodeError as error:
         raise BundleError(f"{place} can't be read as JSON ({error}): make or copy {path} again") from error
     manifest = parse_document(text, place, Manifest, schema=BUNDLE_SCHEMA, error=BundleError)
-    if dump_document(manifest, schema=BUNDLE_SCHEMA) != text or not _is_sealed(manifest):
+    unsealed = dump_document(replace(manifest, sha256=""), schema=BUNDLE_SCHEMA)
+    if dump_document(manifest, schema=BUNDLE_SCHEMA) != text or manifest.sha256 != text_sha256(unsealed):
         raise BundleError(
             f"{place} was altered: its text is not the one whose SHA-256 it names; "
             "copy the bundle again, or export the run again"
         )
     return manifest
-
-
-def _is_sealed(manifest: Manifest) -> bool:
-    """Whether a manifest names its own SHA-256."""
-    return manifest.sha256 == text_sha256(dump_document(replace(manifest, sha256=""), schema=BUNDLE_SCHEMA))
 
 
 def text_sha256(text: str) -> str:
