@@ -1,4 +1,4 @@
-"""Fixtures for floor 0: a cache folder of one's own, images, and a small bundle made by hand."""
+"""Fixtures for the tests of the runtime: a separate cache folder, images, and a small bundle made by hand."""
 
 import numpy as np
 import openvino as ov
@@ -107,7 +107,7 @@ def write_bundle(folder, *, weights, images, logits):
 
 @pytest.fixture
 def make_bundle(tmp_path, pixels, expected_logits):
-    """A function that writes a bundle whose golden answers are right, unless told otherwise."""
+    """A function that writes a bundle whose golden answers are right by default."""
 
     def make(name="bundle", *, weights=None, images=None, logits=None):
         images = np.stack([pixels(SIZE, seed=i) for i in range(6)]) if images is None else images

@@ -72,7 +72,7 @@ def test_paths_and_arrays_may_be_mixed(classifier, image):
     assert by_path == by_array
 
 
-def test_a_image_of_another_size_is_resized(classifier, tmp_path, pixels):
+def test_an_image_of_another_size_is_resized(classifier, tmp_path, pixels):
     large = Image.fromarray(pixels(50, 31))
     large.save(tmp_path / "large.png")
     small = np.asarray(large.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
@@ -96,7 +96,7 @@ def test_an_array_of_another_kind_is_refused(classifier, shape, dtype, found):
 
 
 @pytest.mark.parametrize("shape", [(50, 31), (3, 3), (8, 80)])
-def test_an_array_of_another_size_is_resized_like_a_image(classifier, tmp_path, pixels, shape):
+def test_an_array_of_another_size_is_resized_like_an_image(classifier, tmp_path, pixels, shape):
     content = pixels(*shape)
     Image.fromarray(content).save(tmp_path / "scene.png")
     by_array, by_path = classifier.predict([content, tmp_path / "scene.png"], top_k=4)

@@ -33,7 +33,7 @@ def test_the_signed_off_answers_pass(bundle, variant):
     assert finding.parity.min_cosine > 0.999
 
 
-def test_other_answers_are_told_with_every_bound(runner, bundle):
+def test_other_answers_miss_every_bound(runner, bundle):
     golden = bundle.golden()
     finding = check_golden(runner, ReferenceSet(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
     assert not finding.valid
@@ -163,7 +163,7 @@ def test_on_a_gpu_the_least_change_is_tried_first(bundle, monkeypatch):
 
 def test_what_the_user_asked_for_already_is_not_tried_again(bundle, monkeypatch):
     on_a_gpu(monkeypatch)
-    # fp32 is computed in f32 without being told.
+    # fp32 is computed in f32 by default.
     for precision in ("f32", "auto"):
         setting = CheckConfig("fp32", "GPU", precision, {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "NO"})
         assert [option for option, _ in check._remedies(bundle, setting)] == ["--variant fp16", "--device CPU"]

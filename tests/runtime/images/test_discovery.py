@@ -88,7 +88,7 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path, link):
     assert find_images([tmp_path]) == [tmp_path / "a.png"]
 
 
-def test_a_link_to_a_image_is_a_image(tmp_path, link, pixels):
+def test_a_link_to_an_image_is_an_image(tmp_path, link, pixels):
     content = pixels(SIZE)
     Image.fromarray(content).save(tmp_path / "real.png")
     path = link("linked.png", "real.png")
@@ -96,7 +96,7 @@ def test_a_link_to_a_image_is_a_image(tmp_path, link, pixels):
     assert (load_image(path, SIZE) == content).all()
 
 
-def test_a_folder_with_a_images_name_is_a_folder(tmp_path):
+def test_a_folder_with_an_images_name_is_a_folder(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "folder.jpg" / "a.png").touch()
     assert find_images([tmp_path]) == [tmp_path / "folder.jpg" / "a.png"]
@@ -140,6 +140,6 @@ def test_a_folder_that_can_not_be_listed_is_among_the_images_and_named(tmp_path,
 
 
 @pytest.mark.usefixtures("closed_folder")
-def test_without_someone_to_tell_a_folder_that_can_not_be_listed_is_an_error(tmp_path):
+def test_without_on_error_a_folder_that_can_not_be_listed_is_an_error(tmp_path):
     with pytest.raises(PermissionError):
         visible_files(tmp_path)

@@ -38,13 +38,13 @@ def save(path, pixels, *, mode=None, **options):
     return path
 
 
-def png(path, *, width, height, depth, colour, rows):
+def png(path, *, width, height, depth, color, rows):
     """Write a PNG chunk by chunk, for the kinds that Pillow can't write."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
@@ -58,8 +58,8 @@ def triangle_resize(pixels, size):
         n = result.shape[axis]
         scale = n / size
         width = max(scale, 1.0)
-        centres = (np.arange(size) + 0.5) * scale
-        distances = np.abs(np.arange(n) + 0.5 - centres[:, None]) / width
+        centers = (np.arange(size) + 0.5) * scale
+        distances = np.abs(np.arange(n) + 0.5 - centers[:, None]) / width
         weights = np.clip(1 - distances, 0, None)
         weights /= weights.sum(axis=1, keepdims=True)
         result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
@@ -72,7 +72,7 @@ def mode_of(path):
         return image.mode
 
 
-def grey_rgb(values):
+def gray_rgb(values):
     """Three equal channels."""
     return np.repeat(values[..., None], 3, axis=2)
 
@@ -99,9 +99,9 @@ def test_formats_with_loss(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
-def test_greyscale(tmp_path, pixels, suffix):
+def test_grayscale(tmp_path, pixels, suffix):
     content = pixels(SIZE, channels=1)
-    assert (load_image(save(tmp_path / f"grey{suffix}", content), SIZE) == grey_rgb(content)).all()
+    assert (load_image(save(tmp_path / f"gray{suffix}", content), SIZE) == gray_rgb(content)).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -109,34 +109,34 @@ def test_one_bit(tmp_path, pixels, suffix):
     content = np.where(pixels(SIZE, channels=1) > 127, 255, 0).astype(np.uint8)
     path = save(tmp_path / f"bit{suffix}", content, mode="1")
     assert mode_of(path) == "1"
-    assert (load_image(path, SIZE) == grey_rgb(content)).all()
+    assert (load_image(path, SIZE) == gray_rgb(content)).all()
 
 
 @pytest.mark.parametrize("transparency", [None, 1, bytes([255, 0, 128, 7])])
 def test_palette(tmp_path, transparency):
-    colours = np.array([(10, 20, 30), (250, 1, 2), (3, 240, 5), (0, 0, 255)], np.uint8)
+    colors = np.array([(10, 20, 30), (250, 1, 2), (3, 240, 5), (0, 0, 255)], np.uint8)
     index = np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE) % 4
     image = Image.frombytes("P", (SIZE, SIZE), index.tobytes())
-    image.putpalette(colours.tobytes())
+    image.putpalette(colors.tobytes())
     options = {} if transparency is None else {"transparency": transparency}
     image.save(tmp_path / "palette.png", **options)
     assert mode_of(tmp_path / "palette.png") == "P"
-    assert (load_image(tmp_path / "palette.png", SIZE) == colours[index]).all()
+    assert (load_image(tmp_path / "palette.png", SIZE) == colors[index]).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_transparency_is_dropped_and_the_colour_below_kept(tmp_path, pixels, suffix):
+def test_transparency_is_dropped_and_the_color_below_kept(tmp_path, pixels, suffix):
     content = pixels(SIZE, channels=4)
     content[0, :, 3] = 0
     assert (load_image(save(tmp_path / f"rgba{suffix}", content), SIZE) == content[..., :3]).all()
 
 
-def test_greyscale_with_transparency(tmp_path, pixels):
+def test_grayscale_with_transparency(tmp_path, pixels):
     content = pixels(SIZE, channels=2)
     path = tmp_path / "la.png"
     Image.frombytes("LA", (SIZE, SIZE), content.tobytes()).save(path)
     assert mode_of(path) == "LA"
-    assert (load_image(path, SIZE) == grey_rgb(content[..., 0])).all()
+    assert (load_image(path, SIZE) == gray_rgb(content[..., 0])).all()
 
 
 @pytest.mark.parametrize(
@@ -156,23 +156,23 @@ HIGH_BYTES = np.array([[0, 0, 0, 1], [1, 1, 2, 127], [128, 156, 254, 255], [255,
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_of_16_bit_greyscale_the_high_byte_counts(tmp_path, suffix):
+def test_of_16_bit_grayscale_the_high_byte_counts(tmp_path, suffix):
     path = save(tmp_path / f"deep{suffix}", SIXTEEN.astype(np.uint16))
     assert mode_of(path).startswith("I")
-    assert (load_image(path, 4) == grey_rgb(HIGH_BYTES)).all()
+    assert (load_image(path, 4) == gray_rgb(HIGH_BYTES)).all()
 
 
 def test_big_endian_16_bit_tiff(tmp_path):
     Image.frombytes("I;16B", (4, 4), SIXTEEN.astype(">u2").tobytes()).save(tmp_path / "deep.tif")
     assert mode_of(tmp_path / "deep.tif") == "I;16B"
-    assert (load_image(tmp_path / "deep.tif", 4) == grey_rgb(HIGH_BYTES)).all()
+    assert (load_image(tmp_path / "deep.tif", 4) == gray_rgb(HIGH_BYTES)).all()
 
 
-@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4)])
-def test_of_16_bit_colour_png_the_high_byte_counts(tmp_path, colour, channels):
+@pytest.mark.parametrize(("color", "channels"), [(2, 3), (6, 4)])
+def test_of_16_bit_color_png_the_high_byte_counts(tmp_path, color, channels):
     deep = np.random.default_rng(1).integers(0, 65536, (4, 4, channels)).astype(">u2")
     rows = [row.tobytes() for row in deep]
-    path = png(tmp_path / "deep.png", width=4, height=4, depth=16, colour=colour, rows=rows)
+    path = png(tmp_path / "deep.png", width=4, height=4, depth=16, color=color, rows=rows)
     assert (load_image(path, 4) == (deep >> 8)[..., :3]).all()
 
 
@@ -180,13 +180,13 @@ def test_a_16_bit_image_of_another_size_is_resized_after_the_conversion(tmp_path
     deep = np.random.default_rng(1).integers(0, 65536, (13, 9)).astype(np.uint16)
     expected = Image.fromarray((deep >> 8).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     loaded = load_image(save(tmp_path / "deep.png", deep), SIZE)
-    assert (loaded == grey_rgb(np.asarray(expected))).all()
+    assert (loaded == gray_rgb(np.asarray(expected))).all()
 
 
 def test_32_bit_integers_within_16_bits(tmp_path):
     path = save(tmp_path / "int.tif", SIXTEEN.astype(np.int32))
     assert mode_of(path) == "I"
-    assert (load_image(path, 4) == grey_rgb(HIGH_BYTES)).all()
+    assert (load_image(path, 4) == gray_rgb(HIGH_BYTES)).all()
 
 
 @pytest.mark.parametrize("value", [-1, 65536, 2**31 - 1])
@@ -247,7 +247,7 @@ def test_other_sizes_are_resized_whole(tmp_path, pixels, shape):
     assert np.abs(loaded - triangle_resize(content, SIZE)).max() <= 1.01
 
 
-def test_a_palette_is_resized_as_colours_not_as_numbers(tmp_path, pixels):
+def test_a_palette_is_resized_as_colors_not_as_numbers(tmp_path, pixels):
     content = pixels(40)
     path = save(tmp_path / "palette.png", content, mode="P")
     with Image.open(path) as image:
@@ -281,13 +281,13 @@ def test_what_is_no_image_is_described(tmp_path, content, reason):
     assert str(caught.value) == f"{path} {reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
 
 
-def test_a_folder_named_like_a_image(tmp_path):
+def test_a_folder_named_like_an_image(tmp_path):
     (tmp_path / "x.jpg").mkdir()
     with pytest.raises(ImageError, match=r"x\.jpg .*(folder|directory|denied)"):
         load_image(tmp_path / "x.jpg", SIZE)
 
 
-def test_a_image_that_is_not_there(tmp_path):
+def test_an_image_that_is_not_there(tmp_path):
     with pytest.raises(ImageError) as caught:
         load_image(tmp_path / "absent.jpg", SIZE)
     assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected an image"
@@ -295,7 +295,7 @@ def test_a_image_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("side", [10_000, 14_000, 30_000])
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
-    path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, colour=2, rows=[b"\0" * 30])
+    path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, color=2, rows=[b"\0" * 30])
     assert path.stat().st_size < 200
     assert side**2 > MAX_PIXELS
     with pytest.raises(ImageError, match=r"bomb\.png is too large: .* pixels.*; cut it into smaller images"):
@@ -303,7 +303,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
 
 
 def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
-    path = png(tmp_path / "bomb.png", width=10_000, height=10_000, depth=8, colour=2, rows=[b"\0" * 30])
+    path = png(tmp_path / "bomb.png", width=10_000, height=10_000, depth=8, color=2, rows=[b"\0" * 30])
     code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import load_image\n"
     code += "try: load_image(Path(sys.argv[1]), 32)\nexcept ValueError as error: sys.exit(str(error))"
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
@@ -354,7 +354,7 @@ def test_what_other_programs_would_have_to_read_is_no_image(tmp_path, monkeypatc
         load_image(path, 8)
 
 
-def test_a_image_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
+def test_an_image_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
     views = [Image.fromarray(pixels(24, seed=i)) for i in range(2)]
     views[0].save(tmp_path / "stereo.jpg", "MPO", save_all=True, append_images=views[1:], quality=95)
     views[0].save(tmp_path / "one.jpg", quality=95)
@@ -378,7 +378,7 @@ def test_a_device_is_not_read():
         load_image(Path(os.devnull), SIZE)
 
 
-def test_a_image_without_the_right_to_read_it(tmp_path, monkeypatch):
+def test_an_image_without_the_right_to_read_it(tmp_path, monkeypatch):
     path = tmp_path / "secret.png"
     path.touch()
 
@@ -487,12 +487,12 @@ def test_damage_anywhere_gives_pixels_or_one_sentence(kind, damages):
 @given(
     st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0", b"BM", b"RIFF"])
 )
-def test_bytes_that_were_never_a_image_give_one_sentence(content, magic):
+def test_bytes_that_were_never_an_image_give_one_sentence(content, magic):
     assert load_content(magic + content, ".jpg") is None
 
 
 @pytest.mark.parametrize("kind", [2, 5, 7, 11, 12])
-def test_a_tiff_whose_strips_are_told_in_another_type_is_named(tmp_path, kind):
+def test_a_tiff_with_strip_offsets_of_another_type_is_named(tmp_path, kind):
     """Pillow fails with a TypeError here, which no list of a decoder's errors would have held."""
     content = bytearray(encoded("tiff"))
     (start,) = struct.unpack_from("<I", content, 4)
@@ -507,7 +507,7 @@ def test_a_tiff_whose_strips_are_told_in_another_type_is_named(tmp_path, kind):
 
 
 @pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0103, 7), (0x011A, 2), (0x0129, 4), (0x0213, 2)])
-def test_a_photograph_with_an_odd_tag_is_turned_all_the_same(tmp_path, tag, kind):
+def test_a_photograph_with_an_odd_tag_is_turned_too(tmp_path, tag, kind):
     """Pillow's own turning writes every tag again, and fails with struct.error or TypeError where one is odd."""
     path = tmp_path / "scene.jpg"
     path.write_bytes(encoded("jpeg", exif=odd_exif(tag, kind, b"\xff\xff\xff\xff")))

@@ -26,7 +26,7 @@ def watch(tmp_path, clock):
     return FolderWatch([tmp_path], patience_s=10, clock=clock)
 
 
-def test_a_image_is_given_at_the_second_look_and_then_no_more(tmp_path, watch):
+def test_an_image_is_given_at_the_second_look_and_then_no_more(tmp_path, watch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"there before the start")
     assert watch.take_ready() == []
@@ -112,7 +112,7 @@ def test_folders_below_and_several_folders_are_watched_and_other_files_are_not(t
     assert watch.take_ready() == paths
 
 
-def test_a_image_in_two_watched_folders_is_given_once(tmp_path, clock):
+def test_an_image_in_two_watched_folders_is_given_once(tmp_path, clock):
     path = tmp_path / "deep" / "a.jpg"
     path.parent.mkdir()
     path.write_bytes(b"x")

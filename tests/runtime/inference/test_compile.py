@@ -294,7 +294,7 @@ def test_an_unknown_variant_and_an_unknown_device(bundle):
         compile_variant(bundle, variant="fp32", device="TPU")
 
 
-def test_a_meta_device_without_a_device_is_told_to_name_one(bundle):
+def test_a_meta_device_must_name_a_device(bundle):
     for name in ("HETERO", "HETERO:", "batch", "MULTI", "BATCH:"):
         with pytest.raises(DeviceError, match=f"^{name.upper()} names no device: say which, such as .*:CPU$"):
             compile_variant(bundle, variant="fp32", device=name)
@@ -314,7 +314,7 @@ def test_a_word_that_is_not_known_is_named_with_those_that_are(bundle, wrong):
         compile_variant(bundle, variant="fp32", device="CPU", **wrong)
 
 
-def test_what_was_asked_for_is_told_when_it_can_not_be_compiled(bundle):
+def test_a_request_that_can_not_be_compiled_is_described(bundle):
     with pytest.raises(DeviceError, match=r"^CPU can't compile the fp16 variant in f32 with PERF_COUNT=maybe: Wrong"):
         compile_variant(
             bundle, variant="fp16", device="CPU", execution_precision="f32", properties={"PERF_COUNT": "maybe"}

@@ -92,7 +92,7 @@ def test_a_request_that_is_done_says_so(runner, stack):
     assert started.done()
 
 
-def test_an_image_of_another_shape_is_refused_and_the_runner_goes_on(runner, stack, expected_logits):
+def test_an_image_of_another_shape_is_refused_and_the_runner_still_works(runner, stack, expected_logits):
     for wrong in (np.zeros((SIZE, SIZE + 1, 3), np.uint8), np.zeros((SIZE, SIZE, 4), np.uint8)):
         with pytest.raises(ValueError, match="could not broadcast"):
             runner.start(wrong)
@@ -175,20 +175,20 @@ def test_a_stream_ends_with_its_runner(runner, stack):
         list(stream)
 
 
-def test_closing_while_threads_infer_leaves_them_right_answers_until_they_are_told(runner, stack, expected_logits):
+def test_closing_while_threads_infer_leaves_them_right_answers_until_it_is_closed(runner, stack, expected_logits):
     expected = expected_logits(stack)
 
-    def infer_until_told(first):
+    def infer_until_closed(first):
         for i in range(first, 10**9):
             try:
                 row = runner.infer(stack[i % N_IMAGES][np.newaxis])[0]
             except ValueError as error:
                 return str(error)
             assert np.allclose(row, expected[i % N_IMAGES], rtol=0, atol=1e-4)
-        raise AssertionError("never told")
+        raise AssertionError("the runner was never closed")
 
     with ThreadPoolExecutor(4) as pool:
-        threads = [pool.submit(infer_until_told, 50 * i) for i in range(4)]
+        threads = [pool.submit(infer_until_closed, 50 * i) for i in range(4)]
         runner.logits(stack)
         runner.close()
     assert [thread.result() for thread in threads] == [CLOSED] * 4
