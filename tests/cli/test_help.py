@@ -28,7 +28,7 @@ CHEAPER = {
     "train": ("--weights", "none", "--epochs", "1", "--image-size", "32", "--model", "shufflenet_v2_x1_0"),
     "bench": ("--quick",),
     "paper": ("--epochs", "1", "--image-size", "64"),
-    "sample": ("--images-per-class", "1"),
+    "sample": ("--images-per-class", "2"),
 }
 
 # Runs the command line and tells on the last line of standard error which heavy packages came in.
