@@ -1,4 +1,4 @@
-"""Measure a bundle on labelled images, and write a report."""
+"""Measure a bundle on labeled images, and write a report."""
 
 import os
 import time
@@ -70,7 +70,7 @@ class BenchJob:
     bundle
         Path of the bundle.
     data
-        A folder of labelled images; see `overfly.benchmarks.measurement.evaluation_images.select_images`.
+        A folder of labeled images; see `overfly.benchmarks.measurement.evaluation_images.select_images`.
     out
         The report folder to write.
     run

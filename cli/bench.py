@@ -16,7 +16,7 @@ from overfly.cli import options
     "--data",
     type=options.PATH,
     required=True,
-    help="Labelled folder with the test images of the run; they are found by their hashes.",
+    help="Labeled folder with the test images of the run; they are found by their hashes.",
 )
 @options.out("report")
 @click.option(

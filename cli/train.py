@@ -102,12 +102,14 @@ def _figures(record: "RunRecord") -> dict[str, object]:
 
 def _summary(record: "RunRecord") -> Iterator[str]:
     """Yield the figures of a run as lines for a person."""
+    from overfly.runtime.evaluation.metrics import TITLES
+
     metrics, intervals = record.metrics, record.intervals
     n_right = round(metrics.accuracy * metrics.n_images)
     yield f"test part: {n_right} of {metrics.n_images} images right"
-    width = max(map(len, intervals))
+    width = max(map(len, TITLES.values()))
     for name, (low, high) in intervals.items():
-        yield f"  {name:<{width}}  {getattr(metrics, name):7.2%}  95% interval {low:.2%} to {high:.2%}"
+        yield f"  {TITLES[name]:<{width}}  {getattr(metrics, name):7.2%}  95% interval {low:.2%} to {high:.2%}"
     if record.most_confused:
         yield "most confused:"
     for pair in record.most_confused:

@@ -18,4 +18,5 @@ if not TYPE_CHECKING:
             "ExportJob": "overfly.export.exporter",
             "export": "overfly.export.exporter",
         },
+        extras=("train", "export"),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from overfly.training.data.dataset import LabelledImage
+from overfly.training.data.dataset import LabeledImage
 from overfly.training.data.split import Split, sample_evenly
 
 # 100, 128, 200 and 300 images gave logits no closer to fp32's on held-out training images.
@@ -19,7 +19,7 @@ class ImageSample:
     """Images of one part of the split: ``train``, ``val`` or ``test``."""
 
     part: str
-    images: Sequence[LabelledImage]
+    images: Sequence[LabeledImage]
 
 
 @dataclass(frozen=True, slots=True)

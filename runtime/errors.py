@@ -1,7 +1,7 @@
 """Every error that overfly raises for its users.
 
 OverflyError
-├── DataError (ValueError)            a labelled folder, an image or a split can't be used
+├── DataError (ValueError)            a labeled folder, an image or a split can't be used
 │   ├── ImageError                    an image can't be read
 │   └── SplitError (DocumentError)    a split file can't be read, or does not fit the data folder
 ├── DocumentError (ValueError)        a JSON file of overfly has an unknown schema or key, or a wrong type
@@ -27,7 +27,7 @@ class OverflyError(Exception):
 
 
 class DataError(OverflyError, ValueError):
-    """A labelled folder, an image or a split can't be used."""
+    """A labeled folder, an image or a split can't be used."""
 
 
 class ImageError(DataError):

@@ -79,3 +79,25 @@ def test_a_users_program_is_type_checked(tmp_path):
     assert result.returncode == 0, result.stdout
     revealed = [line.rpartition("type is ")[2].strip('"') for line in result.stdout.splitlines() if "note:" in line]
     assert revealed == ["bool", "str", "str"], result.stdout
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "missing"),
+    [
+        ("overfly.training", "train", "torch"),
+        ("overfly.export", "export", "nncf"),
+        ("overfly.export", "export", "torch"),
+    ],
+)
+def test_a_missing_package_is_one_sentence(package, name, missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import importlib.util as util\n"
+        "import overfly.runtime.extras as extras\n"
+        f"extras.find_spec = lambda found: None if found == {missing!r} else util.find_spec(found)\n"
+        "from overfly.runtime.errors import MissingExtraError\n"
+        f"import {package} as package\n"
+        f"try:\n    package.{name}\nexcept MissingExtraError as error:\n    print(error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert repr(missing) in result.stdout

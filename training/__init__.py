@@ -1,4 +1,4 @@
-"""Training: a folder of labelled images becomes a run. Public names: `train`, `TrainJob`, `Recipe`."""
+"""Training: a folder of labeled images becomes a run. Public names: `train`, `TrainJob`, `Recipe`."""
 
 from typing import TYPE_CHECKING
 
@@ -20,4 +20,5 @@ if not TYPE_CHECKING:
             "TrainJob": "overfly.training.job",
             "train": "overfly.training.job",
         },
+        extras=("train",),
     )

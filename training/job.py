@@ -1,4 +1,4 @@
-"""Training: from a labelled folder to a run."""
+"""Training: from a labeled folder to a run."""
 
 import logging
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import Intervals, bootstrap_intervals
-from overfly.runtime.evaluation.metrics import Confusion, Metrics, most_confused, summarize
+from overfly.runtime.evaluation.metrics import METRICS, Confusion, Metrics, most_confused, summarize
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.reading import ImageSpec
@@ -88,6 +88,11 @@ class RunRecord:
     versions: dict[str, str]
     checkpoint_sha256: str
     split_sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse intervals of other metrics than those that runs have."""
+        if set(self.intervals) != set(METRICS):
+            raise ValueError(f"the intervals are of {', '.join(self.intervals)}, expected {', '.join(METRICS)}")
 
     @property
     def identity(self) -> TrainingIdentity:

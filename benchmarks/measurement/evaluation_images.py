@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_PART, EvaluationSet
 from overfly.runtime.bundle.manifest import Manifest
 from overfly.runtime.errors import DataError
-from overfly.training.data.dataset import Dataset, LabelledImage
+from overfly.training.data.dataset import Dataset, LabeledImage
 
 _MAX_NAMED = 5
 
 
-def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[LabelledImage]]:
+def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[LabeledImage]]:
     """Choose the images to evaluate.
 
     If the folder contains the test part of the run that the bundle was exported from, exactly that part is
@@ -38,7 +38,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     DataError
         If only some of the test part is there, or an image has a class that the bundle does not have.
     """
-    by_content: dict[str, list[LabelledImage]] = defaultdict(list)
+    by_content: dict[str, list[LabeledImage]] = defaultdict(list)
     for image in dataset.images:
         by_content[image.sha256].append(image)
     wanted = manifest.provenance.test_sha256
@@ -53,7 +53,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     return ALL_IMAGES, _relabel(dataset.images, dataset, manifest)
 
 
-def subsample(images: Sequence[LabelledImage], n_wanted: int, *, seed: int = 0) -> list[LabelledImage]:
+def subsample(images: Sequence[LabeledImage], n_wanted: int, *, seed: int = 0) -> list[LabeledImage]:
     """Return about `n_wanted` images in their order, the same number of each class as far as it has them.
 
     Parameters
@@ -79,7 +79,7 @@ def subsample(images: Sequence[LabelledImage], n_wanted: int, *, seed: int = 0) 
 
 
 def describe_images(
-    source: str, images: Sequence[LabelledImage], manifest: Manifest, *, n_available: int
+    source: str, images: Sequence[LabeledImage], manifest: Manifest, *, n_available: int
 ) -> EvaluationSet:
     """Return the record of the evaluated images, which were chosen from `n_available` of the same source."""
     records = (variant.calibration for variant in manifest.variants.values())
@@ -94,7 +94,7 @@ def describe_images(
     )
 
 
-def find_calibration_images(dataset: Dataset, manifest: Manifest) -> list[LabelledImage]:
+def find_calibration_images(dataset: Dataset, manifest: Manifest) -> list[LabeledImage]:
     """Return the images that calibrated the bundle's quantized variant.
 
     Raises
@@ -115,7 +115,7 @@ def find_calibration_images(dataset: Dataset, manifest: Manifest) -> list[Labell
     return [by_content[sha256] for sha256 in record.sha256]
 
 
-def _find_each(wanted: Sequence[str], by_content: dict[str, list[LabelledImage]]) -> list[LabelledImage]:
+def _find_each(wanted: Sequence[str], by_content: dict[str, list[LabeledImage]]) -> list[LabeledImage]:
     """Return an image for each hash. A hash that is listed again takes the next image with that content, cyclically."""
     n_taken: dict[str, int] = defaultdict(int)
     images = []
@@ -126,7 +126,7 @@ def _find_each(wanted: Sequence[str], by_content: dict[str, list[LabelledImage]]
     return images
 
 
-def _relabel(images: Sequence[LabelledImage], dataset: Dataset, manifest: Manifest) -> list[LabelledImage]:
+def _relabel(images: Sequence[LabeledImage], dataset: Dataset, manifest: Manifest) -> list[LabeledImage]:
     """Return the images with the bundle's class indices; classes are matched by name."""
     index = {name: i for i, name in enumerate(manifest.classes)}
     unknown = sorted({dataset.classes[image.label] for image in images} - index.keys())
@@ -136,4 +136,4 @@ def _relabel(images: Sequence[LabelledImage], dataset: Dataset, manifest: Manife
             f"{dataset.folder / unknown[0]} is not one of the bundle's {len(index)} classes ({known}): "
             "rename or remove that folder"
         )
-    return [LabelledImage(image.name, index[dataset.classes[image.label]], image.sha256) for image in images]
+    return [LabeledImage(image.name, index[dataset.classes[image.label]], image.sha256) for image in images]

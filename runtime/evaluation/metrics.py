@@ -113,6 +113,7 @@ def kappa(counts: ClassCounts) -> Values:
 
 
 METRICS: dict[str, Callable[[ClassCounts], Values]] = {"accuracy": accuracy, "f1_macro": f1_macro, "kappa": kappa}
+TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "kappa": "kappa"}
 
 
 def summarize(confusion: Confusion) -> Metrics:

@@ -88,5 +88,5 @@ def test_it_draws_its_own_data_and_overwrite_makes_the_trip_again(overfly, tmp_p
     assert report == json.loads((out / "report" / "report.json").read_text(encoding="utf-8"))
     assert len(list((out / "data").rglob("*.jpg"))) == 8 * 40
     assert not (out / "data" / "notes.txt").exists()
-    assert [row["n_images"] for row in report["rows"]] == [40] * 5  # of 64: 5 of each class with --quick
+    assert [row["quality"]["n_images"] for row in report["rows"]] == [40] * 5  # of 64: 5 of each class with --quick
     shutil.rmtree(out)

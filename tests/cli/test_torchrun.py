@@ -264,7 +264,7 @@ def test_a_lost_process_ends_all_and_what_was_saved_goes_on(begin, torchrun, dat
     assert process.returncode == 1
     sentence = next(line for line in err.splitlines() if line.startswith("overfly: "))
     assert sentence.startswith(f"overfly: process {1 - lost} of 2 lost the connection to another process (")
-    assert sentence.endswith("then start all again with the same command and --resume")
+    assert sentence.endswith("then restart all of them with the same command and --resume")
     assert not out.exists()
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err

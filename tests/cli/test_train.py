@@ -11,6 +11,7 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
+from overfly.runtime.evaluation.metrics import TITLES
 from overfly.runtime.files.hashing import sha256_file
 
 
@@ -105,7 +106,7 @@ def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_pa
     metrics, intervals = record["metrics"], record["intervals"]
     assert right == f"test part: {round(metrics['accuracy'] * metrics['n_images'])} of 2 images right"
     for line, (name, (low, high)) in zip(figures, intervals.items(), strict=False):
-        assert line == f"  {name:<8}  {metrics[name]:7.2%}  95% interval {low:.2%} to {high:.2%}"
+        assert line == f"  {TITLES[name]:<8}  {metrics[name]:7.2%}  95% interval {low:.2%} to {high:.2%}"
     confused = [
         f"  {pair['truth']} taken for {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
         for pair in record["most_confused"]

@@ -1,4 +1,4 @@
-"""Fixtures for floor 1: small labelled folders, and one finished training."""
+"""Fixtures for floor 1: small labeled folders, and one finished training."""
 
 import numpy as np
 import pytest

@@ -1,1 +1,1 @@
-"""The labelled folder and its split. Imports no PyTorch."""
+"""The labeled folder and its split. Imports no PyTorch."""

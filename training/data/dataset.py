@@ -1,4 +1,4 @@
-"""A folder of labelled images: one sub-folder per class, with its images at any depth."""
+"""A folder of labeled images: one sub-folder per class, with its images at any depth."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ _NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledImage:
+class LabeledImage:
     """An image file and its class.
 
     Attributes
@@ -57,7 +57,7 @@ class Dataset:
 
     folder: Path
     classes: tuple[str, ...]
-    images: tuple[LabelledImage, ...]
+    images: tuple[LabeledImage, ...]
     ignored: tuple[str, ...]
 
 
@@ -80,7 +80,7 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
         name of an image is not a file.
     """
     classes = _find_classes(folder)
-    labelled: list[tuple[Path, int]] = []
+    labeled: list[tuple[Path, int]] = []
     ignored: list[Path] = []
     for label, class_name in enumerate(classes):
         files = visible_files(folder / class_name)
@@ -90,20 +90,20 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
                 f"the class folder {folder / class_name} contains no image: expected files ending in {suffix_list()}; "
                 "add some or remove the folder"
             )
-        labelled += found
+        labeled += found
         ignored += [path for path in files if not is_image_name(path)]
-    for path, _ in labelled:
+    for path, _ in labeled:
         if not path.is_file():
             raise DataError(f"{path} can't be read: it is not a file, and not a link to one; remove it")
-    hashes = _map_threads(lambda item: sha256_file(item[0]), labelled, progress)
+    hashes = _map_threads(lambda item: sha256_file(item[0]), labeled, progress)
     images = tuple(
-        LabelledImage(path.relative_to(folder).as_posix(), label, sha256)
-        for (path, label), sha256 in zip(labelled, hashes, strict=True)
+        LabeledImage(path.relative_to(folder).as_posix(), label, sha256)
+        for (path, label), sha256 in zip(labeled, hashes, strict=True)
     )
     return Dataset(folder, classes, images, tuple(path.relative_to(folder).as_posix() for path in ignored))
 
 
-def decode(folder: Path, images: Iterable[LabelledImage], *, size: int, progress: Progress | None = None) -> ImageBatch:
+def decode(folder: Path, images: Iterable[LabeledImage], *, size: int, progress: Progress | None = None) -> ImageBatch:
     """Decode and resize images, with `decoding_threads` threads.
 
     Parameters
@@ -133,7 +133,7 @@ def decode(folder: Path, images: Iterable[LabelledImage], *, size: int, progress
     pixels = np.empty((len(items), size, size, 3), np.uint8)
     problems: list[ImageError] = []
 
-    def load(item: tuple[int, LabelledImage]) -> None:
+    def load(item: tuple[int, LabeledImage]) -> None:
         try:
             pixels[item[0]] = load_image(folder / item[1].name, size)
         except ImageError as error:
@@ -149,7 +149,7 @@ def decode(folder: Path, images: Iterable[LabelledImage], *, size: int, progress
 
 
 def decode_unchanged(
-    folder: Path, images: Iterable[LabelledImage], *, size: int, progress: Progress | None = None
+    folder: Path, images: Iterable[LabeledImage], *, size: int, progress: Progress | None = None
 ) -> ImageBatch:
     """Check that the files are still those of the split, then decode them like `decode`.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
-from overfly.training.data.dataset import Dataset, LabelledImage
+from overfly.training.data.dataset import Dataset, LabeledImage
 
 SPLIT_SCHEMA = "overfly.split/1"
 PARTS = ("train", "val", "test")
@@ -45,10 +45,10 @@ class Split:
     classes: tuple[str, ...]
     files: tuple[SplitFile, ...]
 
-    def images(self, part: str) -> list[LabelledImage]:
+    def images(self, part: str) -> list[LabeledImage]:
         """Return the images of a part, in the order of the split."""
         label = {name: i for i, name in enumerate(self.classes)}
-        return [LabelledImage(f.name, label[f.class_name], f.sha256) for f in self.files if f.part == part]
+        return [LabeledImage(f.name, label[f.class_name], f.sha256) for f in self.files if f.part == part]
 
 
 def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 0.0, seed: int = 0) -> Split:
@@ -146,10 +146,10 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     return split
 
 
-def sample_evenly(images: Sequence[LabelledImage], n: int, *, seed: int) -> list[LabelledImage]:
+def sample_evenly(images: Sequence[LabeledImage], n: int, *, seed: int) -> list[LabeledImage]:
     """Return `n` random images, or all if there are fewer, one from each class in turn."""
     rng = np.random.default_rng(seed)
-    by_class: dict[int, list[LabelledImage]] = defaultdict(list)
+    by_class: dict[int, list[LabeledImage]] = defaultdict(list)
     for i in rng.permutation(len(images)):
         by_class[images[i].label].append(images[i])
     rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
@@ -178,21 +178,21 @@ def _check_trainable(split: Split) -> None:
         raise SplitError(f"the split lists {name} twice: make a new split")
 
 
-def _group_by_content(images: Iterable[LabelledImage]) -> list[list[LabelledImage]]:
+def _group_by_content(images: Iterable[LabeledImage]) -> list[list[LabeledImage]]:
     """Group images with the same content, in the order in which each content is first seen."""
-    groups: dict[str, list[LabelledImage]] = defaultdict(list)
+    groups: dict[str, list[LabeledImage]] = defaultdict(list)
     for image in images:
         groups[image.sha256].append(image)
     return list(groups.values())
 
 
-def _contents_of_several_classes(images: Iterable[LabelledImage]) -> set[str]:
+def _contents_of_several_classes(images: Iterable[LabeledImage]) -> set[str]:
     """Return the hashes that are found under more than one label."""
     counts = Counter(sha256 for sha256, _ in {(image.sha256, image.label) for image in images})
     return {sha256 for sha256, n_labels in counts.items() if n_labels > 1}
 
 
-def _fill(groups: list[list[LabelledImage]], wanted: dict[str, int]) -> dict[str, str]:
+def _fill(groups: list[list[LabeledImage]], wanted: dict[str, int]) -> dict[str, str]:
     """Assign whole groups to parts until each part has the number of images wanted.
 
     Returns the part of each assigned image by its name; what is left over has none.

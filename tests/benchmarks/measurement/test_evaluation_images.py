@@ -12,12 +12,12 @@ from overfly.benchmarks.measurement.evaluation_images import (
 )
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_PART
 from overfly.runtime.errors import DataError
-from overfly.training.data.dataset import Dataset, LabelledImage
+from overfly.training.data.dataset import Dataset, LabeledImage
 
 
 def dataset(tmp_path, names):
     classes = tuple(sorted({name.partition("/")[0] for name in names}))
-    images = tuple(LabelledImage(name, classes.index(name.partition("/")[0]), f"hash-{name}") for name in names)
+    images = tuple(LabeledImage(name, classes.index(name.partition("/")[0]), f"hash-{name}") for name in names)
     return Dataset(tmp_path, classes, images, ())
 
 
@@ -46,7 +46,7 @@ def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
 
 
 def test_a_subset_is_even_seeded_and_in_order():
-    images = [LabelledImage(f"{label}/{i}", label, f"{label}-{i}") for i in range(20) for label in (0, 0, 1)]
+    images = [LabeledImage(f"{label}/{i}", label, f"{label}-{i}") for i in range(20) for label in (0, 0, 1)]
     few = subsample(images, 10)
     assert [s.label for s in few].count(0) == [s.label for s in few].count(1) == 5
     assert few == subsample(images, 10) != subsample(images, 10, seed=1)

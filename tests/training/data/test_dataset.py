@@ -10,7 +10,7 @@ from PIL import Image
 
 from overfly.runtime.errors import DataError
 from overfly.training.data import dataset as module
-from overfly.training.data.dataset import LabelledImage, decode, decode_unchanged, scan
+from overfly.training.data.dataset import LabeledImage, decode, decode_unchanged, scan
 
 LAYOUT = "expected one folder for each class, with images in it"
 
@@ -201,7 +201,7 @@ def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
 def test_an_image_that_was_removed_is_named(make_folder):
     folder = make_folder()
     with pytest.raises(DataError, match=r"gone\.png"):
-        decode(folder, [*scan(folder).images, LabelledImage("field/gone.png", 0, "0" * 64)], size=32)
+        decode(folder, [*scan(folder).images, LabeledImage("field/gone.png", 0, "0" * 64)], size=32)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such folder names")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import DataError, DocumentError, SplitError
-from overfly.training.data.dataset import Dataset, LabelledImage, scan
+from overfly.training.data.dataset import Dataset, LabeledImage, scan
 from overfly.training.data.split import (
     PARTS,
     SPLIT_SCHEMA,
@@ -31,7 +31,7 @@ def dataset(contents):
     """A data set without files: for each class a list of contents."""
     classes = tuple(f"class{i}" for i in range(len(contents)))
     images = [
-        LabelledImage(f"{classes[label]}/{i:03d}.png", label, f"sha of {content}")
+        LabeledImage(f"{classes[label]}/{i:03d}.png", label, f"sha of {content}")
         for label, inside in enumerate(contents)
         for i, content in enumerate(inside)
     ]

@@ -59,7 +59,7 @@ def test_there_are_eight_classes_in_alphabetical_order():
     assert all(name.isalpha() and name.islower() for name in CLASSES)
 
 
-def test_the_tree_is_that_of_a_labelled_folder(folder):
+def test_the_tree_is_that_of_a_labeled_folder(folder):
     assert sorted(path.name for path in folder.iterdir()) == list(CLASSES)
     assert set(contents(folder)) == {f"{n}/{n}{i:02d}.jpg" for n in CLASSES for i in range(PER_CLASS)}
 
