@@ -13,8 +13,8 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from overfly.export.onnx_session import open_onnx_session
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.onnx_session import open_onnx_session
 from overfly.runtime.inference.runner import Logits
 from overfly.training.models.build import PreprocessedModel
 

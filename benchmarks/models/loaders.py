@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.row_records import Execution
+from overfly.export.onnx_session import open_onnx_session
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.errors import DeviceError, first_line
 from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint, compile_for_single_images, compile_variant, supported_config
 from overfly.runtime.inference.devices import core, full_name
-from overfly.runtime.inference.onnx_session import open_onnx_session
 from overfly.runtime.inference.runner import Runner
 
 if TYPE_CHECKING:

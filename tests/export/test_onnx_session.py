@@ -2,7 +2,7 @@
 
 import pytest
 
-from overfly.runtime.inference.onnx_session import open_onnx_session
+from overfly.export.onnx_session import open_onnx_session
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
