@@ -1,12 +1,12 @@
 """A comparison of reports as one table for a terminal."""
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from overfly.benchmarks.comparison.compare import Comparison, Entry, Line
 from overfly.benchmarks.rendering import formatting
+from overfly.benchmarks.rendering.terminal import table_of_models
 
 _FIRST = ("%", "ms", "img/s")
 _OTHER = ("%", "other\nlabels", "ms", "speed", "img/s", "speed")
@@ -14,16 +14,8 @@ _OTHER = ("%", "other\nlabels", "ms", "speed", "img/s", "speed")
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return the table: a line for each row, three columns for the first report and six for each other report."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title=Text(f"{comparison.n_images} images, one bundle, {len(comparison.reports)} reports", style="bold"),
-        title_justify="left",
-        caption=Text("\n".join(_caption_lines(comparison))),
-        caption_justify="left",
-    )
-    table.add_column("model", overflow="fold")
+    title = f"{comparison.n_images} images, one bundle, {len(comparison.reports)} reports"
+    table = table_of_models(title, _caption_lines(comparison))
     for number in range(1, len(comparison.reports) + 1):
         for index, name in enumerate(_FIRST if number == 1 else _OTHER):
             head = f"[{number}]" if index == 0 else ""

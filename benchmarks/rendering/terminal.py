@@ -1,5 +1,7 @@
 """The report as one table for a terminal."""
 
+from collections.abc import Iterable
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,16 +16,7 @@ from overfly.benchmarks.results.row_records import OK
 def report_table(report: Report) -> Table:
     """Return the table. Its caption says whether the report is valid, what to deploy, and why rows failed."""
     devices = dict.fromkeys(f"{row.execution.device} ({row.execution.device_name})" for row in report.rows)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title=Text(f"{report.bundle.model} on {', '.join(devices)}", style="bold"),
-        title_justify="left",
-        caption=Text("\n".join(_caption_lines(report))),
-        caption_justify="left",
-    )
-    table.add_column("model", overflow="fold")
+    table = table_of_models(f"{report.bundle.model} on {', '.join(devices)}", _caption_lines(report))
     for column in COLUMNS:
         title = column.narrow_title or column.title
         table.add_column(title, justify="right" if column.is_number else "left", overflow="fold")
@@ -32,6 +25,21 @@ def report_table(report: Report) -> Table:
         name = row.name if len(devices) > 1 else row.name_without_device
         cells = (name, *(column.text(row) for column in COLUMNS))
         table.add_row(*map(Text, cells), style=None if row.status == OK else "dim")
+    return table
+
+
+def table_of_models(title: str, caption: Iterable[str]) -> Table:
+    """Return an empty table with a title, the lines of a caption and a first column for the names of models."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title=Text(title, style="bold"),
+        title_justify="left",
+        caption=Text("\n".join(caption)),
+        caption_justify="left",
+    )
+    table.add_column("model", overflow="fold")
     return table
 
 
