@@ -1,4 +1,4 @@
-"""What shows the same place in two parts of a split is found, turned or moved; what only is of the same kind is not."""
+"""The same place in two parts of a split is found, turned or shifted; places of the same kind are not."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ SIZE = 96
 
 
 def texture(seed, size=192):
-    """Smooth noise as uint8 RGB, of no repeating structure: a piece of ground."""
+    """Return smooth noise as uint8 RGB without a repeating structure, which stands for ground."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (size // 8, size // 8, 3), dtype=np.uint8))
     return np.asarray(small.resize((size, size), Image.Resampling.BICUBIC))
@@ -28,12 +28,12 @@ def cut(ground, top, left):
 
 
 def of_parts(train, test):
-    """(split, images) of pictures of one class, and one of another so that there are two."""
+    """Return (split, images) of the given images of class a, and one image of class b, because a split needs two."""
     parts = {"train": [*train, texture(900)[:SIZE, :SIZE]], "val": [], "test": test}
     files = [
         SplitFile(f"{'b' if part == 'train' and i == len(train) else 'a'}/{part}{i}", str(i), part)
-        for part, pictures in parts.items()
-        for i in range(len(pictures))
+        for part, members in parts.items()
+        for i in range(len(members))
     ]
     images = {k: np.array(v, np.uint8).reshape(-1, SIZE, SIZE, 3) for k, v in parts.items()}
     return Split(0, 0.2, 0.0, ("a", "b"), tuple(files)), images
@@ -61,7 +61,7 @@ def test_a_copy_is_found_in_every_orientation(quarters, mirrored):
 
 
 @pytest.mark.parametrize("change", [recompressed, darker])
-def test_a_copy_is_found_whatever_was_done_to_it(change):
+def test_a_changed_copy_is_found(change):
     scene = cut(texture(2), 0, 0)
     (pair,) = near_duplicates(*of_parts([scene, cut(texture(3), 0, 0)], [change(scene)]))
     assert pair.first == "a/train0"
@@ -76,7 +76,7 @@ def test_tiles_that_overlap_by_half_or_more_are_found(down, right, found):
     assert all(pair.correlation >= MIN_CORRELATION for pair in pairs)
 
 
-def test_scenes_of_one_kind_or_of_no_content_are_not_alike():
+def test_images_of_one_kind_or_without_content_are_no_near_duplicates():
     beach = np.linspace(0, 255, SIZE)[None, :, None] * np.ones((SIZE, 1, 3))
     noise = np.random.default_rng(0).normal(0, 6, (2, SIZE, SIZE, 3))
     beaches = [(beach * 0.8 + 25 + noise[i]).astype(np.uint8) for i in range(2)]
@@ -84,13 +84,13 @@ def test_scenes_of_one_kind_or_of_no_content_are_not_alike():
     assert near_duplicates(*of_parts([beaches[0], flat], [beaches[1], flat + 1])) == []
 
 
-def test_parts_without_a_pair_of_one_class_have_none():
+def test_parts_without_two_images_of_one_class_have_no_near_duplicates():
     scene = cut(texture(5), 0, 0)
     split, images = of_parts([], [scene])
     assert near_duplicates(split, {**images, "train": scene[None]}) == []
 
 
-def test_the_most_alike_come_first():
+def test_the_highest_correlation_comes_first():
     a, b = (cut(texture(seed), 0, 0) for seed in (6, 7))
     pairs = near_duplicates(*of_parts([a, b], [recompressed(a), b]))
     assert [(pair.first, pair.second) for pair in pairs] == [("a/train1", "a/test1"), ("a/train0", "a/test0")]
@@ -104,7 +104,7 @@ def test_too_many_pairs_are_not_compared(monkeypatch):
     assert len(near_duplicates(*of_parts([scene] * 3, [scene]))) == 3
 
 
-def test_the_drawn_scenes_are_all_different(tmp_path):
+def test_the_drawn_images_are_no_near_duplicates(tmp_path):
     write_sample(tmp_path, images_per_class=8, size=SIZE, seed=0)
     data = scan(tmp_path)
     split = make_split(data, test_fraction=0.5)
@@ -114,7 +114,7 @@ def test_the_drawn_scenes_are_all_different(tmp_path):
 
 @pytest.mark.real
 def test_the_places_that_uc_merced_has_twice(real_data):
-    """Looked at as pictures: a house 12 pixels further, and tennis courts 52 pixels further."""
+    """A person looked at both pairs: a house 12 pixels further, and tennis courts 52 pixels further."""
     twice = {"sparseresidential": ("52", "55"), "tenniscourt": ("37", "44")}
     data = scan(real_data)
     scenes = [scene for scene in data.images if Path(scene.name).parent.name in {*twice, "runway", "beach"}]

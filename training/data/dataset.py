@@ -1,6 +1,7 @@
 """A folder of labeled images: one sub-folder per class, with its images at any depth."""
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,6 +102,14 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
         for (path, label), sha256 in zip(labeled, hashes, strict=True)
     )
     return Dataset(folder, classes, images, tuple(path.relative_to(folder).as_posix() for path in ignored))
+
+
+def group_by_content(images: Iterable[LabeledImage]) -> dict[str, list[LabeledImage]]:
+    """Return images by the hash of their content, in the order in which each content is first seen."""
+    groups: dict[str, list[LabeledImage]] = defaultdict(list)
+    for image in images:
+        groups[image.sha256].append(image)
+    return groups
 
 
 def decode(folder: Path, images: Iterable[LabeledImage], *, size: int, progress: Progress | None = None) -> ImageBatch:

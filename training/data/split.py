@@ -1,7 +1,7 @@
 """The split of a data set into training, validation and test part: stratified, seeded, recorded by file hash."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
-from overfly.training.data.dataset import Dataset, LabeledImage
+from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
 
 SPLIT_SCHEMA = "overfly.split/1"
 PARTS = ("train", "val", "test")
@@ -45,6 +45,10 @@ class Split:
     classes: tuple[str, ...]
     files: tuple[SplitFile, ...]
 
+    def __post_init__(self) -> None:
+        """Raise a DataError, which is a ValueError, if a fraction is out of range."""
+        _check_fractions(self.test_fraction, self.val_fraction)
+
     def images(self, part: str) -> list[LabeledImage]:
         """Return the images of a part, in the order of the split."""
         label = {name: i for i, name in enumerate(self.classes)}
@@ -73,22 +77,18 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
     DataError
         If a fraction is out of range, or a class has too few different images for its parts.
     """
-    if not _in_range(test_fraction, val_fraction):
-        raise DataError(
-            f"the test fraction {test_fraction} and validation fraction {val_fraction} must be in (0, 1) and [0, 1)"
-        )
+    _check_fractions(test_fraction, val_fraction)
     rng = np.random.default_rng(seed)
-    ambiguous = _contents_of_several_classes(dataset.images)
+    same_content = group_by_content(dataset.images)
     parts: dict[str, str] = {}
     for label, class_name in enumerate(dataset.classes):
         images = [image for image in dataset.images if image.label == label]
-        groups = _group_by_content(images)
+        groups = list(group_by_content(images).values())
         shuffled = [groups[i] for i in rng.permutation(len(groups))]
         n_test = max(1, round(len(images) * test_fraction))
         n_val = max(1, round((len(images) - n_test) * val_fraction)) if val_fraction else 0
-        held_out = _fill(
-            [group for group in shuffled if group[0].sha256 not in ambiguous], {"test": n_test, "val": n_val}
-        )
+        judged = [group for group in shuffled if all(i.label == label for i in same_content[group[0].sha256])]
+        held_out = _fill(judged, {"test": n_test, "val": n_val})
         if "test" not in held_out.values() or len(held_out) == len(images):
             raise DataError(
                 f"the class {class_name} of {dataset.folder} has too few different images ({len(groups)}) "
@@ -156,18 +156,16 @@ def sample_evenly(images: Sequence[LabeledImage], n: int, *, seed: int) -> list[
     return [image for one_of_each in rounds for image in one_of_each if image is not None][:n]
 
 
-def _in_range(test_fraction: float, val_fraction: float) -> bool:
-    """Return whether something is left to test on and to train on."""
-    return 0 < test_fraction < 1 and 0 <= val_fraction < 1
+def _check_fractions(test_fraction: float, val_fraction: float) -> None:
+    """Raise a DataError unless something is left to test on and to train on."""
+    if not (0 < test_fraction < 1 and 0 <= val_fraction < 1):
+        raise DataError(
+            f"the test fraction {test_fraction} and validation fraction {val_fraction} must be in (0, 1) and [0, 1)"
+        )
 
 
 def _check_trainable(split: Split) -> None:
-    """Raise a SplitError unless fractions are in range, test and training parts are filled and no file is repeated."""
-    if not _in_range(split.test_fraction, split.val_fraction):
-        raise SplitError(
-            f"the split's test fraction {split.test_fraction} and validation fraction {split.val_fraction} must be in "
-            "(0, 1) and [0, 1): make a new split"
-        )
+    """Raise a SplitError unless the test part and each class's train part have an image, and no file is repeated."""
     if not any(file.part == "test" for file in split.files):
         raise SplitError("the split has no file in its test part: make a new split")
     trained = {file.class_name for file in split.files if file.part == "train"}
@@ -176,20 +174,6 @@ def _check_trainable(split: Split) -> None:
     name, count = Counter(file.name for file in split.files).most_common(1)[0]
     if count > 1:
         raise SplitError(f"the split lists {name} twice: make a new split")
-
-
-def _group_by_content(images: Iterable[LabeledImage]) -> list[list[LabeledImage]]:
-    """Group images with the same content, in the order in which each content is first seen."""
-    groups: dict[str, list[LabeledImage]] = defaultdict(list)
-    for image in images:
-        groups[image.sha256].append(image)
-    return list(groups.values())
-
-
-def _contents_of_several_classes(images: Iterable[LabeledImage]) -> set[str]:
-    """Return the hashes that are found under more than one label."""
-    counts = Counter(sha256 for sha256, _ in {(image.sha256, image.label) for image in images})
-    return {sha256 for sha256, n_labels in counts.items() if n_labels > 1}
 
 
 def _fill(groups: list[list[LabeledImage]], wanted: dict[str, int]) -> dict[str, str]:

@@ -47,11 +47,11 @@ def test_a_missing_folder(tmp_path):
     assert str(caught.value) == f"the data folder {tmp_path / 'absent'} can't be used: found nothing, {LAYOUT}"
 
 
-def test_a_file_in_the_folders_place(tmp_path):
+def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "data.zip").touch()
     with pytest.raises(DataError) as caught:
         scan(tmp_path / "data.zip")
-    assert f"{tmp_path / 'data.zip'} can't be used: found a file" in str(caught.value)
+    assert str(caught.value) == f"the data folder {tmp_path / 'data.zip'} can't be used: found a file, {LAYOUT}"
 
 
 def test_an_empty_folder(tmp_path):
@@ -75,7 +75,9 @@ def test_the_parent_of_the_real_folder(make_folder):
     folder = make_folder("UCMerced/Images")
     with pytest.raises(DataError) as caught:
         scan(folder.parent)
-    assert f"did you mean {folder}?" in str(caught.value)
+    assert str(caught.value) == (
+        f"the data folder {folder.parent} has one class (Images), expected at least two: did you mean {folder}?"
+    )
     assert len(scan(folder).classes) == 3
 
 
@@ -105,10 +107,10 @@ def test_files_that_are_not_images_are_listed(make_folder):
 
 def test_hidden_files_and_folders_are_skipped(make_folder):
     folder = make_folder()
-    picture = (folder / "field" / "field00.png").read_bytes()
+    content = (folder / "field" / "field00.png").read_bytes()
     for name in [".cache/a.png", "field/.field00.png", "field/.thumbnails/a.png", "roofs/.ipynb_checkpoints/b.txt"]:
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(picture)
+        (folder / name).write_bytes(content)
     dataset = scan(folder)
     assert dataset.classes == ("field", "harbor", "roofs")
     assert [s.name for s in dataset.images if "/." in s.name] == []
@@ -117,10 +119,10 @@ def test_hidden_files_and_folders_are_skipped(make_folder):
 
 def test_upper_case_and_nested_images(make_folder):
     folder = make_folder(classes=("a", "b"), n_images=1)
-    picture = (folder / "a" / "a00.png").read_bytes()
+    content = (folder / "a" / "a00.png").read_bytes()
     for name in ["a/NORTH.PNG", "a/2019/may/x.png", "b/Y.JpEg"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(picture)
+        (folder / name).write_bytes(content)
     dataset = scan(folder)
     names = [(image.name, image.label) for image in dataset.images]
     assert names == [("a/2019/may/x.png", 0), ("a/NORTH.PNG", 0), ("a/a00.png", 0), ("b/Y.JpEg", 1), ("b/b00.png", 1)]
@@ -138,8 +140,8 @@ def test_the_tiffs_of_the_original_uc_merced(make_folder):
         "airplane/airplane00.tif",
     ]
     pixels = decode(folder, dataset.images, size=32)
-    with Image.open(folder / "airplane" / "airplane02.tif") as picture:
-        assert (pixels[5] == np.asarray(picture)).all()
+    with Image.open(folder / "airplane" / "airplane02.tif") as image:
+        assert (pixels[5] == np.asarray(image)).all()
 
 
 def test_awkward_names(make_folder):
@@ -164,9 +166,9 @@ def test_pixels_come_in_the_order_asked_for(scenes):
     dataset = scan(scenes)
     backwards = decode(scenes, reversed(dataset.images), size=32)
     assert backwards.dtype == np.uint8
-    for pixels, image in zip(backwards, reversed(dataset.images), strict=True):
-        with Image.open(scenes / image.name) as picture:
-            assert (pixels == np.asarray(picture)).all()
+    for pixels, labeled in zip(backwards, reversed(dataset.images), strict=True):
+        with Image.open(scenes / labeled.name) as image:
+            assert (pixels == np.asarray(image)).all()
 
 
 def test_decoding_reports_its_progress(scenes):
@@ -251,18 +253,17 @@ def test_hashing_and_decoding_use_the_decoding_threads(scenes, monkeypatch):
 
 
 def test_every_kind_of_image_file_is_decoded(tmp_path):
-    """Modes, containers and shapes that people's folders have."""
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     rgb = Image.fromarray(pixels)
-    grey = rgb.convert("L")
-    wide = Image.fromarray((np.asarray(grey).astype(np.uint16) << 8) + 77)
+    gray = rgb.convert("L")
+    wide = Image.fromarray((np.asarray(gray).astype(np.uint16) << 8) + 77)
     kinds = {
         "rgb.jpg": rgb,
-        "grey.png": grey,
+        "gray.png": gray,
         "palette.png": rgb.convert("P"),
         "rgba.png": rgb.convert("RGBA"),
-        "grey-alpha.png": grey.convert("LA"),
-        "bilevel.png": grey.convert("1"),
+        "gray-alpha.png": gray.convert("LA"),
+        "bilevel.png": gray.convert("1"),
         "16-bit.png": wide,
         "16-bit.tif": wide,
         "upper.TIFF": rgb,

@@ -61,8 +61,7 @@ def split_or_skip(data, **options):
     """Make a split; drop the example when its classes are too small."""
     try:
         return make_split(data, **options)
-    except DataError as error:
-        assert "too few" in str(error)  # noqa: PT017 - the example is dropped, not judged
+    except DataError:
         assume(False)
 
 
@@ -160,7 +159,7 @@ def test_a_test_fraction_out_of_range(options):
         make_split(dataset([range(10), range(10, 20)]), **options)
 
 
-def test_the_sentence_about_a_fraction():
+def test_a_fraction_out_of_range_is_explained():
     with pytest.raises(DataError) as caught:
         make_split(dataset([range(10), range(10, 20)]), test_fraction=2.0, val_fraction=0.5)
     assert str(caught.value) == "the test fraction 2.0 and validation fraction 0.5 must be in (0, 1) and [0, 1)"
@@ -290,6 +289,8 @@ def test_a_missing_split_file(tmp_path):
         ('"part": "val"', '"part": "exam"', "'exam'"),
         ("overfly.split/1", "overfly.split/9", "overfly.split/9"),
         ('"seed": 9', '"seed": "nine"', "'nine'"),
+        ('"test_fraction": 0.25', '"test_fraction": 77.0', "77.0"),
+        ('"val_fraction": 0.2', '"val_fraction": 1.0', "1.0"),
         ('"files": [', '"files": ', "JSON"),
     ],
 )
@@ -303,15 +304,17 @@ def test_a_split_file_that_is_not_valid(written, old, new, named):
 
 
 def test_an_unknown_part_cannot_be_made():
-    with pytest.raises(ValueError, match="the part 'all' is none of train, val, test"):
+    with pytest.raises(ValueError, match="'all'") as caught:
         SplitFile("a/b.png", "0" * 64, "all")
+    assert str(caught.value) == "the part 'all' is none of train, val, test"
 
 
 def test_a_split_without_a_test_part_is_refused(written):
     folder, _, split = written
     files = tuple(dataclasses.replace(file, part="train") for file in split.files)
-    with pytest.raises(SplitError, match="the split has no file in its test part: make a new split"):
+    with pytest.raises(SplitError) as caught:
         match_split(dataclasses.replace(split, files=files), scan(folder))
+    assert str(caught.value) == "the split has no file in its test part: make a new split"
 
 
 def test_a_class_without_an_image_to_train_on_is_refused(written):
@@ -319,18 +322,13 @@ def test_a_class_without_an_image_to_train_on_is_refused(written):
     files = tuple(
         dataclasses.replace(file, part="test") if file.name.startswith("roofs/") else file for file in split.files
     )
-    with pytest.raises(SplitError, match="the split has no file of roofs in its train part: make a new split"):
+    with pytest.raises(SplitError) as caught:
         match_split(dataclasses.replace(split, files=files), scan(folder))
-
-
-@pytest.mark.parametrize("changes", [{"test_fraction": 77.0}, {"val_fraction": 1.0}])
-def test_fractions_out_of_range_are_refused(written, changes):
-    folder, _, split = written
-    with pytest.raises(SplitError, match=r"fraction .*(77|1)\.0 .*must be in \(0, 1\) and \[0, 1\): make a new split"):
-        match_split(dataclasses.replace(split, **changes), scan(folder))
+    assert str(caught.value) == "the split has no file of roofs in its train part: make a new split"
 
 
 def test_a_file_that_is_listed_twice_is_named(written):
     folder, _, split = written
-    with pytest.raises(SplitError, match=f"the split lists {split.files[3].name} twice: make a new split"):
+    with pytest.raises(SplitError) as caught:
         match_split(dataclasses.replace(split, files=(*split.files, split.files[3])), scan(folder))
+    assert str(caught.value) == f"the split lists {split.files[3].name} twice: make a new split"
