@@ -20,11 +20,11 @@ from overfly.export.int8 import (
 from overfly.export.ir import run_model
 from overfly.export.layers import float_layers, operations, weighted_layers
 from overfly.export.signal_stack import preserve_signal_stack
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.bundle.manifest import AccuracyControl
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import ParityError
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.runner import Logits
 from overfly.runtime.reporter import Reporter
 
 # The most that the closeness to PyTorch adds to an image's score. A right answer scores 1, so closeness never outweighs

@@ -13,13 +13,13 @@ from overfly.export.image_selection import ImageSample, select
 from overfly.export.ir import convert, save_ir
 from overfly.export.onnx_model import OPSET, write_onnx
 from overfly.export.parity_checks import Reference, check_ir, check_onnx
-from overfly.export.variant_specs import VARIANT_SPECS, Source
+from overfly.export.variant_specs import VARIANT_SPECS, VariantSource
 from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
 from overfly.runtime.bundle.manifest import (
     GOLDEN,
     LABELS,
     ONNX,
-    Calibration,
+    CalibrationRecord,
     Manifest,
     OnnxRecord,
     Parity,
@@ -175,7 +175,7 @@ class _Export:
 
     def _write_variants(self, reference: Reference) -> dict[str, VariantRecord]:
         """Write the requested variants, from the largest to the smallest, and compare each with PyTorch."""
-        source = Source(
+        source = VariantSource(
             model=convert(self._folder / ONNX, classes=self._run.record.classes, image=self._run.record.image),
             calibration=partial(self._decode, self._selection.calibration),
             validation=self._validation_images,
@@ -189,7 +189,7 @@ class _Export:
             self._reporter.progress(f"writing {name}", 1, 1)
         return records
 
-    def _write_variant(self, name: str, source: Source, reference: Reference) -> VariantRecord:
+    def _write_variant(self, name: str, source: VariantSource, reference: Reference) -> VariantRecord:
         """Write one variant, compare it with PyTorch and return its record."""
         spec, xml = VARIANT_SPECS[name], self._folder / f"{name}.xml"
         variant = spec.build(source)
@@ -200,7 +200,7 @@ class _Export:
             bin=xml.with_suffix(".bin").name,
             made_by=variant.made_by,
             parity=check_ir(xml, reference, spec.tolerance),
-            calibration=Calibration(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
+            calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
             float_layers=variant.float_layers,
             steering=variant.steering,
         )

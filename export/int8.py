@@ -9,7 +9,7 @@ from typing import Any
 
 from overfly.export.signal_stack import preserve_signal_stack
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.reporter import Reporter
+from overfly.runtime.reporter import Progress, Reporter
 
 # The full correction takes as long as the fast one and the statistics together. It halves the error of the logits: RMS
 # 0.12 instead of 0.24 on held-out training images, for a fine-tuned MobileNetV2.
@@ -60,7 +60,7 @@ def activation_ranges() -> Any:  # noqa: ANN401 - nncf.AdvancedQuantizationParam
     return nncf.AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
 
 
-def calibration_dataset(images: ImageBatch, progress: Callable[[int, int], None]) -> Any:  # noqa: ANN401 - nncf.Dataset
+def calibration_dataset(images: ImageBatch, progress: Progress) -> Any:  # noqa: ANN401 - nncf.Dataset
     """Return images as an `nncf.Dataset` of batches of one image; it reports how many were read and how many exist."""
     import nncf
 

@@ -10,9 +10,9 @@ import openvino as ov
 from openvino.opset13 import constant
 from openvino.opset13 import convert as convert_to
 
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.images.reading import ImageBatch, ImageSpec
 from overfly.runtime.inference.devices import core
-from overfly.runtime.inference.runner import Logits
 
 # Names that OpenVINO generates: the type of the operation and a number. Names from ONNX begin with a small letter.
 _GENERATED_NAME = re.compile(r"([A-Z][A-Za-z]*)_\d+")

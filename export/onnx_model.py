@@ -14,8 +14,8 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from overfly.export.onnx_session import open_onnx_session
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.runner import Logits
 from overfly.training.models.build import PreprocessedModel
 
 INPUT = "images"

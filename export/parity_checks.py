@@ -7,11 +7,10 @@ import numpy as np
 
 from overfly.export.ir import run_ir
 from overfly.export.onnx_model import run_onnx
-from overfly.runtime.bundle.bundle import ReferenceSet
+from overfly.runtime.bundle.bundle import Logits, ReferenceSet
 from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.errors import ParityError
 from overfly.runtime.evaluation.parity import compare_logits
-from overfly.runtime.inference.runner import Logits
 
 # Exporters have written models that are wrong at some batch sizes only (pytorch#169178).
 _BATCH_SIZES = (1, 5, 16)

@@ -19,7 +19,7 @@ _REVERTED = "accuracy control put it back: in INT8 the model lost more than --ma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class VariantSource:
     """What variants are made from. Images are decoded only for the variants that need them.
 
     Attributes
@@ -66,22 +66,22 @@ class VariantSpec:
         ``--max-drop`` here and by what bench measures.
     """
 
-    build: Callable[[Source], VariantModel]
+    build: Callable[[VariantSource], VariantModel]
     tolerance: Tolerance | None
 
 
-def _build_fp32(source: Source) -> VariantModel:
+def _build_fp32(source: VariantSource) -> VariantModel:
     """Return the model itself."""
     return VariantModel(model=source.model, made_by="openvino.save_model")
 
 
-def _build_fp16(source: Source) -> VariantModel:
+def _build_fp16(source: VariantSource) -> VariantModel:
     """Return the model with most of its weights in half the bytes."""
     made_by = "openvino.save_model, weights rounded to f16 but those of depthwise convolutions"
     return VariantModel(model=compress_to_f16(source.model), made_by=made_by)
 
 
-def _build_int8(source: Source) -> VariantModel:
+def _build_int8(source: VariantSource) -> VariantModel:
     """Return the quantized model, within the bound on its accuracy if there is one."""
     images, steering = source.calibration(), None
     if source.max_drop_pp is None:

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.errors import ImageError
 from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
 from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
 from overfly.runtime.inference.compile import Hint, compile_variant
 from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
-from overfly.runtime.inference.runner import Logits, Runner
-from overfly.runtime.machine import decoding_threads
+from overfly.runtime.inference.runner import Runner
+from overfly.runtime.machine import decoding_depth, decoding_threads
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
-ImageSource = str | os.PathLike[str] | ImageBatch
+ImageLike = str | os.PathLike[str] | ImageBatch
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """Release the device's memory; a prediction after this raises ValueError."""
         self.runner.close()
 
-    def predict(self, images: Iterable[ImageSource], *, top_k: int = 1) -> list[Prediction]:
+    def predict(self, images: Iterable[ImageLike], *, top_k: int = 1) -> list[Prediction]:
         """Classify images.
 
         Parameters
@@ -162,7 +162,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """
         return list(self.predict_stream(images, top_k=top_k))
 
-    def predict_stream(self, images: Iterable[ImageSource], *, top_k: int = 1) -> Iterator[Prediction]:
+    def predict_stream(self, images: Iterable[ImageLike], *, top_k: int = 1) -> Iterator[Prediction]:
         """Classify a stream of images, in order, with only a few of them in memory.
 
         Parameters and errors are those of `predict`. The next images are read from `images` while earlier ones are
@@ -176,9 +176,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """
         return _all_read(self.answers(images, top_k=top_k))
 
-    def answers(
-        self, images: Iterable[ImageSource], *, top_k: int = 1
-    ) -> Generator[Prediction | ImageError, None, None]:
+    def answers(self, images: Iterable[ImageLike], *, top_k: int = 1) -> Generator[Prediction | ImageError, None, None]:
         """Classify images like `predict_stream`, but yield the error in place of an image that can't be read."""
         if isinstance(images, str | bytes | os.PathLike):
             raise TypeError(f"images is the single path {images!r}, expected several: put it into a list")
@@ -186,15 +184,14 @@ class Classifier(AbstractContextManager["Classifier"]):
             raise ValueError(f"top_k is {top_k}, expected at least 1")
         return self._answers(images, top_k)
 
-    def _answers(self, images: Iterable[ImageSource], top_k: int) -> Generator[Prediction | ImageError, None, None]:
+    def _answers(self, images: Iterable[ImageLike], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
-        n_decoders = decoding_threads()
-        with ThreadPoolExecutor(n_decoders, thread_name_prefix="overfly-decode") as pool:
-            pixels = ordered_results((self._decode(pool, image) for image in images), 2 * n_decoders)
+        with ThreadPoolExecutor(decoding_threads(), thread_name_prefix="overfly-decode") as pool:
+            pixels = ordered_results((self._decode(pool, image) for image in images), decoding_depth())
             for logits in ordered_results(map(self._infer, pixels), self.runner.depth):
                 yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
 
-    def _decode(self, pool: ThreadPoolExecutor, image: ImageSource) -> Pending[ImageBatch | ImageError]:
+    def _decode(self, pool: ThreadPoolExecutor, image: ImageLike) -> Pending[ImageBatch | ImageError]:
         """Start to turn an image into pixels of shape ``[size, size, 3]``."""
         if isinstance(image, str | os.PathLike):
             return pool.submit(_load, Path(image), self.size)

@@ -4,6 +4,8 @@ import ctypes
 import os
 import sys
 
+MEBIBYTE = 1 << 20  # in bytes
+
 # More threads would only wait for each other.
 _MAX_DECODING_THREADS = 8
 
@@ -17,6 +19,11 @@ def usable_cores() -> int:
 def decoding_threads() -> int:
     """Return how many threads decode images: one for each usable core, at most 8."""
     return min(usable_cores(), _MAX_DECODING_THREADS)
+
+
+def decoding_depth() -> int:
+    """Return how many images to decode ahead: two for each thread, so that none waits for the next image."""
+    return 2 * decoding_threads()
 
 
 def memory_bytes() -> int | None:

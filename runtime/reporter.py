@@ -1,6 +1,9 @@
 """How jobs report progress and remarks, independent of who shows them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+# Called with the number of finished parts, and of all parts.
+Progress = Callable[[int, int], None]
 
 
 class Reporter:

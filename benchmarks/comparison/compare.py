@@ -20,7 +20,7 @@ _N_HASH_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReportSource:
     """One of the reports: its path, machine and time, and whether it is VALID."""
 
     path: str
@@ -72,7 +72,7 @@ class Comparison:
     manifest_sha256: str
     images_sha256: str
     n_images: int
-    reports: tuple[Source, ...]
+    reports: tuple[ReportSource, ...]
     lines: tuple[Line, ...]
 
 
@@ -103,7 +103,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         images_sha256=first.images.sha256,
         n_images=len(first.images.names),
         reports=tuple(
-            Source(
+            ReportSource(
                 path=str(path),
                 host=report.environment.host,
                 cpu=report.environment.cpu,

@@ -38,7 +38,7 @@ from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.inference.compile import Hint
 from overfly.runtime.inference.pipeline import ordered_results
-from overfly.runtime.machine import decoding_threads
+from overfly.runtime.machine import decoding_depth, decoding_threads
 
 T = TypeVar("T")
 
@@ -141,9 +141,7 @@ def compare_files(test: OverheadTest) -> ABResult:
         images = _images(test)
 
         def decode(paths: Iterator[Path]) -> Iterator[object]:
-            return ordered_results(
-                (pool.submit(load_image, path, classifier.size) for path in paths), 2 * decoding_threads()
-            )
+            return ordered_results((pool.submit(load_image, path, classifier.size) for path in paths), decoding_depth())
 
         def most_possible() -> float:
             decoding = _rate(decode, test.paths, test.turn_s)

@@ -11,16 +11,17 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.models.loaders import Logits, Model
+from overfly.benchmarks.models.loaders import Model
 from overfly.benchmarks.results.row_records import Measurements, ThroughputSample
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import OverflyError, last_line
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.pipeline import ordered_results
-from overfly.runtime.machine import decoding_threads
+from overfly.runtime.machine import decoding_depth, decoding_threads
+from overfly.runtime.reporter import Progress
 
 Indices = npt.NDArray[np.int64]
 Clock = Callable[[], int]
-Progress = Callable[[int, int], None]
 
 # What a model that can't be loaded or run may raise, also because its library is not installed properly.
 FAILURES = (OverflyError, RuntimeError, ValueError, MemoryError, ImportError, OSError)
@@ -202,7 +203,7 @@ class _Stopwatch:
 
         def decode(indices: Iterable[int]) -> Iterator[ImageBatch]:
             pending = (self.decoders.submit(self.images.load, i) for i in indices)
-            return ordered_results(pending, 2 * decoding_threads())
+            return ordered_results(pending, decoding_depth())
 
         sample, _ = self._time_stream(model, decode, share[: self.plan.file_stream_images])
         return replace(before, file_throughput_rounds=(*before.file_throughput_rounds, sample))

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.row_records import Execution
 from overfly.export.onnx_session import open_onnx_session
-from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.errors import DeviceError, first_line
 from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
@@ -25,7 +24,6 @@ from overfly.runtime.inference.runner import Runner
 if TYPE_CHECKING:
     from torch import nn
 
-Logits = npt.NDArray[np.float32]
 # Takes uint8 [N, S, S, 3] images and returns float32 [N, n_classes] logits.
 Infer = Callable[[ImageBatch], Logits]
 

@@ -5,12 +5,12 @@ from typing import TypeVar
 
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import OK, Difference, Ratio
+from overfly.runtime.machine import MEBIBYTE
 
 T = TypeVar("T")
 
 NONE = "-"
 NOT_SIGNIFICANT = "~"
-_MEBIBYTE = 1 << 20
 _LARGE = 100
 _SMALLEST_P = 0.001
 
@@ -47,7 +47,7 @@ def rate(value: float) -> str:
 
 def mebibytes(n_bytes: int) -> str:
     """Return bytes as MiB."""
-    size = n_bytes / _MEBIBYTE
+    size = n_bytes / MEBIBYTE
     return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
 
 

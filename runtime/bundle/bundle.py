@@ -26,6 +26,8 @@ from overfly.runtime.documents import dump_document
 from overfly.runtime.errors import BundleError
 from overfly.runtime.images.reading import ImageBatch
 
+Logits = npt.NDArray[np.float32]
+
 _MAX_GOLDEN_BYTES = 1 << 30
 
 _BAD_GOLDEN = (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -44,7 +46,7 @@ class ReferenceSet:
     """
 
     images: ImageBatch
-    logits: npt.NDArray[np.float32]
+    logits: Logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Bundle:
         """
         return cls(path, read_manifest(path, open_files(path)))
 
-    def place(self, name: str) -> Path:
+    def file_path(self, name: str) -> Path:
         """Return the path of a file for messages. In a .zip the file can't be opened by it."""
         return self.path / name
 
@@ -114,14 +116,14 @@ class Bundle:
         for name in files.names():
             if name != MANIFEST and name not in self.manifest.files:
                 raise BundleError(
-                    f"{self.place(name)} is not listed in the manifest: remove it, or copy the bundle again"
+                    f"{self.file_path(name)} is not listed in the manifest: remove it, or copy the bundle again"
                 )
 
     def _checked(self, files: BundleFiles, name: str) -> Iterator[bytes]:
         """Yield the content of a file; raise BundleError if it is missing, or at its end if it was altered."""
         record = self.manifest.files.get(name)
         if record is None:
-            raise BundleError(f"{self.place(MANIFEST)} does not list {name}: export the run again")
+            raise BundleError(f"{self.file_path(MANIFEST)} does not list {name}: export the run again")
         digest, size_bytes = hashlib.sha256(), 0
         try:
             for chunk in files.chunks(name):
@@ -132,11 +134,11 @@ class Bundle:
                 yield chunk
         except FileNotFoundError:
             raise BundleError(
-                f"{self.place(name)} is missing: copy the whole bundle again, or export the run again"
+                f"{self.file_path(name)} is missing: copy the whole bundle again, or export the run again"
             ) from None
         if size_bytes != record.size_bytes or digest.hexdigest() != record.sha256:
             raise BundleError(
-                f"{self.place(name)} was altered: its SHA-256 is not the {record.sha256[:12]}... of the manifest; "
+                f"{self.file_path(name)} was altered: its SHA-256 is not the {record.sha256[:12]}... of the manifest; "
                 "copy the bundle again, or export the run again"
             )
 
@@ -168,20 +170,20 @@ class Bundle:
         BundleError
             If the file is missing or altered, or has arrays of the wrong shape or type, or logits that are not finite.
         """
-        content, place = self.read(GOLDEN), self.place(GOLDEN)
+        content, path = self.read(GOLDEN), self.file_path(GOLDEN)
         try:
             _refuse_bomb(content)
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 golden = ReferenceSet(arrays["images"], arrays["logits"])
         except _BAD_GOLDEN as error:
-            raise BundleError(f"{place} holds no golden images and logits ({error}): export the run again") from error
+            raise BundleError(f"{path} holds no golden images and logits ({error}): export the run again") from error
         size, n_classes = self.manifest.image.size, len(self.manifest.classes)
         n = len(golden.images) if golden.images.ndim else 0
         found = [(array.dtype.name, array.shape) for array in (golden.images, golden.logits)]
         if not n or found != [("uint8", (n, size, size, 3)), ("float32", (n, n_classes))]:
-            raise BundleError(f"{place} holds arrays of the wrong shape or type, or none: export the run again")
+            raise BundleError(f"{path} holds arrays of the wrong shape or type, or none: export the run again")
         if not np.isfinite(golden.logits).all():
-            raise BundleError(f"{place} holds logits that are not finite numbers: export the run again")
+            raise BundleError(f"{path} holds logits that are not finite numbers: export the run again")
         return golden
 
 

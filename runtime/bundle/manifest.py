@@ -54,7 +54,7 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class CalibrationRecord:
     """The training images that set the INT8 ranges, by the SHA-256 of their files, and the seed that drew them."""
 
     seed: int
@@ -115,7 +115,7 @@ class VariantRecord:
     bin: str
     made_by: str
     parity: Parity
-    calibration: Calibration | None
+    calibration: CalibrationRecord | None
     float_layers: tuple[FloatLayer, ...] | None = None
     steering: AccuracyControl | None = None
 
@@ -225,25 +225,25 @@ def read_manifest(path: Path, files: BundleFiles) -> Manifest:
     BundleError
         If the manifest is missing, not valid or altered.
     """
-    place = path / MANIFEST
+    manifest_path = path / MANIFEST
     content = b""
     try:
         for chunk in files.chunks(MANIFEST):
             content += chunk
             if len(content) > _MAX_MANIFEST_BYTES:
-                raise BundleError(f"{place} is longer than {_MAX_MANIFEST_BYTES} bytes: copy the bundle again")
+                raise BundleError(f"{manifest_path} is longer than {_MAX_MANIFEST_BYTES} bytes: copy the bundle again")
         text = content.decode()
     except FileNotFoundError:
         raise BundleError(
-            f"{place} is missing: expected a file with schema {BUNDLE_SCHEMA}; is {path} complete?"
+            f"{manifest_path} is missing: expected a file with schema {BUNDLE_SCHEMA}; is {path} complete?"
         ) from None
     except UnicodeDecodeError as error:
-        raise BundleError(f"{place} can't be read as JSON ({error}): make or copy {path} again") from error
-    manifest = parse_document(text, place, Manifest, schema=BUNDLE_SCHEMA, error=BundleError)
+        raise BundleError(f"{manifest_path} can't be read as JSON ({error}): make or copy {path} again") from error
+    manifest = parse_document(text, manifest_path, Manifest, schema=BUNDLE_SCHEMA, error=BundleError)
     unsealed = dump_document(replace(manifest, sha256=""), schema=BUNDLE_SCHEMA)
     if dump_document(manifest, schema=BUNDLE_SCHEMA) != text or manifest.sha256 != text_sha256(unsealed):
         raise BundleError(
-            f"{place} was altered: its text is not the one whose SHA-256 it names; "
+            f"{manifest_path} was altered: its SHA-256 is not the one that it records; "
             "copy the bundle again, or export the run again"
         )
     return manifest

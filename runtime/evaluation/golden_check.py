@@ -87,8 +87,8 @@ def check_golden(runner: Runner, golden: ReferenceSet, signed_off: Parity) -> Ch
     return CheckResult(runner, parity, bounds, tuple(missed_bounds(parity, bounds)))
 
 
-def find_remedy(bundle: Bundle, golden: ReferenceSet, setting: CheckConfig) -> str:
-    """Try other settings after a failed check, and return a sentence that names the first one that passes.
+def find_remedy(bundle: Bundle, golden: ReferenceSet, config: CheckConfig) -> str:
+    """Try other configurations after a failed check, and return a sentence that names the first one that passes.
 
     Parameters
     ----------
@@ -96,37 +96,37 @@ def find_remedy(bundle: Bundle, golden: ReferenceSet, setting: CheckConfig) -> s
         The bundle that was checked.
     golden
         Its golden images and logits.
-    setting
-        The setting that failed.
+    config
+        The configuration that failed.
     """
     tried = []
-    for option, other in _remedies(bundle, setting):
+    for option, other in _remedies(bundle, config):
         try:
-            finding = check_golden(other.compile(bundle), golden, bundle.variant(other.variant).parity)
+            result = check_golden(other.compile(bundle), golden, bundle.variant(other.variant).parity)
         except DeviceError:
             continue
-        if finding.valid:
+        if result.valid:
             return f"use {option}: with it the answers are those that were signed off"
         tried.append(option)
-    helpless = f"of {', '.join(tried)} nothing helped" if tried else "there is nothing else to try"
-    return f"{helpless}: export the run again, or use another device"
+    found = f"{', '.join(tried)} did not help" if tried else "there is nothing else to try"
+    return f"{found}: export the run again, or use another device"
 
 
-def _remedies(bundle: Bundle, setting: CheckConfig) -> Iterator[tuple[str, CheckConfig]]:
-    """Yield each option to try and the setting with it, the smallest change first.
+def _remedies(bundle: Bundle, config: CheckConfig) -> Iterator[tuple[str, CheckConfig]]:
+    """Yield each option to try and the configuration with it, the smallest change first.
 
     In f16, INT8 models have given wrong answers on Iris Xe (OpenVINO's issues 37446 and 31045), and Winograd
     convolutions have reduced the accuracy of fine-tuned models.
     """
-    asked = setting.execution_precision
-    if "f32" not in {asked, VARIANTS[setting.variant].requested_precision if asked == "auto" else asked}:
-        yield "--execution-precision f32", replace(setting, execution_precision="f32")
-    device = resolve_device(setting.device)
+    asked = config.execution_precision
+    if "f32" not in {asked, VARIANTS[config.variant].requested_precision if asked == "auto" else asked}:
+        yield "--execution-precision f32", replace(config, execution_precision="f32")
+    device = resolve_device(config.device)
     name, value = _WINOGRAD_OFF
-    if name not in setting.properties and not is_meta(device) and supports(device, name):
-        yield f"--property {name}={value}", replace(setting, properties={**setting.properties, name: value})
+    if name not in config.properties and not is_meta(device) and supports(device, name):
+        yield f"--property {name}={value}", replace(config, properties={**config.properties, name: value})
     for variant in bundle.manifest.variants:
-        if variant != setting.variant:
-            yield f"--variant {variant}", replace(setting, variant=variant)
+        if variant != config.variant:
+            yield f"--variant {variant}", replace(config, variant=variant)
     if device != "CPU":
-        yield "--device CPU", replace(setting, device="CPU", properties={})
+        yield "--device CPU", replace(config, device="CPU", properties={})

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.bundle.variants import VARIANTS
-from overfly.runtime.inference.runner import Logits
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from overfly.runtime.files.replacing import restore_replaced
 
 
 @contextmanager
-def explain_os_errors(path: Path, remedy: str = "choose another place") -> Iterator[None]:
+def explain_os_errors(path: Path, remedy: str = "choose another --out") -> Iterator[None]:
     """Turn an OSError inside the block into an OutputError that names the output `path` and the remedy.
 
     Raises
@@ -67,7 +67,7 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
         or the system refuses the name.
     """
     if not path.absolute().name:
-        raise OutputError(f"can't write to {path}: it is the topmost folder; choose another place")
+        raise OutputError(f"can't write to {path}: it is the topmost folder; choose another --out")
     with explain_os_errors(path):
         restore_replaced(path)
         _check_free(path, overwrite=overwrite)
@@ -76,10 +76,10 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
 def _check_free(path: Path, *, overwrite: bool) -> None:
     """Raise if `path` is the current folder, is below a file, or exists and may not be replaced."""
     if path.absolute() == Path.cwd():
-        raise OutputError(f"can't write to {path}: it is the current folder; choose another place")
+        raise OutputError(f"can't write to {path}: it is the current folder; choose another --out")
     for parent in path.absolute().parents:
         if parent.exists() and not parent.is_dir():
-            raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another place")
+            raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
     occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if occupied and not overwrite:
-        raise OutputError(f"{path} exists already: choose another place, or add --overwrite to replace it")
+        raise OutputError(f"{path} exists already: choose another --out, or add --overwrite to replace it")

@@ -175,7 +175,7 @@ def _describe_request(variant: str, execution_precision: str, properties: Mappin
 
 def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model
     """Read an IR and check its shapes against the manifest; raise BundleError if it is damaged or has other shapes."""
-    xml = bundle.place(bundle.variant(variant).xml)
+    xml = bundle.file_path(bundle.variant(variant).xml)
     try:
         model = core().read_model(network, ov.Tensor(np.frombuffer(weights, np.uint8)))
     except RuntimeError as error:

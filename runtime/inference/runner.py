@@ -5,16 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.devices import (
-    full_name,
-    precision_name,
-)
+from overfly.runtime.inference.devices import full_name, precision_name
 from overfly.runtime.inference.pipeline import Pending, ordered_results
-
-Logits = npt.NDArray[np.float32]
 
 
 class Runner:

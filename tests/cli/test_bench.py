@@ -171,7 +171,7 @@ def test_an_existing_out_is_refused_before_measuring(refused, tiny_bundle, tiny_
     else:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
-    fragments = (out, "exists already", "choose another place", "--overwrite")
+    fragments = (out, "exists already", "choose another --out", "--overwrite")
     refused(tiny_bundle, tiny_data, fragments=fragments)
 
 

@@ -119,7 +119,7 @@ def test_an_existing_out_is_refused_and_left_alone(refused, tiny_run, tmp_path, 
     else:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
-    refused(tiny_run, fragments=(out, "exists already", "choose another place", "--overwrite"))
+    refused(tiny_run, fragments=(out, "exists already", "choose another --out", "--overwrite"))
 
 
 def test_a_failed_overwrite_keeps_the_old_bundle(refused, run_folder, tmp_path):

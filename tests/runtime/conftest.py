@@ -11,7 +11,7 @@ from overfly.runtime.bundle.manifest import (
     GOLDEN,
     LABELS,
     ONNX,
-    Calibration,
+    CalibrationRecord,
     Manifest,
     OnnxRecord,
     Parity,
@@ -85,7 +85,7 @@ def write_bundle(folder, *, weights, images, logits):
     variants = {}
     for name in ("fp32", "fp16"):
         ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=name == "fp16")
-        calibration = Calibration(seed=3, sha256=("00" * 32,)) if name == "fp16" else None
+        calibration = CalibrationRecord(seed=3, sha256=("00" * 32,)) if name == "fp16" else None
         variants[name] = VariantRecord(f"{name}.xml", f"{name}.bin", "made by hand", PARITY, calibration)
     np.savez(folder / GOLDEN, images=images, logits=logits.astype(np.float32))
     (folder / LABELS).write_text("\n".join(CLASSES) + "\n", encoding="utf-8")

@@ -15,8 +15,8 @@ from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.discovery import is_image_name, suffix_list, visible_files
 from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.machine import decoding_threads, memory_bytes
+from overfly.runtime.reporter import Progress
 
-Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

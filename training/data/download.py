@@ -4,7 +4,7 @@ import http.client
 import re
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,12 @@ from overfly.runtime.files.atomic import atomic_folder
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.output_guards import check_overwrite
 from overfly.runtime.files.replacing import remove_leftovers
-from overfly.runtime.reporter import SILENT, Reporter
+from overfly.runtime.machine import MEBIBYTE
+from overfly.runtime.reporter import SILENT, Progress, Reporter
 from overfly.training.data.archives import Archive
 
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 18
-_MEBIBYTE = 1 << 20
 
 
 def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Path:
@@ -88,7 +88,7 @@ def _explain_network_errors() -> Iterator[None]:
         raise _NetworkError(str(getattr(error, "reason", error)) or type(error).__name__) from error
 
 
-def _download(archive: Archive, part: Path, progress: Callable[[int, int], None]) -> None:
+def _download(archive: Archive, part: Path, progress: Progress) -> None:
     """Complete `part`: after each lost connection request the remainder, as long as more bytes arrive."""
     while (before := _size(part)) < archive.size_bytes:
         problem = "the server sent too little"
@@ -103,7 +103,7 @@ def _download(archive: Archive, part: Path, progress: Callable[[int, int], None]
             )
 
 
-def _append(archive: Archive, part: Path, progress: Callable[[int, int], None]) -> None:
+def _append(archive: Archive, part: Path, progress: Progress) -> None:
     """Request the remainder of `part` and write it as it arrives."""
     start = _size(part)
     with _explain_network_errors():
@@ -121,7 +121,7 @@ def _append(archive: Archive, part: Path, progress: Callable[[int, int], None]) 
                 if not chunk:
                     return
                 stream.write(chunk)
-                progress(stream.tell() // _MEBIBYTE, archive.size_bytes // _MEBIBYTE)
+                progress(stream.tell() // MEBIBYTE, archive.size_bytes // MEBIBYTE)
 
 
 def _first_byte(response: http.client.HTTPResponse, requested: int) -> int:

@@ -14,8 +14,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 from torch.optim.swa_utils import AveragedModel
 
+from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import RunError
 from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.reporter import Progress
 from overfly.training.distributed.layers import share_batch
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.loop.augment import augment
@@ -291,9 +293,7 @@ class Trainer:
 
 
 @torch.inference_mode()
-def predict_logits(
-    model: nn.Module, images: ImageBatch, *, progress: Callable[[int, int], None] | None = None
-) -> npt.NDArray[np.float32]:
+def predict_logits(model: nn.Module, images: ImageBatch, *, progress: Progress | None = None) -> Logits:
     """Return a model's logits, computed in batches in eval mode on the model's device.
 
     Parameters

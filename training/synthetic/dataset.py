@@ -1,11 +1,11 @@
 """The drawn data set of `overfly sample` and `overfly demo`: eight land-use classes, no download."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from overfly.runtime.reporter import Progress
 from overfly.training.synthetic.canvas import REFERENCE_SIZE_PX, Canvas
 from overfly.training.synthetic.scenes import SCENES
 
@@ -47,7 +47,7 @@ def write_sample(
     images_per_class: int = 40,
     size: int = REFERENCE_SIZE_PX,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write the data set as `folder/<class>/<class>NN.jpg`.
 

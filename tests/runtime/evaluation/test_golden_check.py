@@ -25,23 +25,23 @@ def runner(bundle):
 
 @pytest.mark.parametrize("variant", ["fp32", "fp16"])
 def test_the_signed_off_answers_pass(bundle, variant):
-    finding = check_golden(CheckConfig(variant, "CPU").compile(bundle), bundle.golden(), PERFECT)
-    assert finding.valid
-    assert finding.problems == ()
-    assert finding.parity.n_images == 6
-    assert finding.parity.top1_agreement == 1
-    assert finding.parity.min_cosine > 0.999
+    result = check_golden(CheckConfig(variant, "CPU").compile(bundle), bundle.golden(), PERFECT)
+    assert result.valid
+    assert result.problems == ()
+    assert result.parity.n_images == 6
+    assert result.parity.top1_agreement == 1
+    assert result.parity.min_cosine > 0.999
 
 
 def test_other_answers_miss_every_bound(runner, bundle):
     golden = bundle.golden()
-    finding = check_golden(runner, ReferenceSet(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
-    assert not finding.valid
-    assert finding.parity.top1_agreement < 1
-    assert finding.problems == (
-        f"the worst cosine similarity is {finding.parity.min_cosine:.4f}, expected at least 0.9999",
-        f"a logit differs by {finding.parity.max_abs_diff:.2g}, expected at most 0.01",
-        f"top-1 agreement is {finding.parity.top1_agreement:.1%}, expected at least 100.0%",
+    result = check_golden(runner, ReferenceSet(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
+    assert not result.valid
+    assert result.parity.top1_agreement < 1
+    assert result.problems == (
+        f"the worst cosine similarity is {result.parity.min_cosine:.4f}, expected at least 0.9999",
+        f"a logit differs by {result.parity.max_abs_diff:.2g}, expected at most 0.01",
+        f"top-1 agreement is {result.parity.top1_agreement:.1%}, expected at least 100.0%",
     )
 
 
@@ -49,8 +49,8 @@ def test_one_image_in_the_wrong_place_is_enough(runner, bundle):
     golden = bundle.golden()
     images = golden.images.copy()
     images[[0, 1]] = images[[1, 0]]
-    finding = check_golden(runner, ReferenceSet(images, golden.logits), PERFECT)
-    assert any("cosine" in problem for problem in finding.problems)
+    result = check_golden(runner, ReferenceSet(images, golden.logits), PERFECT)
+    assert any("cosine" in problem for problem in result.problems)
 
 
 def test_int8_is_held_to_what_was_signed_off(runner, bundle):
@@ -69,9 +69,9 @@ def test_answers_that_are_no_numbers(make_bundle, expected_logits, pixels, value
     weights = np.full((8 * 8 * 3, 4), value, np.float32)
     images = np.stack([pixels(8, seed=i) for i in range(6)])
     bundle = Bundle.open(make_bundle(weights=weights, images=images, logits=expected_logits(images)))
-    finding = check_golden(compile_variant(bundle, variant="fp32", device="CPU"), bundle.golden(), PERFECT)
-    assert finding.problems == ("some logits are not finite numbers",)
-    assert (finding.parity.top1_agreement, finding.parity.min_cosine) == (0.0, 0.0)
+    result = check_golden(compile_variant(bundle, variant="fp32", device="CPU"), bundle.golden(), PERFECT)
+    assert result.problems == ("some logits are not finite numbers",)
+    assert (result.parity.top1_agreement, result.parity.min_cosine) == (0.0, 0.0)
 
 
 @pytest.fixture
@@ -91,19 +91,19 @@ def broken(bundle, make_bundle, seal):
 
 
 def test_the_first_option_that_helps_is_named(broken):
-    bundle, setting = broken("fp16"), CheckConfig("fp16", "CPU")
-    assert not check_golden(setting.compile(bundle), bundle.golden(), PERFECT).valid
+    bundle, config = broken("fp16"), CheckConfig("fp16", "CPU")
+    assert not check_golden(config.compile(bundle), bundle.golden(), PERFECT).valid
     sentence = "use --variant fp32: with it the answers are those that were signed off"
-    assert find_remedy(bundle, bundle.golden(), setting) == sentence
+    assert find_remedy(bundle, bundle.golden(), config) == sentence
 
 
 def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, monkeypatch):
     """The CPU here may have one precision only, so the compiling is what is wrong unless f32 is asked for."""
     right = CheckConfig.compile
 
-    def compile_wrongly(setting, opened):
-        runner = right(setting, opened)
-        if setting.execution_precision != "f32":
+    def compile_wrongly(config, opened):
+        runner = right(config, opened)
+        if config.execution_precision != "f32":
             monkeypatch.setattr(runner, "logits", lambda images: -np.ones((len(images), 4), np.float32))
         return runner
 
@@ -115,7 +115,7 @@ def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, mo
 def test_when_nothing_helps_it_says_what_was_tried(broken):
     bundle = broken("fp16", "fp32")
     remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU"))
-    tried = "of --execution-precision f32, --variant fp32 nothing helped"
+    tried = "--execution-precision f32, --variant fp32 did not help"
     assert remedy == f"{tried}: export the run again, or use another device"
 
 
@@ -123,10 +123,10 @@ def test_a_remedy_that_can_not_be_compiled_is_passed_over(broken, monkeypatch):
     bundle = broken("fp16")
     right = CheckConfig.compile
 
-    def refuse_f32(setting, opened):
-        if setting.execution_precision == "f32":
+    def refuse_f32(config, opened):
+        if config.execution_precision == "f32":
             raise DeviceError("no f32 here")
-        return right(setting, opened)
+        return right(config, opened)
 
     monkeypatch.setattr(CheckConfig, "compile", refuse_f32)
     assert find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU")).startswith("use --variant fp32:")
@@ -134,8 +134,8 @@ def test_a_remedy_that_can_not_be_compiled_is_passed_over(broken, monkeypatch):
 
 def test_with_one_variant_in_f32_there_is_nothing_else_to_try(bundle):
     manifest = replace(bundle.manifest, variants={"fp32": bundle.manifest.variants["fp32"]})
-    setting = CheckConfig("fp32", "CPU", "f32")
-    remedy = find_remedy(Bundle(bundle.path, manifest), bundle.golden(), setting)
+    config = CheckConfig("fp32", "CPU", "f32")
+    remedy = find_remedy(Bundle(bundle.path, manifest), bundle.golden(), config)
     assert remedy == "there is nothing else to try: export the run again, or use another device"
 
 
@@ -148,25 +148,25 @@ def on_a_gpu(monkeypatch):
 def test_on_a_gpu_the_least_change_is_tried_first(bundle, monkeypatch):
     on_a_gpu(monkeypatch)
     winograd = {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "YES"}
-    setting = CheckConfig("fp16", "auto", "auto", {"GPU_QUEUE_PRIORITY": "LOW"}, cache=False)
-    assert list(check._remedies(bundle, setting)) == [
-        ("--execution-precision f32", replace(setting, execution_precision="f32")),
+    config = CheckConfig("fp16", "auto", "auto", {"GPU_QUEUE_PRIORITY": "LOW"}, cache=False)
+    assert list(check._remedies(bundle, config)) == [
+        ("--execution-precision f32", replace(config, execution_precision="f32")),
         (
             "--property GPU_DISABLE_WINOGRAD_CONVOLUTION=YES",
-            replace(setting, properties={"GPU_QUEUE_PRIORITY": "LOW", **winograd}),
+            replace(config, properties={"GPU_QUEUE_PRIORITY": "LOW", **winograd}),
         ),
-        ("--variant fp32", replace(setting, variant="fp32")),
-        ("--device CPU", replace(setting, device="CPU", properties={})),
+        ("--variant fp32", replace(config, variant="fp32")),
+        ("--device CPU", replace(config, device="CPU", properties={})),
     ]
-    assert setting.properties == {"GPU_QUEUE_PRIORITY": "LOW"}
+    assert config.properties == {"GPU_QUEUE_PRIORITY": "LOW"}
 
 
 def test_what_the_user_asked_for_already_is_not_tried_again(bundle, monkeypatch):
     on_a_gpu(monkeypatch)
     # fp32 is computed in f32 by default.
     for precision in ("f32", "auto"):
-        setting = CheckConfig("fp32", "GPU", precision, {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "NO"})
-        assert [option for option, _ in check._remedies(bundle, setting)] == ["--variant fp16", "--device CPU"]
+        config = CheckConfig("fp32", "GPU", precision, {"GPU_DISABLE_WINOGRAD_CONVOLUTION": "NO"})
+        assert [option for option, _ in check._remedies(bundle, config)] == ["--variant fp16", "--device CPU"]
     in_f16 = [option for option, _ in check._remedies(bundle, CheckConfig("fp32", "GPU", "f16"))]
     assert in_f16[0] == "--execution-precision f32"
 
@@ -180,9 +180,9 @@ def test_instead_of_a_meta_device_the_cpu_itself_is_tried_and_winograd_is_not(bu
 def test_the_cpu_that_helps_is_named(bundle, monkeypatch):
     right = CheckConfig.compile
 
-    def compile_wrongly(setting, opened):
-        runner = right(setting, opened)
-        if setting.device != "CPU":
+    def compile_wrongly(config, opened):
+        runner = right(config, opened)
+        if config.device != "CPU":
             monkeypatch.setattr(runner, "logits", lambda images: -np.ones((len(images), 4), np.float32))
         return runner
 
