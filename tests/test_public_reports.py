@@ -1,0 +1,338 @@
+"""What people reported of comparable tools: one table of situation, source, and what overfly must do.
+
+The table is the lists below, one for each subject. To add a report, append a row to the list of its subject: a short
+name of the situation (it becomes the test's name), the public report as ``owner/repo#N``, a function that makes the
+input, and the expectation. A message is not quoted in full: the path, the name or the number in it is enough.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overfly.cli import run
+from overfly.runtime.errors import ImageError
+from overfly.runtime.images.reading import load_image
+
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """An image file that must be read with the right pixels, or refused with the true reason.
+
+    Attributes
+    ----------
+    write
+        Called with the path and the right pixels, uint8 of shape ``[64, 64, 3]``; writes the file.
+    tolerance
+        Mean absolute difference to the right pixels that the format itself costs, of 255.
+    gray
+        Whether the right pixels are the gray ones (the image's mode ``L``).
+    refused
+        Parts of the message, if the file must be refused. The message always names the path.
+    """
+
+    situation: str
+    source: str
+    name: str
+    write: Callable[[Path, np.ndarray], object]
+    tolerance: float = 0.0
+    gray: bool = False
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CommandReport:
+    """A command that must do its work, or fail with a message that names the cause.
+
+    Attributes
+    ----------
+    make
+        Called with an `Inputs`; writes what the command needs into the current folder, which is empty.
+    command
+        The command line after ``overfly``; {data}, {run}, {bundle} stand for the small shared ones (not to be changed)
+        and {briefly} for the options of the shortest training.
+    code
+        The exit code.
+    shows, hides
+        What the output (standard output and error together) must contain, and what it must not.
+    environment
+        Changes to the environment; None removes a variable. If it is not empty, the command gets its own process.
+    check
+        Called after the command with its standard output, for what the other fields can't say.
+    """
+
+    situation: str
+    source: str
+    make: Callable[["Inputs"], object]
+    command: str
+    code: int = 0
+    shows: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ("Traceback",)
+    environment: dict[str, str | None] = field(default_factory=dict)
+    check: Callable[[str], object] | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a row may copy from. `data` has 8 classes of 12 images."""
+
+    data: Path
+    run: Path
+    bundle: Path
+
+    def copy_classes(self, target, n_classes=2, n_images=6):
+        """Copy the first images of the first classes, and return the new class folders."""
+        for folder in sorted(self.data.iterdir())[:n_classes]:
+            (Path(target) / folder.name).mkdir(parents=True)
+            for image in sorted(folder.iterdir())[:n_images]:
+                shutil.copy(image, Path(target) / folder.name / image.name)
+        return sorted(Path(target).iterdir())
+
+    def copy_image(self, target, class_name="harbor"):
+        """Copy one image."""
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(min((self.data / class_name).iterdir()), target)
+
+
+# ---- image files: functions that write one, then the rows
+
+
+def damaged_exif(path, pixels):
+    """Write a PNG whose EXIF data ends in the middle of the list of tags."""
+    Image.fromarray(pixels).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0")
+
+
+def white_is_zero(path, pixels):
+    """Write an inverted 8-bit gray TIFF that says so."""
+    Image.fromarray(255 - np.asarray(Image.fromarray(pixels).convert("L"))).save(path)
+    # Pillow writes photometric interpretation (tag 262) 1: black is zero.
+    black, white = (struct.pack("<HHIHH", 262, 3, 1, value, 0) for value in (1, 0))
+    content = path.read_bytes()
+    assert content.count(black) == 1
+    path.write_bytes(content.replace(black, white))
+
+
+IMAGE_FILES = [
+    ImageReport("damaged EXIF data", "python-pillow/Pillow#8348", "image.png", damaged_exif),
+    ImageReport(
+        "8-bit gray, white is zero", "xarray-contrib/xarray-spatial#1797", "image.tif", white_is_zero, gray=True
+    ),
+    ImageReport(
+        "floating-point pixels",
+        "python-pillow/Pillow#1888",
+        "image.tif",
+        lambda path, pixels: Image.fromarray(pixels[..., 0].astype(np.float32)).save(path),
+        refused=("floating-point",),
+    ),
+]
+
+# ---- data folders
+
+
+def linked_class_folder(inputs):
+    """Two classes, one of them a link to a folder elsewhere."""
+    first, _ = inputs.copy_classes("data")
+    shutil.move(first, "elsewhere")
+    first.symlink_to(Path("elsewhere").resolve(), target_is_directory=True)
+
+
+def empty_class_folder(inputs):
+    """Two classes and an empty folder next to them."""
+    inputs.copy_classes("data")
+    Path("data", "New folder").mkdir()
+
+
+DATA_FOLDERS = [
+    CommandReport(
+        "a class folder is a link", "pytorch/vision#1580", linked_class_folder, "train data --out run {briefly}"
+    ),
+    CommandReport(
+        "a class folder is empty",
+        "pytorch/vision#2831",
+        empty_class_folder,
+        "train data --out run {briefly}",
+        code=1,
+        shows=("New folder",),
+    ),
+]
+
+# ---- labels
+
+
+def same_image_twice(inputs):
+    """Two classes; one image of the first is there a second time."""
+    first, _ = inputs.copy_classes("data")
+    shutil.copy(min(first.iterdir()), first / "copy.jpg")
+
+
+LABELS = [
+    CommandReport(
+        "an image twice in its class",
+        "tqwei05/PlantSeg#11",
+        same_image_twice,
+        "train data --out run {briefly}",
+        shows=("copy.jpg",),
+    ),
+]
+
+# ---- weights
+
+
+def wrapped_state_dict(inputs):
+    """Weights in a dictionary of their own, as many training scripts save them."""
+    import torch
+
+    inputs.copy_classes("data")
+    torch.save({"state_dict": {"weight": torch.zeros(1)}, "epoch": 3}, "weights.pth")
+
+
+WEIGHTS = [
+    CommandReport(
+        "weights inside another dictionary",
+        "kuangliu/pytorch-cifar#160",
+        wrapped_state_dict,
+        "train data --out run {briefly} --weights weights.pth",
+        code=1,
+        shows=("weights.pth",),
+    ),
+]
+
+# ---- bundles
+
+
+def visited_bundle(inputs):
+    """A bundle in which a file manager left its file."""
+    shutil.copytree(inputs.bundle, "bundle")
+    Path("bundle", ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    inputs.copy_image("harbor.jpg")
+
+
+BUNDLES = [
+    CommandReport(
+        "a file manager's file in the bundle",
+        "pytorch/vision#109",
+        visited_bundle,
+        "predict bundle harbor.jpg --device CPU",
+        shows=("harbor.jpg",),
+    ),
+]
+
+# ---- environment
+
+
+ENVIRONMENT = [
+    CommandReport(
+        "no home folder",
+        "NixOS/nixpkgs#411914",
+        lambda inputs: inputs.copy_image("harbor.jpg"),
+        "predict {bundle} harbor.jpg --device CPU",
+        shows=("harbor.jpg",),
+        environment={"HOME": None, "XDG_CACHE_HOME": None},
+    ),
+]
+
+# ---- the command line
+
+
+def foreign_name(inputs):
+    """A folder whose name is not in the code page of a Western Windows."""
+    inputs.copy_image(Path("поле", "harbor.jpg"))
+
+
+def names_the_foreign_file(out):
+    """Check that the path in the output is that of the file."""
+    assert Path(json.loads(out)["path"]).exists()
+
+
+COMMAND_LINE = [
+    CommandReport(
+        "JSON where the output's encoding lacks the name's letters",
+        "xinjli/allosaurus#73",
+        foreign_name,
+        "predict {bundle} поле --device CPU --json",
+        environment={"PYTHONIOENCODING": "cp1252"},
+        check=names_the_foreign_file,
+    ),
+]
+
+COMMANDS = [*DATA_FOLDERS, *LABELS, *WEIGHTS, *BUNDLES, *ENVIRONMENT, *COMMAND_LINE]
+
+BRIEFLY = "--weights none --epochs 1 --image-size 32 --device cpu --model shufflenet_v2_x1_0"
+
+
+def rows(table):
+    """Return the rows as parameters that are named by their situations."""
+    return [pytest.param(row, id=row.situation) for row in table]
+
+
+def test_every_row_has_its_own_name_and_a_public_source():
+    table = [*IMAGE_FILES, *COMMANDS]
+    assert len({row.situation for row in table}) == len(table)
+    for row in table:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+#\d+(, [\w./-]*#\d+)*", row.source), row.source
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("report", rows(IMAGE_FILES))
+def test_image(report, tiny_data, tmp_path):
+    pixels = load_image(min((tiny_data / "harbor").iterdir()), SIZE)
+    path = tmp_path / report.name
+    report.write(path, pixels)
+    if report.refused:
+        with pytest.raises(ImageError) as caught:
+            load_image(path, SIZE)
+        for part in (str(path), *report.refused):
+            assert part in str(caught.value)
+        return
+    right = Image.fromarray(pixels).convert("L").convert("RGB") if report.gray else pixels
+    difference = np.abs(load_image(path, SIZE).astype(float) - np.asarray(right, float)).mean()
+    assert difference <= report.tolerance
+
+
+def run_here(arguments):
+    """Run a command in this process; return its exit code, standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(arguments)
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_apart(arguments, changes):
+    """Run a command in a process of its own with a changed environment; return the same."""
+    environment = {name: value for name, value in {**os.environ, **changes}.items() if value is not None}
+    command = [sys.executable, "-m", "overfly.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("report", rows(COMMANDS))
+def test_command(report, tiny_data, tiny_run, tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inputs = Inputs(tiny_data, tiny_run, tiny_bundle)
+    report.make(inputs)
+    places = {"data": tiny_data, "run": tiny_run, "bundle": tiny_bundle}
+    words = shlex.split(report.command.replace("{briefly}", BRIEFLY))
+    arguments = [word.format(**places) for word in words]
+    code, out, err = run_apart(arguments, report.environment) if report.environment else run_here(arguments)
+    assert code == report.code, (out, err)
+    for part in report.shows:
+        assert part in out + err
+    for part in report.hides:
+        assert part not in out + err
+    if report.check is not None:
+        report.check(out)
