@@ -82,15 +82,12 @@ class Canvas:
         self.sun_slope = float(rng.uniform(0.7, 1.6))  # meters down per meter of shadow
         self.extent_m = size * self.m_per_px
         self.reach_m = 0.75 * self.extent_m
-        self.u, self.v = self._scene_coordinates()
-        self.albedo = np.zeros((3, size, size), dtype=np.float32)
-        self.height_m = np.zeros((size, size), dtype=np.float32)
-
-    def _scene_coordinates(self) -> tuple[Field, Field]:
-        axis = ((np.arange(self.size) + 0.5 - self.size / 2) * self.m_per_px).astype(np.float32)
+        axis = ((np.arange(size) + 0.5 - size / 2) * self.m_per_px).astype(np.float32)
         x, y = axis[None, :], axis[:, None]
         cos, sin = self.turn
-        return (cos * x + sin * y).astype(np.float32), (cos * y - sin * x).astype(np.float32)
+        self.u, self.v = (cos * x + sin * y).astype(np.float32), (cos * y - sin * x).astype(np.float32)
+        self.albedo = np.zeros((3, size, size), dtype=np.float32)
+        self.height_m = np.zeros((size, size), dtype=np.float32)
 
     def to_pixels(self, points_m: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert scene coordinates `[n, 2]` in meters to image coordinates `[n, 2]` (x, y) in pixels."""
@@ -169,20 +166,17 @@ class Canvas:
     def edge(self, distance_m: Field, softness_m: float = 0.0) -> Field:
         """Turn a signed distance into coverage: 1 inside (positive), 0 outside, smooth over a pixel or more."""
         width_m = np.float32(max(self.m_per_px, softness_m))
-        coverage: Field = np.clip(distance_m / width_m + np.float32(0.5), 0, 1)
-        return coverage
+        return np.asarray(np.clip(distance_m / width_m + np.float32(0.5), 0, 1))
 
     def strip(self, across_m: Field, width_m: float, softness_m: float = 0.0) -> Field:
         """Cover the strip `|across_m| < width_m / 2`, also where it is narrower than a pixel."""
         inside = self.edge(np.float32(width_m / 2) - np.abs(across_m), softness_m)
-        coverage: Field = inside * np.float32(min(1.0, width_m / self.m_per_px))
-        return coverage
+        return np.asarray(inside * np.float32(min(1.0, width_m / self.m_per_px)))
 
     def periodic(self, coordinate_m: Field, first_m: float, pitch_m: float) -> Field:
         """Measure the signed distance to the nearest of the lines at `first_m + k * pitch_m`."""
         half_m = np.float32(pitch_m / 2)
-        distance_m: Field = np.mod(coordinate_m - np.float32(first_m) + half_m, np.float32(pitch_m)) - half_m
-        return distance_m
+        return np.asarray(np.mod(coordinate_m - np.float32(first_m) + half_m, np.float32(pitch_m)) - half_m)
 
     def stamp(self, shapes: Iterable[Shape]) -> None:
         """Draw polygons, later ones on top of earlier ones, and raise the height map under them."""
@@ -293,8 +287,7 @@ class Canvas:
             step = 2**power
             moved = _shifted(roof, round(self.sun[0] * step), round(self.sun[1] * step))
             roof = np.maximum(roof, moved - np.float32(step * drop_m))
-        shade: Field = np.clip((roof - self.height_m - np.float32(0.15)) / np.float32(0.4), 0, 1)
-        return shade
+        return np.asarray(np.clip((roof - self.height_m - np.float32(0.15)) / np.float32(0.4), 0, 1))
 
 
 def _resized(field: Field, side: int) -> Field:
@@ -315,9 +308,8 @@ def _shifted(field: Field, right: int, down: int) -> Field:
 
 def _planes(image: Image.Image) -> ColorField:
     """Split an 8-bit image into planes from 0 to 1."""
-    channels = [np.asarray(channel, dtype=np.float32) for channel in image.split()]
-    planes: ColorField = np.stack(channels) * np.float32(1 / 255)
-    return planes
+    planes = np.stack([np.asarray(channel, dtype=np.float32) for channel in image.split()])
+    return np.asarray(planes * np.float32(1 / 255))
 
 
 def _to_image(colors: ColorField) -> Image.Image:

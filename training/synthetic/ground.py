@@ -25,7 +25,7 @@ PAINT: Color = (0.86, 0.86, 0.83)
 YELLOW: Color = (0.82, 0.68, 0.28)
 
 
-def ground_palette(canvas: Canvas) -> tuple[Color, ...]:
+def grass_palette(canvas: Canvas) -> tuple[Color, ...]:
     """Choose the grass of the season: green, dry, or in between."""
     season = canvas.between(0.0, 1.0)
     return tuple(mixed(green, dry, season) for green, dry in zip(GREENS, DRY, strict=True))

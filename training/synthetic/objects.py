@@ -57,8 +57,8 @@ def car(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[Sh
     return _assembled(parts, size_m, place_m, heading)
 
 
-def lorry(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[Shape]:
-    """Build a lorry with a long box and a cab in front."""
+def truck(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[Shape]:
+    """Build a truck with a long box and a cab in front."""
     length_m = canvas.between(9.0, 14.0)
     box = (rectangle((0.0, 0.0), length_m, 2.6), canvas.pick(CAR_COLORS[:3], 0.04), 3.8)
     cab = (rectangle((length_m / 2 + 1.7, 0.0), 2.2, 2.4), canvas.pick(CAR_COLORS, 0.05), 2.8)
@@ -66,31 +66,26 @@ def lorry(canvas: Canvas, place_m: tuple[float, float], heading: float) -> list[
 
 
 def roof(
-    canvas: Canvas,
-    place_m: tuple[float, float],
-    plan_m: tuple[float, float],
-    heading: float,
-    color: Color,
+    canvas: Canvas, place_m: tuple[float, float], plan_m: tuple[float, float], heading: float, color: Color
 ) -> list[Shape]:
     """Build a gable or hip roof over a plan of length x width; each face is lit by how it faces the sun."""
     x, y = plan_m[0] / 2, plan_m[1] / 2
     ridge = max(x - y * canvas.between(0.0, 1.0), 0.2)
     height_m = canvas.between(3.5, 6.0)
+    # By their outward direction before the rotation by `heading`, as a complex number.
     faces = {
-        (0.0, 1.0): np.array([[x, y], [-x, y], [-ridge, 0], [ridge, 0]]),
-        (0.0, -1.0): np.array([[-x, -y], [x, -y], [ridge, 0], [-ridge, 0]]),
-        (1.0, 0.0): np.array([[x, y], [ridge, 0], [x, -y]]),
-        (-1.0, 0.0): np.array([[-x, y], [-ridge, 0], [-x, -y]]),
+        1j: np.array([[x, y], [-x, y], [-ridge, 0], [ridge, 0]]),
+        -1j: np.array([[-x, -y], [x, -y], [ridge, 0], [-ridge, 0]]),
+        1: np.array([[x, y], [ridge, 0], [x, -y]]),
+        -1: np.array([[-x, y], [-ridge, 0], [-x, -y]]),
     }
-    lit = [(face, scaled(color, _light_on(canvas, facing, heading)), height_m) for facing, face in faces.items()]
-    return _assembled(lit, (1.0, 1.0), place_m, heading)
-
-
-def _light_on(canvas: Canvas, facing: tuple[float, float], heading: float) -> float:
-    """Return the brightness of a roof face whose outward direction, before the rotation by `heading`, is `facing`."""
     turn = complex(*canvas.turn) * complex(math.cos(heading), math.sin(heading))
-    outward = complex(*facing) * turn
-    return 1.0 - 0.26 * (outward.real * canvas.sun[0] + outward.imag * canvas.sun[1])
+    lit = []
+    for facing, face in faces.items():
+        outward = facing * turn
+        light = 1.0 - 0.26 * (outward.real * canvas.sun[0] + outward.imag * canvas.sun[1])
+        lit.append((face, scaled(color, light), height_m))
+    return _assembled(lit, (1.0, 1.0), place_m, heading)
 
 
 def house(canvas: Canvas, place_m: tuple[float, float], heading: float, plan_m: tuple[float, float]) -> list[Shape]:

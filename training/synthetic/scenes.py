@@ -4,29 +4,13 @@ Grass, asphalt, sand and water occur in several classes, and light and color cas
 differ in structure and not in mean color.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from overfly.training.synthetic.canvas import Canvas, Color, ColorField, Field, Shape, colored, mixed, rectangle, scaled
-from overfly.training.synthetic.ground import (
-    ASPHALTS,
-    CONCRETE,
-    DRY,
-    GREENS,
-    LEAVES,
-    PAINT,
-    SANDS,
-    SOILS,
-    WATERS,
-    YELLOW,
-    asphalt,
-    ground_palette,
-    leaf_palette,
-    water,
-)
-from overfly.training.synthetic.objects import boat, car, house, lorry
+from overfly.training.synthetic import ground
+from overfly.training.synthetic.canvas import Canvas, Color, Field, Shape, colored, mixed, rectangle, scaled
+from overfly.training.synthetic.objects import boat, car, house, truck
 
 # Least difference of crop and soil (sum of three channels): with less, the rows of a field would be lost in the noise.
 _ROW_CONTRAST = 0.3
@@ -35,7 +19,7 @@ _ROW_CONTRAST = 0.3
 
 
 def _agricultural(canvas: Canvas) -> None:
-    canvas.fill(canvas.pick(SOILS), 0.08)
+    canvas.fill(canvas.pick(ground.SOILS), 0.08)
     far = 10 * canvas.reach_m
     cuts = [canvas.between(-22, 22) if canvas.chance(share) else far for share in (0.55, 0.35)]
     bend = canvas.wiggle(canvas.u, 160.0, canvas.between(0.0, 1.5))
@@ -59,7 +43,7 @@ def _crop(canvas: Canvas, inside: Field) -> None:
     vigor = canvas.noise(22.0, octaves=4)
     cover = canvas.between(-0.3, 0.5) + np.float32(0.35) * vigor
     plants = np.clip(np.float32(canvas.between(1.0, 2.6)) * (wave + cover) * np.float32(0.5) + np.float32(0.5), 0, 1)
-    crop, soil = canvas.blend_of((*GREENS, *LEAVES, *DRY[:2])), canvas.blend_of(SOILS)
+    crop, soil = canvas.blend_of((*ground.GREENS, *ground.LEAVES, *ground.DRY[:2])), canvas.blend_of(ground.SOILS)
     if abs(sum(crop) - sum(soil)) < _ROW_CONTRAST:
         soil = scaled(soil, 1.4 if sum(soil) > sum(crop) else 0.65)
     tone = 1 + np.float32(0.08) * canvas.noise(1.0, octaves=2) + np.float32(0.07) * vigor
@@ -74,22 +58,22 @@ def _field_track(canvas: Canvas, across: Field) -> None:
     """Lay the track between two fields: grass, and two wheel ruts."""
     width_m = canvas.between(2.5, 6.0)
     ragged = across + np.float32(0.35) * canvas.noise(3.0)
-    canvas.tint(canvas.blend_of((*GREENS, *DRY)), canvas.strip(ragged, width_m, 0.5))
+    canvas.tint(canvas.blend_of((*ground.GREENS, *ground.DRY)), canvas.strip(ragged, width_m, 0.5))
     rut = np.abs(across) - np.float32(0.85)
-    canvas.tint(canvas.pick(SOILS), canvas.strip(rut + np.float32(0.1) * canvas.noise(2.0), 0.7, 0.3))
+    canvas.tint(canvas.pick(ground.SOILS), canvas.strip(rut + np.float32(0.1) * canvas.noise(2.0), 0.7, 0.3))
 
 
 # beach -----------------------------------------------------------------------------------------------------
 
 
 def _beach(canvas: Canvas) -> None:
-    sand = canvas.blend_of(SANDS)
+    sand = canvas.blend_of(ground.SANDS)
     canvas.fill(sand, 0.05, 9.0)
     offset = canvas.v - np.float32(canvas.between(-16, 16))
     sea_m = offset + canvas.wiggle(canvas.u, canvas.between(55, 120), canvas.between(1.0, 3.5))
     _dry_beach(canvas, -sea_m)
     canvas.tint(scaled(sand, 0.68), canvas.edge(sea_m + np.float32(canvas.between(2.5, 6)), 2.5))
-    sea = water(canvas, mixed(canvas.pick(WATERS), (0.22, 0.42, 0.44), canvas.between(0.0, 0.6)), 0.10)
+    sea = ground.water(canvas, mixed(canvas.pick(ground.WATERS), (0.22, 0.42, 0.44), canvas.between(0.0, 0.6)), 0.10)
     shallow = np.exp(-np.maximum(sea_m, 0) / np.float32(canvas.between(4, 14)))
     canvas.lay(sea, canvas.edge(sea_m, 1.0) * (1 - np.float32(0.6) * shallow))
     for order in range(int(canvas.rng.integers(2, 5))):
@@ -114,7 +98,7 @@ def _dry_beach(canvas: Canvas, inland_m: Field) -> None:
         line = inland_m - np.float32(canvas.between(16, 34))
         tufts = np.clip(canvas.noise(4.0, octaves=4) * 2 + line / 4, 0, 1) * canvas.edge(line + 2, 4.0)
         tone = 1 + np.float32(0.17) * canvas.noise(2.0, octaves=3)
-        canvas.lay(colored(tone, canvas.blend_of((*GREENS, *DRY))), tufts)
+        canvas.lay(colored(tone, canvas.blend_of((*ground.GREENS, *ground.DRY))), tufts)
     if canvas.chance(0.5):
         canvas.stamp(_sunshades(canvas, inland_m))
 
@@ -133,33 +117,30 @@ def _sunshades(canvas: Canvas, inland_m: Field) -> Iterator[Shape]:
 
 
 def _denseresidential(canvas: Canvas) -> None:
-    grounds = ground_palette(canvas)
+    grounds = ground.grass_palette(canvas)
     canvas.fill(canvas.blend_of(grounds), 0.16, 9.0)
-    canvas.tint(canvas.blend_of(SOILS), np.clip(canvas.noise(7.0, octaves=4), 0, 1) * np.float32(0.8))
+    canvas.tint(canvas.blend_of(ground.SOILS), np.clip(canvas.noise(7.0, octaves=4), 0, 1) * np.float32(0.8))
     block_m, first_m = canvas.between(38, 47), canvas.between(0, 40)
     streets = np.arange(first_m - 3 * block_m, canvas.reach_m + block_m, block_m)
     shapes: list[Shape] = []
-    _streets(canvas, canvas.periodic(canvas.v, first_m, block_m))
+    # The carriageway of each street is between two sidewalks.
+    across = canvas.periodic(canvas.v, first_m, block_m)
+    canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(np.abs(across) - np.float32(5.3), 1.3))
+    canvas.lay(ground.asphalt(canvas, canvas.pick(ground.ASPHALTS)), canvas.strip(across, 8.4))
     for street in streets:
         shapes += _house_rows(canvas, float(street), block_m)
     canvas.stamp(shapes)
     between_rows = canvas.scatter(int(canvas.between(25, 60)))
     rows = np.round((between_rows[:, 1] - first_m) / block_m - 0.5) + 0.5
     between_rows[:, 1] = rows * block_m + first_m + canvas.rng.normal(0, 2.2, size=len(rows))
-    canvas.plant(between_rows, radius_m=(1.2, 3.6), palette=leaf_palette(canvas))
-    canvas.plant(canvas.scatter(int(canvas.between(6, 22))), radius_m=(1.0, 2.6), palette=leaf_palette(canvas))
-
-
-def _streets(canvas: Canvas, across: Field) -> None:
-    """Lay the carriageway of each street between two pavements."""
-    canvas.tint(canvas.pick(CONCRETE), canvas.strip(np.abs(across) - np.float32(5.3), 1.3))
-    canvas.lay(asphalt(canvas, canvas.pick(ASPHALTS)), canvas.strip(across, 8.4))
+    canvas.plant(between_rows, radius_m=(1.2, 3.6), palette=ground.leaf_palette(canvas))
+    canvas.plant(canvas.scatter(int(canvas.between(6, 22))), radius_m=(1.0, 2.6), palette=ground.leaf_palette(canvas))
 
 
 def _house_rows(canvas: Canvas, street_m: float, block_m: float) -> list[Shape]:
-    """Build houses and driveways on both sides of a street, and cars at the kerb."""
+    """Build houses and driveways on both sides of a street, and cars at the curb."""
     shapes: list[Shape] = []
-    drive, lot_m = canvas.pick(CONCRETE), canvas.between(11.5, 15.0)
+    drive, lot_m = canvas.pick(ground.CONCRETE), canvas.between(11.5, 15.0)
     for side in (-1, 1):
         for x in np.arange(-canvas.reach_m + canvas.between(0, lot_m), canvas.reach_m, lot_m):
             if not canvas.sees((float(x), street_m + side * 10), 18.0):
@@ -181,14 +162,14 @@ def _house_rows(canvas: Canvas, street_m: float, block_m: float) -> list[Shape]:
 
 
 def _forest(canvas: Canvas) -> None:
-    canvas.fill(canvas.blend_of((*ground_palette(canvas), *SOILS)), 0.18, 6.0)
+    canvas.fill(canvas.blend_of((*ground.grass_palette(canvas), *ground.SOILS)), 0.18, 6.0)
     largest_m = canvas.between(2.7, 5.2)
     density = canvas.between(1.1, 2.2)
     count = int(density * (2 * canvas.reach_m) ** 2 / (np.pi * (0.75 * largest_m) ** 2))
     canvas.plant(
         canvas.scatter(count),
         radius_m=(0.5 * largest_m, largest_m),
-        palette=leaf_palette(canvas),
+        palette=ground.leaf_palette(canvas),
         spread=canvas.between(0.03, 0.08),
     )
 
@@ -197,24 +178,30 @@ def _forest(canvas: Canvas) -> None:
 
 
 def _freeway(canvas: Canvas) -> None:
-    verge = ground_palette(canvas)
-    canvas.fill(canvas.blend_of((*verge, *SOILS[:1])), 0.13, 5.0)
+    verge = ground.grass_palette(canvas)
+    canvas.fill(canvas.blend_of((*verge, *ground.SOILS[:1])), 0.13, 5.0)
     lanes, lane_m = int(canvas.rng.integers(2, 5)), 3.6
     median_m = canvas.between(2.0, 5.0) if canvas.chance(0.5) else canvas.between(7, 14)
     road_m = lanes * lane_m + 4.0
     off_m = canvas.between(-8, 8)
     curvature = canvas.between(-1, 1) / 900
     across = canvas.v - np.float32(off_m) + np.square(canvas.u) * np.float32(curvature)
-    surface = asphalt(canvas, canvas.blend_of((*ASPHALTS, CONCRETE[0])))
+    surface = ground.asphalt(canvas, canvas.blend_of((*ground.ASPHALTS, ground.CONCRETE[0])))
     for side in (-1, 1):
         own = across * side - np.float32(median_m / 2 + road_m / 2)
         canvas.lay(surface, canvas.strip(own, road_m))
         _lane_markings(canvas, own, lanes, lane_m)
     if median_m < road_m / 3:
-        _barrier(canvas, across, median_m, surface)
+        # A narrow median is paved and has a concrete wall.
+        canvas.lay(surface, canvas.strip(across, median_m + 0.6))
+        canvas.tint((0.74, 0.73, 0.70), canvas.strip(across, 0.8))
+        np.maximum(canvas.height_m, canvas.strip(across, 0.8), out=canvas.height_m)
     lanes_m = [median_m / 2 + 2.0 + (lane + 0.5) * lane_m for lane in range(lanes)]
     canvas.stamp(_traffic(canvas, lanes_m, off_m, curvature))
-    _roadside(canvas, off_m, median_m / 2 + road_m + 5.0)
+    # Shrubs and trees grow well off the road.
+    places = canvas.scatter(int(canvas.between(0, 220)))
+    places = places[np.abs(places[:, 1] - off_m) > median_m / 2 + road_m + 6.5]
+    canvas.plant(places, radius_m=(0.6, canvas.between(1.2, 3.2)), palette=ground.leaf_palette(canvas))
 
 
 def _lane_markings(canvas: Canvas, own: Field, lanes: int, lane_m: float) -> None:
@@ -224,20 +211,13 @@ def _lane_markings(canvas: Canvas, own: Field, lanes: int, lane_m: float) -> Non
     canvas.albedo *= 1 + np.float32(canvas.between(0.0, 0.07)) * wear
     dashes = canvas.edge(np.mod(canvas.u, np.float32(12.0)) - np.float32(8.0))
     for lane in range(1, lanes):
-        canvas.tint(PAINT, canvas.strip(own + np.float32(half_m - lane * lane_m), 0.22) * dashes)
-    canvas.tint(YELLOW, canvas.strip(own + np.float32(half_m), 0.25))
-    canvas.tint(PAINT, canvas.strip(own - np.float32(half_m), 0.25))
-
-
-def _barrier(canvas: Canvas, across: Field, median_m: float, surface: ColorField) -> None:
-    """Pave a narrow median and put a concrete wall on it."""
-    canvas.lay(surface, canvas.strip(across, median_m + 0.6))
-    canvas.tint((0.74, 0.73, 0.70), canvas.strip(across, 0.8))
-    np.maximum(canvas.height_m, canvas.strip(across, 0.8), out=canvas.height_m)
+        canvas.tint(ground.PAINT, canvas.strip(own + np.float32(half_m - lane * lane_m), 0.22) * dashes)
+    canvas.tint(ground.YELLOW, canvas.strip(own + np.float32(half_m), 0.25))
+    canvas.tint(ground.PAINT, canvas.strip(own - np.float32(half_m), 0.25))
 
 
 def _traffic(canvas: Canvas, lanes_m: list[float], off_m: float, curvature: float) -> Iterator[Shape]:
-    """Put vehicles in their lanes, following the bend of the road; lorries keep to the outer lane."""
+    """Put vehicles in their lanes, following the bend of the road; trucks keep to the outer lane."""
     gap_m = canvas.between(14, 55)
     for side in (-1, 1):
         for lane_m in lanes_m:
@@ -245,27 +225,20 @@ def _traffic(canvas: Canvas, lanes_m: list[float], off_m: float, curvature: floa
             while x < canvas.reach_m:
                 y = side * lane_m + off_m - curvature * x * x
                 heading = float(np.arctan(-2 * curvature * x)) + (np.pi if side < 0 else 0.0)
-                vehicle = lorry if lane_m == lanes_m[-1] and canvas.chance(0.3) else car
+                vehicle = truck if lane_m == lanes_m[-1] and canvas.chance(0.3) else car
                 if canvas.sees((x, y), 12.0):
                     yield from vehicle(canvas, (x, y + canvas.between(-0.3, 0.3)), heading)
-                x += canvas.between(0.5, 1.8) * gap_m + (10 if vehicle is lorry else 0)
-
-
-def _roadside(canvas: Canvas, off_m: float, clear_m: float) -> None:
-    """Plant shrubs and trees well off the road."""
-    places = canvas.scatter(int(canvas.between(0, 220)))
-    places = places[np.abs(places[:, 1] - off_m) > clear_m + 1.5]
-    canvas.plant(places, radius_m=(0.6, canvas.between(1.2, 3.2)), palette=leaf_palette(canvas))
+                x += canvas.between(0.5, 1.8) * gap_m + (10 if vehicle is truck else 0)
 
 
 # harbor ----------------------------------------------------------------------------------------------------
 
 
 def _harbor(canvas: Canvas) -> None:
-    canvas.albedo[:] = water(canvas, canvas.blend_of(WATERS), canvas.between(0.03, 0.10))
+    canvas.albedo[:] = ground.water(canvas, canvas.blend_of(ground.WATERS), canvas.between(0.03, 0.10))
     longest_m = canvas.between(8.0, 15.0)
     pitch_m = 2 * longest_m + canvas.between(9, 15)
-    planks = canvas.pick((*CONCRETE, *DRY[:2]))
+    planks = canvas.pick((*ground.CONCRETE, *ground.DRY[:2]))
     shapes: list[Shape] = []
     for y in np.arange(-canvas.reach_m + canvas.between(0, pitch_m), canvas.reach_m, pitch_m):
         shapes += _pier(canvas, float(y), longest_m, planks)
@@ -295,8 +268,8 @@ def _quay(canvas: Canvas) -> None:
     """Lay solid ground at one end of the piers, with a wall and parked cars."""
     edge_m = canvas.between(0.28, 0.42) * canvas.extent_m
     land = canvas.edge(canvas.u - np.float32(edge_m))
-    canvas.lay(asphalt(canvas, canvas.pick((*ASPHALTS, *CONCRETE))), land)
-    canvas.tint(canvas.pick(CONCRETE), canvas.strip(canvas.u - np.float32(edge_m), 1.4))
+    canvas.lay(ground.asphalt(canvas, canvas.pick((*ground.ASPHALTS, *ground.CONCRETE))), land)
+    canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(canvas.u - np.float32(edge_m), 1.4))
     canvas.height_m *= 1 - land
     cars: list[Shape] = []
     for y in np.arange(-canvas.reach_m, canvas.reach_m, 2.8):
@@ -309,10 +282,10 @@ def _quay(canvas: Canvas) -> None:
 
 
 def _parkinglot(canvas: Canvas) -> None:
-    canvas.albedo[:] = asphalt(canvas, canvas.blend_of(ASPHALTS))
+    canvas.albedo[:] = ground.asphalt(canvas, canvas.blend_of(ground.ASPHALTS))
     stall_m, depth_m = canvas.between(2.5, 2.9), canvas.between(5.0, 5.6)
     pitch_m = 2 * depth_m + canvas.between(5.5, 7.5)
-    taken, line = canvas.between(0.4, 1.0), canvas.pick((PAINT, PAINT, YELLOW))
+    taken, line = canvas.between(0.4, 1.0), canvas.pick((ground.PAINT, ground.PAINT, ground.YELLOW))
     slant = canvas.between(-0.5, 0.5) if canvas.chance(0.3) else 0.0
     islands = canvas.chance(0.5)
     shapes: list[Shape] = []
@@ -325,7 +298,7 @@ def _parkinglot(canvas: Canvas) -> None:
             trees += [(float(x), float(y)) for x in canvas.rng.uniform(-canvas.reach_m, canvas.reach_m, size=4)]
     canvas.stamp(shapes)
     if trees:
-        canvas.plant(np.array(trees), radius_m=(1.0, 2.4), palette=leaf_palette(canvas))
+        canvas.plant(np.array(trees), radius_m=(1.0, 2.4), palette=ground.leaf_palette(canvas))
 
 
 def _stall_lines(canvas: Canvas, across: Field, stall_m: tuple[float, float], slant: float, line: Color) -> None:
@@ -356,38 +329,32 @@ def _parked_cars(canvas: Canvas, y: float, stall_m: tuple[float, float], slant: 
 
 
 def _river(canvas: Canvas) -> None:
-    canvas.fill(canvas.blend_of((*ground_palette(canvas), *SOILS[:2])), 0.16, 10.0)
+    canvas.fill(canvas.blend_of((*ground.grass_palette(canvas), *ground.SOILS[:2])), 0.16, 10.0)
     middle = canvas.v - np.float32(canvas.between(-9, 9))
     middle = middle + canvas.wiggle(canvas.u, canvas.between(70, 150), canvas.between(3, 11))
     half_m = canvas.between(5.5, 15.0) + canvas.wiggle(canvas.u, 45.0, 1.1)
     inside_m = half_m - np.abs(middle) + np.float32(0.35) * canvas.noise(4.0)
     bank_m = canvas.between(0.8, 4.5)
-    canvas.tint(canvas.blend_of((*SANDS, *SOILS)), canvas.edge(inside_m + np.float32(bank_m), 1.5))
-    color = canvas.blend_of(WATERS)
+    canvas.tint(canvas.blend_of((*ground.SANDS, *ground.SOILS)), canvas.edge(inside_m + np.float32(bank_m), 1.5))
+    color = canvas.blend_of(ground.WATERS)
     shallow = np.float32(0.45) * np.exp(-np.maximum(inside_m, 0) / np.float32(1.8))
-    canvas.lay(water(canvas, color, canvas.between(0.02, 0.07)), canvas.edge(inside_m, 0.6) * (1 - shallow))
+    canvas.lay(ground.water(canvas, color, canvas.between(0.02, 0.07)), canvas.edge(inside_m, 0.6) * (1 - shallow))
     places = canvas.scatter(int(canvas.between(90, 750)))
     largest_m = canvas.between(2.0, 4.6)
-    dry = _sampled(canvas, -inside_m, places) > bank_m * canvas.between(0.2, 1.0)
-    canvas.plant(places[dry], radius_m=(0.45 * largest_m, largest_m), palette=leaf_palette(canvas))
+    # Points outside the image take the nearest pixel's value.
+    columns, rows = np.clip(canvas.to_pixels(places).astype(np.int64), 0, canvas.size - 1).T
+    dry = -inside_m[rows, columns] > bank_m * canvas.between(0.2, 1.0)
+    canvas.plant(places[dry], radius_m=(0.45 * largest_m, largest_m), palette=ground.leaf_palette(canvas))
 
 
-def _sampled(canvas: Canvas, field: Field, places_m: np.ndarray) -> Field:
-    """Read a field at scene points; points outside the image take the nearest pixel's value."""
-    pixels = np.clip(canvas.to_pixels(places_m).astype(np.int64), 0, canvas.size - 1)
-    return np.asarray(field[pixels[:, 1], pixels[:, 0]], dtype=np.float32)
-
-
-SCENES: Mapping[str, Callable[[Canvas], None]] = MappingProxyType(
-    {
-        "agricultural": _agricultural,
-        "beach": _beach,
-        "denseresidential": _denseresidential,
-        "forest": _forest,
-        "freeway": _freeway,
-        "harbor": _harbor,
-        "parkinglot": _parkinglot,
-        "river": _river,
-    }
-)
+SCENES: dict[str, Callable[[Canvas], None]] = {
+    "agricultural": _agricultural,
+    "beach": _beach,
+    "denseresidential": _denseresidential,
+    "forest": _forest,
+    "freeway": _freeway,
+    "harbor": _harbor,
+    "parkinglot": _parkinglot,
+    "river": _river,
+}
 """The function that draws each class on a blank canvas, by class name, in alphabetical order."""
