@@ -1,8 +1,7 @@
 """Parameters and FLOPs of a model, counted like those in the paper's tables."""
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -41,19 +40,11 @@ def count(model: nn.Module, *, image_size: int) -> Complexity:
     """
     total = 0
 
-    def counter(ops: Callable[[Any, torch.Tensor, torch.Tensor], int]) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            nonlocal total
-            total += ops(module, inputs[0], output)
+    def add_operations(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        total += _operations(layer, inputs[0], output)
 
-        return hook
-
-    handles = [
-        module.register_forward_hook(counter(ops))
-        for module in model.modules()
-        for kind, ops in _OPERATIONS.items()
-        if isinstance(module, kind)
-    ]
+    handles = [module.register_forward_hook(add_operations) for module in model.modules()]
     was_training = model.training
     try:
         with torch.inference_mode():
@@ -65,29 +56,15 @@ def count(model: nn.Module, *, image_size: int) -> Complexity:
     return Complexity(sum(p.numel() for p in model.parameters()), total)
 
 
-def _convolution(module: nn.Conv2d, _: torch.Tensor, output: torch.Tensor) -> int:
-    """Return the multiply-accumulates of a convolution."""
-    return output.numel() * (module.in_channels // module.groups) * module.kernel_size[0] * module.kernel_size[1]
-
-
-def _linear(module: nn.Linear, _: torch.Tensor, output: torch.Tensor) -> int:
-    """Return the multiply-accumulates of a linear layer."""
-    return output.numel() * module.in_features
-
-
-def _batch_norm(_: nn.BatchNorm2d, __: torch.Tensor, output: torch.Tensor) -> int:
-    """Return the operations of a batch normalization."""
-    return _BATCH_NORM_OPS * output.numel()
-
-
-def _adaptive_pooling(_: nn.AdaptiveAvgPool2d, images: torch.Tensor, output: torch.Tensor) -> int:
-    """Return an addition for each input element and a division for each output element."""
-    return images.numel() + output.numel()
-
-
-_OPERATIONS: dict[type[nn.Module], Callable[[Any, torch.Tensor, torch.Tensor], int]] = {
-    nn.Conv2d: _convolution,
-    nn.Linear: _linear,
-    nn.BatchNorm2d: _batch_norm,
-    nn.AdaptiveAvgPool2d: _adaptive_pooling,
-}
+def _operations(layer: nn.Module, values: torch.Tensor, output: torch.Tensor) -> int:
+    """Return the operations with which a layer computes `output` from `values`."""
+    if isinstance(layer, nn.Conv2d):
+        return output.numel() * (layer.in_channels // layer.groups) * math.prod(layer.kernel_size)
+    if isinstance(layer, nn.Linear):
+        return output.numel() * layer.in_features
+    if isinstance(layer, nn.BatchNorm2d):
+        return _BATCH_NORM_OPS * output.numel()
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        # An addition for each input element, and a division for each output element.
+        return values.numel() + output.numel()
+    return 0
