@@ -11,19 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, RunError
-from overfly.runtime.evaluation.metrics import confusion_matrix
+from overfly.runtime.evaluation.intervals import bootstrap_intervals
+from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, summarize
 from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite, explain_os_errors
 from overfly.runtime.files.replacing import remove, remove_partials, replace_folder
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import SILENT, Reporter
+from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import PARTS, Split, make_split, match_split, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
 from overfly.training.loop.checkpoint import Saver, read_checkpoint, restore_state
+from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
-from overfly.training.loop.trainer import Epoch, Trainer, predict_logits
+from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.memory import keep_freed_memory
 from overfly.training.messages import data_notes, epoch_row, near_duplicate_notes, position, report_progress
 from overfly.training.models.build import PreprocessedModel, build_model
@@ -31,7 +35,9 @@ from overfly.training.models.weights import load_pretrained
 from overfly.training.near_duplicates import NearDuplicate, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, override, without_pretraining
-from overfly.training.run import Run, RunRecord, choose_device, write_history, write_record
+from overfly.training.run import RUN_SCHEMA, ConfusedPair, Run, RunRecord, save_checkpoint, save_split
+from overfly.training.run_layout import RUN_FILE
+from overfly.training.torch_device import choose_device, describe_hardware
 
 _HOW_TO_CONTINUE = "the last saved state is intact: fix the problem, then rerun the same command with --resume"
 
@@ -161,18 +167,19 @@ def train(
     """
     if team.leads:
         _check_output(job, resume=resume, overwrite=overwrite)
-    heard = reporter if team.leads else SILENT
+    else:
+        reporter = SILENT
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        prepared = prepare(job, reporter=heard, team=team)
+        prepared = prepare(job, reporter=reporter, team=team)
         if not (resume and job.work.exists()):
             for note in near_duplicate_notes(prepared.near_duplicates):
-                heard.note(note)
+                reporter.note(note)
         # Only now, after everything that could have failed.
         work_folder = _work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
         with work_folder, keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
-            history = fit(prepared, resume=resume, reporter=heard)
-            record = team.from_first(lambda: finish(prepared, history, reporter=heard))
+            history = fit(prepared, resume=resume, reporter=reporter)
+            record = team.from_first(lambda: finish(prepared, history, reporter=reporter))
     if team.leads:
         _check_out_still_free(job, overwrite=overwrite)
         replace_folder(job.work, job.out.absolute())
@@ -192,8 +199,8 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
     if job.split_file is not None:
         split = match_split(read_split(job.split_file), dataset)
     else:
-        asked = job.recipe
-        split = make_split(dataset, test_fraction=asked.test_fraction, val_fraction=asked.val_fraction, seed=job.seed)
+        fractions = {"test_fraction": job.recipe.test_fraction, "val_fraction": job.recipe.val_fraction}
+        split = make_split(dataset, seed=job.seed, **fractions)
     recipe = job.recipe_for(split)
     if recipe.keep == "best" and not split.images("val"):
         another = "leave --split out and add" if job.split_file else "add"
@@ -256,31 +263,41 @@ def fit(prepared: Prepared, *, resume: bool = False, reporter: Reporter = SILENT
 
 def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SILENT) -> RunRecord:
     """Evaluate the kept weights on the test part and write the files of the run."""
-    job, trainer, test = prepared.job, prepared.trainer, prepared.parts["test"]
+    job, identity, split, trainer = prepared.job, prepared.identity, prepared.split, prepared.trainer
+    test = prepared.parts["test"]
     if trainer.recipe.keep == "best":
         trainer.restore_best()
         reporter.note(f"keeping the weights of epoch {best_epoch(history)}, the best on the validation part")
     logits = predict_logits(trainer.ema_model, test.images, progress=partial(reporter.progress, "testing"))
-    confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(prepared.split.classes))
+    confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(split.classes))
     # Again, because a run that was stopped right after its last state was saved has none.
     write_history(job.work, history)
     plot_curves(job.work / "curves.png", history)
-    plot_confusion(job.work / "confusion.png", confusion, prepared.split.classes)
-    return write_record(
-        job.work,
-        job.data,
-        identity=prepared.identity,
-        split=prepared.split,
-        trainer=trainer,
-        history=history,
-        confusion=confusion,
-        near_duplicates=prepared.near_duplicates,
+    plot_confusion(job.work / "confusion.png", confusion, split.classes)
+    n_true = dict(zip(split.classes, confusion.sum(axis=1).tolist(), strict=True))
+    similar = prepared.near_duplicates
+    record = RunRecord(
+        model=identity.recipe.model,
+        classes=split.classes,
+        image=identity.recipe.image,
+        data=str(job.data.absolute()),
+        recipe=identity.recipe,
+        weights=identity.weights,
+        seed=identity.seed,
+        device=trainer.device.type,
+        precision=trainer.precision,
+        metrics=summarize(confusion),
+        intervals=bootstrap_intervals(confusion),
+        most_confused=tuple(ConfusedPair(*pair, n_true[pair[0]]) for pair in most_confused(confusion, split.classes)),
+        near_duplicates=None if similar is None else tuple(similar),
+        machine=describe_hardware(trainer.device),
+        seconds=sum(epoch.seconds for epoch in history),
+        versions=installed_versions(),
+        checkpoint_sha256=save_checkpoint(job.work, trainer.ema_model),
+        split_sha256=save_split(job.work, split),
     )
-
-
-def best_epoch(history: list[Epoch]) -> int:
-    """Return the number of the epoch with the highest validation accuracy; of equal ones, the latest."""
-    return max(history, key=lambda epoch: (epoch.val_accuracy or 0.0, epoch.epoch)).epoch
+    write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
+    return record
 
 
 def _check_output(job: TrainJob, *, resume: bool, overwrite: bool) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from overfly.runtime.reporter import Reporter, duration
 from overfly.training.data.dataset import Dataset
+from overfly.training.loop.history import Epoch
 from overfly.training.loop.schedule import n_backward_passes
-from overfly.training.loop.trainer import Epoch, Trainer
+from overfly.training.loop.trainer import Trainer
 from overfly.training.near_duplicates import NearDuplicate
 
 _N_SHOWN = 3

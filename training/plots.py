@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
     from matplotlib.transforms import Bbox
 
-    from overfly.training.loop.trainer import Epoch
+    from overfly.training.loop.history import Epoch
 
 _DPI = 120
 _CELL_INCHES = 0.36

@@ -1,33 +1,25 @@
-"""The run folder: what training writes, and how to read it."""
+"""The run folder: what it holds, and how to read it."""
 
-import csv
-import dataclasses
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import RunError
-from overfly.runtime.evaluation.intervals import Intervals, bootstrap_intervals
-from overfly.runtime.evaluation.metrics import METRICS, Confusion, Metrics, most_confused, summarize
+from overfly.runtime.evaluation.intervals import Intervals
+from overfly.runtime.evaluation.metrics import METRICS, Metrics
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.reading import ImageSpec
-from overfly.runtime.inference.devices import describe_machine
-from overfly.runtime.versions import installed_versions
 from overfly.training.data.split import SPLIT_SCHEMA, Split, read_split
 from overfly.training.identity import TrainingIdentity, split_sha256
-from overfly.training.loop.trainer import Epoch, Trainer
 from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.registry import MODELS
 from overfly.training.near_duplicates import NearDuplicate
 from overfly.training.recipe import Recipe
-from overfly.training.run_layout import CHECKPOINT, HISTORY, RUN_FILE, SPLIT_FILE
+from overfly.training.run_layout import CHECKPOINT, RUN_FILE, SPLIT_FILE
 
 RUN_SCHEMA = "overfly.run/4"
 
@@ -164,66 +156,6 @@ class Run:
         return path
 
 
-def write_history(folder: Path, history: Sequence[Epoch]) -> None:
-    """Write the epochs as CSV, one row each."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in dataclasses.fields(Epoch))
-    writer.writerows(dataclasses.astuple(epoch) for epoch in history)
-    write_atomically(folder / HISTORY, text.getvalue().encode())
-
-
-def write_record(
-    folder: Path,
-    data: Path,
-    *,
-    identity: TrainingIdentity,
-    split: Split,
-    trainer: Trainer,
-    history: Sequence[Epoch],
-    confusion: Confusion,
-    near_duplicates: Sequence[NearDuplicate] | None,
-) -> RunRecord:
-    """Write the checkpoint, the split and ``run.json`` of a finished training.
-
-    Parameters
-    ----------
-    folder
-        Where the files go.
-    data
-        The data folder.
-    identity, split, trainer, history
-        The training; its `ema_model` is kept.
-    confusion
-        Of the kept weights on the test part.
-    near_duplicates
-        See `RunRecord`.
-    """
-    n_true = dict(zip(split.classes, confusion.sum(axis=1).tolist(), strict=True))
-    record = RunRecord(
-        model=identity.recipe.model,
-        classes=split.classes,
-        image=identity.recipe.image,
-        data=str(data.absolute()),
-        recipe=identity.recipe,
-        weights=identity.weights,
-        seed=identity.seed,
-        device=trainer.device.type,
-        precision=trainer.precision,
-        metrics=summarize(confusion),
-        intervals=bootstrap_intervals(confusion),
-        most_confused=tuple(ConfusedPair(*pair, n_true[pair[0]]) for pair in most_confused(confusion, split.classes)),
-        near_duplicates=None if near_duplicates is None else tuple(near_duplicates),
-        machine=describe_hardware(trainer.device),
-        seconds=sum(epoch.seconds for epoch in history),
-        versions=installed_versions(),
-        checkpoint_sha256=save_checkpoint(folder, trainer.ema_model),
-        split_sha256=save_split(folder, split),
-    )
-    write_document(folder / RUN_FILE, record, schema=RUN_SCHEMA)
-    return record
-
-
 def save_checkpoint(folder: Path, model: PreprocessedModel) -> str:
     """Write the weights of a model, without its preprocessing constants; return the file's SHA-256."""
     state = {key: value.contiguous().cpu() for key, value in model.model.state_dict().items()}
@@ -235,29 +167,3 @@ def save_split(folder: Path, split: Split) -> str:
     """Write the split; return its SHA-256."""
     write_document(folder / SPLIT_FILE, split, schema=SPLIT_SCHEMA)
     return split_sha256(split)
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device to train on; ``auto`` takes CUDA if it is available, else XPU, else the CPU.
-
-    Raises
-    ------
-    RunError
-        If the device is not available.
-    """
-    available = [d for d, module in (("cuda", torch.cuda), ("xpu", torch.xpu)) if module.is_available()]
-    available.append("cpu")
-    if name == "auto":
-        return torch.device(available[0])
-    if name not in available:
-        raise RunError(
-            f"PyTorch has no device {name!r} on this machine: found {', '.join(available)}; choose one of them, or auto"
-        )
-    return torch.device(name)
-
-
-def describe_hardware(device: torch.device) -> str:
-    """Return the names of the accelerator, if there is one, and of the machine."""
-    accelerators = {"cuda": torch.cuda, "xpu": torch.xpu}
-    name = [accelerators[device.type].get_device_name(device)] if device.type in accelerators else []
-    return ", ".join([*name, describe_machine()])

@@ -37,12 +37,13 @@ from overfly.benchmarks.development.ab_test import ABResult, measure_alternately
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.dataset import Dataset, decode, scan
 from overfly.training.data.split import Split, make_split
-from overfly.training.loop.trainer import Trainer, predict_logits, resolve_precision
+from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.memory import keep_freed_memory
 from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.torchvision_import import torchvision_models
 from overfly.training.models.weights import load_pretrained
 from overfly.training.recipe import RECIPES, Recipe, override
+from overfly.training.torch_device import resolve_precision
 
 # Batches that the plain loop's workers prefetch. They are loaded before the clock starts.
 _N_WORKERS = 2

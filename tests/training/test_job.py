@@ -26,9 +26,9 @@ from overfly.runtime.machine import usable_cores
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import SPLIT_SCHEMA, make_split
-from overfly.training.job import best_epoch, train
+from overfly.training.job import train
 from overfly.training.loop.schedule import learning_rate
-from overfly.training.loop.trainer import Epoch, predict_logits
+from overfly.training.loop.trainer import predict_logits
 from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 
@@ -510,14 +510,6 @@ def test_a_limit_of_the_system_on_file_sizes_is_like_a_full_disk(finished, make_
     run = train(job, resume=True, reporter=heard)
     assert run.record.checkpoint_sha256 == finished[0].record.checkpoint_sha256
     assert heard.notes[0].endswith("after epoch 1 of 3")
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "best"), [((0.5,), 1), ((0.5, 0.7, 0.6), 2), ((0.7, 0.6, 0.7), 3), ((0.0, 0.0), 2)]
-)
-def test_the_best_epoch(accuracies, best):
-    epochs = [Epoch(i, 1.0, accuracy, 0.1, 1.0, 1.0) for i, accuracy in enumerate(accuracies, start=1)]
-    assert best_epoch(epochs) == best
 
 
 def test_the_weights_of_the_best_epoch_are_kept_and_tested(make_job, recipe, scenes, listener, monkeypatch):

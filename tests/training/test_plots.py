@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from overfly.training import plots
-from overfly.training.loop.trainer import Epoch
+from overfly.training.loop.history import Epoch
 from overfly.training.plots import plot_confusion, plot_curves
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from overfly.runtime.errors import RunError
 from overfly.runtime.images.reading import ImageSpec
 from overfly.training.models.build import PreprocessedModel, build_model
-from overfly.training.run import Run, choose_device, save_checkpoint
+from overfly.training.run import Run, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_model")
 
@@ -121,16 +121,3 @@ def test_a_checkpoint_is_the_same_bytes_for_the_same_weights(tmp_path):
     again = save_checkpoint(tmp_path, deployed.to(memory_format=torch.channels_last))
     assert first == again
     assert "mean" not in load_file(tmp_path / "checkpoint.safetensors")
-
-
-def test_devices():
-    assert choose_device("cpu") == torch.device("cpu")
-    there = [n for n, m in (("cuda", torch.cuda), ("xpu", torch.xpu)) if m.is_available()]
-    assert choose_device("auto").type == (there or ["cpu"])[0]
-    for name in {"cuda", "xpu", "mps", "CPU "} - set(there):
-        with pytest.raises(RunError) as caught:
-            choose_device(name)
-        assert str(caught.value) == (
-            f"PyTorch has no device {name!r} on this machine: found {', '.join([*there, 'cpu'])}; "
-            "choose one of them, or auto"
-        )

@@ -14,8 +14,9 @@ from safetensors.torch import load, save
 from overfly.runtime.errors import RunError
 from overfly.runtime.files.atomic import write_atomically
 from overfly.training.identity import TrainingIdentity
+from overfly.training.loop.history import Epoch
 from overfly.training.loop.interruption import Interruption
-from overfly.training.loop.trainer import Epoch, EpochState, Trainer
+from overfly.training.loop.trainer import EpochState, Trainer
 from overfly.training.recipe import Recipe
 
 LAST = "last"

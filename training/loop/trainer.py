@@ -26,36 +26,9 @@ from overfly.training.memory import is_out_of_memory
 from overfly.training.models.build import PreprocessedModel
 from overfly.training.models.freezing import FrozenStatistics, freeze_first, train_mode_except_frozen
 from overfly.training.recipe import Recipe
+from overfly.training.torch_device import resolve_precision
 
 _EVALUATION_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """The results of one epoch; a row of ``history.csv``.
-
-    Attributes
-    ----------
-    epoch
-        Number of the epoch, from 1.
-    loss
-        Mean training loss (cross-entropy in nats, with the recipe's label smoothing).
-    val_accuracy
-        Top-1 accuracy on the validation part, as a fraction; None if there is no such part.
-    learning_rate
-        Of the last step.
-    images_per_second
-        Training throughput by wall clock, without evaluation.
-    seconds
-        Wall clock of the epoch, without evaluation.
-    """
-
-    epoch: int
-    loss: float
-    val_accuracy: float | None
-    learning_rate: float
-    images_per_second: float
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -319,23 +292,6 @@ def predict_logits(model: nn.Module, images: ImageBatch, *, progress: Progress |
         if progress is not None:
             progress(min(start + _EVALUATION_BATCH, len(images)), len(images))
     return np.concatenate(rows)
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` is bf16 if the device has matrix units for it.
-
-    A device without bf16 instructions emulates them, several times slower than fp32. On a CPU with AVX512-BF16 but
-    without AMX, bf16 was measured to be slower, too (docs/default_recipe.md).
-    """
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "xpu":
-        native = torch.xpu.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu.get_capabilities().get("amx_bf16", False)
-    return "bf16" if native else "fp32"
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from overfly.runtime.errors import RunError
-from overfly.training.loop.trainer import Trainer, predict_logits, resolve_precision
+from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.models.build import PreprocessedModel
 from overfly.training.recipe import PAPER, Recipe, override
 
@@ -278,16 +278,6 @@ def test_a_frozen_first_layer_keeps_its_statistics_where_the_others_take_the_bat
     before = snapshot(trainer.model.model)
     trainer.run_epoch(*toy(8), quiet)
     assert torch.equal(trainer.model.model[1].running_mean, before["1.running_mean"])
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "expected"), [({}, "fp32"), ({"avx512_bf16": True}, "fp32"), ({"amx_bf16": True}, "bf16")]
-)
-def test_auto_computes_in_bf16_where_the_processor_multiplies_matrices_in_it(monkeypatch, capabilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert resolve_precision("auto", CPU) == expected
-    assert resolve_precision("fp32", CPU) == "fp32"
-    assert resolve_precision("bf16", CPU) == "bf16"
 
 
 def test_bf16_computes_close_to_fp32_and_keeps_the_weights_in_fp32():

@@ -1,0 +1,47 @@
+"""The device that PyTorch trains on: its choice, its number format and its name."""
+
+import torch
+
+from overfly.runtime.errors import RunError
+from overfly.runtime.inference.devices import describe_machine
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device to train on; ``auto`` takes CUDA if it is available, else XPU, else the CPU.
+
+    Raises
+    ------
+    RunError
+        If the device is not available.
+    """
+    available = [d for d, module in (("cuda", torch.cuda), ("xpu", torch.xpu)) if module.is_available()]
+    available.append("cpu")
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise RunError(
+            f"PyTorch has no device {name!r} on this machine: found {', '.join(available)}; choose one of them, or auto"
+        )
+    return torch.device(name)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` is bf16 if the device has matrix units for it.
+
+    A device without bf16 instructions emulates them, several times slower than fp32. On a CPU with AVX512-BF16 but
+    without AMX, bf16 was measured to be slower, too (docs/default_recipe.md).
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cpu":
+        native = torch.cpu.get_capabilities().get("amx_bf16", False)
+    else:
+        native = torch.get_device_module(device).is_bf16_supported(including_emulation=False)
+    return "bf16" if native else "fp32"
+
+
+def describe_hardware(device: torch.device) -> str:
+    """Return the names of the accelerator, if there is one, and of the machine."""
+    if device.type == "cpu":
+        return describe_machine()
+    return f"{torch.get_device_module(device).get_device_name(device)}, {describe_machine()}"
