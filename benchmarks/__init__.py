@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from overfly.runtime.lazy import lazy_names
+from overfly.runtime.lazy import LazyName, lazy_names
 
 if TYPE_CHECKING:
     from overfly.benchmarks.job import BenchJob as BenchJob
@@ -16,8 +16,8 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "BenchJob": "overfly.benchmarks.job",
-            "bench": "overfly.benchmarks.job",
-            "read_report": "overfly.benchmarks.results.store",
+            "BenchJob": LazyName("overfly.benchmarks.job"),
+            "bench": LazyName("overfly.benchmarks.job"),
+            "read_report": LazyName("overfly.benchmarks.results.store"),
         },
     )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from overfly.runtime.lazy import lazy_names
+from overfly.runtime.lazy import LazyName, lazy_names
 
 if TYPE_CHECKING:
     from overfly.export.exporter import ExportJob as ExportJob
@@ -15,8 +15,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "ExportJob": "overfly.export.exporter",
-            "export": "overfly.export.exporter",
+            "ExportJob": LazyName("overfly.export.exporter", ("train", "export")),
+            "export": LazyName("overfly.export.exporter", ("train", "export")),
         },
-        extras=("train", "export"),
     )

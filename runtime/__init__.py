@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from overfly.runtime.lazy import lazy_names
+from overfly.runtime.lazy import LazyName, lazy_names
 
 # The application decides what to do with our log. Without this handler Python would print warnings to standard error.
 logging.getLogger("overfly").addHandler(logging.NullHandler())
@@ -27,7 +27,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "Bundle": "overfly.runtime.bundle.bundle",
-            "Classifier": "overfly.runtime.classifier",
+            "Bundle": LazyName("overfly.runtime.bundle.bundle"),
+            "Classifier": LazyName("overfly.runtime.classifier"),
         },
     )

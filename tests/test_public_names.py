@@ -101,3 +101,9 @@ def test_a_missing_package_is_one_sentence(package, name, missing):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert repr(missing) in result.stdout
+
+
+def test_a_recipe_needs_no_pytorch():
+    code = "import sys; sys.modules['torch'] = None\nfrom overfly.training import Recipe\nprint(Recipe(epochs=3).epochs)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "3"

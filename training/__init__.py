@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from overfly.runtime.lazy import lazy_names
+from overfly.runtime.lazy import LazyName, lazy_names
 
 if TYPE_CHECKING:
     from overfly.training.job import TrainJob as TrainJob
@@ -16,9 +16,8 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "Recipe": "overfly.training.recipe",
-            "TrainJob": "overfly.training.job",
-            "train": "overfly.training.job",
+            "Recipe": LazyName("overfly.training.recipe"),
+            "TrainJob": LazyName("overfly.training.job", ("train",)),
+            "train": LazyName("overfly.training.job", ("train",)),
         },
-        extras=("train",),
     )
