@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.runtime.bundle.bundle import Bundle, Logits
+from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import ImageError
 from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
 from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
@@ -112,9 +113,12 @@ class Classifier(AbstractContextManager["Classifier"]):
         if recommendation is not None and best is not None:
             variant, device = best.variant, best.device
             reason += f"; the bench recommended it at {recommendation.timestamp}"
+        if variant == "auto":
+            # The one with the smallest weights.
+            variant = [name for name in VARIANTS if name in bundle.manifest.variants][-1]
         runner = compile_variant(
             bundle,
-            variant=bundle.smallest_variant() if variant == "auto" else variant,
+            variant=variant,
             device=device,
             execution_precision=execution_precision,
             hint=hint,
@@ -188,7 +192,10 @@ class Classifier(AbstractContextManager["Classifier"]):
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
         with ThreadPoolExecutor(decoding_threads(), thread_name_prefix="overfly-decode") as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), decoding_depth())
-            for logits in ordered_results(map(self._infer, pixels), self.runner.depth):
+            started: Iterable[Pending[Logits | ImageError]] = (
+                Completed(p) if isinstance(p, ImageError) else self.runner.start(p) for p in pixels
+            )
+            for logits in ordered_results(started, self.runner.depth):
                 yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
 
     def _decode(self, pool: ThreadPoolExecutor, image: ImageLike) -> Pending[ImageBatch | ImageError]:
@@ -196,10 +203,6 @@ class Classifier(AbstractContextManager["Classifier"]):
         if isinstance(image, str | os.PathLike):
             return pool.submit(_load, Path(image), self.size)
         return Completed(_fit(image, self.size))
-
-    def _infer(self, pixels: ImageBatch | ImageError) -> Pending[Logits | ImageError]:
-        """Start to infer an image, or pass on the error of one that could not be decoded."""
-        return Completed(pixels) if isinstance(pixels, ImageError) else self.runner.start(pixels)
 
     def _prediction(self, logits: Logits, top_k: int) -> Prediction:
         """Turn one row of logits into the `top_k` most likely classes."""

@@ -36,7 +36,7 @@ def read_document(
     path
         The JSON file.
     record_type
-        The dataclass to build; nested dataclasses, tuples, dicts, optionals and plain values.
+        The dataclass to build; nested dataclasses, tuples, dicts and plain values, each of them or None.
     schema
         What ``"schema"`` must say, such as ``"overfly.run/1"``.
     error
@@ -68,7 +68,7 @@ def parse_document(
         (or `error`) as `read_document` does for what a file holds.
     """
     try:
-        content = json.loads(text, parse_float=_parse_float, parse_constant=_refuse_constant)
+        content = json.loads(text, parse_float=_parse_finite, parse_constant=_parse_finite)
     except (ValueError, RecursionError) as cause:
         raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
     found = content.pop("schema", None) if isinstance(content, dict) else None
@@ -80,15 +80,10 @@ def parse_document(
         raise error(f"{path} is not a valid {schema} document: {cause}; make or copy {path.parent} again") from cause
 
 
-def _refuse_constant(name: str) -> None:
-    """Raise for NaN and Infinity, which Python's reader accepts although JSON has neither."""
-    raise ValueError(f"{name} is not JSON")
-
-
-def _parse_float(digits: str) -> float:
-    """Return a number; raise if it would become infinite, because it could not be written again."""
-    if math.isinf(number := float(digits)):
-        raise ValueError(f"{digits} is too large for a float")
+def _parse_finite(digits: str) -> float:
+    """Return a number; raise if it is NaN or infinite, which Python's reader accepts although JSON has neither."""
+    if not math.isfinite(number := float(digits)):
+        raise ValueError(f"{digits} is not a finite number")
     return number
 
 
@@ -98,31 +93,38 @@ class _MismatchError(Exception):
 
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Return `value`, parsed from JSON, as an instance of the type `kind`."""
-    origin = typing.get_origin(kind)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _build_record(kind, value, where)
-    if origin in (typing.Union, types.UnionType):
-        return _build_union(typing.get_args(kind), value, where)
+    if origin in (typing.Union, types.UnionType):  # always of one type and None
+        (present,) = set(arguments) - {type(None)}
+        return None if value is None else _build(present, value, where)
     if origin is tuple:
-        return _build_tuple(typing.get_args(kind), value, where)
+        return _build_tuple(arguments, value, where)
     if origin in (dict, Mapping):
-        return _build_mapping(typing.get_args(kind)[1], value, where)
+        _check_type(value, dict, "an object", where)
+        return {key: _build(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
     if kind is float and type(value) is int:
         try:
             return float(value)
         except OverflowError:
             raise _MismatchError(f"{where} is a number with {len(str(value))} digits, expected a float") from None
-    if kind is Any or type(value) is kind:
-        return value
-    raise _MismatchError(f"{where} is {value!r}, expected {getattr(kind, '__name__', kind)}")
+    if kind is not Any:
+        _check_type(value, kind, kind.__name__, where)
+    return value
+
+
+def _check_type(value: Any, kind: type, expected: str, where: str) -> None:
+    """Raise if `value` is not exactly of the type `kind`, which a message calls `expected`."""
+    if type(value) is not kind:
+        raise _MismatchError(f"{where} is {value!r}, expected {expected}")
 
 
 def _build_record(kind: Any, value: Any, where: str) -> Any:
     """Build a dataclass from an object with exactly its fields as keys."""
     hints = typing.get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}
-    if not isinstance(value, dict):
-        raise _MismatchError(f"{where} is {value!r}, expected an object")
+    _check_type(value, dict, "an object", where)
     if unknown := sorted(value.keys() - names):
         raise _MismatchError(f"{where} has the unknown key {unknown[0]!r}")
     if missing := sorted(names - value.keys()):
@@ -133,33 +135,11 @@ def _build_record(kind: Any, value: Any, where: str) -> Any:
         raise _MismatchError(f"{where}: {cause}") from cause
 
 
-def _build_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    """Build the first member of a union that fits; the optional's None included."""
-    for kind in kinds:
-        if kind is type(None):
-            if value is None:
-                return None
-            continue
-        try:
-            return _build(kind, value, where)
-        except _MismatchError as mismatch:
-            problem = mismatch
-    raise problem
-
-
 def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     """Build a tuple from an array; ``tuple[T, ...]`` is of any length."""
-    if not isinstance(value, list):
-        raise _MismatchError(f"{where} is {value!r}, expected an array")
+    _check_type(value, list, "an array", where)
     if len(kinds) == 2 and kinds[1] is Ellipsis:  # noqa: PLR2004 - the form of tuple[T, ...]
         kinds = (kinds[0],) * len(value)
     if len(kinds) != len(value):
         raise _MismatchError(f"{where} has {len(value)} elements, expected {len(kinds)}")
     return tuple(_build(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
-
-
-def _build_mapping(kind: Any, value: Any, where: str) -> Any:
-    """Build a dict with string keys from an object."""
-    if not isinstance(value, dict):
-        raise _MismatchError(f"{where} is {value!r}, expected an object")
-    return {key: _build(kind, item, f"{where}: {key}") for key, item in value.items()}

@@ -104,6 +104,8 @@ def test_a_missing_package_is_one_sentence(package, name, missing):
 
 
 def test_a_recipe_needs_no_pytorch():
-    code = "import sys; sys.modules['torch'] = None\nfrom overfly.training import Recipe\nprint(Recipe(epochs=3).epochs)"
+    code = (
+        "import sys; sys.modules['torch'] = None\nfrom overfly.training import Recipe\nprint(Recipe(epochs=3).epochs)"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "3"

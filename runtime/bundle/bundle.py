@@ -11,18 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from overfly.runtime.bundle.manifest import (
-    BUNDLE_SCHEMA,
-    GOLDEN,
-    MANIFEST,
-    Manifest,
-    VariantRecord,
-    read_manifest,
-    text_sha256,
-)
+from overfly.runtime.bundle.manifest import GOLDEN, MANIFEST, Manifest, VariantRecord, read_manifest, sealed_text
 from overfly.runtime.bundle.storage import BundleFiles, open_files
-from overfly.runtime.bundle.variants import VARIANTS
-from overfly.runtime.documents import dump_document
 from overfly.runtime.errors import BundleError
 from overfly.runtime.images.reading import ImageBatch
 
@@ -99,7 +89,7 @@ class Bundle:
 
     def manifest_sha256(self) -> str:
         """Return the SHA-256 of the bundle's ``manifest.json``."""
-        return text_sha256(dump_document(self.manifest, schema=BUNDLE_SCHEMA))
+        return hashlib.sha256(sealed_text(self.manifest).encode()).hexdigest()
 
     def verify(self) -> None:
         """Check every file against the manifest, and that there are no others.
@@ -158,10 +148,6 @@ class Bundle:
                 f"{self.path} has no variant {name}: it holds {held}; export the run with --variant {name}"
             ) from None
 
-    def smallest_variant(self) -> str:
-        """Return the name of the variant with the smallest weights: the last in `VARIANTS` that the bundle holds."""
-        return [name for name in VARIANTS if name in self.manifest.variants][-1]
-
     def golden(self) -> ReferenceSet:
         """Load the golden images and logits.
 
@@ -172,7 +158,7 @@ class Bundle:
         """
         content, path = self.read(GOLDEN), self.file_path(GOLDEN)
         try:
-            _refuse_bomb(content)
+            _check_unpacked_size(content)
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 golden = ReferenceSet(arrays["images"], arrays["logits"])
         except _BAD_GOLDEN as error:
@@ -187,8 +173,8 @@ class Bundle:
         return golden
 
 
-def _refuse_bomb(content: bytes) -> None:
-    """Raise ValueError when a .npz unpacks to more than golden images can take."""
+def _check_unpacked_size(content: bytes) -> None:
+    """Raise ValueError if a .npz unpacks to more than golden images can take."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > _MAX_GOLDEN_BYTES:

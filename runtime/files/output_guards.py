@@ -70,16 +70,11 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"can't write to {path}: it is the topmost folder; choose another --out")
     with explain_os_errors(path):
         restore_replaced(path)
-        _check_free(path, overwrite=overwrite)
-
-
-def _check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise if `path` is the current folder, is below a file, or exists and may not be replaced."""
-    if path.absolute() == Path.cwd():
-        raise OutputError(f"can't write to {path}: it is the current folder; choose another --out")
-    for parent in path.absolute().parents:
-        if parent.exists() and not parent.is_dir():
-            raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
-    occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if occupied and not overwrite:
-        raise OutputError(f"{path} exists already: choose another --out, or add --overwrite to replace it")
+        if path.absolute() == Path.cwd():
+            raise OutputError(f"can't write to {path}: it is the current folder; choose another --out")
+        for parent in path.absolute().parents:
+            if parent.exists() and not parent.is_dir():
+                raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
+        is_empty = path.is_dir() and not any(path.iterdir())
+        if path.exists() and not is_empty and not overwrite:
+            raise OutputError(f"{path} exists already: choose another --out, or add --overwrite to replace it")

@@ -69,7 +69,9 @@ def compile_variant(
     config = supported_config(target, hint=hint, execution_precision=requested, properties=properties)
     record = bundle.variant(variant)
     files = bundle.read(record.xml), bundle.read(record.bin)
-    key = _cache_key(bundle, variant, target, config) if cache and _can_export(target) else None
+    # A meta device can't export a compiled model, because it has several.
+    can_export = not is_meta(target) and "EXPORT_IMPORT" in core().get_property(target, "OPTIMIZATION_CAPABILITIES")
+    key = _cache_key(bundle, variant, target, config) if cache and can_export else None
     compiled = None if key is None else _compiled_before(key, target, config)
     if compiled is None:
         model = _read(bundle, variant, *files)
@@ -151,11 +153,6 @@ def _cache_key(bundle: Bundle, variant: str, device: str, config: Mapping[str, o
         [bundle.manifest.files[name].sha256 for name in (record.xml, record.bin)],
     )
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _can_export(device: str) -> bool:
-    """Whether a device can export a compiled model. A meta device can't, because it has several."""
-    return not is_meta(device) and "EXPORT_IMPORT" in core().get_property(device, "OPTIMIZATION_CAPABILITIES")
 
 
 def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any:  # noqa: ANN401 - ov.CompiledModel

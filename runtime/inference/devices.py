@@ -15,7 +15,8 @@ from overfly.runtime.machine import memory_bytes, usable_cores
 
 # OpenVINO's devices that pass the work on to other devices.
 META_DEVICES = ("AUTO", "HETERO", "BATCH", "MULTI")
-PHYSICAL_DEVICES = ("CPU", "GPU", "NPU")
+# OpenVINO accepts both names of the first GPU, but lists one of them.
+_OTHER_NAME = {"GPU": "GPU.0", "GPU.0": "GPU"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,7 @@ def resolve_device(name: str) -> str:
         for device in named:
             resolve_device(device)
         return upper
-    if upper in devices:
-        return upper
-    if upper.partition(".")[0] in PHYSICAL_DEVICES and upper in _aliases(devices):
+    if upper in devices or _OTHER_NAME.get(upper) in devices:
         return upper
     held = ", ".join(devices)
     kind = upper.partition(".")[0]
@@ -152,12 +151,6 @@ def precision_name(element_type: Any) -> str:  # noqa: ANN401 - ov.Type, which h
     """Return OpenVINO's short name of an element type, such as ``f32``; ``auto`` if it is dynamic."""
     short = str(element_type.get_type_name())
     return "auto" if short in {"dynamic", "undefined"} else short
-
-
-def _aliases(devices: list[str]) -> set[str]:
-    """Return the other name, ``GPU`` or ``GPU.0``, of a listed GPU: OpenVINO accepts both, but lists one."""
-    gpus = [d for d in devices if d.startswith("GPU")]
-    return {d.partition(".")[0] for d in gpus} | {f"{d}.0" for d in gpus if "." not in d}
 
 
 def _property(device: str, name: str) -> Any:  # noqa: ANN401 - properties are of any type

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 _LOADER = {"win32": "OpenCL.dll"}.get(sys.platform, "libOpenCL.so.1")
 
@@ -19,17 +19,12 @@ def driver_version(full_name: str) -> str | None:
         library = ctypes.CDLL(_LOADER)
     except OSError:
         return None
-    for device in _gpus(library):
-        name = _text(library, device, _DEVICE_NAME)
-        if name and name in full_name:
-            return _text(library, device, _DRIVER_VERSION) or None
-    return None
-
-
-def _gpus(library: ctypes.CDLL) -> Iterator[ctypes.c_void_p]:
-    """Yield every GPU of every platform."""
     for platform in _handles(library.clGetPlatformIDs):
-        yield from _handles(library.clGetDeviceIDs, platform, ctypes.c_uint64(_DEVICE_TYPE_GPU))
+        for device in _handles(library.clGetDeviceIDs, platform, ctypes.c_uint64(_DEVICE_TYPE_GPU)):
+            name = _text(library, device, _DEVICE_NAME)
+            if name and name in full_name:
+                return _text(library, device, _DRIVER_VERSION) or None
+    return None
 
 
 def _handles(function: Callable[..., int], *arguments: object) -> list[ctypes.c_void_p]:

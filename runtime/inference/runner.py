@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,19 @@ class Runner:
         Name of the variant; also an attribute.
     requested_precision
         The execution precision that was requested, ``auto`` for the device's choice; also an attribute.
+
+    Attributes
+    ----------
+    n_requests
+        The number of images that the device wants in progress, for the hint that it was compiled with.
+    depth
+        The number of images to keep in progress: one more than `n_requests`, so that the device never waits.
     """
 
     def __init__(self, compiled: Any, *, variant: str, requested_precision: str) -> None:  # noqa: ANN401 - no stub
         self._compiled = compiled
-        self._n_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.n_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.depth = self.n_requests + 1
         # The requests that are not in use. The methods of a deque are atomic, so threads may share it.
         self._idle: deque[Any] = deque()
         self.variant = variant
@@ -55,11 +64,6 @@ class Runner:
             return int(self._open().get_property("INFERENCE_NUM_THREADS"))
         except RuntimeError:
             return None
-
-    @property
-    def n_requests(self) -> int:
-        """The number of images that the device wants in progress, for the hint that it was compiled with."""
-        return self._n_requests
 
     def infer(self, image: ImageBatch) -> Logits:
         """Infer one image and wait for its logits.
@@ -114,11 +118,6 @@ class Runner:
         """
         return ordered_results((self.start(image) for image in images), self.depth)
 
-    @property
-    def depth(self) -> int:
-        """The number of images to keep in progress: one more than `n_requests`, so that the device never waits."""
-        return self._n_requests + 1
-
     def logits(self, images: ImageBatch) -> Logits:
         """Return the logits of a stack of images.
 
@@ -164,22 +163,22 @@ class Runner:
         return [str(name).strip("()") for name in self._open().get_property("EXECUTION_DEVICES")]
 
 
+@dataclass(frozen=True, slots=True)
 class _Inference:
-    """An image in progress."""
+    """An image in progress: an openvino.InferRequest, and what to do with it afterwards."""
 
-    def __init__(self, request: Any, give_back: Callable[[Any], None]) -> None:  # noqa: ANN401 - ov.InferRequest
-        self._request = request
-        self._give_back = give_back
+    request: Any
+    give_back: Callable[[Any], None]
 
     def done(self) -> bool:
         """Return whether the logits are ready."""
-        return bool(self._request.wait_for(0))
+        return bool(self.request.wait_for(0))
 
     def result(self) -> Logits:
         """Wait for the logits, return a copy, and return the request for reuse."""
-        self._request.wait()
-        logits: Logits = np.array(self._request.get_output_tensor(0).data[0])
-        self._give_back(self._request)
+        self.request.wait()
+        logits: Logits = np.array(self.request.get_output_tensor(0).data[0])
+        self.give_back(self.request)
         return logits
 
 
@@ -189,6 +188,5 @@ def _effective_precision(compiled: Any, device: str) -> str:  # noqa: ANN401 - o
         return precision_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
     except RuntimeError:
         # A meta device knows only the precision of each of its devices.
-        of_device = compiled.get_property("DEVICE_PROPERTIES").get(device, {})
-        precision = of_device.get("INFERENCE_PRECISION_HINT")
+        precision = compiled.get_property("DEVICE_PROPERTIES").get(device, {}).get("INFERENCE_PRECISION_HINT")
         return "unknown" if precision is None else precision_name(precision)

@@ -199,7 +199,7 @@ def test_a_byte_that_makes_a_number_of_the_manifest_infinite_is_named(bundle, se
     seal(path, manifest)
     assert Bundle.open(bundle.path).manifest.onnx.parity.max_abs_diff == 1e-05
     path.write_bytes(path.read_bytes().replace(b"1e-05", b"1e905"))
-    with pytest.raises(BundleError, match=r"manifest\.json can't be read as JSON \(1e905 is too large"):
+    with pytest.raises(BundleError, match=r"manifest\.json can't be read as JSON \(1e905 is not a finite number"):
         Bundle.open(bundle.path)
 
 

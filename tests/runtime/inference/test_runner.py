@@ -88,7 +88,7 @@ def test_logits_are_the_callers_own(runner, stack, expected_logits):
 
 def test_a_request_that_is_done_says_so(runner, stack):
     started = runner.start(stack[0])
-    started._request.wait()
+    started.request.wait()
     assert started.done()
 
 
