@@ -26,8 +26,5 @@ __all__ = ["Bundle", "Classifier"]
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {
-            "Bundle": LazyName("overfly.runtime.bundle.bundle"),
-            "Classifier": LazyName("overfly.runtime.classifier"),
-        },
+        {"Bundle": LazyName("overfly.runtime.bundle.bundle"), "Classifier": LazyName("overfly.runtime.classifier")},
     )

@@ -114,8 +114,8 @@ class Classifier(AbstractContextManager["Classifier"]):
             variant, device = best.variant, best.device
             reason += f"; the bench recommended it at {recommendation.timestamp}"
         if variant == "auto":
-            # The one with the smallest weights.
             variant = [name for name in VARIANTS if name in bundle.manifest.variants][-1]
+            reason += "; without a recommendation, auto is the variant with the smallest weights"
         runner = compile_variant(
             bundle,
             variant=variant,

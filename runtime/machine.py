@@ -29,16 +29,11 @@ def decoding_depth() -> int:
 def memory_bytes() -> int | None:
     """Return the size of the machine's memory; None if it is unknown."""
     if sys.platform == "win32":
-        return _windows_memory_bytes()
+        # GlobalMemoryStatusEx fills a structure of 64 bytes, whose first number is its size; the total is at offset 8.
+        buffer = ctypes.create_string_buffer((64).to_bytes(4, "little"), 64)
+        succeeded = ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer)
+        return int.from_bytes(buffer.raw[8:16], "little") if succeeded else None
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return None
-
-
-def _windows_memory_bytes() -> int | None:
-    """Call GlobalMemoryStatusEx, whose structure has 64 bytes and the total at offset 8."""
-    buffer = ctypes.create_string_buffer((64).to_bytes(4, "little"), 64)
-    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer):  # type: ignore[attr-defined,unused-ignore]
-        return None
-    return int.from_bytes(buffer.raw[8:16], "little")

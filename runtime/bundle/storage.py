@@ -10,27 +10,15 @@ import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from overfly.runtime.errors import BundleError
+from overfly.runtime.files.hashing import CHUNK_BYTES
 
 # What zipfile raises for damaged and encrypted archives, and for compression methods that it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 
-_CHUNK_BYTES = 1 << 20
-
 # The earliest date of the format. With a fixed date, the same files always give the same .zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-class BundleFiles(Protocol):
-    """The files of a bundle, in a folder or a .zip."""
-
-    def names(self) -> list[str]:
-        """Return the names of all files and folders, sorted."""
-
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of a file; raise FileNotFoundError if there is no such file."""
 
 
 class FolderFiles:
@@ -48,7 +36,7 @@ class FolderFiles:
         if not (self._path / name).is_file():
             raise FileNotFoundError(name)
         with (self._path / name).open("rb") as stream:
-            yield from iter(partial(stream.read, _CHUNK_BYTES), b"")
+            yield from iter(partial(stream.read, CHUNK_BYTES), b"")
 
 
 class ZipFiles:
@@ -63,13 +51,13 @@ class ZipFiles:
             return sorted(archive.namelist())
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of an entry; raise BundleError if it is damaged."""
+        """Yield the content of an entry; raise FileNotFoundError if there is none, BundleError if it is damaged."""
         with self._archive() as archive:
             if name not in archive.namelist():
                 raise FileNotFoundError(name)
             try:
                 with archive.open(name) as stream:
-                    yield from iter(partial(stream.read, _CHUNK_BYTES), b"")
+                    yield from iter(partial(stream.read, CHUNK_BYTES), b"")
             except _UNREADABLE as error:
                 raise BundleError(f"{self._path / name} was altered ({error}): copy the bundle again") from error
 
@@ -79,6 +67,9 @@ class ZipFiles:
             return zipfile.ZipFile(self._path)
         except _UNREADABLE as error:
             raise BundleError(f"{self._path} can't be read as a .zip ({error}): copy the bundle again") from error
+
+
+BundleFiles = FolderFiles | ZipFiles
 
 
 def open_files(path: Path) -> BundleFiles:
@@ -114,5 +105,5 @@ def write_zip(path: Path, folder: Path) -> None:
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
             entry.file_size = source.stat().st_size  # decides whether the 64-bit form is needed
             with source.open("rb") as stream, archive.open(entry, "w") as target:
-                while chunk := stream.read(_CHUNK_BYTES):
+                while chunk := stream.read(CHUNK_BYTES):
                     target.write(chunk)

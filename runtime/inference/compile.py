@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,8 @@ from overfly.runtime.errors import BundleError, DeviceError, last_line
 from overfly.runtime.inference.devices import core, describe, is_meta, resolve_device, supports
 from overfly.runtime.inference.model_cache import keep_blob, read_blob
 from overfly.runtime.inference.runner import Runner
+
+_LOGGER = logging.getLogger(__name__)
 
 Hint = Literal["latency", "throughput"]
 
@@ -73,13 +76,18 @@ def compile_variant(
     can_export = not is_meta(target) and "EXPORT_IMPORT" in core().get_property(target, "OPTIMIZATION_CAPABILITIES")
     key = _cache_key(bundle, variant, target, config) if cache and can_export else None
     compiled = None if key is None else _compiled_before(key, target, config)
+    _LOGGER.info("%s for %s: %s", variant, target, "from the model cache" if compiled else "compiling")
     if compiled is None:
         model = _read(bundle, variant, *files)
         try:
             compiled = compile_for_single_images(model, target, config)
         except RuntimeError as error:
-            request = _describe_request(variant, execution_precision, properties or {})
-            raise DeviceError(f"{target} can't compile {request}: {last_line(error)}") from error
+            # OpenVINO does not always name the value that it refuses.
+            precision = "" if execution_precision == "auto" else f" in {execution_precision}"
+            more = "".join(f" with {name}={value}" for name, value in (properties or {}).items())
+            raise DeviceError(
+                f"{target} can't compile the {variant} variant{precision}{more}: {last_line(error)}"
+            ) from error
         if key is not None:
             keep_blob(key, compiled.export_model().getvalue())
     return Runner(compiled, variant=variant, requested_precision=requested)
@@ -160,14 +168,9 @@ def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any
     blob = read_blob(key)
     try:
         return None if blob is None else core().import_model(blob, device, dict(config))
-    except RuntimeError:
+    except RuntimeError as error:
+        _LOGGER.info("%s does not accept the cached model %s: %s", device, key, last_line(error))
         return None
-
-
-def _describe_request(variant: str, execution_precision: str, properties: Mapping[str, str]) -> str:
-    """Return the request in words, because OpenVINO does not always name the value that it refuses."""
-    precision = "" if execution_precision == "auto" else f" in {execution_precision}"
-    return f"the {variant} variant{precision}" + "".join(f" with {name}={value}" for name, value in properties.items())
 
 
 def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model

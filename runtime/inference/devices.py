@@ -1,5 +1,6 @@
 """The devices that OpenVINO has on this machine, by OpenVINO's own names."""
 
+import logging
 import os
 import platform
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from overfly.runtime.machine import memory_bytes, usable_cores
 
 # OpenVINO's devices that pass the work on to other devices.
 META_DEVICES = ("AUTO", "HETERO", "BATCH", "MULTI")
+_LOGGER = logging.getLogger(__name__)
+
 # OpenVINO accepts both names of the first GPU, but lists one of them.
 _OTHER_NAME = {"GPU": "GPU.0", "GPU.0": "GPU"}
 
@@ -110,7 +113,9 @@ def resolve_device(name: str) -> str:
         raise DeviceError(f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'")
     devices = core().available_devices
     if name == "auto":
-        return next((d for d in devices if d.startswith("GPU")), "CPU")
+        chosen = next((d for d in devices if d.startswith("GPU")), "CPU")
+        _LOGGER.info("device auto is %s: found %s", chosen, ", ".join(devices))
+        return chosen
     upper = name.upper()
     if is_meta(upper):
         named = _named_by(upper)

@@ -1,9 +1,10 @@
 """Explain why OpenVINO finds no GPU or NPU on this machine, and what to install."""
 
-import ctypes
 import os
 import sys
 from pathlib import Path
+
+from overfly.runtime.inference.opencl import load_library
 
 _DRI = Path("/dev/dri")
 _ACCEL = Path("/dev/accel")
@@ -26,7 +27,7 @@ def _explain_linux_gpu() -> str:
             "WSL has no /dev/dxg, so Windows does not share its GPU; install Intel's graphics driver on Windows, "
             "then run  wsl --update  and  wsl --shutdown"
         )
-    if not _loads("libOpenCL.so.1"):
+    if load_library() is None:
         return (
             "the OpenCL loader libOpenCL.so.1 is missing; on Debian or Ubuntu run  "
             "sudo apt install ocl-icd-libopencl1 intel-opencl-icd"
@@ -55,12 +56,3 @@ def _explain_linux_npu() -> str:
 def _is_wsl() -> bool:
     """Whether this Linux runs under the Windows Subsystem for Linux."""
     return "microsoft" in os.uname().release.lower()
-
-
-def _loads(library: str) -> bool:
-    """Whether the dynamic loader finds a shared library."""
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True

@@ -8,6 +8,7 @@ returns wrong answers without an error (seen in 2026.4.1).
 """
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from overfly.runtime.files.atomic import write_atomically
 
 # A compiled MobileNetV2 takes 3 to 10 MB, so at least 100 of them fit.
 MODEL_CACHE_LIMIT_BYTES = 1 << 30
+
+_LOGGER = logging.getLogger(__name__)
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -56,6 +59,7 @@ def read_blob(key: str) -> bytes | None:
         content = path.read_bytes()
         blob = content[_DIGEST_BYTES:]
         if hashlib.sha256(blob).digest() != content[:_DIGEST_BYTES]:
+            _LOGGER.info("%s is damaged", path)
             path.unlink(missing_ok=True)
             return None
     except (OSError, RuntimeError):
@@ -84,23 +88,18 @@ def keep_blob(key: str, blob: bytes, *, limit_bytes: int = MODEL_CACHE_LIMIT_BYT
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / f"{key}.blob", hashlib.sha256(blob).digest() + blob)
         _drop_oldest(folder, limit_bytes)
-    except (OSError, RuntimeError):
-        return
+    except (OSError, RuntimeError) as error:
+        _LOGGER.info("can't keep the compiled model %s: %s", key, error)
 
 
 def _drop_oldest(folder: Path, limit_bytes: int) -> None:
     """Delete the blobs used longest ago until the others take at most `limit_bytes`."""
-    blobs = []
-    for path in folder.iterdir():
-        try:
-            status = path.stat()
-        except FileNotFoundError:  # another process deleted it
-            continue
-        blobs.append((status.st_mtime, status.st_size, path))
-    total = sum(size for _, size, _ in blobs)
-    for _, size, path in sorted(blobs):
+    # If another process deletes one at this moment, the next call continues.
+    status = {path: path.stat() for path in folder.iterdir()}
+    total = sum(each.st_size for each in status.values())
+    for path in sorted(status, key=lambda path: status[path].st_mtime):
         if total <= limit_bytes:
             return
         with suppress(OSError):  # on Windows another process may have it open
             path.unlink(missing_ok=True)
-            total -= size
+            total -= status[path].st_size

@@ -4,7 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-_LOADER = {"win32": "OpenCL.dll"}.get(sys.platform, "libOpenCL.so.1")
+_LIBRARY = {"win32": "OpenCL.dll"}.get(sys.platform, "libOpenCL.so.1")
 
 # From the OpenCL specification's cl.h.
 _SUCCESS = 0
@@ -13,11 +13,18 @@ _DEVICE_NAME = 0x102B
 _DRIVER_VERSION = 0x102D
 
 
+def load_library() -> ctypes.CDLL | None:
+    """Return the OpenCL loader; None if it is not installed."""
+    try:
+        return ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return None
+
+
 def driver_version(full_name: str) -> str | None:
     """Return the driver version of the first OpenCL GPU whose name is part of `full_name`; None if there is none."""
-    try:
-        library = ctypes.CDLL(_LOADER)
-    except OSError:
+    library = load_library()
+    if library is None:
         return None
     for platform in _handles(library.clGetPlatformIDs):
         for device in _handles(library.clGetDeviceIDs, platform, ctypes.c_uint64(_DEVICE_TYPE_GPU)):

@@ -392,3 +392,14 @@ def test_a_zip_gives_the_answers_of_the_folder(bundle):
         Classifier.from_bundle(bundle.path, device="CPU") as same,
     ):
         assert ours.predict(bundle.golden().images) == same.predict(bundle.golden().images)
+
+
+def test_the_log_says_what_was_chosen_and_why(make_bundle, caplog):
+    caplog.set_level("INFO", "overfly")
+    path = make_bundle()
+    Classifier.from_bundle(path).close()
+    Classifier.from_bundle(path, device="CPU", variant="fp32").close()
+    chosen = [record for record in caplog.records if record.name == "overfly.runtime.classifier"]
+    assert [record.args[0] for record in chosen] == ["fp16", "fp32"]
+    assert "smallest weights" in chosen[0].getMessage()
+    assert any(record.name == "overfly.runtime.inference.devices" for record in caplog.records)

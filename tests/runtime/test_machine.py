@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from overfly.runtime.machine import decoding_threads, memory_bytes, usable_cores
+from overfly.runtime.machine import decoding_depth, decoding_threads, memory_bytes, usable_cores
 
 
 def test_cores_are_those_that_this_process_may_use():
@@ -27,6 +27,7 @@ def test_a_process_bound_to_one_core_has_one():
 def test_images_are_decoded_on_every_core_up_to_eight(monkeypatch, n_cores, n_threads):
     monkeypatch.setattr("overfly.runtime.machine.usable_cores", lambda: n_cores)
     assert decoding_threads() == n_threads
+    assert decoding_depth() == 2 * n_threads
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="compares with /proc/meminfo")

@@ -21,5 +21,5 @@ def test_sha256_is_that_of_hashlib(tmp_path, content):
 def test_sha256_of_a_file_longer_than_one_chunk(tmp_path):
     content = bytes(range(256)) * 4096 * 2 + b"rest"
     (tmp_path / "file").write_bytes(content)
-    assert len(content) > 2 * hashing._CHUNK_BYTES
+    assert len(content) > 2 * hashing.CHUNK_BYTES
     assert sha256_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()

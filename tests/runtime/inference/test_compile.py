@@ -340,3 +340,23 @@ def test_a_bundle_works_from_a_path_with_spaces_and_accents(bundle, images, expe
     moved = Path(shutil.move(bundle.path, bundle.path.with_name("mon modèle 森")))
     logits = compile_variant(Bundle.open(moved), variant="fp32", device="CPU").logits(images)
     assert np.allclose(logits, expected_logits(images), atol=1e-4)
+
+
+def test_the_log_says_whether_the_model_comes_from_the_cache(bundle, caplog):
+    caplog.set_level("INFO", "overfly")
+    for options in ({}, {}, {"cache": False}):
+        compile_variant(bundle, variant="fp16", device="CPU", **options)
+    assert [message.rpartition(": ")[2] for message in caplog.messages] == [
+        "compiling",
+        "from the model cache",
+        "compiling",
+    ]
+
+
+def test_the_log_says_that_a_cached_model_was_not_accepted(caplog, answers_right):
+    assert answers_right()
+    key = only_file().stem
+    keep_blob(key, b"whole by its digest, but no model")
+    caplog.set_level("INFO", "overfly")
+    assert answers_right()
+    assert any(key in message for message in caplog.messages)

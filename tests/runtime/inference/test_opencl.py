@@ -1,6 +1,9 @@
 """The driver's version comes from the OpenCL loader, and where there is none, nothing breaks."""
 
 import ctypes
+import sys
+
+import pytest
 
 from overfly.runtime.inference import opencl
 
@@ -58,3 +61,11 @@ def test_without_a_loader_there_is_none(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     assert opencl.driver_version("Iris") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of shared libraries on Linux")
+def test_the_dynamic_loader_is_asked(monkeypatch):
+    monkeypatch.setattr(opencl, "_LIBRARY", "libc.so.6")
+    assert opencl.load_library() is not None
+    monkeypatch.setattr(opencl, "_LIBRARY", "libno_such_library.so.1")
+    assert opencl.load_library() is None
