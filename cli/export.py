@@ -92,19 +92,24 @@ def _add_zip(out: Path) -> Path:
 
 
 def _json(path: Path, manifest: "Manifest") -> str:
-    """Return the path of the bundle, the parity of each step, and the layers that INT8 left in floating point."""
+    """Return the path of the bundle, the parity of each step, and how each quantized variant was made."""
     from dataclasses import asdict
 
     parities = {name: asdict(record.parity) for name, record in manifest.variants.items()}
-    facts: dict[str, object] = {
+    quantized = {
+        name: {
+            "float_layers": [asdict(layer) for layer in record.float_layers or ()],
+            "accuracy_control": record.steering and asdict(record.steering),
+        }
+        for name, record in manifest.variants.items()
+        if VARIANTS[name].is_quantized
+    }
+    facts = {
         "bundle": str(path),
         "golden_part": manifest.golden_part,
         "parity": {"onnx": asdict(manifest.onnx.parity), **parities},
+        "quantized": quantized,
     }
-    for name in quantized_variants():
-        if record := manifest.variants.get(name):
-            facts["float_layers"] = [asdict(layer) for layer in record.float_layers or ()]
-            facts["steering"] = record.steering and asdict(record.steering)
     return json.dumps(facts)
 
 

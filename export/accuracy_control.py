@@ -1,5 +1,6 @@
 """INT8 within a bound on the accuracy it may lose."""
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from overfly.runtime.errors import ParityError
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import Reporter
 
+_LOGGER = logging.getLogger(__name__)
+
 # The most that the closeness to PyTorch adds to an image's score. A right answer scores 1, so closeness never outweighs
 # it: two models differ by less than a half.
 _MAX_CLOSENESS = 0.49
@@ -34,9 +37,9 @@ _MAX_CLOSENESS = 0.49
 _ROUNDING = 1e-9
 
 # The manifest records these sentences.
-_RESTORED = "nncf.quantize_with_accuracy_control, min-max ranges, full bias correction"
+_REVERTED = "nncf.quantize_with_accuracy_control, min-max ranges, full bias correction"
 _REQUANTIZED = (
-    "nncf.quantize without the layers that nncf.quantize_with_accuracy_control put back, min-max ranges, "
+    "nncf.quantize without the layers that nncf.quantize_with_accuracy_control kept in floating point, min-max ranges, "
     "full bias correction"
 )
 
@@ -120,23 +123,29 @@ def quantize_within(
     """
     n_images = len(validation.labels)
     max_lost = int(max_drop_pp * n_images / 100 + _ROUNDING)
+
+    def n_lost(candidate: Any, description: str) -> int:  # noqa: ANN401
+        lost = validation.n_lost(run_model(candidate, validation.images))
+        _LOGGER.info("%s: %d of %d images fewer right than PyTorch, allowed %d", description, lost, n_images, max_lost)
+        return lost
+
     made_by, quantized = POST_TRAINING, quantize(model, images, reporter)
     left_by_nncf = float_layers(quantized)
-    lost = validation.n_lost(run_model(quantized, validation.images))
+    lost = n_lost(quantized, "INT8")
     if lost > max_lost:
-        made_by, quantized = _RESTORED, _revert_layers(model, images, validation, max_lost, reporter)
-        lost = validation.n_lost(run_model(quantized, validation.images))
+        made_by, quantized = _REVERTED, _revert_layers(model, images, validation, max_lost, reporter)
+        lost = n_lost(quantized, "INT8 with accuracy control")
         # NNCF corrected the biases with all layers in INT8, and keeps them when it reverts layers. Quantizing again
         # corrects them for the layers that are left.
         reverted = _reverted_layers(quantized, left_by_nncf)
         again = quantize(model, images, reporter, ignored=operations(model, reverted))
-        lost_again = validation.n_lost(run_model(again, validation.images))
+        lost_again = n_lost(again, "INT8 quantized again without the reverted layers")
         if lost_again <= max_lost:
             made_by, quantized, lost = _REQUANTIZED, again, lost_again
     reverted = _reverted_layers(quantized, left_by_nncf)
-    steering = AccuracyControl(validation.part, n_images, max_drop_pp, 100 * lost / n_images, tuple(reverted))
-    _check_bound(steering, within=lost <= max_lost, any_int8=any(weighted_layers(quantized).values()))
-    return quantized, made_by, steering
+    control = AccuracyControl(validation.part, n_images, max_drop_pp, 100 * lost / n_images, tuple(reverted))
+    _check_bound(control, within=lost <= max_lost, any_int8=any(weighted_layers(quantized).values()))
+    return quantized, made_by, control
 
 
 def _reverted_layers(quantized: Any, left_by_nncf: list[str]) -> list[str]:  # noqa: ANN401
@@ -144,15 +153,15 @@ def _reverted_layers(quantized: Any, left_by_nncf: list[str]) -> list[str]:  # n
     return [name for name in float_layers(quantized) if name not in left_by_nncf]
 
 
-def _check_bound(steering: AccuracyControl, *, within: bool, any_int8: bool) -> None:
+def _check_bound(control: AccuracyControl, *, within: bool, any_int8: bool) -> None:
     """Raise ParityError if INT8 loses too much, or if no layer is in INT8."""
     if within and any_int8:
         return
     others = " ".join(f"--variant {name}" for name, variant in VARIANTS.items() if not variant.is_quantized)
     raise ParityError(
-        f"INT8 can't keep to --max-drop {steering.max_drop_pp:g}: on {steering.n_images} images of the {steering.part} "
-        f"part it loses {steering.drop_pp:.2f} percentage points of accuracy with "
-        f"{', '.join(steering.reverted) or 'no layer'} reverted to floating point"
+        f"INT8 can't keep to --max-drop {control.max_drop_pp:g}: on {control.n_images} images of the {control.part} "
+        f"part it loses {control.drop_pp:.2f} percentage points of accuracy with "
+        f"{', '.join(control.reverted) or 'no layer'} reverted to floating point"
         f"{'' if any_int8 else ', and no layer is left in INT8'}; nothing was written. "
         f"Export {others}, or raise --max-drop"
     )
@@ -177,12 +186,12 @@ def _revert_layers(
         scores = []
         for done, index in enumerate(chosen, start=1):
             scores.append(validation.score(index, compiled([validation.images[index : index + 1]])[0]))
-            reporter.progress("judging", done, len(chosen))
+            reporter.progress("measuring the accuracy", done, len(chosen))
         # The number of correct answers decides; the mean closeness, less than a half, decides between equal numbers.
         # NNCF 3.4 can compare logits itself, but then it reverts the least helpful layer first.
         return sum(map(math.floor, scores)) + float(np.mean(np.mod(scores, 1))), scores
 
-    with redirect_nncf_output(reporter.note), preserve_signal_stack():
+    with redirect_nncf_output(), preserve_signal_stack():
         return nncf.quantize_with_accuracy_control(
             model,
             calibration_dataset(images, partial(reporter.progress, "calibrating")),

@@ -1,6 +1,7 @@
 """From a run to a bundle, with each step compared with PyTorch."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,8 @@ from overfly.training.data.dataset import decode_unchanged
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 from overfly.training.run_layout import RUN_FILE
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,7 @@ class _Export:
         self._split = run.split()
         self._pytorch_model = run.load_model()
         self._selection = select(self._split, self._data, n_calibration=job.n_calibration, seed=run.record.seed)
+        _LOGGER.info("exporting %s of %s with images of %s", run.record.model, run.path, self._data)
 
     def write(self) -> None:
         """Write every file of the bundle, the manifest last."""
@@ -202,7 +206,7 @@ class _Export:
             parity=check_ir(xml, reference, spec.tolerance),
             calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
             float_layers=variant.float_layers,
-            steering=variant.steering,
+            steering=variant.accuracy_control,
         )
 
     def _validation_images(self) -> ValidationImages:

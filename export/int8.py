@@ -3,13 +3,15 @@
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from overfly.export.signal_stack import preserve_signal_stack
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import Progress, Reporter
+
+_LOGGER = logging.getLogger(__name__)
 
 # The full correction takes as long as the fast one and the statistics together. It halves the error of the logits: RMS
 # 0.12 instead of 0.24 on held-out training images, for a fine-tuned MobileNetV2.
@@ -35,15 +37,15 @@ def quantize(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Seq
     """
     import nncf
 
-    scope = nncf.IgnoredScope(names=list(ignored)) if ignored else None
-    with redirect_nncf_output(None), preserve_signal_stack():
+    _LOGGER.info("calibrating INT8 with %d training images; left in floating point: %s", len(images), ignored or "none")
+    with redirect_nncf_output(), preserve_signal_stack():
         return nncf.quantize(
             model,
             calibration_dataset(images, partial(reporter.progress, "calibrating")),
             # NNCF counts batches; ours hold one image each.
             subset_size=len(images),
             fast_bias_correction=FAST_BIAS_CORRECTION,
-            ignored_scope=scope,
+            ignored_scope=nncf.IgnoredScope(names=list(ignored)),
             advanced_parameters=activation_ranges(),
         )
 
@@ -75,28 +77,22 @@ def calibration_dataset(images: ImageBatch, progress: Progress) -> Any:  # noqa:
     return nncf.Dataset(range(len(images)), one_image)
 
 
-class _NoteHandler(logging.Handler):
-    """Pass log messages on as notes of one line."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        super().__init__()
-        self._note = note
+class _LogForwarder(logging.Handler):
+    """Pass NNCF's messages on to our log, each on one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a message on."""
-        self._note("NNCF: " + " ".join(record.getMessage().split()))
+        _LOGGER.info("NNCF: %s", " ".join(record.getMessage().split()))
 
 
 @contextlib.contextmanager
-def redirect_nncf_output(note: Callable[[str], None] | None) -> Iterator[None]:
-    """Send NNCF's log to `note` or nowhere, because NNCF would print it to standard output, which is for our data."""
+def redirect_nncf_output() -> Iterator[None]:
+    """Send NNCF's messages to our log, because NNCF would print them to standard output, which is for our data."""
     logger = logging.getLogger("nncf")
-    handlers, level = logger.handlers[:], logger.level
-    logger.handlers = [] if note is None else [_NoteHandler(note)]
-    logger.setLevel(logging.ERROR if note is None else logging.INFO)
+    handlers = logger.handlers[:]
+    logger.handlers = [_LogForwarder()]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         logger.handlers = handlers
-        logger.setLevel(level)

@@ -6,18 +6,9 @@ from typing import Any
 _LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
 # Operations that only move or pick values: a tensor that was in INT8 stays in INT8.
 _MOVES = {
-    "Concat",
-    "Gather",
-    "MaxPool",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "StridedSlice",
-    "Transpose",
-    "Unsqueeze",
+    "Concat", "Gather", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "StridedSlice", "Transpose", "Unsqueeze",
     "VariadicSplit",
-}
+}  # fmt: skip
 # Operations between stored INT8 weights and the layer that uses them.
 _WEIGHT_DECODING = {"Convert", "Multiply", "Reshape", "Subtract", "Transpose"}
 _INT8 = {"i8", "u8"}
@@ -39,7 +30,12 @@ def weighted_layers(model: Any) -> dict[str, bool]:  # noqa: ANN401 - ov.Model h
         By the name of the layer's PyTorch module, such as ``features.0.0``, in the order of computation.
     """
     layers = [op for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
-    return {op.get_friendly_name().removesuffix(_WITHOUT_BIAS): _is_int8(op) for op in layers}
+    return {
+        op.get_friendly_name().removesuffix(_WITHOUT_BIAS): (
+            _is_quantized(_source(op, 0)) and _has_int8_weights(_source(op, 1))
+        )
+        for op in layers
+    }
 
 
 def float_layers(model: Any) -> list[str]:  # noqa: ANN401 - ov.Model has no stub
@@ -51,11 +47,6 @@ def operations(model: Any, layers: Container[str]) -> list[str]:  # noqa: ANN401
     """Return OpenVINO's names of the operations that compute layers named as in `weighted_layers`."""
     names = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
     return [name for name in names if name.removesuffix(_WITHOUT_BIAS) in layers]
-
-
-def _is_int8(layer: Any) -> bool:  # noqa: ANN401 - ov.Node has no stub
-    """Whether both the input and the weights of a layer are in INT8."""
-    return _is_quantized(_source(layer, 0)) and _has_int8_weights(_source(layer, 1))
 
 
 def _is_quantized(node: Any) -> bool:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """The comparison of each step of an export with PyTorch, and how large a difference may be."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from overfly.runtime.bundle.bundle import Logits, ReferenceSet
 from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.errors import ParityError
 from overfly.runtime.evaluation.parity import compare_logits
+
+_LOGGER = logging.getLogger(__name__)
 
 # Exporters have written models that are wrong at some batch sizes only (pytorch#169178).
 _BATCH_SIZES = (1, 5, 16)
@@ -86,20 +89,17 @@ def check_ir(xml: Path, reference: Reference, tolerance: Tolerance | None) -> Pa
     reference
         What to compare with.
     tolerance
-        None measures the difference and allows any.
+        The allowed difference; None allows any.
 
     Raises
     ------
     ParityError
         If the IR misses the tolerance.
     """
-    logits = run_ir(xml, reference.golden.images)
-    if tolerance is None:
-        return compare_logits(reference.golden.logits, logits)
-    return check_parity(reference, logits, tolerance, step=f"the {xml.stem} IR")
+    return check_parity(reference, run_ir(xml, reference.golden.images), tolerance, step=f"the {xml.stem} IR")
 
 
-def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance, *, step: str) -> Parity:
+def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance | None, *, step: str) -> Parity:
     """Compare the logits of a step with PyTorch's.
 
     Parameters
@@ -109,17 +109,22 @@ def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance, *, 
     logits
         float32, shape ``[N, n_classes]``.
     tolerance
-        The allowed difference.
+        The allowed difference; None allows any.
     step
-        What computed the logits, for the message.
+        What computed the logits, for messages.
 
     Raises
     ------
     ParityError
         If a logit differs too much, or too few images keep their class; it names the image that differs most.
     """
-    expected, max_diff = reference.golden.logits, tolerance.max_abs_diff
+    expected = reference.golden.logits
     parity = compare_logits(expected, logits)
+    kept_class = f"{parity.top1_agreement:.1%} of {parity.n_images} images keep their class"
+    _LOGGER.info("%s: logits differ from PyTorch's by up to %.2e, %s", step, parity.max_abs_diff, kept_class)
+    if tolerance is None:
+        return parity
+    max_diff = tolerance.max_abs_diff
     # Two logits that are closer than twice the tolerance may change places although each keeps to it.
     second, first = np.sort(expected, axis=1)[:, -2:].T
     kept = (expected.argmax(axis=1) == logits.argmax(axis=1)) | (first - second <= 2 * max_diff)

@@ -14,8 +14,8 @@ from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import Reporter
 
 # The manifest records these sentences.
-_NOT_QUANTIZED = "nncf.quantize left it in floating point"
-_REVERTED = "accuracy control put it back: in INT8 the model lost more than --max-drop allows"
+_NOT_QUANTIZED = "nncf.quantize does not quantize it"
+_REVERTED = "in INT8 the model lost more accuracy than --max-drop allows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class VariantModel:
     model: Any
     made_by: str
     float_layers: tuple[FloatLayer, ...] | None = None
-    steering: AccuracyControl | None = None
+    accuracy_control: AccuracyControl | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +83,15 @@ def _build_fp16(source: VariantSource) -> VariantModel:
 
 def _build_int8(source: VariantSource) -> VariantModel:
     """Return the quantized model, within the bound on its accuracy if there is one."""
-    images, steering = source.calibration(), None
+    images, control = source.calibration(), None
     if source.max_drop_pp is None:
         model, made_by = quantize(source.model, images, source.reporter), POST_TRAINING
     else:
         validation, bound = source.validation(), source.max_drop_pp
-        model, made_by, steering = quantize_within(source.model, images, validation, bound, source.reporter)
-    reverted = steering.reverted if steering else ()
+        model, made_by, control = quantize_within(source.model, images, validation, bound, source.reporter)
+    reverted = control.reverted if control else ()
     layers = [FloatLayer(name, _REVERTED if name in reverted else _NOT_QUANTIZED) for name in float_layers(model)]
-    return VariantModel(model=model, made_by=made_by, float_layers=tuple(layers), steering=steering)
+    return VariantModel(model=model, made_by=made_by, float_layers=tuple(layers), accuracy_control=control)
 
 
 # One entry for each name in overfly.runtime.bundle.variants.

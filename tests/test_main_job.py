@@ -111,8 +111,8 @@ def test_max_drop_is_kept_on_real_scenes_where_plain_int8_loses_much(trip, real_
     assert run([*arguments, "--out", str(tmp_path / "plain")]) == 0
     plain = Bundle.open(tmp_path / "plain").variant("int8").parity
     assert plain.top1_agreement < 0.9
-    assert run([*arguments, "--max-drop", "1", "--out", str(tmp_path / "steered")]) == 0
-    int8 = Bundle.open(tmp_path / "steered").variant("int8")
+    assert run([*arguments, "--max-drop", "1", "--out", str(tmp_path / "limited")]) == 0
+    int8 = Bundle.open(tmp_path / "limited").variant("int8")
     assert (int8.steering.part, int8.steering.n_images) == ("train", 200)
     assert int8.steering.drop_pp <= 1
     assert "features.2.conv.0.0" in int8.steering.reverted

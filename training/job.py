@@ -41,7 +41,7 @@ from overfly.training.torch_device import choose_device, describe_hardware
 
 _HOW_TO_CONTINUE = "the last saved state is intact: fix the problem, then rerun the same command with --resume"
 
-_log = logging.getLogger("overfly.training")
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +201,8 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
     else:
         fractions = {"test_fraction": job.recipe.test_fraction, "val_fraction": job.recipe.val_fraction}
         split = make_split(dataset, seed=job.seed, **fractions)
+    sizes = ", ".join(f"{len(split.images(part))} {part}" for part in PARTS)
+    _LOGGER.info("%d classes, split from %s: %s", len(split.classes), job.split_file or f"seed {job.seed}", sizes)
     recipe = job.recipe_for(split)
     if recipe.keep == "best" and not split.images("val"):
         another = "leave --split out and add" if job.split_file else "add"
@@ -218,7 +220,7 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
     similar = near_duplicates(split, {name: part.images for name, part in parts.items()}) if team.leads else None
     n_images = len(parts["train"].labels)
     trainer = Trainer(model, recipe, n_images=n_images, seed=job.seed, device=device, team=team)
-    _log.info("training %s on %s in %s", recipe.model, device, trainer.precision)
+    _LOGGER.info("training %s on %s in %s, in %d steps", recipe.model, device, trainer.precision, trainer.n_steps)
     return Prepared(job=job, identity=identity, split=split, parts=parts, near_duplicates=similar, trainer=trainer)
 
 

@@ -3,11 +3,15 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import pytest
 
+import overfly.cli.export as export_command
 from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import AccuracyControl, FloatLayer
 from overfly.runtime.bundle.storage import write_zip
+from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.files.hashing import sha256_file
 
 
@@ -48,10 +52,29 @@ def test_json_holds_the_parity_of_each_step(fp32_bundle):
         "bundle": str(bundle),
         "golden_part": "test",
         "parity": {"onnx": manifest["onnx"]["parity"], "fp32": manifest["variants"]["fp32"]["parity"]},
+        "quantized": {},
     }
     for parity in told["parity"].values():
         assert (parity["n_images"], parity["top1_agreement"]) == (24, 1.0)
         assert parity["max_abs_diff"] < 1e-3
+
+
+def test_json_says_of_each_quantized_variant_what_is_in_floating_point(tiny_bundle, monkeypatch):
+    manifest = Bundle.open(tiny_bundle).manifest
+    int8 = manifest.variants["int8"]
+    control = AccuracyControl("val", 200, 1.0, 0.5, ("features.0",))
+    mixed = replace(int8, float_layers=(FloatLayer("features.0", "why"),), steering=control)
+    monkeypatch.setitem(VARIANTS, "int8-mixed", VARIANTS["int8"])
+    variants = {**manifest.variants, "int8-mixed": mixed}
+    facts = json.loads(export_command._json(tiny_bundle, replace(manifest, variants=variants)))
+    assert facts["quantized"] == {
+        "int8": {"float_layers": [], "accuracy_control": None},
+        "int8-mixed": {
+            "float_layers": [{"name": "features.0", "why": "why"}],
+            "accuracy_control": {**asdict(control), "reverted": ["features.0"]},
+        },
+    }
+    assert facts["parity"]["int8-mixed"] == facts["parity"]["int8"]
 
 
 def test_the_bundle_names_the_run_it_comes_from(fp32_bundle, tiny_run):

@@ -25,7 +25,7 @@ _STATE = "state.safetensors"
 # An epoch over many images takes hours on a CPU, and saving takes a second.
 SAVE_EVERY_S = 300.0
 
-_log = logging.getLogger("overfly.training")
+_LOGGER = logging.getLogger(__name__)
 
 
 class Saver:
@@ -121,7 +121,7 @@ def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: T
     tensors["facts"] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
     (folder / LAST).mkdir(parents=True, exist_ok=True)
     write_atomically(folder / LAST / _STATE, save({k: v.contiguous().cpu() for k, v in tensors.items()}))
-    _log.debug("saved the state after step %d to %s", trainer.step, folder / LAST)
+    _LOGGER.debug("saved the state after step %d to %s", trainer.step, folder / LAST)
 
 
 def read_checkpoint(folder: Path) -> bytes | None:
@@ -183,6 +183,7 @@ def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: Trai
     trainer.epoch, trainer.step = facts["epoch"], facts["step"]
     if "epoch_state" in facts:
         trainer.epoch_state = EpochState(tensors["order"], **facts["epoch_state"])
+    _LOGGER.info("resuming from %s after step %d of %d", folder / LAST / _STATE, trainer.step, trainer.n_steps)
     return [Epoch(**row) for row in facts["history"]]
 
 
