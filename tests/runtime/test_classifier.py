@@ -91,7 +91,7 @@ def test_an_image_of_another_size_is_resized(classifier, tmp_path, pixels):
     ],
 )
 def test_an_array_of_another_kind_is_refused(classifier, shape, dtype, found):
-    with pytest.raises(ValueError, match="the array is") as caught:
+    with pytest.raises(ValueError, match="uint8") as caught:
         classifier.predict([np.zeros(shape, dtype)])
     assert str(caught.value) == f"the array is {found}, expected uint8 [height, width, 3]"
 
@@ -114,33 +114,37 @@ def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, imag
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_single_path_is_told_from_several(classifier, kind):
     for way in (classifier.predict, classifier.predict_stream, classifier.answers):
-        with pytest.raises(TypeError, match="expected several: put it into a list"):
+        with pytest.raises(TypeError) as caught:
             way(kind("scene.png"))
+        path = kind("scene.png")
+        assert str(caught.value) == f"images is the single path {path!r}, expected several: put it into a list"
 
 
 @pytest.mark.parametrize("image", [b"scene.jpg", None, [[1, 2]], Image.new("RGB", (SIZE, SIZE))])
 def test_what_is_neither_a_path_nor_an_array_is_named_by_its_type(classifier, image):
-    with pytest.raises(TypeError, match=f"an image is a {type(image).__name__}, expected a path or a uint8 array"):
+    with pytest.raises(TypeError) as caught:
         classifier.predict([image])
+    assert str(caught.value) == f"an image is a {type(image).__name__}, expected a path or a uint8 array"
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_fewer_than_one_class_is_refused(classifier, pixels, top_k):
     for way in (classifier.predict, classifier.predict_stream, classifier.answers):
-        with pytest.raises(ValueError, match=f"top_k is {top_k}, expected at least 1"):
+        with pytest.raises(ValueError, match="top_k") as caught:
             way([pixels(SIZE)], top_k=top_k)
+        assert str(caught.value) == f"top_k is {top_k}, expected at least 1"
 
 
 def test_an_unreadable_image_is_named(classifier, image):
     path, _ = image
-    with pytest.raises(ImageError, match=r"absent\.png does not exist"):
+    with pytest.raises(ImageError, match=r"absent\.png"):
         classifier.predict([path, path.with_name("absent.png")])
 
 
 def test_the_default_variant_is_the_smallest_there_is(make_bundle):
     path = make_bundle()
     assert Classifier.from_bundle(path, device="CPU").runner.variant == "fp16"
-    with pytest.raises(BundleError, match="has no variant int8"):
+    with pytest.raises(BundleError, match="int8"):
         Classifier.from_bundle(str(path), device="CPU", variant="int8")
 
 
@@ -158,7 +162,7 @@ def test_nothing_in_nothing_out(classifier):
 
 
 def test_a_bundle_that_is_not_there():
-    with pytest.raises(BundleError, match="found nothing"):
+    with pytest.raises(BundleError, match="no such bundle"):
         Classifier.from_bundle(Path("no such bundle"))
 
 
@@ -208,8 +212,8 @@ def test_images_alone_that_are_bad_are_told_without_waiting_for_a_good_one(class
             yield path
 
     answers = classifier.answers(source())
-    assert "0.png does not exist" in str(next(answers))
-    assert "1.png does not exist" in str(next(answers))
+    assert str(paths[0]) in str(next(answers))
+    assert str(paths[1]) in str(next(answers))
 
 
 def test_only_a_few_images_are_ahead_of_the_answers(classifier, tmp_path, pixels):
@@ -323,7 +327,7 @@ def test_a_source_that_fails_harms_nothing(classifier, image):
 
     with pytest.raises(KeyError, match="camera unplugged"):
         classifier.predict(unplugged())
-    with pytest.raises(ValueError, match="the array is"):
+    with pytest.raises(ValueError, match=r"\[8, 3\]"):
         classifier.predict([path, content, content[0]])
     assert decoding_threads() == []
     assert len(classifier.predict([path, content])) == 2
@@ -350,7 +354,7 @@ def test_a_stream_that_is_left_early_harms_nothing(classifier, pixels):
 def test_a_closed_classifier_says_so(make_bundle, pixels):
     with Classifier.from_bundle(make_bundle(), device="CPU") as classifier:
         assert len(classifier.predict([pixels(SIZE)])) == 1
-    with pytest.raises(ValueError, match="the runner is closed"):
+    with pytest.raises(ValueError, match="closed"):
         classifier.predict([pixels(SIZE)])
     classifier.close()  # once more does no harm
 
@@ -367,7 +371,7 @@ def test_an_error_inside_the_block_closes_too_and_comes_through(make_bundle, pix
 
     with pytest.raises(KeyError, match="mine"):
         fail()
-    with pytest.raises(ValueError, match="the runner is closed"):
+    with pytest.raises(ValueError, match="closed"):
         list(stream)
 
 

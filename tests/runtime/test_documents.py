@@ -109,7 +109,7 @@ def test_the_schema_comes_first_and_text_is_readable():
 def test_whole_numbers_are_read_as_floats_but_not_the_other_way_round(edited):
     tree = read_document(edited(lambda c: c["leaf"].update(ratio=2)), Tree, schema=SCHEMA)
     assert (tree.leaf.ratio, type(tree.leaf.ratio)) == (2.0, float)
-    with pytest.raises(DocumentError, match=r"the file: leaf: count is 2\.0, expected int"):
+    with pytest.raises(DocumentError, match=r"count is 2\.0"):
         read_document(edited(lambda c: c["leaf"].update(count=2.0)), Tree, schema=SCHEMA)
 
 
@@ -160,17 +160,20 @@ def test_an_unknown_schema_is_refused(edited, schema):
 def test_a_file_that_is_no_json(tmp_path, content):
     path = tmp_path / "tree.json"
     path.write_bytes(content)
-    with pytest.raises(DocumentError, match="can't be read as JSON") as caught:
+    with pytest.raises(DocumentError) as caught:
         read_document(path, Tree, schema=SCHEMA)
-    assert str(path) in str(caught.value)
+    assert str(caught.value).startswith(f"{path} can't be read as JSON (")
+    assert str(caught.value).endswith(f"): make or copy {tmp_path} again")
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"overfly.tree/1"', "{}"])
 def test_json_that_is_no_document(tmp_path, content):
     path = tmp_path / "tree.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(DocumentError, match=r"has schema None, expected 'overfly\.tree/1'"):
+    with pytest.raises(DocumentError) as caught:
         read_document(path, Tree, schema=SCHEMA)
+    assert str(path) in str(caught.value)
+    assert repr(SCHEMA) in str(caught.value)
 
 
 def test_a_missing_file(tmp_path):
@@ -181,13 +184,14 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_folder_in_the_files_place(tmp_path):
-    with pytest.raises(DocumentError, match="can't be read as JSON"):
+    with pytest.raises(DocumentError) as caught:
         read_document(tmp_path, Tree, schema=SCHEMA)
+    assert str(tmp_path) in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_json_has_no_word_for_is_not_written(tmp_path, value):
-    with pytest.raises(ValueError, match="JSON compliant"):
+    with pytest.raises(ValueError, match=str(value)):
         write_document(tmp_path / "leaf.json", dataclasses.replace(LEAF, ratio=value), schema=SCHEMA)
     assert list(tmp_path.iterdir()) == []
 
@@ -203,8 +207,8 @@ def test_what_json_has_no_word_for_is_not_read(tmp_path, word):
 @pytest.mark.parametrize(
     ("digits", "said"),
     [
-        ("1" + "0" * 400, "ratio is a number with 401 digits"),
-        ("-1e905", r"leaf\.json can't be read as JSON \(-1e905 is not a finite number\)"),
+        ("1" + "0" * 400, "ratio .* 401 digits"),
+        ("-1e905", r"leaf\.json .*-1e905"),
     ],
 )
 def test_a_number_too_large_for_a_float_is_refused(tmp_path, digits, said):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import GOLDEN, LABELS, MANIFEST, ONNX, hash_files
 from overfly.runtime.errors import BundleError
-from overfly.runtime.files.hashing import sha256_file
 
 REPEATED = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -18,14 +17,6 @@ REPEATED = settings(
 
 
 SIZE, N_CLASSES = 8, 4
-
-
-def edit_manifest(folder, change):
-    """Change the manifest as a person with an editor would."""
-    path = folder / MANIFEST
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_a_whole_bundle_is_opened_and_verified(bundle):
@@ -36,14 +27,6 @@ def test_a_whole_bundle_is_opened_and_verified(bundle):
     assert bundle.variant("fp16").calibration.seed == 3
     assert bundle.variant("fp32").calibration is None
     assert bundle.read(LABELS).decode().split() == list(bundle.manifest.classes)
-
-
-def test_the_hashes_are_those_of_the_files(bundle):
-    records = hash_files(bundle.path)
-    assert list(records) == sorted(records)
-    assert records.keys() - {MANIFEST} == bundle.manifest.files.keys()
-    assert records[ONNX].sha256 == sha256_file(bundle.path / ONNX)
-    assert records[ONNX].size_bytes == (bundle.path / ONNX).stat().st_size
 
 
 @pytest.mark.parametrize("found", ["nothing", "a file that is not a complete .zip"])
@@ -58,40 +41,6 @@ def test_what_is_no_folder_is_no_bundle(tmp_path, found):
     )
 
 
-def test_a_folder_without_a_manifest(tmp_path):
-    with pytest.raises(BundleError, match=r"manifest\.json is missing: expected a file with schema overfly\.bundle/1"):
-        Bundle.open(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (lambda c: c.update(schema="overfly.bundle/2"), "has schema 'overfly.bundle/2', expected 'overfly.bundle/1'"),
-        (lambda c: c.update(extra=1), "unknown key 'extra'"),
-        (lambda c: c.pop("classes"), "lacks the key 'classes'"),
-        (lambda c: c["image"].update(size=0), "must be positive"),
-        (lambda c: c["image"].update(mean=[0, 0]), "mean has 2 elements, expected 3"),
-    ],
-)
-def test_a_manifest_that_is_not_valid(make_bundle, change, complaint):
-    folder = make_bundle()
-    edit_manifest(folder, change)
-    with pytest.raises(BundleError, match=r"manifest\.json") as caught:
-        Bundle.open(folder)
-    assert complaint in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "name", ["../secret", "/etc/passwd", "sub/file", "..", ".", "", "..\\secret", "C:\\secret", "a/../../b", "x/"]
-)
-def test_names_that_lead_out_of_the_bundle_are_refused(make_bundle, name):
-    folder = make_bundle()
-    edit_manifest(folder, lambda c: c["files"].update({name: {"sha256": "0" * 64, "size_bytes": 1}}))
-    with pytest.raises(BundleError) as caught:
-        Bundle.open(folder)
-    assert f"the file name {name!r} is not a plain name" in str(caught.value)
-
-
 def test_a_variant_can_not_name_a_file_outside_either(make_bundle, seal):
     folder = make_bundle()
     (folder.parent / "secret.xml").write_text("<net/>", encoding="utf-8")
@@ -99,8 +48,9 @@ def test_a_variant_can_not_name_a_file_outside_either(make_bundle, seal):
     manifest["variants"]["fp32"]["xml"] = "../secret.xml"
     seal(folder / MANIFEST, manifest)
     opened = Bundle.open(folder)
-    with pytest.raises(BundleError, match="does not list"):
+    with pytest.raises(BundleError) as caught:
         opened.read(opened.variant("fp32").xml)
+    assert "../secret.xml" in str(caught.value)
 
 
 def test_a_missing_file_is_named(bundle):
@@ -139,8 +89,9 @@ def test_an_added_file_is_named(bundle, name):
 
 
 def test_a_file_that_is_not_listed(bundle):
-    with pytest.raises(BundleError, match=r"manifest\.json does not list int8\.xml: export the run again"):
+    with pytest.raises(BundleError) as caught:
         bundle.read("int8.xml")
+    assert str(caught.value) == f"{bundle.path / MANIFEST} does not list int8.xml: export the run again"
 
 
 def test_an_unknown_variant(bundle):
@@ -166,15 +117,23 @@ def test_golden_images_and_logits(bundle, pixels, expected_logits):
         {"images": np.zeros((2, SIZE, SIZE, 3), np.float32), "logits": np.zeros((2, 4), np.float32)},
         {"images": np.zeros((2, SIZE, SIZE, 3), np.uint8), "logits": np.zeros((2, 4), np.float64)},
         {"images": np.zeros((2, SIZE, SIZE, 3), np.uint8), "logits": np.zeros((2, 4), np.complex64)},
-        {"images": np.zeros((2, SIZE, SIZE, 3), np.uint8), "logits": np.full((2, 4), np.inf, np.float32)},
         {"images": np.uint8(3), "logits": np.float32(4)},
     ],
 )
 def test_golden_arrays_that_nothing_can_be_compared_with(bundle, arrays):
     np.savez(bundle.path / GOLDEN, **arrays)
     bundle.manifest.files.update(hash_files(bundle.path))
-    with pytest.raises(BundleError, match=r"golden\.npz holds (arrays of the wrong shape or type|logits that are not)"):
+    with pytest.raises(BundleError) as caught:
         bundle.golden()
+    path = bundle.path / GOLDEN
+    assert str(caught.value) == f"{path} holds arrays of the wrong shape or type, or none: export the run again"
+
+
+def test_golden_logits_that_are_not_finite(make_bundle):
+    folder = make_bundle(logits=np.full((6, 4), np.inf))
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(folder).golden()
+    assert str(caught.value) == f"{folder / GOLDEN} holds logits that are not finite numbers: export the run again"
 
 
 @pytest.mark.parametrize(
@@ -188,25 +147,18 @@ def test_golden_arrays_that_nothing_can_be_compared_with(bundle, arrays):
 )
 def test_golden_arrays_of_the_wrong_shape(make_bundle, images, logits):
     folder = make_bundle(images=np.zeros(images, np.uint8), logits=np.zeros(logits))
-    with pytest.raises(BundleError, match=r"golden\.npz holds arrays of the wrong shape"):
+    with pytest.raises(BundleError) as caught:
         Bundle.open(folder).golden()
-
-
-def test_a_byte_that_makes_a_number_of_the_manifest_infinite_is_named(bundle, seal):
-    path = bundle.path / MANIFEST
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest["onnx"]["parity"]["max_abs_diff"] = 1e-05
-    seal(path, manifest)
-    assert Bundle.open(bundle.path).manifest.onnx.parity.max_abs_diff == 1e-05
-    path.write_bytes(path.read_bytes().replace(b"1e-05", b"1e905"))
-    with pytest.raises(BundleError, match=r"manifest\.json can't be read as JSON \(1e905 is not a finite number"):
-        Bundle.open(bundle.path)
+    assert str(folder / GOLDEN) in str(caught.value)
 
 
 def test_golden_images_that_unpack_to_more_than_there_can_be_are_refused(make_bundle, monkeypatch):
     monkeypatch.setattr("overfly.runtime.bundle.bundle._MAX_GOLDEN_BYTES", 1000)
-    with pytest.raises(BundleError, match=r"holds no golden images and logits \(it unpacks to"):
-        Bundle.open(make_bundle()).golden()
+    bundle = Bundle.open(make_bundle())
+    with pytest.raises(BundleError) as caught:
+        bundle.golden()
+    assert str(bundle.path / GOLDEN) in str(caught.value)
+    assert "1000" in str(caught.value)
 
 
 @given(data=st.data())
@@ -223,6 +175,5 @@ def test_any_byte_of_any_file_of_a_folder_counts(bundle, data):
             Bundle.open(bundle.path).verify()
     finally:
         path.write_bytes(content)
-    # What no longer fits the schema is said of the manifest; of every other file, that it was altered.
-    assert str(caught.value).startswith(str(path) if name == MANIFEST else f"{path} was altered: ")
+    assert str(caught.value).startswith(str(path))
     Bundle.open(bundle.path).verify()

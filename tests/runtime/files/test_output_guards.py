@@ -1,10 +1,14 @@
 """Nothing of value is overwritten: the checks before an output is written."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from overfly.runtime.errors import OutputError
 from overfly.runtime.files.atomic import atomic_folder
-from overfly.runtime.files.output_guards import check_overwrite
+from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite, explain_os_errors
 
 
 def test_an_existing_folder_is_refused(old, names):
@@ -18,8 +22,49 @@ def test_an_existing_folder_is_refused(old, names):
 def test_a_parent_that_is_a_file_is_named(tmp_path, below):
     (tmp_path / "notes.txt").touch()
     path = tmp_path / "notes.txt" / below
-    with pytest.raises(OutputError, match="can't write to") as caught, atomic_folder(path):
+    with pytest.raises(OutputError) as caught, atomic_folder(path):
         pytest.fail("the block must not run")
-    assert "choose another --out" in str(caught.value)
-    with pytest.raises(OutputError, match=r"notes\.txt is a file, not a folder"):
+    assert str(path) in str(caught.value)
+    with pytest.raises(OutputError) as caught:
         check_overwrite(path, overwrite=True)
+    parent = tmp_path / "notes.txt"
+    assert str(caught.value) == f"can't write to {path}: {parent} is a file, not a folder; choose another --out"
+
+
+def test_the_current_and_the_topmost_folder_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path, found in ((tmp_path, "the current folder"), (Path(tmp_path.anchor), "the topmost folder")):
+        with pytest.raises(OutputError) as caught:
+            check_overwrite(path, overwrite=True)
+        assert str(caught.value) == f"can't write to {path}: it is {found}; choose another --out"
+
+
+def test_an_output_that_holds_an_input_is_refused(tmp_path):
+    data = tmp_path / "images"
+    check_inputs_safe(data / "out", [data])
+    for out in (data, tmp_path):
+        with pytest.raises(OutputError) as caught:
+            check_inputs_safe(out, [tmp_path.parent / "elsewhere", data])
+        assert str(caught.value) == f"can't write to {out}: it holds the input {data}; choose another --out"
+
+
+def test_an_output_inside_the_data_folder_is_refused(tmp_path):
+    data = tmp_path / "images"
+    data.mkdir()
+    check_outside(tmp_path / "run", data)
+    with pytest.raises(OutputError) as caught:
+        check_outside(data / "run", data)
+    assert str(caught.value) == (
+        f"can't write to {data / 'run'}: it is inside the data folder {data}, where each folder is a class; "
+        "choose another --out"
+    )
+
+
+def test_an_error_of_the_system_names_the_output_and_one_of_overfly_stays_as_it_is(tmp_path):
+    with pytest.raises(OutputError) as caught, explain_os_errors(tmp_path, "free some space"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(caught.value) == f"can't write to {tmp_path}: {os.strerror(errno.ENOSPC)}; free some space"
+    ours = OutputError("a sentence")
+    with pytest.raises(OutputError) as caught, explain_os_errors(tmp_path):
+        raise ours
+    assert caught.value is ours

@@ -42,12 +42,16 @@ def answers_right(bundle, images, expected_logits):
     return answer
 
 
+class CompiledError(Exception):
+    """A model was compiled, though the cache holds it."""
+
+
 @pytest.fixture
 def never_compile(monkeypatch):
     """A function after whose call compiling fails, so that a model can come from the cache only."""
 
     def refuse(*_arguments):
-        raise AssertionError("compiled, though the cache holds the model")
+        raise CompiledError
 
     return lambda: monkeypatch.setattr(compile_module, "compile_for_single_images", refuse)
 
@@ -74,7 +78,7 @@ def test_the_second_time_the_model_comes_from_the_cache_and_is_the_same(bundle, 
     assert [getattr(second, name) for name in facts] == [getattr(first, name) for name in facts]
     assert second.execution_precision == "f32"
     assert str(second._compiled.get_property("PERFORMANCE_HINT")).endswith(hint.upper())
-    with pytest.raises(AssertionError, match="compiled, though"):
+    with pytest.raises(CompiledError):
         compile_variant(bundle, variant="fp32", device="CPU", hint=hint, cache=False)
 
 
@@ -269,56 +273,64 @@ def test_a_property_reaches_the_device_and_one_it_lacks_is_named(bundle):
     properties = {"INFERENCE_NUM_THREADS": "1"}
     runner = compile_variant(bundle, variant="fp32", device="CPU", properties=properties)
     assert runner._compiled.get_property("INFERENCE_NUM_THREADS") == 1
-    with pytest.raises(DeviceError, match="CPU has no property GPU_QUEUE_PRIORITY: leave it out"):
+    with pytest.raises(DeviceError) as caught:
         compile_variant(bundle, variant="fp32", device="CPU", properties={"GPU_QUEUE_PRIORITY": "LOW"})
+    assert str(caught.value) == "CPU has no property GPU_QUEUE_PRIORITY: leave it out, or name another device"
 
 
 @pytest.mark.parametrize(("name", "value"), [("INFERENCE_NUM_THREADS", "many"), ("FULL_DEVICE_NAME", "mine")])
 def test_a_property_that_the_device_does_not_take_gives_one_sentence(bundle, name, value):
-    with pytest.raises(DeviceError, match=f"CPU can't compile the fp32 variant with {name}={value}: ") as caught:
+    with pytest.raises(DeviceError) as caught:
         compile_variant(bundle, variant="fp32", device="CPU", properties={name: value})
+    assert f"{name}={value}" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_an_altered_variant_is_not_compiled(bundle):
     path = bundle.path / "fp32.bin"
     path.write_bytes(path.read_bytes()[:-4] + b"evil")
-    with pytest.raises(BundleError, match=r"fp32\.bin was altered"):
+    with pytest.raises(BundleError) as caught:
         compile_variant(bundle, variant="fp32", device="CPU")
+    assert str(path) in str(caught.value)
 
 
 def test_an_unknown_variant_and_an_unknown_device(bundle):
-    with pytest.raises(BundleError, match="has no variant int8"):
+    with pytest.raises(BundleError, match="int8"):
         compile_variant(bundle, variant="int8", device="CPU")
-    with pytest.raises(DeviceError, match="unknown device 'TPU'"):
+    with pytest.raises(DeviceError, match="'TPU'"):
         compile_variant(bundle, variant="fp32", device="TPU")
 
 
 def test_a_meta_device_must_name_a_device(bundle):
     for name in ("HETERO", "HETERO:", "batch", "MULTI", "BATCH:"):
-        with pytest.raises(DeviceError, match=f"^{name.upper()} names no device: say which, such as .*:CPU$"):
+        with pytest.raises(DeviceError) as caught:
             compile_variant(bundle, variant="fp32", device=name)
+        asked = name.upper()
+        assert str(caught.value) == f"{asked} names no device: say which, such as {asked.rstrip(':')}:CPU"
 
 
 @pytest.mark.parametrize("device", ["CPU", "AUTO", "AUTO:CPU", "HETERO:CPU", "BATCH:CPU"])
 def test_a_property_that_no_device_concerned_has_is_named(bundle, device):
-    with pytest.raises(DeviceError, match=f"^{device} has no property GPU_FOO: leave it out"):
+    with pytest.raises(DeviceError) as caught:
         compile_variant(bundle, variant="fp32", device=device, properties={"GPU_FOO": "LOW"})
+    assert {device, "GPU_FOO:"} <= set(str(caught.value).split())
 
 
 @pytest.mark.parametrize("wrong", [{"execution_precision": "f64"}, {"execution_precision": "FP32"}, {"hint": "fast"}])
 def test_a_word_that_is_not_known_is_named_with_those_that_are(bundle, wrong):
     ((name, value),) = wrong.items()
     known = "auto, f32, f16, bf16" if name == "execution_precision" else "latency, throughput"
-    with pytest.raises(ValueError, match=f"^{name} is '{value}', expected one of {known}$"):
+    with pytest.raises(ValueError, match=name) as caught:
         compile_variant(bundle, variant="fp32", device="CPU", **wrong)
+    assert str(caught.value) == f"{name} is '{value}', expected one of {known}"
 
 
 def test_a_request_that_can_not_be_compiled_is_described(bundle):
-    with pytest.raises(DeviceError, match=r"^CPU can't compile the fp16 variant in f32 with PERF_COUNT=maybe: Wrong"):
+    with pytest.raises(DeviceError) as caught:
         compile_variant(
             bundle, variant="fp16", device="CPU", execution_precision="f32", properties={"PERF_COUNT": "maybe"}
         )
+    assert str(caught.value).startswith("CPU can't compile the fp16 variant in f32 with PERF_COUNT=maybe: Wrong")
 
 
 def replace_file(bundle, name, content):
@@ -331,8 +343,9 @@ def replace_file(bundle, name, content):
 @pytest.mark.parametrize("content", [b"", b"<net", b'<?xml version="1.0"?><html></html>', b"\x00\x01"])
 def test_an_ir_that_openvino_can_not_read_gives_one_sentence(bundle, content):
     broken = replace_file(bundle, "fp32.xml", content)
-    with pytest.raises(BundleError, match=r"fp32\.xml is not an IR that OpenVINO can read: ") as caught:
+    with pytest.raises(BundleError) as caught:
         compile_variant(broken, variant="fp32", device="CPU")
+    assert str(caught.value).startswith(f"{bundle.path / 'fp32.xml'} is not an IR that OpenVINO can read: ")
     assert "\n" not in str(caught.value)
 
 

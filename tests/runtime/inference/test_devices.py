@@ -52,7 +52,7 @@ def test_the_cpu_in_any_case(name):
 
 def test_the_cpu_has_no_number():
     # OpenVINO's core knows the name, but its plugin compiles nothing for it.
-    with pytest.raises(DeviceError, match=r"unknown device 'cpu\.0': found .*CPU"):
+    with pytest.raises(DeviceError, match=r"'cpu\.0'.*CPU"):
         resolve_device("cpu.0")
 
 
