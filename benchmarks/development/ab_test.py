@@ -1,5 +1,6 @@
-"""An A/B test of two implementations that are measured in turns: the ratio of their figures, and a limit for it."""
+"""What the benchmarks for developers share: A/B tests in turns, their options, and their table of limits."""
 
+import argparse
 import json
 import statistics
 import sys
@@ -44,42 +45,49 @@ class ABResult:
         return statistics.median(self.ratios)
 
     @property
-    def is_within_limit(self) -> bool:
+    def is_met(self) -> bool:
         """Whether the median ratio is within the limit."""
-        low = -np.inf if self.at_least is None else self.at_least
-        high = np.inf if self.at_most is None else self.at_most
-        return bool(low <= self.ratio <= high)
+        return self.ratio <= self.at_most if self.at_most is not None else self.ratio >= (self.at_least or 0.0)
+
+
+def make_parser(module: str, *, n_rounds: int) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark: ``--rounds`` and ``--json``."""
+    parser = argparse.ArgumentParser(prog=f"python -m overfly.benchmarks.development.{module}")
+    parser.add_argument(
+        "--rounds", type=positive, default=n_rounds, help="how often each side is measured; default: %(default)s"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON array instead of a table")
+    return parser
+
+
+def positive(text: str) -> int:
+    """Return an option's value as a number of at least 1; the parser turns a ValueError into wrong usage."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too small: expected at least 1")
+    return number
 
 
 def show(results: Sequence[ABResult], *, as_json: bool) -> None:
     """Print the results to standard output, as a table or as one JSON array."""
     if as_json:
-        content = [
-            {**asdict(r), "ratios": r.ratios, "ratio": r.ratio, "is_within_limit": r.is_within_limit} for r in results
-        ]
+        content = [{**asdict(r), "ratios": r.ratios, "ratio": r.ratio, "is_met": r.is_met} for r in results]
         sys.stdout.write(json.dumps(content, indent=2) + "\n")
     else:
-        Console().print(table(results))
+        Console().print(results_table(results))
 
 
-def table(results: Sequence[ABResult]) -> Table:
-    """Return a table: the medians of both sides, the median and quartiles of their ratio, the limit, and the result."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "overfly", "other", "unit", "ratio", "quartiles", "limit", "within limit"):
-        shown.add_column(name, justify="left" if name in {"", "unit"} else "right")
+def results_table(results: Sequence[ABResult]) -> Table:
+    """Return a table: the medians of both sides, the median ratio, its quartiles and limit, and whether it is met."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "overfly", "other", "unit", "ratio", "quartiles", "limit", "met"):
+        table.add_column(name, justify="left" if name in {"", "unit"} else "right")
     for r in results:
         low, high = np.percentile(r.ratios, (25, 75))
-        shown.add_row(
-            r.name,
-            f"{statistics.median(r.ours):.4g}",
-            f"{statistics.median(r.theirs):.4g}",
-            r.unit,
-            f"{r.ratio:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"at most {r.at_most}" if r.at_least is None else f"at least {r.at_least}",
-            "yes" if r.is_within_limit else "no",
-        )
-    return shown
+        limit = f"at most {r.at_most}" if r.at_least is None else f"at least {r.at_least}"
+        medians = [f"{statistics.median(side):.4g}" for side in (r.ours, r.theirs)]
+        met = "yes" if r.is_met else "no"
+        table.add_row(r.name, *medians, r.unit, f"{r.ratio:.3f}", f"{low:.3f} to {high:.3f}", limit, met)
+    return table
 
 
 def measure_alternately(
@@ -89,11 +97,8 @@ def measure_alternately(
 
     The side that goes first changes every round, so that a machine that slows down affects both sides alike.
     """
-    figures: list[tuple[float, float]] = []
+    figures: tuple[list[float], list[float]] = ([], [])
     for index in range(n_rounds):
-        if index % 2 == 0:
-            a, b = ours(), theirs()
-        else:
-            b, a = theirs(), ours()
-        figures.append((a, b))
-    return tuple(a for a, _ in figures), tuple(b for _, b in figures)
+        for side in (0, 1) if index % 2 == 0 else (1, 0):
+            figures[side].append((ours, theirs)[side]())
+    return tuple(figures[0]), tuple(figures[1])

@@ -14,7 +14,6 @@ Each comparison is a ratio, measured over several rounds:
 Close all other programs first. On a shared machine, only the ratios are meaningful.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -31,7 +30,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
+from overfly.benchmarks.development.ab_test import ABResult, make_parser, measure_alternately, show
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
@@ -88,15 +87,12 @@ class OverheadTest:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table or, with ``--json``, an array."""
-    parser = argparse.ArgumentParser(prog="python -m overfly.benchmarks.development.runner_overhead")
+    parser = make_parser("runner_overhead", n_rounds=11)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="a folder of images to read")
-    parser.add_argument("--pictures", type=_renamed_to_images, help=argparse.SUPPRESS)
     parser.add_argument("--variant", default="int8", help="default: %(default)s")
     parser.add_argument("--device", default="CPU", help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=11, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds per measurement; default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     paths = tuple(find_images([options.images]))
     test = OverheadTest(options.bundle, paths, options.variant, options.device, options.rounds, options.seconds)
@@ -104,20 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(results, as_json=options.json)
 
 
-def _renamed_to_images(value: str) -> None:
-    """Fail with the option's new name."""
-    raise argparse.ArgumentTypeError(f"the option is now --images: use --images {value}")
-
-
 def compare_latency(test: OverheadTest) -> ABResult:
     """Compare the median latency of one image at a time in milliseconds."""
     with _classifier(test, "latency") as classifier:
-        images = _images(test)
-        app = partial(_benchmark_app, test, classifier, ("-hint", "latency", "-api", "sync"))
         ours, theirs = measure_alternately(
             test.n_rounds,
-            lambda: _median_latency_ms(classifier, images, test.turn_s),
-            lambda: app()["latency (ms)"],
+            partial(_median_latency_ms, classifier, _images(test), test.turn_s),
+            partial(_benchmark_app, test, classifier, "-hint latency -api sync", "latency (ms)"),
         )
     return ABResult("one image at a time, p50", "ms", ours, theirs, at_most=1.03)
 
@@ -125,12 +114,10 @@ def compare_latency(test: OverheadTest) -> ABResult:
 def compare_throughput(test: OverheadTest) -> ABResult:
     """Compare images per second with as many in flight as the device asks for."""
     with _classifier(test, "throughput") as classifier:
-        images = _images(test)
-        app = partial(_benchmark_app, test, classifier, ("-hint", "throughput", "-api", "async"))
         ours, theirs = measure_alternately(
             test.n_rounds,
-            lambda: _rate(classifier.runner.stream, images, test.turn_s),
-            lambda: app()["throughput"],
+            partial(_rate, classifier.runner.stream, _images(test), test.turn_s),
+            partial(_benchmark_app, test, classifier, "-hint throughput -api async", "throughput"),
         )
     return ABResult("many in flight", "images/s", ours, theirs, at_least=0.97)
 
@@ -217,18 +204,17 @@ def _rate(work: Callable[[Iterator[T]], Iterator[object]], items: Sequence[T], t
     return done / (time.perf_counter() - start)
 
 
-def _benchmark_app(test: OverheadTest, classifier: Classifier, options: Sequence[str]) -> dict[str, float]:
-    """Run OpenVINO's benchmark_app on the same IR in the same precision and shape; return its figures by name."""
-    size = classifier.size
+def _benchmark_app(test: OverheadTest, classifier: Classifier, options: str, figure: str) -> float:
+    """Run OpenVINO's benchmark_app on the same IR in the same precision and shape; return one of its figures."""
+    xml, size = test.bundle / Bundle.open(test.bundle).variant(test.variant).xml, classifier.size
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", _BENCHMARK_APP]
-        command += ["-m", str(test.bundle / Bundle.open(test.bundle).variant(test.variant).xml), "-d", test.device]
-        command += [*options, "-shape", f"[1,{size},{size},3]", "-t", str(max(1, round(test.turn_s)))]
+        command = [sys.executable, "-c", _BENCHMARK_APP, "-m", str(xml), "-d", test.device, *options.split()]
+        command += ["-shape", f"[1,{size},{size},3]", "-t", str(max(1, round(test.turn_s)))]
         command += ["-infer_precision", classifier.runner.execution_precision]
         command += ["-json_stats", "-report_type", "no_counters", "-report_folder", folder]
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - OpenVINO's own tool
         report = json.loads(Path(folder, "benchmark_report.json").read_text(encoding="utf-8"))
-    return {name: float(value) for name, value in report["execution_results"].items()}
+    return float(report["execution_results"][figure])
 
 
 def _process_ms(arguments: Sequence[str]) -> float:

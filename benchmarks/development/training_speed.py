@@ -18,7 +18,6 @@ each reaches this accuracy on the test part; the training seconds are compared. 
 Close all other programs first. On a shared machine, only the ratios are meaningful.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +32,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
+from overfly.benchmarks.development.ab_test import ABResult, make_parser, measure_alternately, positive, show
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.dataset import Dataset, decode, scan
 from overfly.training.data.split import Split, make_split
@@ -86,18 +85,16 @@ class SpeedTest:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table or, with ``--json``, an array."""
-    parser = argparse.ArgumentParser(prog="python -m overfly.benchmarks.development.training_speed")
+    parser = make_parser("training_speed", n_rounds=7)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="imagenet", help="imagenet, none or a file; default: %(default)s")
     parser.add_argument("--image-size", type=int, help="in pixels; default: that of the recipe")
-    parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=12, help="training steps per measurement; default: %(default)s")
+    parser.add_argument(
+        "--steps", type=positive, default=12, help="training steps per measurement; default: %(default)s"
+    )
     parser.add_argument("--precisions", action="store_true", help="also compare bf16 and fp32")
     parser.add_argument("--until", type=float, metavar="ACCURACY", help="also compare the time to this test accuracy")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.steps < 1:
-        parser.error(f"--rounds {options.rounds} and --steps {options.steps} must be at least 1")
     try:
         recipe, paper = (override(RECIPES[name], image_size=options.image_size) for name in ("default", "paper"))
     except ValueError as error:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show, table
+from overfly.benchmarks.development.ab_test import ABResult, make_parser, measure_alternately, results_table, show
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ def test_the_ratio_is_the_median_of_the_rounds_and_is_held_against_the_limit(lim
     result = ABResult("x", "ms", ours=(2.0, 3.0, 10.0), theirs=(4.0, 3.0, 5.0), **limits)
     assert result.ratios == (0.5, 1.0, 2.0)
     assert result.ratio == 1.0
-    assert result.is_within_limit is kept
+    assert result.is_met is kept
 
 
 def test_the_sides_take_turns_and_the_first_changes_each_round():
@@ -33,12 +33,25 @@ def test_the_sides_take_turns_and_the_first_changes_each_round():
     assert (ours, theirs) == ((1, 2, 3), (10, 20, 30))
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "many"])
+def test_only_numbers_of_at_least_one_are_taken(capsys, text):
+    with pytest.raises(SystemExit) as stopped:
+        make_parser("x", n_rounds=3).parse_args(["--rounds", text])
+    assert stopped.value.code == 2
+    assert text in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_every_benchmark_has_rounds_and_json():
+    options = make_parser("x", n_rounds=3).parse_args([])
+    assert (options.rounds, options.json) == (3, False)
+
+
 def test_the_table_says_what_missed_its_limit():
     good = ABResult("fast", "ms", (1.0,), (1.0,), at_most=1.03)
     bad = ABResult("slow", "images/s", (90.0,), (100.0,), at_least=0.97)
-    shown = table([good, bad])
+    shown = results_table([good, bad])
     columns = {column.header: list(column.cells) for column in shown.columns}
-    assert columns["within limit"] == ["yes", "no"]
+    assert columns["met"] == ["yes", "no"]
     assert columns["ratio"] == ["1.000", "0.900"]
     assert columns["limit"] == ["at most 1.03", "at least 0.97"]
 
@@ -55,5 +68,5 @@ def test_as_json_every_figure_is_there(capsys):
         "at_most": 0.7,
         "ratios": [0.5, 1.0],
         "ratio": 0.75,
-        "is_within_limit": False,
+        "is_met": False,
     }

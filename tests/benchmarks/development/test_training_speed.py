@@ -60,7 +60,7 @@ def test_the_chosen_precision_is_compared_with_the_other(plan, monkeypatch, has_
     speeds = {"fp32": [30.0, 30.0], "bf16": [20.0, 20.0]}
     monkeypatch.setattr(training_speed, "_images_per_second", lambda trainer, *_: speeds[trainer.precision].pop())
     comparison = compare_precisions(replace(plan, n_rounds=2))
-    assert (comparison.name, comparison.is_within_limit) == (name, not has_amx)
+    assert (comparison.name, comparison.is_met) == (name, not has_amx)
     assert comparison.ratio == pytest.approx(2 / 3 if has_amx else 3 / 2)
 
 
@@ -76,7 +76,7 @@ def test_each_recipe_trains_until_it_is_there_and_its_seconds_are_counted(plan, 
     monkeypatch.setattr(training_speed, "_race", race)
     comparison = compare_time_to_accuracy(plan, 0.9143)
     assert (comparison.ours, comparison.theirs) == ((12.0,), (150.0,))
-    assert comparison.is_within_limit
+    assert comparison.is_met
 
 
 def test_epochs_that_do_not_reach_the_accuracy_are_an_error(plan, monkeypatch):
@@ -100,11 +100,12 @@ def test_every_comparison_runs(tiny_data, capsys):
 
 
 @pytest.mark.parametrize(
-    ("option", "words"),
-    [("--rounds", "--rounds 0"), ("--steps", "--steps 0"), ("--image-size", "image_size")],
+    ("option", "name"), [("--rounds", "--rounds"), ("--steps", "--steps"), ("--image-size", "image_size")]
 )
-def test_numbers_that_can_not_be_are_wrong_usage(tiny_data, capsys, option, words):
+def test_numbers_that_can_not_be_are_wrong_usage(tiny_data, capsys, option, name):
     with pytest.raises(SystemExit) as stopped:
         main([str(tiny_data), option, "0"])
     assert stopped.value.code == 2
-    assert words in capsys.readouterr().err
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert name in message
+    assert "0" in message
