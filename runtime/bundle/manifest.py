@@ -192,7 +192,7 @@ class Manifest:
         if not self.variants or not set(self.variants) <= set(VARIANTS):
             raise ValueError(f"the variants are {sorted(self.variants)}, expected some of {', '.join(VARIANTS)}")
         if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ValueError("there is no class, or one twice")
+            raise ValueError("the classes are missing or repeated")
         for name in self.files:
             if not is_plain_name(name):
                 raise ValueError(f"the file name {name!r} is not a plain name")

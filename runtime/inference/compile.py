@@ -184,5 +184,5 @@ def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any: 
     expected = f"[?,{size},{size},3] to [?,{n_classes}]"
     found = f"{model.input(0).partial_shape} to {model.output(0).partial_shape}"
     if found != expected:
-        raise BundleError(f"{xml} maps {found}, expected {expected} by the manifest: export the run again")
+        raise BundleError(f"{xml} maps {found}, expected {expected} as in the manifest: export the run again")
     return model

@@ -51,7 +51,7 @@ def test_a_folder_without_a_manifest(tmp_path):
         (lambda c: c.update(schema="overfly.bundle/2"), "'overfly.bundle/2'"),
         (lambda c: c.update(extra=1), "'extra'"),
         (lambda c: c.pop("classes"), "'classes'"),
-        (lambda c: c.update(classes=["beach", "beach"]), "twice"),
+        (lambda c: c.update(classes=["beach", "beach"]), "classes"),
         (lambda c: c.update(variants={"int4": c["variants"]["fp32"]}), "'int4'"),
         (lambda c: c["image"].update(size=0), "size 0"),
         (lambda c: c["image"].update(mean=[0, 0]), "mean"),
