@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overfly.cli import options, output
+from overfly.cli.terminal import Terminal
 from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def command(
     from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, find_remedy
 
     opened = Bundle.open(bundle)
-    opened.verify()
+    if left := opened.verify():
+        Terminal().note(f"{bundle} also holds what an operating system left there: {', '.join(left)}")
     golden = opened.golden()
     all_valid = True
     for name in variants or tuple(opened.manifest.variants):

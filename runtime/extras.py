@@ -80,7 +80,5 @@ def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
     """Match a whole text; raise ValueError if it has a form that this module does not know."""
     match = pattern.fullmatch(text)
     if match is None:
-        raise ValueError(
-            f"{text!r} in the metadata of {_DISTRIBUTION} has a form that overfly.runtime.extras does not know"
-        )
+        raise ValueError(f"{text!r} in the metadata of {_DISTRIBUTION} has an unknown form")
     return match

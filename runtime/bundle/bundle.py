@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.runtime.bundle.manifest import GOLDEN, MANIFEST, Manifest, VariantRecord, read_manifest, sealed_text
-from overfly.runtime.bundle.storage import BundleFiles, open_files
+from overfly.runtime.bundle.storage import BundleFiles, is_system_name, open_files
 from overfly.runtime.errors import BundleError
 from overfly.runtime.images.reading import ImageBatch
 
@@ -91,8 +91,13 @@ class Bundle:
         """Return the SHA-256 of the bundle's ``manifest.json``."""
         return hashlib.sha256(sealed_text(self.manifest).encode()).hexdigest()
 
-    def verify(self) -> None:
+    def verify(self) -> list[str]:
         """Check every file against the manifest, and that there are no others.
+
+        Returns
+        -------
+        list of str
+            Names of files and folders that an operating system left in the bundle, such as ``.DS_Store``.
 
         Raises
         ------
@@ -103,11 +108,13 @@ class Bundle:
         for name in self.manifest.files:
             for _ in self._checked(files, name):
                 pass
-        for name in files.names():
-            if name != MANIFEST and name not in self.manifest.files:
+        others = [name for name in files.names() if name != MANIFEST and name not in self.manifest.files]
+        for name in others:
+            if not is_system_name(name):
                 raise BundleError(
                     f"{self.file_path(name)} is not listed in the manifest: remove it, or copy the bundle again"
                 )
+        return others
 
     def _checked(self, files: BundleFiles, name: str) -> Iterator[bytes]:
         """Yield the content of a file; raise BundleError if it is missing, or at its end if it was altered."""

@@ -17,6 +17,14 @@ from overfly.runtime.files.hashing import CHUNK_BYTES
 # What zipfile raises for damaged and encrypted archives, and for compression methods that it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 
+# What Finder, Explorer, KDE and file servers leave in folders that they show. Files with a Mac's other data begin
+# with "._".
+_SYSTEM_NAMES = {
+    *("__macosx", ".ds_store", ".fseventsd", ".localized", ".spotlight-v100", ".trashes"),
+    *("desktop.ini", "ehthumbs.db", "thumbs.db"),
+    *(".directory", "@eadir"),
+}
+
 # The earliest date of the format. With a fixed date, the same files always give the same .zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -91,6 +99,12 @@ def open_files(path: Path) -> BundleFiles:
 def is_plain_name(name: str) -> bool:
     """Whether a name has no folder in it on any operating system, so that it is a file of the bundle itself."""
     return name == Path(name).name and name not in {"", ".", ".."} and not set(name) & set("\\:\0")
+
+
+def is_system_name(name: str) -> bool:
+    """Whether a name in a bundle is a file or folder that an operating system leaves, such as ``.DS_Store``."""
+    first = name.partition("/")[0].lower()
+    return first in _SYSTEM_NAMES or first.startswith("._")
 
 
 def write_zip(path: Path, folder: Path) -> None:

@@ -35,6 +35,9 @@ _BOUNDS = {
 # kernel changes the logits far more than that.
 _INT8_COSINE_MARGIN = 0.05
 _INT8_AGREEMENT_MARGIN = 0.05
+# An export may sign off INT8 that lost everything. On 64 golden images, a variant that agrees on 90% of all images
+# reaches this floor 99 times in 100, and one that guesses between two classes never does (binomial distribution).
+_INT8_AGREEMENT_FLOOR = 0.8
 _INT8_DIFFERENCE_FACTOR = 2.0
 _INT8_DIFFERENCE_MARGIN = 0.5
 
@@ -71,7 +74,7 @@ def parity_bounds(variant: str, execution_precision: str, signed_off: Parity) ->
         return Bounds(
             signed_off.min_cosine - _INT8_COSINE_MARGIN,
             signed_off.max_abs_diff * _INT8_DIFFERENCE_FACTOR + _INT8_DIFFERENCE_MARGIN,
-            signed_off.top1_agreement - _INT8_AGREEMENT_MARGIN,
+            max(signed_off.top1_agreement - _INT8_AGREEMENT_MARGIN, _INT8_AGREEMENT_FLOOR),
         )
     computed = _BOUNDS.get(execution_precision, _BOUNDS["bf16"])
     # Rounded weights limit the precision, even if the model is computed in f32.

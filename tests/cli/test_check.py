@@ -93,6 +93,29 @@ def test_json_is_an_object_a_line_that_says_what_was_computed_where(overfly, tin
     assert told[0]["parity"]["max_abs_diff"] < 1e-3
 
 
+def test_what_a_system_leaves_in_a_bundle_is_a_note(overfly, bundle):
+    (bundle / ".DS_Store").touch()
+    (bundle / "Thumbs.db").touch()
+    result = overfly("check", bundle, "--device", "CPU", "--variant", "fp32")
+    result.assert_done()
+    assert str(bundle) in result.err
+    assert result.err.rstrip().endswith(".DS_Store, Thumbs.db")
+
+
+def test_int8_that_lost_everything_is_invalid_although_it_was_signed_off(overfly, bundle, change_weights, seal):
+    change_weights(bundle, "int8", "i8", np.random.default_rng(0).shuffle)
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["variants"]["int8"]["parity"] |= {"max_abs_diff": 1e3, "min_cosine": -1.0, "top1_agreement": 0.0}
+    seal(path, manifest)
+    result = overfly("check", bundle, "--device", "CPU", "--variant", "int8", "--json", "--no-cache")
+    assert result.code == 1
+    told = json.loads(result.out)
+    assert told["parity"]["top1_agreement"] < 0.8
+    assert told["bounds"]["top1_agreement"] == 0.8
+    assert (told["valid"], len(told["problems"])) == (False, 1)
+
+
 def test_only_the_variants_asked_for_are_run(overfly, tiny_bundle):
     result = overfly("check", tiny_bundle, "--device", "CPU", "--variant", "int8", "--variant", "fp32", "--json")
     result.assert_done()

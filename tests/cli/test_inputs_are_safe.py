@@ -63,9 +63,9 @@ def test_openvinos_own_devices_answer_and_say_what_they_ran_on(overfly, tiny_bun
     ("change", "words"),
     [
         ({"variants": {}}, "the variants are []"),
-        ({"classes": []}, "there is no class"),
-        ({"classes": ["a", "a"]}, "or one twice"),
-        ({"classes": ["a", "b", "c"]}, "expected [?,64,64,3] to [?,3] by the manifest"),
+        ({"classes": []}, "the classes are missing or repeated"),
+        ({"classes": ["a", "a"]}, "the classes are missing or repeated"),
+        ({"classes": ["a", "b", "c"]}, "expected [?,64,64,3] to [?,3]"),
     ],
 )
 def test_a_manifest_that_can_not_be_true_is_a_sentence(overfly, tiny_bundle, tiny_data, seal, tmp_path, change, words):

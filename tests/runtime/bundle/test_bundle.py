@@ -88,6 +88,21 @@ def test_an_added_file_is_named(bundle, name):
     assert str(caught.value) == f"{path} is not listed in the manifest: remove it, or copy the bundle again"
 
 
+SYSTEM_NAMES = [".DS_Store", "desktop.ini", "Thumbs.db", "._fp32.bin", "__MACOSX", "@eaDir"]
+
+
+def test_what_a_system_leaves_in_a_folder_is_no_error(bundle):
+    assert bundle.verify() == []
+    for name in SYSTEM_NAMES:
+        path = bundle.path / name
+        path.mkdir() if name in {"__MACOSX", "@eaDir"} else path.write_bytes(b"\0\0\0\1Bud1")
+    assert bundle.verify() == sorted(SYSTEM_NAMES)
+    (bundle.path / "DS_Store").touch()
+    with pytest.raises(BundleError) as caught:
+        bundle.verify()
+    assert str(bundle.path / "DS_Store") in str(caught.value)
+
+
 def test_a_file_that_is_not_listed(bundle):
     with pytest.raises(BundleError) as caught:
         bundle.read("int8.xml")

@@ -126,6 +126,12 @@ def test_an_added_file_is_named(packed):
     )
 
 
+def test_what_a_mac_adds_to_a_zip_is_no_error(packed):
+    added = ["__MACOSX/._manifest.json", "._labels.txt", ".DS_Store"]
+    rewrite(packed, lambda entries: [*entries, *((zipfile.ZipInfo(name), b"") for name in added)])
+    assert Bundle.open(packed).verify() == sorted(added)
+
+
 def test_an_altered_file_whose_zip_is_in_order_is_named(packed):
     rewrite(packed, lambda entries: [(i, c + b"\0" if i.filename == "fp32.bin" else c) for i, c in entries])
     with pytest.raises(BundleError) as caught:

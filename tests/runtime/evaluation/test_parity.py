@@ -56,6 +56,16 @@ def test_bounds(variant, precision, bounds):
     assert (found.min_cosine, found.max_abs_diff, found.top1_agreement) == pytest.approx(bounds)
 
 
+@pytest.mark.parametrize(("signed_off", "expected"), [(1.0, 0.95), (0.86, 0.81), (0.84, 0.8), (0.5, 0.8), (0.0, 0.8)])
+def test_int8_must_agree_with_something_whatever_was_signed_off(signed_off, expected):
+    lost = Parity(n_images=64, max_abs_diff=30.0, min_cosine=-0.5, top1_agreement=signed_off)
+    bounds = parity_bounds("int8", "f32", lost)
+    assert bounds.top1_agreement == pytest.approx(expected)
+    assert missed_bounds(lost, bounds) == (
+        [] if signed_off >= 0.8 else [f"top-1 agreement is {signed_off:.1%}, expected at least 80.0%"]
+    )
+
+
 def test_a_bound_that_is_just_reached_is_kept_and_each_that_is_missed_is_told():
     bounds = Bounds(min_cosine=0.99, max_abs_diff=0.5, top1_agreement=0.95)
     assert missed_bounds(Parity(100, 0.5, 0.99, 0.95), bounds) == []
