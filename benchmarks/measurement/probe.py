@@ -21,7 +21,8 @@ from overfly.runtime.images.reading import ImageBatch
 
 Result = TypeVar("Result")
 
-_N_IMAGES = 8
+# Inferred before the peak memory is read.
+N_PROBE_IMAGES = 8
 _TIMEOUT_S = 300
 _NS_PER_MS = 1_000_000
 
@@ -42,7 +43,7 @@ def probe(spec: LoadSpec) -> Probe | None:
 def main() -> None:
     """Measure the row that the first argument describes, and write the result to standard output."""
     spec = LoadSpec(**json.loads(sys.argv[1]))
-    images = Bundle.open(Path(spec.bundle)).golden().images[:_N_IMAGES]
+    images = Bundle.open(Path(spec.bundle)).golden().images[:N_PROBE_IMAGES]
     sys.stdout.write(json.dumps(asdict(measure_loading(spec, images))) + "\n")
 
 

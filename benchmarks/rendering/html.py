@@ -165,22 +165,17 @@ def _highlights(report: Report) -> list[Highlight]:
     if (row := _deployed(report, best.latency)) and row.speed:
         gain = _gain(report, row.difference.latency_speedup if row.difference else None)
         figure = formatting.milliseconds(row.speed.latency_ms.p50)
-        found.append(Highlight("Lowest latency", _place(row), figure, "ms p50", gain))
+        found.append(Highlight("Lowest latency", row.place, figure, "ms p50", gain))
     if (row := _deployed(report, best.throughput)) and row.speed:
         gain = _gain(report, row.difference.throughput_speedup if row.difference else None)
         figure = formatting.rate(row.speed.throughput_ips)
-        found.append(Highlight("Highest throughput", _place(row), figure, "images/s", gain))
+        found.append(Highlight("Highest throughput", row.place, figure, "images/s", gain))
     return found
 
 
 def _deployed(report: Report, deployment: Deployment | None) -> Row | None:
     """Return the row that is recommended."""
     return next((row for row in report.rows if row.is_deployable and row.deployment == deployment), None)
-
-
-def _place(row: Row) -> str:
-    """Return the variant and the device of a row."""
-    return f"{row.spec.variant} on {row.execution.device}"
 
 
 def _gain(report: Report, speedup: Ratio | None) -> str:

@@ -15,11 +15,6 @@ class _Option(NamedTuple):
     quality: Quality
     speed: Speed
 
-    @property
-    def place(self) -> str:
-        """The variant and the device."""
-        return f"{self.row.spec.variant} on {self.row.execution.device}"
-
 
 def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None) -> Recommendation:
     """Return the best OpenVINO rows for latency and for throughput.
@@ -84,10 +79,10 @@ def _sentence(fastest: _Option, widest: _Option, baseline: str) -> str:
     times = f" ({_times(difference.throughput_speedup, baseline)})" if difference else ""
     rate = f"{widest.speed.throughput_ips:.0f} images per second{times}"
     if fastest.row is widest.row:
-        return f"Deploy {fastest.place}: {latency} and {rate}; {_accuracy(fastest, baseline)}."
+        return f"Deploy {fastest.row.place}: {latency} and {rate}; {_accuracy(fastest, baseline)}."
     return (
-        f"For latency deploy {fastest.place}: {latency}; {_accuracy(fastest, baseline)}. "
-        f"For throughput deploy {widest.place}: {rate}; {_accuracy(widest, baseline)}."
+        f"For latency deploy {fastest.row.place}: {latency}; {_accuracy(fastest, baseline)}. "
+        f"For throughput deploy {widest.row.place}: {rate}; {_accuracy(widest, baseline)}."
     )
 
 

@@ -302,6 +302,11 @@ class Row:
         return self.spec.backend == PYTORCH and not self.spec.configuration
 
     @property
+    def place(self) -> str:
+        """The variant and the device in words, such as ``int8 on CPU``."""
+        return f"{self.spec.variant} on {self.execution.device}"
+
+    @property
     def deployment(self) -> Deployment:
         """The variant and the device, as a recommendation names them."""
         return Deployment(self.spec.variant, self.execution.device, self.execution.device_name)
