@@ -80,22 +80,23 @@ def command(
     from overfly.runtime.images.discovery import find_images
     from overfly.runtime.inference.devices import is_meta
 
-    files = _folders(paths) if watch else find_images(list(paths))
-    classifier = Classifier.from_bundle(
-        bundle,
-        device=device,
-        variant=variant,
-        execution_precision=execution_precision,
-        hint="throughput" if len(files) > 1 and not watch else "latency",
-        cache=not no_cache,
-        properties=properties,
-    )
-    with classifier, Terminal() as terminal:
-        terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
-        answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
-        n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
-        if is_meta(device.upper()) and device != "auto":
-            terminal.note(f"ran {output.describe_runner(classifier.runner)}")
+    with Terminal() as terminal:
+        files = _folders(paths) if watch else find_images(list(paths), reporter=terminal)
+        classifier = Classifier.from_bundle(
+            bundle,
+            device=device,
+            variant=variant,
+            execution_precision=execution_precision,
+            hint="throughput" if len(files) > 1 and not watch else "latency",
+            cache=not no_cache,
+            properties=properties,
+        )
+        with classifier:
+            terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
+            answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
+            n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
+            if is_meta(device.upper()) and device != "auto":
+                terminal.note(f"ran {output.describe_runner(classifier.runner)}")
     if n_bad:
         raise click.exceptions.Exit(1)
 

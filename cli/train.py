@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     metavar="imagenet|none|FILE",
     help="Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file.",
 )
-@click.option("--split", "split_file", type=options.PATH, help="Use this split.json instead of drawing a new split.")
+@click.option(
+    "--split",
+    "split_file",
+    type=options.PATH,
+    help="Use this split.json. [default: split.json or part folders such as train and test in DATA, else a new split]",
+)
 @options.seed
 @click.option(
     "--device",
@@ -64,9 +69,9 @@ def command(
     from overfly.runtime.extras import require_extra
 
     changed, names = changed_recipe(recipe, settings, **changes)
-    if split_file is not None and names & {"test_fraction", "val_fraction"}:
-        raise click.UsageError("--split FILE fixes the parts: leave out test_fraction and val_fraction, or --split")
     require_extra("train")
+    if names & {"test_fraction", "val_fraction"}:
+        _check_no_given_split(data, split_file)
     from overfly.cli.terminal import Terminal
     from overfly.training.distributed.team import join
     from overfly.training.job import TrainJob, train
@@ -91,6 +96,14 @@ def command(
     for line in _summary(run.record):
         click.echo(line)
     click.echo(f"run: {out}")
+
+
+def _check_no_given_split(data: Path, split_file: Path | None) -> None:
+    """Raise a UsageError if the parts are fixed, so that fractions could not change them."""
+    from overfly.training.data.split import given_split
+
+    if given := str(split_file) if split_file else given_split(data):
+        raise click.UsageError(f"the parts are fixed by {given}: leave out test_fraction and val_fraction")
 
 
 def _figures(record: "RunRecord") -> dict[str, object]:

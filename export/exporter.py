@@ -16,6 +16,7 @@ from overfly.export.onnx_model import OPSET, write_onnx
 from overfly.export.parity_checks import Reference, check_ir, check_onnx
 from overfly.export.variant_specs import VARIANT_SPECS, VariantSource
 from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
+from overfly.runtime.bundle.labels import check_labels
 from overfly.runtime.bundle.manifest import (
     GOLDEN,
     LABELS,
@@ -109,6 +110,7 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     """
     require_extra("export")
     run = Run.open(job.run)
+    check_labels(run.record.classes)
     data = job.data or Path(run.record.data)
     check_inputs_safe(job.out, [job.run, data])
     check_outside(job.out, data)

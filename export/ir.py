@@ -11,13 +11,13 @@ from openvino.opset13 import constant
 from openvino.opset13 import convert as convert_to
 
 from overfly.runtime.bundle.bundle import Logits
+from overfly.runtime.bundle.labels import model_api_label
 from overfly.runtime.images.reading import ImageBatch, ImageSpec
 from overfly.runtime.inference.devices import core
 
 # Names that OpenVINO generates: the type of the operation and a number. Names from ONNX begin with a small letter.
 _GENERATED_NAME = re.compile(r"([A-Z][A-Za-z]*)_\d+")
 _LARGEST_F16 = np.finfo(np.float16).max
-_WHITE_SPACE = re.compile(r"\s")
 
 
 def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any:  # noqa: ANN401 - ov.Model, no stub
@@ -114,7 +114,7 @@ def _model_api_info(classes: Sequence[str], image: ImageSpec) -> dict[str, str]:
     return {
         "model_type": "Classification",
         "task_type": "classification",
-        "labels": " ".join(_WHITE_SPACE.sub("_", name) for name in classes),
+        "labels": " ".join(map(model_api_label, classes)),
         "label_ids": " ".join(str(i) for i in range(len(classes))),
         "multilabel": "False",
         "hierarchical": "False",

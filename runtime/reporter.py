@@ -1,9 +1,11 @@
 """How jobs report progress and remarks, independent of who shows them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 # Called with the number of finished parts, and of all parts.
 Progress = Callable[[int, int], None]
+
+_N_NAMED = 3
 
 
 class Reporter:
@@ -21,6 +23,13 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+
+def count_and_name(names: Sequence[object], noun: str) -> str:
+    """Return how many things there are and name the first three, such as ``4 images (a, b, c, ...)``."""
+    plural = "" if len(names) == 1 else "s"
+    some = [str(name) for name in names[:_N_NAMED]] + ["..."] * (len(names) > _N_NAMED)
+    return f"{len(names):,} {noun}{plural} ({', '.join(some)})"
 
 
 def duration(seconds: float) -> str:

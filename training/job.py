@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from overfly.runtime.bundle.labels import check_labels
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError, RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
@@ -21,10 +22,11 @@ from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
-from overfly.training.data.split import PARTS, Split, make_split, match_split, read_split
+from overfly.training.data.layout import PARTS
+from overfly.training.data.split import Split, choose_split, describe_changes, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
-from overfly.training.loop.checkpoint import Saver, read_checkpoint, restore_state
+from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state
 from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Trainer, predict_logits
@@ -36,7 +38,7 @@ from overfly.training.near_duplicates import NearDuplicate, near_duplicates
 from overfly.training.plots import plot_confusion, plot_curves
 from overfly.training.recipe import Recipe, override, without_pretraining
 from overfly.training.run import RUN_SCHEMA, ConfusedPair, Run, RunRecord, save_checkpoint, save_split
-from overfly.training.run_layout import RUN_FILE
+from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 from overfly.training.torch_device import choose_device, describe_hardware
 
 _HOW_TO_CONTINUE = "the last saved state is intact: fix the problem, then rerun the same command with --resume"
@@ -61,7 +63,7 @@ class TrainJob:
     seed
         Random seed of the split, the classifier's initial weights, the shuffling and the augmentation.
     split_file
-        A ``split.json`` to use instead of a new split.
+        A ``split.json`` to use instead of the data folder's own division or a new split.
     device
         ``auto``, ``cpu``, ``cuda`` or ``xpu``.
 
@@ -194,20 +196,24 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
     device = team.own_device(choose_device(job.device))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     check_outside(job.out, job.data)
+    check_labels(dataset.classes)
     for note in data_notes(dataset):
         reporter.note(note)
-    if job.split_file is not None:
-        split = match_split(read_split(job.split_file), dataset)
-    else:
-        fractions = {"test_fraction": job.recipe.test_fraction, "val_fraction": job.recipe.val_fraction}
-        split = make_split(dataset, seed=job.seed, **fractions)
+    split = choose_split(
+        dataset,
+        job.split_file,
+        test_fraction=job.recipe.test_fraction,
+        val_fraction=job.recipe.val_fraction,
+        seed=job.seed,
+        reporter=reporter,
+    )
     sizes = ", ".join(f"{len(split.images(part))} {part}" for part in PARTS)
-    _LOGGER.info("%d classes, split from %s: %s", len(split.classes), job.split_file or f"seed {job.seed}", sizes)
+    _LOGGER.info("%d classes, split with seed %s: %s", len(split.classes), split.seed, sizes)
     recipe = job.recipe_for(split)
     if recipe.keep == "best" and not split.images("val"):
-        another = "leave --split out and add" if job.split_file else "add"
         raise RunError(
-            f"keep=best needs a validation part; this split has none: {another} --val-fraction 0.1, or use keep=last"
+            "keep=best needs a validation part, and this split has none: use a split that has one (--val-fraction 0.1 "
+            "makes a new one), or keep=last"
         )
     network = build_model(recipe.model, len(dataset.classes))
     load_pretrained(network, recipe.model, job.weights)
@@ -236,10 +242,12 @@ def fit(prepared: Prepared, *, resume: bool = False, reporter: Reporter = SILENT
     """
     work, trainer, parts = prepared.job.work, prepared.trainer, prepared.parts
     history: list[Epoch] = []
-    state = trainer.team.from_first(lambda: read_checkpoint(work) if resume else None)
+    state = trainer.team.from_first(lambda: _saved_state(prepared) if resume else None)
     if state is not None:
         history = restore_state(work, state, trainer, prepared.identity)
         reporter.note(f"continuing after {position(trainer)}")
+    elif trainer.team.leads:
+        save_split(work, prepared.split)
     with defer_interrupts() as interruption:
         saver = Saver(work, trainer, history, prepared.identity, interruption)
 
@@ -344,6 +352,8 @@ def _work_folder(job: TrainJob, *, resume: bool, overwrite: bool) -> Iterator[No
         yield
     finally:
         with suppress(OSError):  # it is not empty
+            if not (job.work / LAST).exists():  # there is no state to continue from
+                (job.work / SPLIT_FILE).unlink(missing_ok=True)
             job.work.rmdir()
 
 
@@ -354,6 +364,20 @@ def _check_image_size(model: PreprocessedModel, recipe: Recipe) -> None:
         predict_logits(model, np.zeros((1, size, size, 3), np.uint8))
     except (RuntimeError, MemoryError) as error:
         raise RunError(f"{recipe.model} can't take {size} x {size} pixels: choose another --image-size") from error
+
+
+def _saved_state(prepared: Prepared) -> bytes | None:
+    """Return the saved state, None if there is none; raise RunError if the data folder has changed since then."""
+    work = prepared.job.work
+    state = read_checkpoint(work)
+    if state is None or not (work / SPLIT_FILE).is_file():
+        return state
+    if changes := describe_changes(read_split(work / SPLIT_FILE).files, prepared.split.files):
+        raise RunError(
+            f"{prepared.job.data} has changed since the training in {work} was started: {changes}; undo that and "
+            "repeat the command with --resume, or start again with --overwrite"
+        )
+    return state
 
 
 def _load(job: TrainJob, split: Split, part: str, reporter: Reporter) -> Part:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from overfly.runtime.reporter import Reporter, duration
-from overfly.training.data.dataset import Dataset
+from overfly.runtime.bundle.labels import similar_labels
+from overfly.runtime.images.discovery import passed_over_note
+from overfly.runtime.reporter import Reporter, count_and_name, duration
+from overfly.training.data.dataset import Dataset, group_by_content
 from overfly.training.loop.history import Epoch
 from overfly.training.loop.schedule import n_backward_passes
 from overfly.training.loop.trainer import Trainer
@@ -18,11 +20,33 @@ def data_notes(dataset: Dataset) -> list[str]:
     if dataset.ignored:
         more = f" and {len(dataset.ignored) - 1} more" if len(dataset.ignored) > 1 else ""
         notes.append(f"ignored {dataset.ignored[0]}{more}: not an image, by its name")
-    seen: dict[str, str] = {}
-    for image in dataset.images:
-        first = seen.setdefault(image.sha256, image.name)
-        if first != image.name:
-            notes.append(f"{image.name} has the same content as {first}: both go to the same part of the split")
+    if dataset.outside:
+        notes.append(f"ignored {count_and_name(dataset.outside, 'image')} outside of the class folders")
+    if dataset.passed_over:
+        notes.append(passed_over_note(dataset.passed_over))
+    notes += [
+        f"the classes {' and '.join(map(ascii, names))} differ only in case, Unicode form or blanks: if they are one "
+        "class, move all images into one folder; if not, rename one"
+        for names in similar_labels(dataset.classes)
+    ]
+    return notes + _duplicate_notes(dataset)
+
+
+def _duplicate_notes(dataset: Dataset) -> list[str]:
+    """Return a note about equal images in different classes, and one about equal images in the same class."""
+    conflicts: list[str] = []
+    repeated: list[str] = []
+    for first, *others in group_by_content(dataset.images).values():
+        for image in others:
+            pair = f"{first.name} and {image.name}"
+            (repeated if image.label == first.label else conflicts).append(pair)
+    notes = []
+    if conflicts:
+        pairs = count_and_name(conflicts, "pair")
+        notes.append(f"label conflict: equal images are in different classes, {pairs}; keep each image in one class")
+    if repeated:
+        pairs = count_and_name(repeated, "pair")
+        notes.append(f"equal images are in the same class, {pairs}; they go to the same part of the split")
     return notes
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.images.reading import ImageBatch
-from overfly.training.data.split import PARTS, Split
+from overfly.training.data.layout import PARTS
+from overfly.training.data.split import Split
 from overfly.training.loop.augment import N_SYMMETRIES, apply_symmetry
 
 # In UC Merced, two pairs of one class show the same place slightly shifted (0.996 and 0.977), and one is the same file

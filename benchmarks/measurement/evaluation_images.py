@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from overfly.benchmarks.results.records import ALL_IMAGES, TEST_PART, EvaluationSet
+from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PART, EvaluationSet
 from overfly.runtime.bundle.manifest import Manifest
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage
@@ -19,7 +19,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     If the folder contains the test part of the run that the bundle was exported from, exactly that part is
     evaluated, because the run was trained on the rest. Its images are found by content, and an image that
     is listed twice is evaluated twice. If the folder contains none of the test part, it is another data
-    set, and all its images are evaluated.
+    set. Then its test part is evaluated if it has part folders such as train and test, else all its images.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     Returns
     -------
     tuple
-        `TEST_PART` or `ALL_IMAGES`, and the images. Their labels are indices of the bundle's classes.
+        `TEST_PART`, `TEST_FOLDER` or `ALL_IMAGES`, and the images. Their labels are indices of the bundle's classes.
 
     Raises
     ------
@@ -50,6 +50,9 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
         )
     if n_found:
         return TEST_PART, _relabel(_find_each(wanted, by_content), dataset, manifest)
+    if dataset.parts:
+        test = [image for image in dataset.images if dataset.part_of(image) == "test"]
+        return TEST_FOLDER, _relabel(test, dataset, manifest)
     return ALL_IMAGES, _relabel(dataset.images, dataset, manifest)
 
 
@@ -133,7 +136,7 @@ def _relabel(images: Sequence[LabeledImage], dataset: Dataset, manifest: Manifes
     if unknown:
         known = ", ".join(manifest.classes[:_MAX_NAMED]) + (", ..." if len(manifest.classes) > _MAX_NAMED else "")
         raise DataError(
-            f"{dataset.folder / unknown[0]} is not one of the bundle's {len(index)} classes ({known}): "
-            "rename or remove that folder"
+            f"the class {unknown[0]} of {dataset.folder} is not one of the bundle's {len(index)} classes ({known}): "
+            "rename or remove its folder"
         )
     return [LabeledImage(image.name, index[dataset.classes[image.label]], image.sha256) for image in images]

@@ -99,14 +99,15 @@ def _train_job(published: PublishedRow, job: PaperJob, recipe: "Recipe") -> "Tra
 def _finished_runs(job: PaperJob, train_jobs: "list[TrainJob]", reporter: Reporter) -> "list[Run | None]":
     """Return the finished run of each row, None if there is none; raise OutputError if it was trained differently."""
     from overfly.training.data.dataset import scan
-    from overfly.training.data.split import make_split
+    from overfly.training.data.split import choose_split
     from overfly.training.run import Run
 
     runs = [Run.open(train_job.out) if train_job.out.exists() else None for train_job in train_jobs]
     if not any(runs):
         return runs
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    split = make_split(dataset, test_fraction=train_jobs[0].recipe.test_fraction, seed=job.seed)
+    recipe = train_jobs[0].recipe
+    split = choose_split(dataset, test_fraction=recipe.test_fraction, val_fraction=recipe.val_fraction, seed=job.seed)
     for train_job, run in zip(train_jobs, runs, strict=True):
         difference = run and run.record.identity.first_difference(train_job.identity(split))
         if run is not None and difference:

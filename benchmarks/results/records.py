@@ -10,6 +10,7 @@ REPORT_SCHEMA = "overfly.report/3"
 
 # Where the evaluated images come from.
 TEST_PART = "test part of the run"
+TEST_FOLDER = "test part of the data folder"
 ALL_IMAGES = "all images of the data folder"
 
 
@@ -57,7 +58,7 @@ class EvaluationSet:
     Attributes
     ----------
     source
-        `TEST_PART` or `ALL_IMAGES`.
+        `TEST_PART`, `TEST_FOLDER` or `ALL_IMAGES`.
     n_available
         The number of images of that source; a quick bench evaluates fewer.
     n_calibration

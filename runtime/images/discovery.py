@@ -1,18 +1,61 @@
 """Find image files in folders, by their names."""
 
 import os
-from collections.abc import Callable
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from overfly.runtime.errors import DataError
+from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
+# Folders that are not hidden, but that no person made: of Synology and QNAP, of zip files from a Mac, of Windows, of
+# file systems, of file servers for a Mac, and of Python.
+_SYSTEM_FOLDERS = re.compile(
+    r"@eaDir|#recycle|#snapshot|@Recycle|@Recently-Snapshot|__MACOSX|\$.*|RECYCLER|System Volume Information"
+    r"|lost\+found|found\.\d{3}|Network Trash Folder|Temporary Items|__pycache__",
+    re.IGNORECASE,
+)
+# Windows gives them with the names, without another call to the system.
+_HAS_ATTRIBUTES = os.name == "nt"
 
-def find_images(paths: list[Path]) -> list[Path]:
+
+@dataclass(frozen=True, slots=True)
+class FolderEntries:
+    """What is directly in a folder: visible files, visible folders, and the folders that are passed over."""
+
+    files: list[Path]
+    folders: list[Path]
+    passed_over: list[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContent:
+    """The files in and below a folder.
+
+    Attributes
+    ----------
+    files
+        Without hidden files. Sorted part by part, with upper case first, so that the order is the same on each system.
+    passed_over
+        Folders that are hidden or that a system made; their content is not in `files`.
+    errors
+        One for each folder that can't be listed.
+    """
+
+    files: list[Path]
+    passed_over: list[Path]
+    errors: list[OSError]
+
+
+def find_images(paths: list[Path], *, reporter: Reporter = SILENT) -> list[Path]:
     """Return the files among `paths`, and the images in and below the folders among them, sorted within a folder.
 
     The result may also have broken links and folders that can't be listed: `load_image` says what is wrong with each.
+    A note counts the folders that were passed over.
 
     Raises
     ------
@@ -20,40 +63,93 @@ def find_images(paths: list[Path]) -> list[Path]:
         If a path does not exist, or a folder has no image.
     """
     found: list[Path] = []
+    passed_over: list[Path] = []
     for path in paths:
         if not os.path.lexists(path):
             raise DataError(f"{path} does not exist: expected an image or a folder of images")
-        images = images_below(path) if path.is_dir() else [path]
+        if not path.is_dir():
+            found.append(path)
+            continue
+        content = list_folder(path)
+        images = _images_and_unlistable(content)
         if not images:
             raise DataError(f"{path} has no image: expected files ending in {suffix_list()}")
         found += images
+        passed_over += content.passed_over
+    if passed_over:
+        reporter.note(passed_over_note(passed_over))
     return found
 
 
 def images_below(folder: Path) -> list[Path]:
     """Return the images in and below a folder, and the folders that can't be listed, sorted."""
-    unlistable: list[Path] = []
-    files = visible_files(folder, lambda error: unlistable.append(Path(error.filename)))
-    return sorted([path for path in files if is_image_name(path)] + unlistable)
+    return _images_and_unlistable(list_folder(folder))
 
 
-def visible_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> list[Path]:
-    """Return the files in and below `folder`, sorted, without those that are hidden or in a hidden folder.
+def passed_over_note(folders: Sequence[object]) -> str:
+    """Return a sentence that counts the folders that were passed over."""
+    return f"passed over {count_and_name(folders, 'folder')}: hidden, or made by a system"
 
-    Links to folders are not followed, because they could form a loop.
 
-    Parameters
-    ----------
-    folder
-        The folder to list.
-    on_error
-        Called with the error for each folder that can't be listed. If it is None, the error is raised.
+def list_folder(folder: Path) -> FolderContent:
+    """List the files in and below `folder`.
+
+    Links to folders are followed, and so are the junctions of Windows. A folder that can be reached in several ways is
+    listed once: under its own path if it has one below `folder`, else under the first of its links. A link to a folder
+    that contains the link is not followed, because it forms a circle.
     """
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=on_error or _raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    files: list[Path] = []
+    passed_over: list[Path] = []
+    errors: list[OSError] = []
+    listed: set[str] = set()
+    folders: list[Path] = [folder]
+    links: list[Path] = []
+    while folders or links:
+        if not folders:  # only now, so that a folder below `folder` keeps its own path
+            links = _sorted(links)
+            folders = [links.pop(0)]
+        place = folders.pop()
+        real_place = os.path.realpath(place)
+        if real_place in listed:
+            continue
+        listed.add(real_place)
+        try:
+            here = list_entries(place)
+        except OSError as error:
+            errors.append(error)
+            continue
+        files += here.files
+        passed_over += here.passed_over
+        for path in here.folders:
+            target = os.path.realpath(path)
+            if target == os.path.join(real_place, path.name):  # noqa: PTH118 - compares texts
+                folders.append(path)
+            elif not any(Path(os.path.realpath(parent)).is_relative_to(target) for parent in path.parents):
+                links.append(path)
+    return FolderContent(_sorted(files), _sorted(passed_over), errors)
+
+
+def list_entries(folder: Path) -> FolderEntries:
+    """List what is directly in `folder`, sorted.
+
+    Raises
+    ------
+    OSError
+        If it can't be listed.
+    """
+    files: list[Path] = []
+    folders: list[Path] = []
+    passed_over: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path, hidden = folder / entry.name, _is_hidden(entry)
+            if not _is_folder(entry):
+                files += [] if hidden else [path]
+            elif hidden or _SYSTEM_FOLDERS.fullmatch(entry.name):
+                passed_over.append(path)
+            else:
+                folders.append(path)
+    return FolderEntries(_sorted(files), _sorted(folders), _sorted(passed_over))
 
 
 def is_image_name(path: Path) -> bool:
@@ -66,6 +162,33 @@ def suffix_list() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _raise(error: OSError) -> None:
-    """Raise an error that `os.walk` would ignore."""
-    raise error
+def _is_hidden(entry: os.DirEntry[str]) -> bool:
+    """Whether a file or folder is hidden: by a dot, or on Windows by its attributes ``hidden`` or ``system``."""
+    if entry.name.startswith(".") or not _HAS_ATTRIBUTES:
+        return entry.name.startswith(".")
+    attributes: int = entry.stat(follow_symlinks=False).st_file_attributes  # type: ignore[attr-defined,unused-ignore]
+    return bool(attributes & (stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM))
+
+
+def _images_and_unlistable(content: FolderContent) -> list[Path]:
+    """Return the images of a folder, and the folders in it that can't be listed, sorted."""
+    unlistable = [Path(error.filename) for error in content.errors]
+    return _sorted([path for path in content.files if is_image_name(path)] + unlistable)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """Return the key by which paths are sorted: `Path` itself ignores the case on Windows."""
+    return path.parts
+
+
+def _sorted(paths: list[Path]) -> list[Path]:
+    """Return paths in the same order on each system."""
+    return sorted(paths, key=_parts)

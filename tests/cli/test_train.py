@@ -129,7 +129,22 @@ def test_a_split_is_used_again_whatever_the_seed(overfly, trained, tmp_path, bri
 @pytest.mark.parametrize("option", ["--test-fraction", "--val-fraction"])
 def test_a_split_has_its_fractions(overfly, trained, tmp_path, briefly, option):
     split = ("--split", trained[1] / "split.json", option, "0.1")
-    overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *split).assert_misused("--split", "test_fraction")
+    result = overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *split)
+    result.assert_misused(str(trained[1] / "split.json"), "test_fraction")
+
+
+@pytest.mark.parametrize("option", [("--test-fraction", "0.3"), ("--set", "val_fraction=0.1")])
+@pytest.mark.parametrize("given", ["split.json", "part folders"])
+def test_a_divided_data_folder_has_its_fractions(overfly, trained, tmp_path, briefly, option, given):
+    folder = tmp_path / "divided"
+    if given == "split.json":
+        shutil.copytree(trained[0], folder)
+        shutil.copy(trained[1] / "split.json", folder)
+    else:
+        for part in ("train", "test"):
+            shutil.copytree(trained[0], folder / part)
+    result = overfly("train", folder, "--out", tmp_path / "run", *briefly, *option)
+    result.assert_misused(str(folder), "test_fraction", "val_fraction")
 
 
 def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefly):

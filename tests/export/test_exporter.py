@@ -1,6 +1,7 @@
 """From a run to a bundle: its files, calibration, provenance, and what stops an export."""
 
 import hashlib
+import json
 import shutil
 import sys
 
@@ -101,3 +102,13 @@ def test_no_run_no_bundle(tmp_path):
     with pytest.raises(RunError, match=str(tmp_path / "nothing")):
         export(ExportJob(run=tmp_path / "nothing", out=tmp_path / "b"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_labels_clients_could_not_tell_apart_is_refused(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    content = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    content["classes"][:2] = ["golf course", "golf_course"]
+    (run / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match="golf_course"):
+        export(ExportJob(run=run, out=tmp_path / "bundle"))
+    assert not (tmp_path / "bundle").exists()

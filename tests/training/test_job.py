@@ -29,6 +29,7 @@ from overfly.training.data.split import SPLIT_SCHEMA, make_split
 from overfly.training.job import train
 from overfly.training.loop.schedule import learning_rate
 from overfly.training.loop.trainer import predict_logits
+from overfly.training.messages import data_notes
 from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 
@@ -222,10 +223,8 @@ def test_stray_files_and_equal_images_are_noted(make_job, make_folder, listener)
     heard = listener(stop_at="epoch 1")
     with pytest.raises(KeyboardInterrupt):
         train(make_job(data=folder), reporter=heard)
-    assert heard.notes[:2] == [
-        "ignored roofs/Thumbs.db and 1 more: not an image, by its name",
-        "field/twin.png has the same content as field/field03.png: both go to the same part of the split",
-    ]
+    assert len(heard.notes) == 2
+    assert heard.notes == data_notes(scan(folder))
 
 
 def test_errors_that_are_found_before_anything_is_written(make_job, tmp_path, recipe):
@@ -468,8 +467,8 @@ def full_disk(n_written):
         yield
 
 
-# Each epoch writes its state and the history; the end writes the history, two plots and three more files.
-@pytest.mark.parametrize("n_written", [0, 1, 2, 5, 6, 10])
+# First the split is written; each epoch writes its state and the history; the end writes six files.
+@pytest.mark.parametrize("n_written", [0, 1, 2, 3, 6, 7, 11])
 def test_a_full_disk_leaves_the_saved_state_and_says_what_to_do(finished, make_job, listener, n_written):
     job = make_job()
     with full_disk(n_written), pytest.raises(OutputError) as caught:
@@ -483,7 +482,7 @@ def test_a_full_disk_leaves_the_saved_state_and_says_what_to_do(finished, make_j
     run = train(job, resume=True, reporter=heard)
     assert run.record.checkpoint_sha256 == finished[0].record.checkpoint_sha256
     assert [row["epoch"] for row in rows_of(run)] == ["1", "2", "3"]
-    n_epochs = min((n_written + 1) // 2, 3)
+    n_epochs = min(n_written // 2, 3)
     assert {stage for stage, _, _ in heard.stages if stage.startswith("epoch")} == {
         f"epoch {i} of 3" for i in range(n_epochs + 1, 4)
     }
@@ -541,8 +540,67 @@ def test_to_keep_the_best_epoch_needs_a_validation_part(make_job, recipe, scenes
     job = make_job(recipe=recipe, split_file=split_file)
     with pytest.raises(RunError) as caught:
         train(job)
-    remedy = "leave --split out and add" if split_file else "add"
     assert str(caught.value) == (
-        f"keep=best needs a validation part; this split has none: {remedy} --val-fraction 0.1, or use keep=last"
+        "keep=best needs a validation part, and this split has none: use a split that has one (--val-fraction 0.1 "
+        "makes a new one), or keep=last"
     )
+    assert not job.work.exists()
+
+
+def interrupted(job, listener):
+    """Stop a training after its first epoch."""
+
+    class Stopping(listener):
+        def row(self, _cells):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job, reporter=Stopping())
+    return job
+
+
+def test_a_change_of_the_data_is_named_when_a_training_is_resumed(make_job, make_folder, listener):
+    folder = make_folder()
+    job = interrupted(make_job(data=folder), listener)
+    added, removed, altered = (folder / "harbor" / name for name in ("new.png", "harbor01.png", "harbor02.png"))
+    content = {path: path.read_bytes() for path in (removed, altered)}
+    added.write_bytes(content[removed] + b"?")
+    removed.unlink()
+    altered.write_bytes(content[altered] + b"?")
+    with pytest.raises(RunError) as caught:
+        train(job, resume=True)
+    assert str(caught.value) == (
+        f"{folder} has changed since the training in {job.work} was started: 1 file (harbor/new.png) added, 1 file "
+        "(harbor/harbor01.png) removed, 1 file (harbor/harbor02.png) altered; undo that and repeat the command with "
+        "--resume, or start again with --overwrite"
+    )
+    added.unlink()
+    for path, before in content.items():
+        path.write_bytes(before)
+    assert train(job, resume=True).record.metrics.n_images == 6
+
+
+def test_a_training_on_part_folders_uses_their_split(make_job, make_folder, recipe, listener):
+    folder = make_folder()
+    for class_folder in sorted(folder.iterdir()):
+        for part, numbers in {"Training": range(5), "Testing": range(5, 8)}.items():
+            (folder / part / class_folder.name).mkdir(parents=True)
+            for i in numbers:
+                name = f"{class_folder.name}0{i}.png"
+                (class_folder / name).rename(folder / part / class_folder.name / name)
+        class_folder.rmdir()
+    heard = listener()
+    run = train(make_job(data=folder, recipe=override(recipe, epochs=1)), reporter=heard)
+    assert heard.notes[0] == f"using the division of {folder} into Testing, Training: 15 train, 0 val, 9 test"
+    assert run.record.classes == ("field", "harbor", "roofs")
+    assert (run.record.recipe.test_fraction, run.record.recipe.val_fraction) == (9 / 24, 0.0)
+    assert run.record.metrics.n_images == 9
+    assert {image.name.split("/")[0] for image in run.split().images("test")} == {"Testing"}
+    assert [image.label for image in run.split().images("test")] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_labels_that_collide_are_refused_before_anything_is_written(make_job, make_folder):
+    job = make_job(data=make_folder(classes=("dense residential", "dense_residential", "forest")))
+    with pytest.raises(DataError, match="dense_residential"):
+        train(job)
     assert not job.work.exists()

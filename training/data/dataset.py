@@ -1,10 +1,9 @@
 """A folder of labeled images: one sub-folder per class, with its images at any depth."""
 
-import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,19 +11,14 @@ import numpy as np
 
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files.hashing import sha256_file
-from overfly.runtime.images.discovery import is_image_name, suffix_list, visible_files
+from overfly.runtime.images.discovery import is_image_name, list_folder, suffix_list
 from overfly.runtime.images.reading import ImageBatch, load_image
 from overfly.runtime.machine import decoding_threads, memory_bytes
 from overfly.runtime.reporter import Progress
+from overfly.training.data.layout import find_layout
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_MIN_CLASSES = 2
-_LAYOUT = "expected one folder for each class, with images in it"
-# Unicode's categories of control characters, line and paragraph separators, and Python's stand-ins for bytes that are
-# not UTF-8. A bundle could not write such a class name into its XML or on a line of its own.
-_NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,54 +48,84 @@ class Dataset:
     ----------
     ignored
         Names of files in class folders that do not have the suffix of an image.
+    parts
+        The part of the split for each part folder, by its name. Empty if the class folders are directly in the data
+        folder.
+    outside
+        Names of images that are in no class folder.
+    passed_over
+        Names of folders that are hidden or that a system made, with the images in them.
     """
 
     folder: Path
     classes: tuple[str, ...]
     images: tuple[LabeledImage, ...]
-    ignored: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
+    outside: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+    def part_of(self, image: LabeledImage) -> str:
+        """Return the part of an image; only for data folders with part folders."""
+        return self.parts[image.name.partition("/")[0]]
 
 
 def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
     """Find the classes and images of a data folder, and hash every image.
 
-    Hidden files and folders are skipped.
-
     Parameters
     ----------
     folder
-        The data folder.
+        The data folder; see `overfly.training.data.layout`. Links to folders are followed.
     progress
         Called with (images hashed, all images).
 
     Raises
     ------
     DataError
-        If the folder is missing, has fewer than two class folders or one without an image, or if something with the
-        name of an image is not a file.
+        If the folder is not laid out as expected, if a class has no image to train on, or if something with the name of
+        an image is not a file.
+    OSError
+        If a folder can't be listed.
     """
-    classes = _find_classes(folder)
+    layout = find_layout(folder)
     labeled: list[tuple[Path, int]] = []
     ignored: list[Path] = []
-    for label, class_name in enumerate(classes):
-        files = visible_files(folder / class_name)
-        found = [(path, label) for path in files if is_image_name(path)]
-        if not found:
+    passed_over = list(layout.passed_over)
+    for class_folder, label in layout.folders:
+        content = list_folder(class_folder)
+        if content.errors:
+            raise content.errors[0]
+        found = [(path, label) for path in content.files if is_image_name(path)]
+        if not found and layout.parts.get(class_folder.parent.name, "train") == "train":
             raise DataError(
-                f"the class folder {folder / class_name} contains no image: expected files ending in {suffix_list()}; "
+                f"the class folder {class_folder} contains no image: expected files ending in {suffix_list()}; "
                 "add some or remove the folder"
             )
         labeled += found
-        ignored += [path for path in files if not is_image_name(path)]
+        ignored += [path for path in content.files if not is_image_name(path)]
+        passed_over += content.passed_over
     for path, _ in labeled:
         if not path.is_file():
             raise DataError(f"{path} can't be read: it is not a file, and not a link to one; remove it")
     hashes = _map_threads(lambda item: sha256_file(item[0]), labeled, progress)
+
+    def names(paths: Iterable[Path]) -> tuple[str, ...]:
+        return tuple(path.relative_to(folder).as_posix() for path in paths)
+
     images = tuple(
-        LabeledImage(path.relative_to(folder).as_posix(), label, sha256)
-        for (path, label), sha256 in zip(labeled, hashes, strict=True)
+        LabeledImage(name, label, sha256)
+        for name, (_, label), sha256 in zip(names(path for path, _ in labeled), labeled, hashes, strict=True)
     )
-    return Dataset(folder, classes, images, tuple(path.relative_to(folder).as_posix() for path in ignored))
+    return Dataset(
+        folder,
+        layout.classes,
+        images,
+        ignored=names(ignored),
+        parts=layout.parts,
+        outside=names(layout.outside),
+        passed_over=names(passed_over),
+    )
 
 
 def group_by_content(images: Iterable[LabeledImage]) -> dict[str, list[LabeledImage]]:
@@ -185,28 +209,6 @@ def _check_memory(n_images: int, size: int) -> None:
             f"{n_images:,} images of {size} x {size} pixels need {n_bytes / 2**30:.1f} GiB of memory, and this "
             f"machine has {memory / 2**30:.1f} GiB: choose a smaller image size or fewer images"
         )
-
-
-def _find_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of the class folders, sorted; raise a DataError if the folder is not laid out as expected."""
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise DataError(f"the data folder {folder} can't be used: found {found}, {_LAYOUT}")
-    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-    if not classes:
-        raise DataError(f"the data folder {folder} contains no class folder: {_LAYOUT}")
-    for name in classes:
-        if not _NOT_TEXT.isdisjoint(map(unicodedata.category, name)):
-            raise DataError(
-                f"the class folder {name!r} of {folder} can't name a class: the name contains control characters or "
-                "bytes that are not UTF-8; rename it"
-            )
-    if len(classes) < _MIN_CLASSES:
-        only = folder / classes[0]
-        n_inside = sum(path.is_dir() for path in only.iterdir())
-        remedy = f"did you mean {only}?" if n_inside >= _MIN_CLASSES else "add a second class"
-        raise DataError(f"the data folder {folder} has one class ({classes[0]}), expected at least two: {remedy}")
-    return classes
 
 
 def _map_threads(function: Callable[[Item], Result], items: list[Item], progress: Progress | None) -> Iterator[Result]:

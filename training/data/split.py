@@ -1,7 +1,7 @@
 """The split of a data set into training, validation and test part: stratified, seeded, recorded by file hash."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -10,10 +10,12 @@ import numpy as np
 
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
+from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
+from overfly.training.data.layout import PARTS, find_layout
+from overfly.training.run_layout import SPLIT_FILE
 
 SPLIT_SCHEMA = "overfly.split/1"
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,26 @@ class SplitFile:
         if self.part not in PARTS:
             raise ValueError(f"the part {self.part!r} is none of {', '.join(PARTS)}")
 
-    @property
-    def class_name(self) -> str:
-        """The class: the first folder of the name."""
-        return self.name.partition("/")[0]
-
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The content of ``split.json``."""
+    """The content of ``split.json``.
 
-    seed: int
+    Attributes
+    ----------
+    seed
+        Of the shuffle; None if a person divided the images.
+    test_fraction
+        Fraction of all images in the test part.
+    val_fraction
+        Fraction in the validation part, of the images that are not in the test part.
+    classes
+        Sorted by name.
+    files
+        In the order of the data folder.
+    """
+
+    seed: int | None
     test_fraction: float
     val_fraction: float
     classes: tuple[str, ...]
@@ -52,7 +63,65 @@ class Split:
     def images(self, part: str) -> list[LabeledImage]:
         """Return the images of a part, in the order of the split."""
         label = {name: i for i, name in enumerate(self.classes)}
-        return [LabeledImage(f.name, label[f.class_name], f.sha256) for f in self.files if f.part == part]
+        # With part folders, the class is the second folder of a name. Part folders are never all named like classes.
+        level = 0 if {file.name.partition("/")[0] for file in self.files} <= label.keys() else 1
+        return [
+            LabeledImage(file.name, label[file.name.split("/")[level]], file.sha256)
+            for file in self.files
+            if file.part == part
+        ]
+
+
+def given_split(folder: Path) -> str | None:
+    """Return what divides a data folder: the path of a ``split.json`` in it, or its part folders; None if nothing does.
+
+    Raises
+    ------
+    DataError
+        If the folder is not laid out as expected.
+    """
+    if (folder / SPLIT_FILE).is_file():
+        return str(folder / SPLIT_FILE)
+    parts = find_layout(folder).parts
+    return f"the division of {folder} into {', '.join(parts)}" if parts else None
+
+
+def choose_split(
+    dataset: Dataset,
+    split_file: Path | None = None,
+    *,
+    test_fraction: float,
+    val_fraction: float,
+    seed: int,
+    reporter: Reporter = SILENT,
+) -> Split:
+    """Return the split to train with.
+
+    That is the one of `split_file`, else of a ``split.json`` in the data folder, else of its part folders, else a new
+    one from the fractions and the seed. A note says where a given split comes from.
+
+    Raises
+    ------
+    DataError
+        If no such split can be made or used; see `make_split`, `match_split` and `split_of_parts`.
+    """
+    source = str(split_file) if split_file else given_split(dataset.folder)
+    if source is None:
+        return make_split(dataset, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
+    _check_unambiguous(dataset)
+    path = split_file or dataset.folder / SPLIT_FILE
+    if split_file or path.is_file():
+        split = match_split(read_split(path), dataset)
+    else:
+        split = split_of_parts(dataset)
+        tested = next(name for name, part in dataset.parts.items() if part == "test")
+        if not tested.casefold().startswith("test"):
+            reporter.note(
+                f"{dataset.folder} has no test folder: {tested} is the test part, and there is no validation part"
+            )
+    counts = (f"{len(split.images(part))} {part}" for part in PARTS)
+    reporter.note(f"using {source}: {', '.join(counts)}")
+    return split
 
 
 def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 0.0, seed: int = 0) -> Split:
@@ -75,9 +144,11 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
     Raises
     ------
     DataError
-        If a fraction is out of range, or a class has too few different images for its parts.
+        If a fraction is out of range, a class has too few different images for its parts, or all images of a class are
+        in other classes as well.
     """
     _check_fractions(test_fraction, val_fraction)
+    _check_unambiguous(dataset)
     rng = np.random.default_rng(seed)
     same_content = group_by_content(dataset.images)
     parts: dict[str, str] = {}
@@ -85,18 +156,38 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
         images = [image for image in dataset.images if image.label == label]
         groups = list(group_by_content(images).values())
         shuffled = [groups[i] for i in rng.permutation(len(groups))]
-        n_test = max(1, round(len(images) * test_fraction))
-        n_val = max(1, round((len(images) - n_test) * val_fraction)) if val_fraction else 0
-        judged = [group for group in shuffled if all(i.label == label for i in same_content[group[0].sha256])]
-        held_out = _fill(judged, {"test": n_test, "val": n_val})
-        if "test" not in held_out.values() or len(held_out) == len(images):
+        unambiguous = [group for group in shuffled if _has_one_label(same_content[group[0].sha256])]
+        needed = PARTS if val_fraction else ("train", "test")
+        if len(groups) < len(needed):
             raise DataError(
-                f"the class {class_name} of {dataset.folder} has too few different images ({len(groups)}) "
-                "to train and test on: add some, or remove the class"
+                f"the class {class_name} of {dataset.folder} needs at least {len(needed)} different images, one for "
+                f"each of {', '.join(needed)}, and has {len(groups)}: add some, or remove the class"
             )
-        parts |= held_out
+        # One image at least is left to train on, and one group of equal images fits into the test part.
+        n_test = min(round(len(images) * test_fraction), len(images) - len(needed) + 1)
+        n_test = max(n_test, min(map(len, unambiguous)))
+        n_val = max(1, round((len(images) - n_test) * val_fraction)) if val_fraction else 0
+        parts |= _fill(unambiguous, {"test": n_test, "val": min(n_val, len(images) - n_test - 1)})
     files = tuple(SplitFile(image.name, image.sha256, parts.get(image.name, "train")) for image in dataset.images)
     return Split(seed, test_fraction, val_fraction, dataset.classes, files)
+
+
+def split_of_parts(dataset: Dataset) -> Split:
+    """Return the split into which part folders, such as ``train`` and ``test``, divide a data set.
+
+    Raises
+    ------
+    SplitError
+        If the test part is empty, or images with the same content are in different parts.
+    """
+    files = tuple(SplitFile(image.name, image.sha256, dataset.part_of(image)) for image in dataset.images)
+    n_images = Counter(file.part for file in files)
+    if not n_images["test"]:
+        raise SplitError(f"the test part of {dataset.folder} has no image: add some, or remove the folder")
+    n_others = len(files) - n_images["test"]
+    split = Split(None, n_images["test"] / len(files), n_images["val"] / n_others, dataset.classes, files)
+    _check_usable(split)
+    return split
 
 
 def read_split(path: Path) -> Split:
@@ -116,8 +207,8 @@ def match_split(split: Split, dataset: Dataset) -> Split:
     Raises
     ------
     SplitError
-        If the split itself can't be used (see `_check_trainable`), or for the first file that is missing, changed, not
-        in the split, or the same image as one in another part.
+        If the classes or the files are others, or if the split can't be used: a file is listed twice, images with the
+        same content are in different parts, the test part is empty, or a class has no image to train on.
     """
     if split.classes != dataset.classes:
         differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
@@ -125,25 +216,24 @@ def match_split(split: Split, dataset: Dataset) -> Split:
             f"the classes of the split are not those of {dataset.folder} (such as {differing}): "
             "pass the folder that was split, or make a new split"
         )
-    _check_trainable(split)
-    unmatched = {image.name: image.sha256 for image in dataset.images}
-    first: dict[str, SplitFile] = {}
-    for file in split.files:
-        twin = first.setdefault(file.sha256, file)
-        if twin.part != file.part:
-            raise SplitError(
-                f"{twin.name} ({twin.part}) and {file.name} ({file.part}) of the split are the same image, "
-                "so the model would be tested on what it was trained on: make a new split"
-            )
-        if file.name not in unmatched:
-            raise SplitError(
-                f"{file.name} of the split is missing in {dataset.folder}: restore it, or make a new split"
-            )
-        if unmatched.pop(file.name) != file.sha256:
-            raise SplitError(f"{file.name} in {dataset.folder} has changed since the split was made: restore it")
-    if unmatched:
-        raise SplitError(f"{min(unmatched)} in {dataset.folder} is not in the split: remove it, or make a new split")
+    if changes := describe_changes(split.files, dataset.images):
+        raise SplitError(
+            f"{dataset.folder} is not as it was when the split was made: {changes}; restore the files, or make a new "
+            "split"
+        )
+    _check_usable(split)
     return split
+
+
+def describe_changes(before: Iterable[SplitFile | LabeledImage], now: Iterable[SplitFile | LabeledImage]) -> str:
+    """Return which files were added, removed and altered, such as ``1 file (a/b.png) added``; empty if none was."""
+    old, new = ({file.name: file.sha256 for file in files} for files in (before, now))
+    changes = {
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "altered": [name for name in old if new.get(name, old[name]) != old[name]],
+    }
+    return ", ".join(f"{count_and_name(names, 'file')} {change}" for change, names in changes.items() if names)
 
 
 def sample_evenly(images: Sequence[LabeledImage], n: int, *, seed: int) -> list[LabeledImage]:
@@ -164,16 +254,43 @@ def _check_fractions(test_fraction: float, val_fraction: float) -> None:
         )
 
 
-def _check_trainable(split: Split) -> None:
-    """Raise a SplitError unless the test part and each class's train part have an image, and no file is repeated."""
-    if not any(file.part == "test" for file in split.files):
-        raise SplitError("the split has no file in its test part: make a new split")
-    trained = {file.class_name for file in split.files if file.part == "train"}
-    if untrained := set(split.classes) - trained:
-        raise SplitError(f"the split has no file of {min(untrained)} in its train part: make a new split")
+def _check_unambiguous(dataset: Dataset) -> None:
+    """Raise a DataError if each image of a class has the same content as one of another class."""
+    same_content = group_by_content(dataset.images)
+    unambiguous = {images[0].label for images in same_content.values() if _has_one_label(images)}
+    for image in dataset.images:
+        if image.label not in unambiguous:
+            other = next(twin for twin in same_content[image.sha256] if twin.label != image.label)
+            raise DataError(
+                f"every image of the class {dataset.classes[image.label]} is also in another class (such as "
+                f"{image.name}, which is equal to {other.name}): keep each image in one class only"
+            )
+
+
+def _has_one_label(images: Iterable[LabeledImage]) -> bool:
+    """Whether images with the same content are all in the same class."""
+    return len({image.label for image in images}) == 1
+
+
+def _check_usable(split: Split) -> None:
+    """Raise a SplitError if a file is repeated, parts share an image, or a part lacks what it needs."""
     name, count = Counter(file.name for file in split.files).most_common(1)[0]
     if count > 1:
         raise SplitError(f"the split lists {name} twice: make a new split")
+    first: dict[str, SplitFile] = {}
+    for file in split.files:
+        first.setdefault(file.sha256, file)
+    twins = [(first[file.sha256], file) for file in split.files if file.part != first[file.sha256].part]
+    if pairs := [f"{one.name} ({one.part}) and {two.name} ({two.part})" for one, two in twins]:
+        raise SplitError(
+            f"the parts of the split share images: {count_and_name(pairs, 'pair')}; the model would be tested on what "
+            "it was trained on: keep each image in one part only"
+        )
+    if not split.images("test"):
+        raise SplitError("the split has no file in its test part: make a new split")
+    trained = {image.label for image in split.images("train")}
+    if untrained := [name for label, name in enumerate(split.classes) if label not in trained]:
+        raise SplitError(f"the split has no file of {untrained[0]} in its train part: make a new split")
 
 
 def _fill(groups: list[list[LabeledImage]], wanted: dict[str, int]) -> dict[str, str]:

@@ -1,15 +1,32 @@
-"""Images are found by their names, in a fixed order; links, pipes and closed folders are found and named."""
+"""Images are found by their names, in a fixed order; links are followed, and what systems made is passed over."""
 
+import contextlib
 import os
+import stat
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from overfly.runtime.errors import DataError, ImageError
-from overfly.runtime.images.discovery import find_images, visible_files
+from overfly.runtime.images import discovery as module
+from overfly.runtime.images.discovery import FolderEntries, find_images, images_below, list_entries, list_folder
 from overfly.runtime.images.reading import load_image
 
 SIZE = 8
+
+
+def make_images(*paths):
+    """Make empty files and their folders."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names_below(folder):
+    """Return the names of the images in and below a folder."""
+    return [path.relative_to(folder).as_posix() for path in images_below(folder)]
 
 
 def test_find_images_goes_through_a_folder_in_order(tmp_path):
@@ -22,11 +39,79 @@ def test_find_images_goes_through_a_folder_in_order(tmp_path):
     assert found == ["a.png", "b.JPG", "c/d.tif", "c/e/f.Tiff", "c/h.bmp", "g.webp"]
 
 
-def test_find_images_passes_over_hidden_folders(tmp_path):
-    (tmp_path / ".thumbnails").mkdir()
-    (tmp_path / ".thumbnails" / "a.png").touch()
-    (tmp_path / "a.png").touch()
-    assert find_images([tmp_path]) == [tmp_path / "a.png"]
+SYSTEM_FOLDERS = [
+    ".thumbnails",
+    ".Trash-1000",
+    ".ipynb_checkpoints",
+    "@eaDir",
+    "#recycle",
+    "__MACOSX",
+    "$RECYCLE.BIN",
+    "$Recycle.Bin",
+    "System Volume Information",
+    "lost+found",
+    "FOUND.000",
+    "Network Trash Folder",
+]
+
+
+@pytest.mark.parametrize("name", SYSTEM_FOLDERS)
+def test_folders_that_systems_made_are_passed_over_and_counted(tmp_path, name):
+    make_images(tmp_path / "1.png", tmp_path / name / "deeper" / "2.png")
+    make_images(tmp_path / "a" / "3.png", tmp_path / "a" / name / "4.png")
+    notes = []
+    assert find_images([tmp_path], reporter=SimpleNamespace(note=notes.append)) == [
+        tmp_path / "1.png",
+        tmp_path / "a" / "3.png",
+    ]
+    first, second = sorted([tmp_path / name, tmp_path / "a" / name])
+    assert notes == [f"passed over 2 folders ({first}, {second}): hidden, or made by a system"]
+
+
+@pytest.mark.parametrize("name", ["eaDir", "MACOSX", "recycle", "found", "lost", "RECYCLE.BIN", "new folder"])
+def test_other_folders_are_not_passed_over(tmp_path, name):
+    make_images(tmp_path / name / "a.png")
+    assert find_images([tmp_path]) == [tmp_path / name / "a.png"]
+
+
+def test_a_folder_that_is_named_is_searched_whatever_its_name(tmp_path):
+    make_images(tmp_path / "@eaDir" / "a.png")
+    assert find_images([tmp_path / "@eaDir"]) == [tmp_path / "@eaDir" / "a.png"]
+
+
+class WindowsEntry(SimpleNamespace):
+    """An entry of a folder as Windows lists it."""
+
+    def is_dir(self):
+        return self.folder
+
+    def stat(self, *, follow_symlinks):
+        assert not follow_symlinks
+        return SimpleNamespace(st_file_attributes=self.attributes)
+
+
+@pytest.mark.parametrize("attribute", [stat.FILE_ATTRIBUTE_HIDDEN, stat.FILE_ATTRIBUTE_SYSTEM])
+def test_the_hidden_and_system_attributes_of_windows_hide(tmp_path, monkeypatch, attribute):
+    archive = stat.FILE_ATTRIBUTE_ARCHIVE
+    entries = [
+        WindowsEntry(name="desktop.png", folder=False, attributes=attribute | archive),
+        WindowsEntry(name="backup", folder=True, attributes=attribute),
+        WindowsEntry(name="a.png", folder=False, attributes=archive),
+        WindowsEntry(name="b", folder=True, attributes=stat.FILE_ATTRIBUTE_DIRECTORY),
+    ]
+    monkeypatch.setattr(module, "_HAS_ATTRIBUTES", True)
+    monkeypatch.setattr(os, "scandir", lambda _folder: contextlib.nullcontext(entries))
+    found = list_entries(tmp_path)
+    assert found == FolderEntries([tmp_path / "a.png"], [tmp_path / "b"], [tmp_path / "backup"])
+
+
+def test_the_order_is_by_parts_and_upper_case_comes_first_on_each_system(tmp_path):
+    names = ["D/1.png", "a/1.png", "a-b/1.png", "a/B.png", "a/b.png", "C.png"]
+    make_images(*(tmp_path / name for name in names))
+    expected = ["C.png", "D/1.png", "a/1.png", "a/B.png", "a/b.png", "a-b/1.png"]
+    assert names_below(tmp_path) == expected
+    # The paths of Windows ignore the case when they are compared, so their parts are compared as texts.
+    assert [path.as_posix() for path in module._sorted([PureWindowsPath(name) for name in names])] == expected
 
 
 def test_find_images_keeps_the_order_of_the_arguments_and_takes_any_file_named(tmp_path):
@@ -83,9 +168,47 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
 
 
 def test_a_link_to_a_folder_above_is_not_followed(tmp_path, link):
+    make_images(tmp_path / "deep" / "a.png")
     link("up", "..")
-    (tmp_path / "a.png").touch()
-    assert find_images([tmp_path]) == [tmp_path / "a.png"]
+    link("here", ".")
+    link("deep/top", tmp_path)
+    assert find_images([tmp_path]) == [tmp_path / "deep" / "a.png"]
+
+
+def test_links_to_folders_are_followed(tmp_path, link):
+    make_images(tmp_path / "surveys" / "one" / "1.png", tmp_path / "surveys" / "two" / "sub" / "2.png")
+    (tmp_path / "harbor").mkdir()
+    link("harbor/site1", tmp_path / "surveys" / "one")
+    link("harbor/site2", "../surveys/two")
+    assert names_below(tmp_path / "harbor") == ["site1/1.png", "site2/sub/2.png"]
+    alias = link("alias", "harbor")
+    assert names_below(alias) == ["site1/1.png", "site2/sub/2.png"]
+
+
+def test_each_folder_is_listed_once_and_under_its_own_path_if_it_has_one(tmp_path, link):
+    make_images(tmp_path / "in" / "m" / "1.png", tmp_path / "out" / "x" / "2.png")
+    for name in ("a", "z"):
+        link(f"in/{name}", "m")
+        link(f"in/{name}-out", "../out")
+    link("in/b-out-x", "../out/x")
+    assert names_below(tmp_path / "in") == ["a-out/x/2.png", "m/1.png"]
+
+
+def test_circles_of_links_are_cut(tmp_path, link):
+    make_images(tmp_path / "data" / "harbor" / "1.png", tmp_path / "data" / "field" / "2.png")
+    make_images(tmp_path / "one" / "3.png", tmp_path / "two" / "4.png")
+    link("data/harbor/one", tmp_path / "one")
+    link("one/two", tmp_path / "two")
+    link("two/one", tmp_path / "one")
+    link("two/back", tmp_path / "data")
+    assert names_below(tmp_path / "data" / "harbor") == ["1.png", "one/3.png", "one/two/4.png"]
+
+
+def test_a_circle_is_cut_below_a_relative_path(tmp_path, link, monkeypatch):
+    make_images(tmp_path / "data" / "a.png")
+    link("data/up", tmp_path)
+    monkeypatch.chdir(tmp_path / "data")
+    assert find_images([Path()]) == [Path("a.png")]
 
 
 def test_a_link_to_an_image_is_an_image(tmp_path, link, pixels):
@@ -139,7 +262,7 @@ def test_a_folder_that_cannot_be_listed_is_among_the_images_and_named(tmp_path, 
         load_image(closed_folder, SIZE)
 
 
-@pytest.mark.usefixtures("closed_folder")
-def test_without_on_error_a_folder_that_cannot_be_listed_is_an_error(tmp_path):
-    with pytest.raises(PermissionError):
-        visible_files(tmp_path)
+def test_a_folder_that_cannot_be_listed_is_among_the_errors(tmp_path, closed_folder):
+    content = list_folder(tmp_path)
+    assert content.files == [tmp_path / "a.png"]
+    assert [error.filename for error in content.errors] == [str(closed_folder)]

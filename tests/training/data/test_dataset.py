@@ -117,6 +117,77 @@ def test_hidden_files_and_folders_are_skipped(make_folder):
     assert dataset.ignored == ()
 
 
+def test_folders_that_systems_made_are_passed_over(make_folder):
+    folder = make_folder()
+    content = (folder / "field" / "field00.png").read_bytes()
+    for name in ["field/@eaDir/a.png", "__MACOSX/field/b.png", "$RECYCLE.BIN/c.png", "System Volume Information/d"]:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+    dataset = scan(folder)
+    assert len(dataset.images) == 24
+    assert dataset.passed_over == ("$RECYCLE.BIN", "System Volume Information", "__MACOSX", "field/@eaDir")
+
+
+def test_images_next_to_the_class_folders_are_listed(make_folder):
+    folder = make_folder()
+    for name in ["a.png", "b.tif", "notes.txt", ".hidden.png"]:
+        (folder / name).touch()
+    dataset = scan(folder)
+    assert dataset.outside == ("a.png", "b.tif")
+    assert len(dataset.images) == 24
+
+
+def test_links_to_folders_in_a_class_are_followed(make_folder):
+    folder = make_folder()
+    surveys = make_folder("surveys", classes=("one", "two"), n_images=3)
+    try:
+        (folder / "harbor" / "site1").symlink_to(surveys / "one")
+        (folder / "lake").symlink_to(surveys / "two")
+        (folder / "harbor" / "all").symlink_to(folder)
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    dataset = scan(folder)
+    assert dataset.classes == ("field", "harbor", "lake", "roofs")
+    assert [image.name for image in dataset.images if image.label == 1][8:] == [
+        f"harbor/site1/one0{i}.png" for i in range(3)
+    ]
+    assert [image.name for image in dataset.images if image.label == 2] == [f"lake/two0{i}.png" for i in range(3)]
+    assert decode(folder, dataset.images, size=32).shape == (30, 32, 32, 3)
+
+
+def test_a_class_folder_that_cannot_be_listed_is_an_error(make_folder, monkeypatch):
+    folder = make_folder()
+    listing = os.scandir
+
+    def refuse(path):
+        if os.fspath(path) == str(folder / "harbor"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="harbor"):
+        scan(folder)
+
+
+def test_part_folders_give_classes_and_parts(tmp_path):
+    for name in ["train/a/1.png", "train/b/2.png", "test/b/3.png", "test/b/deep/4.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (len(name), 0, 0)).save(tmp_path / name)
+    (tmp_path / "test" / "a").mkdir()
+    dataset = scan(tmp_path)
+    assert dataset.classes == ("a", "b")
+    assert [(image.name, image.label, dataset.part_of(image)) for image in dataset.images] == [
+        ("test/b/3.png", 1, "test"),
+        ("test/b/deep/4.png", 1, "test"),
+        ("train/a/1.png", 0, "train"),
+        ("train/b/2.png", 1, "train"),
+    ]
+    (tmp_path / "train" / "a" / "1.png").unlink()
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path)
+    assert str(tmp_path / "train" / "a") in str(caught.value)
+
+
 def test_upper_case_and_nested_images(make_folder):
     folder = make_folder(classes=("a", "b"), n_images=1)
     content = (folder / "a" / "a00.png").read_bytes()

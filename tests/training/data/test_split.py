@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import DataError, DocumentError, SplitError
 from overfly.training.data.dataset import Dataset, LabeledImage, scan
+from overfly.training.data.layout import PARTS
 from overfly.training.data.split import (
-    PARTS,
     SPLIT_SCHEMA,
     SplitFile,
+    choose_split,
+    describe_changes,
+    given_split,
     make_split,
     match_split,
     read_split,
@@ -172,21 +176,45 @@ def test_a_validation_fraction_out_of_range(val_fraction):
 
 
 @pytest.mark.parametrize(
-    ("contents", "val_fraction", "name", "n_contents"),
+    ("contents", "val_fraction", "name", "needed", "n_contents"),
     [
-        ([range(10), ["only"]], 0.0, "class1", 1),
-        ([["a", "b"], range(10)], 0.2, "class0", 2),
-        ([["same"] * 12, range(10)], 0.0, "class0", 1),
-        ([["x", "y", "z"], ["x", "y", "z", *range(9)]], 0.0, "class0", 3),
+        ([range(10), ["only"]], 0.0, "class1", "2 different images, one for each of train, test", 1),
+        ([["a", "b"], range(10)], 0.2, "class0", "3 different images, one for each of train, val, test", 2),
+        ([["same"] * 12, range(10)], 0.0, "class0", "2 different images, one for each of train, test", 1),
     ],
 )
-def test_a_class_with_too_few_different_images(contents, val_fraction, name, n_contents):
+def test_a_class_with_too_few_different_images(contents, val_fraction, name, needed, n_contents):
     with pytest.raises(DataError) as caught:
         make_split(dataset(contents), test_fraction=0.2, val_fraction=val_fraction)
     assert str(caught.value) == (
-        f"the class {name} of data has too few different images ({n_contents}) to train and test on: "
-        "add some, or remove the class"
+        f"the class {name} of data needs at least {needed}, and has {n_contents}: add some, or remove the class"
     )
+
+
+@pytest.mark.parametrize("val_fraction", [0.0, 0.2])
+def test_a_class_whose_images_are_all_in_other_classes_is_named(val_fraction):
+    data = dataset([[*range(9), "x"], ["x", "y", "x"], ["y", *range(10, 20)]])
+    with pytest.raises(DataError) as caught:
+        make_split(data, test_fraction=0.2, val_fraction=val_fraction)
+    assert str(caught.value) == (
+        "every image of the class class1 is also in another class (such as class1/000.png, which is equal to "
+        "class0/009.png): keep each image in one class only"
+    )
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.6, 0.95])
+def test_three_different_images_are_enough_for_all_parts(fraction):
+    data = dataset([["a", "b", "c"], ["d", "d", "d", "e", "f"]])
+    for seed in range(10):
+        parts = make_split(data, test_fraction=fraction, val_fraction=fraction, seed=seed)
+        for label in (0, 1):
+            assert all(any(image.label == label for image in parts.images(part)) for part in ("train", "test"))
+        assert parts.images("val")
+
+
+def test_groups_of_equal_images_that_are_larger_than_the_test_part_are_tested_on():
+    split = make_split(dataset([["a"] * 6 + ["b"] * 7, range(10)]), test_fraction=0.1)
+    assert sorted(parts_of(split)["test"])[:6] == [f"class0/{i:03d}.png" for i in range(6)]
 
 
 def test_two_images_are_enough_for_a_class():
@@ -223,9 +251,7 @@ def test_a_missing_file_is_named(written):
     (folder / "harbor" / "harbor05.png").unlink()
     with pytest.raises(SplitError) as caught:
         match_split(split, scan(folder))
-    assert str(caught.value) == (
-        f"harbor/harbor05.png of the split is missing in {folder}: restore it, or make a new split"
-    )
+    assert "1 file (harbor/harbor05.png) removed" in str(caught.value)
 
 
 def test_a_changed_file_is_named(written):
@@ -234,7 +260,7 @@ def test_a_changed_file_is_named(written):
     path.write_bytes((folder / "roofs" / "roofs03.png").read_bytes())
     with pytest.raises(SplitError) as caught:
         match_split(split, scan(folder))
-    assert str(caught.value) == f"roofs/roofs02.png in {folder} has changed since the split was made: restore it"
+    assert "1 file (roofs/roofs02.png) altered" in str(caught.value)
 
 
 def test_an_extra_file_is_named(written):
@@ -242,7 +268,19 @@ def test_an_extra_file_is_named(written):
     (folder / "field" / "new.png").write_bytes(b"new")
     with pytest.raises(SplitError) as caught:
         match_split(split, scan(folder))
-    assert str(caught.value) == (f"field/new.png in {folder} is not in the split: remove it, or make a new split")
+    assert str(caught.value) == (
+        f"{folder} is not as it was when the split was made: 1 file (field/new.png) added; restore the files, or make "
+        "a new split"
+    )
+
+
+def test_changes_are_counted_and_the_first_of_each_kind_named():
+    before = [SplitFile(f"a/{i}.png", str(i), "train") for i in range(9)]
+    now = [*before[5:8], SplitFile("a/8.png", "other", "test"), SplitFile("b/1.png", "1", "train")]
+    assert describe_changes(before, now) == (
+        "1 file (b/1.png) added, 5 files (a/0.png, a/1.png, a/2.png, ...) removed, 1 file (a/8.png) altered"
+    )
+    assert describe_changes(before, before) == ""
 
 
 def test_a_split_with_the_same_image_in_two_parts_is_refused(written):
@@ -255,8 +293,8 @@ def test_a_split_with_the_same_image_in_two_parts_is_refused(written):
         match_split(straddling, scan(folder))
     first, second = sorted((train, test), key=lambda file: file.name)
     assert str(caught.value) == (
-        f"{first.name} ({first.part}) and {second.name} ({second.part}) of the split are the same image, "
-        "so the model would be tested on what it was trained on: make a new split"
+        f"the parts of the split share images: 1 pair ({first.name} ({first.part}) and {second.name} ({second.part})); "
+        "the model would be tested on what it was trained on: keep each image in one part only"
     )
 
 
@@ -332,3 +370,138 @@ def test_a_file_that_is_listed_twice_is_named(written):
     with pytest.raises(SplitError) as caught:
         match_split(dataclasses.replace(split, files=(*split.files, split.files[3])), scan(folder))
     assert str(caught.value) == f"the split lists {split.files[3].name} twice: make a new split"
+
+
+def move_to_part_folders(folder, names=("train", "val", "test"), counts=(5, 1, 2)):
+    """Move the images of each class into class folders within part folders; return the data folder."""
+    for class_folder in sorted(folder.iterdir()):
+        images = sorted(class_folder.iterdir())
+        for name, n_images in zip(names, counts, strict=True):
+            target = folder / name / class_folder.name
+            target.mkdir(parents=True)
+            for image in images[:n_images]:
+                image.rename(target / image.name)
+            del images[:n_images]
+        for rest in images:
+            rest.unlink()
+        class_folder.rmdir()
+    return folder
+
+
+FRACTIONS = {"test_fraction": 0.2, "val_fraction": 0.0, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Training", "Validation", "Testing"), ("TRAIN", "valid", "Test")]
+)
+def test_part_folders_are_the_split(make_folder, listener, names):
+    folder = move_to_part_folders(make_folder(), names)
+    heard = listener()
+    split = choose_split(scan(folder), **FRACTIONS, reporter=heard)
+    assert split.classes == ("field", "harbor", "roofs")
+    _, val, test = names
+    assert [image.name for image in split.images("val")] == [
+        f"{val}/field/field05.png",
+        f"{val}/harbor/harbor05.png",
+        f"{val}/roofs/roofs05.png",
+    ]
+    assert [(image.name, image.label) for image in split.images("test")][2:4] == [
+        (f"{test}/harbor/harbor06.png", 1),
+        (f"{test}/harbor/harbor07.png", 1),
+    ]
+    assert len(split.images("train")) == 15
+    assert (split.seed, split.test_fraction, split.val_fraction) == (None, 0.25, 3 / 18)
+    in_order = ", ".join(sorted(names))
+    assert heard.notes == [f"using the division of {folder} into {in_order}: 15 train, 3 val, 6 test"]
+    assert given_split(folder) == f"the division of {folder} into {in_order}"
+
+
+def test_a_split_of_part_folders_comes_back_from_its_file(make_folder, tmp_path):
+    folder = move_to_part_folders(make_folder())
+    split = choose_split(scan(folder), **FRACTIONS)
+    write_document(tmp_path / "split.json", split, schema=SPLIT_SCHEMA)
+    assert choose_split(scan(folder), tmp_path / "split.json", **FRACTIONS) == split
+
+
+def test_without_a_test_folder_the_validation_folder_is_the_test_part(make_folder, listener):
+    folder = move_to_part_folders(make_folder(), ("train", "val"), (5, 3))
+    heard = listener()
+    split = choose_split(scan(folder), **FRACTIONS, reporter=heard)
+    assert {part: len(names) for part, names in parts_of(split).items()} == {"train": 15, "val": 0, "test": 9}
+    assert heard.notes[0] == f"{folder} has no test folder: val is the test part, and there is no validation part"
+
+
+def test_part_folders_without_validation(make_folder):
+    split = choose_split(scan(move_to_part_folders(make_folder(), ("training_set", "test_set"), (6, 2))), **FRACTIONS)
+    assert {part: len(names) for part, names in parts_of(split).items()} == {"train": 18, "val": 0, "test": 6}
+
+
+def test_a_test_folder_without_an_image_is_named(make_folder):
+    folder = move_to_part_folders(make_folder(), ("train", "test"), (8, 0))
+    with pytest.raises(SplitError) as caught:
+        choose_split(scan(folder), **FRACTIONS)
+    assert str(caught.value) == f"the test part of {folder} has no image: add some, or remove the folder"
+
+
+def test_an_image_in_two_part_folders_is_named(make_folder):
+    folder = move_to_part_folders(make_folder())
+    shutil.copy(folder / "train" / "harbor" / "harbor01.png", folder / "test" / "harbor" / "copy.png")
+    with pytest.raises(SplitError) as caught:
+        choose_split(scan(folder), **FRACTIONS)
+    assert "1 pair" in str(caught.value)
+    assert "train/harbor/harbor01.png" in str(caught.value)
+    assert "test/harbor/copy.png" in str(caught.value)
+
+
+def test_the_order_is_the_given_file_then_the_data_folders_file_then_its_part_folders(make_folder, tmp_path, listener):
+    folder = move_to_part_folders(make_folder())
+    data = scan(folder)
+    by_hand = choose_split(data, **FRACTIONS)
+    swap = {"train": "train", "val": "test", "test": "val"}
+    in_folder, given = (
+        dataclasses.replace(
+            by_hand, files=tuple(dataclasses.replace(f, part=swap[f.part]) for f in by_hand.files), val_fraction=value
+        )
+        for value in (0.3, 0.4)
+    )
+    write_document(folder / "split.json", in_folder, schema=SPLIT_SCHEMA)
+    write_document(tmp_path / "given.json", given, schema=SPLIT_SCHEMA)
+    heard = listener()
+    assert choose_split(data, tmp_path / "given.json", **FRACTIONS, reporter=heard) == given
+    assert choose_split(data, **FRACTIONS, reporter=heard) == in_folder
+    assert given_split(folder) == str(folder / "split.json")
+    (folder / "split.json").unlink()
+    assert choose_split(data, **FRACTIONS, reporter=heard) == by_hand
+    assert [note.split(":")[0] for note in heard.notes] == [
+        f"using {tmp_path / 'given.json'}",
+        f"using {folder / 'split.json'}",
+        f"using the division of {folder} into test, train, val",
+    ]
+
+
+def test_a_folder_that_nothing_divides_is_divided_by_the_seed(scenes, listener):
+    heard = listener()
+    assert given_split(scenes) is None
+    expected = make_split(scan(scenes), **FRACTIONS)
+    assert choose_split(scan(scenes), **FRACTIONS, reporter=heard) == expected
+    assert heard.notes == []
+
+
+def test_a_class_whose_images_are_all_elsewhere_is_named_in_part_folders_too(make_folder):
+    folder = make_folder()
+    for path in (folder / "harbor").iterdir():
+        shutil.copy(folder / "field" / path.name.replace("harbor", "field"), path)
+    with pytest.raises(DataError, match="field06"):
+        choose_split(scan(move_to_part_folders(folder)), **FRACTIONS)
+
+
+def test_the_program_of_the_documentation_writes_a_split(make_folder, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?save_split.*?)```", page, re.DOTALL)
+    folder = make_folder("images")
+    monkeypatch.chdir(folder.parent)
+    Path("test.txt").write_text("field/field01.png\nroofs/roofs07.png\n")
+    exec(program, {})  # noqa: S102 - our own page
+    split = choose_split(scan(folder), **FRACTIONS)
+    assert [image.name for image in split.images("test")] == ["field/field01.png", "roofs/roofs07.png"]
+    assert len(split.images("train")) == 22

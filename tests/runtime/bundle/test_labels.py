@@ -1,0 +1,52 @@
+"""Labels that a client could not tell apart are refused, and labels that look alike are found."""
+
+import pytest
+
+from overfly.runtime.bundle.labels import check_labels, model_api_label, similar_labels
+from overfly.runtime.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("golf course", "golf_course"), ("a\u00a0b\u3000c", "a_b_c"), ("x_y", "x_y"), ("são", "são")]
+)
+def test_white_space_is_an_underscore_in_the_model_api(name, label):
+    assert model_api_label(name) == label
+
+
+def test_classes_with_one_label_in_the_model_api_are_refused():
+    with pytest.raises(DataError) as caught:
+        check_labels(["beach", "dense residential", "dense_residential"])
+    assert str(caught.value) == (
+        "the classes 'dense residential' and 'dense_residential' have the same label in OpenVINO's Model API "
+        "(dense_residential), so its clients can't tell them apart: rename the folder of one of them before the "
+        "training"
+    )
+
+
+@pytest.mark.parametrize("other", ["a\u00a0b", "a\u2003b", "a_b"])
+def test_any_white_space_counts(other):
+    with pytest.raises(DataError, match="a_b"):
+        check_labels(["a b", other])
+
+
+@pytest.mark.parametrize("other", ["a-b", "ab", "A b", "a  b", "a b c"])
+def test_labels_that_differ_for_clients_are_accepted(other):
+    check_labels(["a b", other])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Harbor", "harbor"),
+        ("\u00dcbung", "U\u0308bung"),
+        ("\u00dcBUNG", "u\u0308bung"),
+        ("harbor", "harbor "),
+        ("STRASSE", "straße"),
+    ],
+)
+def test_names_that_look_alike_are_found(names):
+    assert similar_labels(["beach", *names, "runway"]) == [names]
+
+
+def test_different_names_do_not_look_alike():
+    assert similar_labels(["Bäder", "Bader", "harbor", "harbour", "a b", "ab"]) == []

@@ -1,0 +1,155 @@
+"""Where a data folder has its class folders: directly in it, or in the folders of a split such as train and test."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from overfly.runtime.errors import DataError
+from overfly.runtime.images.discovery import FolderEntries, is_image_name, list_entries
+
+PARTS = ("train", "val", "test")
+
+_MIN_CLASSES = 2
+_EXPECTED = "expected one folder for each class, with images in it"
+# Unicode's categories of control characters, line and paragraph separators, and Python's stand-ins for bytes that are
+# not UTF-8. A bundle could not write such a class name into its XML or on a line of its own.
+_NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
+# One group for each of `PARTS`. Also Training, valid, test_set, train-images and so on.
+_PART_FOLDER = re.compile(
+    r"(?:(train|training)|(val|valid|validation)|(test|testing))(?:[ _-]?(?:set|data|images))?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The class folders of a data folder.
+
+    Attributes
+    ----------
+    classes
+        Names of the classes, sorted.
+    folders
+        Every class folder, with the index of its class.
+    parts
+        The part of the split for each part folder, by its name. Empty if the class folders are directly in the data
+        folder.
+    outside
+        Images that are in no class folder.
+    passed_over
+        Folders that are hidden or that a system made.
+    """
+
+    classes: tuple[str, ...]
+    folders: tuple[tuple[Path, int], ...]
+    parts: dict[str, str]
+    outside: tuple[Path, ...]
+    passed_over: tuple[Path, ...]
+
+
+def find_layout(folder: Path) -> Layout:
+    """Find the class folders of a data folder.
+
+    The data folder is divided by a person if it has nothing but part folders, such as ``train``, ``val`` and ``test``,
+    with class folders in them.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, has fewer than two classes or a class with an unusable name, or if it mixes class
+        folders with part folders.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise DataError(f"the data folder {folder} can't be used: found {found}, {_EXPECTED}")
+    entries = list_entries(folder)
+    parts = _find_parts(folder, entries)
+    if not parts:
+        classes = _check_classes(folder, entries)
+        folders = tuple((folder / name, label) for label, name in enumerate(classes))
+        return Layout(classes, folders, {}, _images(entries), tuple(entries.passed_over))
+    in_parts = {name: list_entries(folder / name) for name in parts}
+    train = next(name for name, part in parts.items() if part == "train")
+    classes = _check_classes(folder / train, in_parts[train])
+    if parts.keys() <= set(classes):
+        raise DataError(
+            f"the class folders of {folder / train} have the names of parts of a split ({', '.join(parts)}): "
+            f"pass {folder / train} as the data folder, or rename them"
+        )
+    for name, content in in_parts.items():
+        if unknown := {path.name for path in content.folders} - set(classes):
+            raise DataError(
+                f"the class folder {folder / name / min(unknown)} has no counterpart in {folder / train}, so nothing "
+                "can be trained for it: add one, or remove the folder"
+            )
+    folders = tuple((path, classes.index(path.name)) for content in in_parts.values() for path in content.folders)
+    everything = [entries, *in_parts.values()]
+    return Layout(
+        classes,
+        folders,
+        parts,
+        tuple(path for content in everything for path in _images(content)),
+        tuple(path for content in everything for path in content.passed_over),
+    )
+
+
+def _find_parts(folder: Path, entries: FolderEntries) -> dict[str, str]:
+    """Return the part for each part folder, by its name; empty if the folders are classes.
+
+    Raises
+    ------
+    DataError
+        If some of the folders look like the parts of a split, but not all of them can be.
+    """
+    parts = {
+        path.name: PARTS[match.lastindex - 1]
+        for path in entries.folders
+        if (match := _PART_FOLDER.fullmatch(path.name)) and match.lastindex
+    }
+    others = [path.name for path in entries.folders if path.name not in parts]
+    content = {name: list_entries(folder / name) for name in parts}
+    # A class may have the name of a part: "train" is a vehicle. Then its images are directly in its folder.
+    if others and all(map(_images, content.values())):
+        return {}
+    if len(entries.folders) < _MIN_CLASSES or not parts:
+        return {}
+    found = f"the folders {', '.join(parts)} of {folder} look like the parts of a split"
+    if others:
+        raise DataError(
+            f"{found}, but {others[0]} does not: keep nothing but class folders, or nothing but parts, in the data "
+            "folder. If all are classes, move the images of each directly into its folder"
+        )
+    if empty := [name for name in parts if not content[name].folders]:
+        raise DataError(f"{found}, but {empty[0]} has no class folder in it: add its class folders, or remove it")
+    if len(set(parts.values())) < len(parts):
+        raise DataError(f"{found}, but two of them are the same part: merge or remove one")
+    if "train" not in parts.values():
+        raise DataError(f"{found}, but none of them is the train part: add it, or pass a folder of class folders")
+    if "test" not in parts.values():
+        # The images that were kept apart are the only ones to test on; most public data sets call them so.
+        return {name: "test" if part == "val" else part for name, part in parts.items()}
+    return parts
+
+
+def _check_classes(folder: Path, entries: FolderEntries) -> tuple[str, ...]:
+    """Return the names of the class folders in `folder`, sorted; raise a DataError if they can't be used."""
+    classes = tuple(path.name for path in entries.folders)
+    if not classes:
+        raise DataError(f"the data folder {folder} contains no class folder: {_EXPECTED}")
+    for name in classes:
+        if not _NOT_TEXT.isdisjoint(map(unicodedata.category, name)):
+            raise DataError(
+                f"the class folder {name!r} of {folder} can't name a class: the name contains control characters or "
+                "bytes that are not UTF-8; rename it"
+            )
+    if len(classes) < _MIN_CLASSES:
+        only = folder / classes[0]
+        n_inside = len(list_entries(only).folders)
+        remedy = f"did you mean {only}?" if n_inside >= _MIN_CLASSES else "add a second class"
+        raise DataError(f"the data folder {folder} has one class ({classes[0]}), expected at least two: {remedy}")
+    return classes
+
+
+def _images(entries: FolderEntries) -> tuple[Path, ...]:
+    """Return the images directly in a folder."""
+    return tuple(filter(is_image_name, entries.files))
