@@ -29,8 +29,10 @@ from overfly.benchmarks.models.candidates import (
     default_candidates,
 )
 from overfly.benchmarks.models.loaders import LoadedModel, loader_of
+from overfly.benchmarks.models.onnxruntime_int8 import require_quantizer
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
+from overfly.benchmarks.results.backends import PYTORCH, require_backend
 from overfly.benchmarks.results.recommendation import recommend
 from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
 from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
@@ -124,8 +126,8 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     Raises
     ------
     OverflyError
-        If the bundle, data folder, run, device or output folder can't be used, or if a package of the
-        extra ``bench`` is not installed. All of this is checked before anything is measured.
+        If the bundle, data folder, run, device or output folder can't be used, or if a package that a row
+        needs is not installed. All of this is checked before anything is measured.
 
     Examples
     --------
@@ -136,6 +138,10 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     ['ONNX Runtime fp32', 'OpenVINO fp32 CPU', 'OpenVINO fp16 CPU', 'OpenVINO int8 CPU']
     """
     require_extra("bench")
+    if job.run is not None:
+        require_backend(PYTORCH)
+    if job.alternatives:
+        require_quantizer()
     check_inputs_safe(job.out, [job.data, job.bundle] if job.run is None else [job.data, job.bundle, job.run])
     check_outside(job.out, job.data)
     check_overwrite(job.out, overwrite=overwrite)

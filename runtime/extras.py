@@ -17,20 +17,22 @@ _CONDITION = re.compile(r"(extra|python_version|sys_platform) *(==|!=|>=|<) *['\
 _OPERATORS = {"==": operator.eq, "!=": operator.ne, ">=": operator.ge, "<": operator.lt}
 
 
-def require_extra(extra: str) -> None:
-    """Check that every package of an extra is installed, without importing any.
+def require_extra(extra: str, *packages: str) -> None:
+    """Check that the packages of an extra are installed, without importing any.
 
     Parameters
     ----------
     extra
         An extra of the ``overfly`` distribution, such as ``"train"``.
+    packages
+        The import names of those that are needed; without any, all packages of the extra.
 
     Raises
     ------
     MissingExtraError
         If a package is missing; the message has the pip command that installs it.
     """
-    for package in extra_packages(extra):
+    for package in packages or extra_packages(extra):
         if find_spec(package) is None:
             raise MissingExtraError(
                 f"this needs the package {package!r}, which is not installed: "

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
+from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH, require_backend
 from overfly.benchmarks.results.row_records import Execution
 from overfly.export.onnx_session import open_onnx_session
 from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.errors import DeviceError, first_line
-from overfly.runtime.extras import require_extra
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint, compile_for_single_images, compile_variant, supported_config
 from overfly.runtime.inference.devices import core, full_name
@@ -198,7 +197,7 @@ class OnnxRuntimeLoader(Loader):
         Raises
         ------
         MissingExtraError
-            If a package of the extra ``bench`` is not installed.
+            If ONNX Runtime is not installed.
         DeviceError
             If ONNX Runtime can't run the file.
         """
@@ -224,7 +223,7 @@ class OnnxRuntimeLoader(Loader):
 
     def prepare(self) -> None:
         """Import ONNX Runtime."""
-        require_extra("bench")
+        require_backend(ONNXRUNTIME)
         import onnxruntime  # noqa: F401 - so that this is not part of the load time
 
     def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - it has no model cache
@@ -241,7 +240,7 @@ class PyTorchLoader(Loader):
         Raises
         ------
         MissingExtraError
-            If a package of the extra ``train`` is not installed.
+            If PyTorch, torchvision or safetensors is not installed.
         RunError
             If the run is not complete.
         DeviceError
@@ -251,7 +250,7 @@ class PyTorchLoader(Loader):
 
     def prepare(self) -> None:
         """Import torch and torchvision."""
-        require_extra("train")
+        require_backend(PYTORCH)
         import overfly.training.run  # noqa: F401 - it imports torch
         from overfly.training.models.torchvision_import import torchvision_models
 

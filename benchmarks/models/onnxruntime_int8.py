@@ -14,6 +14,11 @@ from overfly.runtime.images.reading import ImageBatch
 Calibration = Callable[[], ImageBatch]
 
 
+def require_quantizer() -> None:
+    """Check that what ONNX Runtime's quantization needs is installed; raise MissingExtraError if it is not."""
+    require_extra("export", "onnx")
+
+
 def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     """Quantize an ONNX model statically, as ONNX Runtime's documentation advises for convolutional networks on x86.
 
@@ -31,11 +36,11 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     Raises
     ------
     MissingExtraError
-        If a package of the extra ``export`` is not installed.
+        If onnx is not installed.
     DeviceError
         If the tool fails.
     """
-    require_extra("export")
+    require_quantizer()
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

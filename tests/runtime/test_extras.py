@@ -53,6 +53,13 @@ def test_a_missing_package_becomes_the_pip_command(declare):
     )
 
 
+def test_only_the_packages_that_are_named_are_checked(declare):
+    declare('json>=1; extra == "bench"', 'no-such-package; extra == "bench"')
+    require_extra("bench", "json")
+    with pytest.raises(MissingExtraError, match="no_such_package"):
+        require_extra("bench", "json", "no_such_package")
+
+
 def test_extras_within_extras_and_other_conditions_are_resolved(declare):
     declare(
         "numpy>=1.26",

@@ -3,8 +3,6 @@
 import ipaddress
 import socket
 
-import psutil
-
 
 def interface_towards(host: str) -> str | None:
     """Return the name of the network interface by which this machine reaches a host.
@@ -17,6 +15,9 @@ def interface_towards(host: str) -> str | None:
     host
         Name or address. Nothing is sent to it.
     """
+    # Imported here, because whoever only loads a trained model does not need it.
+    import psutil
+
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, 1, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:

@@ -23,9 +23,9 @@ def torchvision_models() -> ModuleType:
     Raises
     ------
     MissingExtraError
-        If a package of the extra ``train`` is not installed.
+        If torchvision is not installed.
     """
-    require_extra("train")
+    require_extra("train", "torchvision")
     try:
         import torchvision.models
     except RuntimeError as error:
