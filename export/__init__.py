@@ -12,10 +12,5 @@ __all__ = ["ExportJob", "export"]
 
 if not TYPE_CHECKING:
     # Importing the package must not import PyTorch or OpenVINO: the command line imports it for its help.
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "ExportJob": LazyName("overfly.export.exporter", ("train", "export")),
-            "export": LazyName("overfly.export.exporter", ("train", "export")),
-        },
-    )
+    _HOME = LazyName("overfly.export.exporter", ("train", "export"))
+    __getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, _HOME))

@@ -81,13 +81,13 @@ def compress_to_f16(model: Any) -> Any:  # noqa: ANN401 - ov.Model has no stub
     return compressed
 
 
-def run_ir(xml: Path, images: ImageBatch) -> Logits:
-    """Return the logits of an IR on the CPU in f32, computed for one image at a time.
+def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Model has no stub
+    """Return the logits of a model on the CPU in f32, computed for one image at a time.
 
     Parameters
     ----------
-    xml
-        The IR; its ``.bin`` file is in the same folder.
+    model
+        An `openvino.Model`.
     images
         uint8, shape ``[N, size, size, 3]``, RGB.
 
@@ -96,11 +96,6 @@ def run_ir(xml: Path, images: ImageBatch) -> Logits:
     ndarray
         float32, shape ``[N, n_classes]``.
     """
-    return run_model(core().read_model(xml), images)
-
-
-def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Model has no stub
-    """Return the same as `run_ir` for a model in memory."""
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
     return np.concatenate([compiled([image[np.newaxis]])[0] for image in images])
 

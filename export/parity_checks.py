@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from overfly.export.ir import run_ir
+from overfly.export.ir import run_model
 from overfly.export.onnx_model import run_onnx
 from overfly.runtime.bundle.bundle import Logits, ReferenceSet
 from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.errors import ParityError
 from overfly.runtime.evaluation.parity import compare_logits
+from overfly.runtime.inference.devices import core
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ def check_ir(xml: Path, reference: Reference, tolerance: Tolerance | None) -> Pa
     ParityError
         If the IR misses the tolerance.
     """
-    return check_parity(reference, run_ir(xml, reference.golden.images), tolerance, step=f"the {xml.stem} IR")
+    logits = run_model(core().read_model(xml), reference.golden.images)
+    return check_parity(reference, logits, tolerance, step=f"the {xml.stem} IR")
 
 
 def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance | None, *, step: str) -> Parity:

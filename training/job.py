@@ -26,7 +26,7 @@ from overfly.training.data.layout import PARTS
 from overfly.training.data.split import Split, choose_split, describe_changes, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
-from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state
+from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state, save_state
 from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Trainer, predict_logits
@@ -249,7 +249,8 @@ def fit(prepared: Prepared, *, resume: bool = False, reporter: Reporter = SILENT
     elif trainer.team.leads:
         save_split(work, prepared.split)
     with defer_interrupts() as interruption:
-        saver = Saver(work, trainer, history, prepared.identity, interruption)
+        save = partial(save_state, work, trainer, history, prepared.identity)
+        saver = Saver(save, trainer.team, interruption)
 
         def after_step(done: int, total: int) -> None:
             report_progress(reporter, trainer, done, total)

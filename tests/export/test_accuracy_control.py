@@ -11,7 +11,7 @@ import pytest
 from overfly.export import accuracy_control
 from overfly.export.accuracy_control import quantize_within
 from overfly.export.exporter import ExportJob, export
-from overfly.export.ir import run_ir
+from overfly.export.ir import run_model
 from overfly.export.layers import float_layers
 from overfly.runtime.bundle.manifest import AccuracyControl
 from overfly.runtime.errors import ParityError
@@ -38,7 +38,7 @@ def accuracy(bundle, run, part):
     """Return the fraction of the images of a part that the bundle's INT8 variant classifies correctly."""
     images = Run.open(run).split().images(part)
     pixels = decode(run.with_name("data"), images, size=8)
-    answers = run_ir(bundle.path / "int8.xml", pixels).argmax(axis=1)
+    answers = run_model(ov.Core().read_model(bundle.path / "int8.xml"), pixels).argmax(axis=1)
     return (answers == np.array([image.label for image in images])).mean()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load, save
 
 from overfly.runtime.errors import RunError
 from overfly.runtime.files.atomic import write_atomically
+from overfly.training.distributed.team import Team
 from overfly.training.identity import TrainingIdentity
 from overfly.training.loop.history import Epoch
 from overfly.training.loop.interruption import Interruption
@@ -35,29 +37,24 @@ class Saver:
 
     Parameters
     ----------
-    folder, trainer, history, identity
-        As for `save_state`.
+    save_state
+        Writes the state; the first process calls it.
+    team
+        The processes that train together.
     interruption
         Whether the training should stop.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        trainer: Trainer,
-        history: list[Epoch],
-        identity: TrainingIdentity,
-        interruption: Interruption,
-    ) -> None:
-        self._arguments = (folder, trainer, history, identity)
-        self._team = trainer.team
+    def __init__(self, save_state: Callable[[], None], team: Team, interruption: Interruption) -> None:
+        self._save_state = save_state
+        self._team = team
         self._interruption = interruption
         self._saved_at = time.monotonic()
 
     def save(self) -> None:
         """Save now."""
         if self._team.leads:
-            save_state(*self._arguments)
+            self._save_state()
         self._saved_at = time.monotonic()
 
     def after_step(self) -> None:

@@ -28,9 +28,8 @@ def build_model(name: str, n_classes: int) -> nn.Module:
     """
     build: Callable[..., Any] = getattr(torchvision_models(), name)
     model: nn.Module = build(weights=None)
-    parent, _, last = MODELS[name].rpartition(".")
     head = model.get_submodule(MODELS[name])
-    setattr(model.get_submodule(parent), last, nn.Linear(int(head.in_features), n_classes))  # type: ignore[arg-type]
+    model.set_submodule(MODELS[name], nn.Linear(int(head.in_features), n_classes))  # type: ignore[arg-type]
     return model
 
 

@@ -56,13 +56,12 @@ class FrozenStatistics(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self._pairs = _pairs(model)
+        self._pairs = normalized_convolutions(model)
         skeleton = copy.deepcopy(model).train()
         for convolution, norm in self._pairs:
             bare = skeleton.get_submodule(convolution)
             bare.bias = nn.Parameter(torch.empty(bare.out_channels))  # type: ignore[call-overload]
-            parent, _, last = norm.rpartition(".")
-            setattr(skeleton.get_submodule(parent), last, nn.Identity())
+            skeleton.set_submodule(norm, nn.Identity())
         # It has no weights, only the order of the operations. The tuple keeps it from being registered as a submodule.
         self._skeleton = (skeleton.to("meta"),)
 
@@ -85,7 +84,7 @@ class FrozenStatistics(nn.Module):
         return folded
 
 
-def _pairs(model: nn.Module) -> list[tuple[str, str]]:
+def normalized_convolutions(model: nn.Module) -> list[tuple[str, str]]:
     """Return the name of each batch normalization, after the name of the convolution before it."""
     pairs = []
     before = ""

@@ -4,7 +4,7 @@ Every function returns polygons in the order in which `Canvas.stamp` should draw
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -88,19 +88,17 @@ def roof(
     return _assembled(lit, (1.0, 1.0), place_m, heading)
 
 
-def house(canvas: Canvas, place_m: tuple[float, float], heading: float, plan_m: tuple[float, float]) -> list[Shape]:
+def house(canvas: Canvas, place_m: tuple[float, float], heading: float, plan_m: tuple[float, float]) -> Iterator[Shape]:
     """Build a house: a main roof, often a wing across it, sometimes a chimney or a skylight."""
     color = canvas.pick(ROOFS, 0.06)
-    shapes = roof(canvas, place_m, plan_m, heading, color)
+    yield from roof(canvas, place_m, plan_m, heading, color)
     if canvas.chance(0.65):
         aside = placed(np.array([[canvas.between(-0.3, 0.3) * plan_m[0], 0.32 * plan_m[1]]]), place_m, heading)[0]
         wing_m = (plan_m[1] * 0.8, plan_m[0] * canvas.between(0.35, 0.5))
-        center = (float(aside[0]), float(aside[1]))
-        shapes += roof(canvas, center, wing_m, heading + np.pi / 2, color)
+        yield from roof(canvas, (aside[0], aside[1]), wing_m, heading + np.pi / 2, color)
     if canvas.chance(0.5):
         at = placed(canvas.rng.uniform(-0.3, 0.3, size=(1, 2)) * plan_m, place_m, heading)[0]
-        shapes.append(Shape(rectangle((at[0], at[1]), 1.1, 0.8, heading), (0.72, 0.70, 0.67), 6.5))
-    return shapes
+        yield Shape(rectangle((at[0], at[1]), 1.1, 0.8, heading), (0.72, 0.70, 0.67), 6.5)
 
 
 def boat(canvas: Canvas, place_m: tuple[float, float], heading: float, length_m: float) -> list[Shape]:
@@ -108,25 +106,19 @@ def boat(canvas: Canvas, place_m: tuple[float, float], heading: float, length_m:
     size_m = (length_m, length_m * canvas.between(0.27, 0.35))
     hull = canvas.pick(_HULLS, 0.03)
     deck = mixed(hull, canvas.pick(_DECKS, 0.05), 0.8)
-    fittings = _sailing_fittings if canvas.chance(0.4) else _motor_fittings
-    parts = [(_HULL, hull, 1.2), (0.84 * _HULL, deck, 1.2), *fittings(canvas, hull)]
-    return _assembled(parts, size_m, place_m, heading)
-
-
-def _sailing_fittings(canvas: Canvas, hull: Color) -> list[_Part]:
-    cover = canvas.pick(_COVERS, 0.04)
-    return [
-        (rectangle((0.05, 0.0), 0.34, 0.44), scaled(hull, 0.82), 1.6),
-        (rectangle((-0.32, 0.0), 0.22, 0.50), (0.42, 0.38, 0.33), 1.2),
-        (rectangle((-0.12, 0.0), 0.46, 0.14), cover, 2.4),
-    ]
-
-
-def _motor_fittings(canvas: Canvas, hull: Color) -> list[_Part]:
-    cabin_at = canvas.between(-0.14, 0.06)
-    aft = canvas.pick(_COVERS if canvas.chance(0.35) else _DECKS, 0.04)
-    return [
-        (rectangle((-0.32, 0.0), 0.26, 0.66), scaled(aft, 0.85), 1.3),
-        (rectangle((cabin_at + 0.12, 0.0), 0.14, 0.56), _GLASS, 2.0),
-        (rectangle((cabin_at, 0.0), 0.22, 0.60), scaled(hull, 1.05), 2.6),
-    ]
+    if canvas.chance(0.4):
+        cover = canvas.pick(_COVERS, 0.04)
+        fittings = [
+            (rectangle((0.05, 0.0), 0.34, 0.44), scaled(hull, 0.82), 1.6),
+            (rectangle((-0.32, 0.0), 0.22, 0.50), (0.42, 0.38, 0.33), 1.2),
+            (rectangle((-0.12, 0.0), 0.46, 0.14), cover, 2.4),
+        ]
+    else:
+        cabin_at = canvas.between(-0.14, 0.06)
+        aft = canvas.pick(_COVERS if canvas.chance(0.35) else _DECKS, 0.04)
+        fittings = [
+            (rectangle((-0.32, 0.0), 0.26, 0.66), scaled(aft, 0.85), 1.3),
+            (rectangle((cabin_at + 0.12, 0.0), 0.14, 0.56), _GLASS, 2.0),
+            (rectangle((cabin_at, 0.0), 0.22, 0.60), scaled(hull, 1.05), 2.6),
+        ]
+    return _assembled([(_HULL, hull, 1.2), (0.84 * _HULL, deck, 1.2), *fittings], size_m, place_m, heading)

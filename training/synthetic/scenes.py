@@ -5,6 +5,7 @@ differ in structure and not in mean color.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -122,14 +123,11 @@ def _denseresidential(canvas: Canvas) -> None:
     canvas.tint(canvas.blend_of(ground.SOILS), np.clip(canvas.noise(7.0, octaves=4), 0, 1) * np.float32(0.8))
     block_m, first_m = canvas.between(38, 47), canvas.between(0, 40)
     streets = np.arange(first_m - 3 * block_m, canvas.reach_m + block_m, block_m)
-    shapes: list[Shape] = []
     # The carriageway of each street is between two sidewalks.
     across = canvas.periodic(canvas.v, first_m, block_m)
     canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(np.abs(across) - np.float32(5.3), 1.3))
     canvas.lay(ground.asphalt(canvas, canvas.pick(ground.ASPHALTS)), canvas.strip(across, 8.4))
-    for street in streets:
-        shapes += _house_rows(canvas, float(street), block_m)
-    canvas.stamp(shapes)
+    canvas.stamp(shape for street in streets for shape in _house_rows(canvas, float(street), block_m))
     between_rows = canvas.scatter(int(canvas.between(25, 60)))
     rows = np.round((between_rows[:, 1] - first_m) / block_m - 0.5) + 0.5
     between_rows[:, 1] = rows * block_m + first_m + canvas.rng.normal(0, 2.2, size=len(rows))
@@ -137,9 +135,8 @@ def _denseresidential(canvas: Canvas) -> None:
     canvas.plant(canvas.scatter(int(canvas.between(6, 22))), radius_m=(1.0, 2.6), palette=ground.leaf_palette(canvas))
 
 
-def _house_rows(canvas: Canvas, street_m: float, block_m: float) -> list[Shape]:
+def _house_rows(canvas: Canvas, street_m: float, block_m: float) -> Iterator[Shape]:
     """Build houses and driveways on both sides of a street, and cars at the curb."""
-    shapes: list[Shape] = []
     drive, lot_m = canvas.pick(ground.CONCRETE), canvas.between(11.5, 15.0)
     for side in (-1, 1):
         for x in np.arange(-canvas.reach_m + canvas.between(0, lot_m), canvas.reach_m, lot_m):
@@ -148,14 +145,13 @@ def _house_rows(canvas: Canvas, street_m: float, block_m: float) -> list[Shape]:
             length_m, depth_m = lot_m * canvas.between(0.72, 0.88), canvas.between(8.0, 0.29 * block_m)
             y = street_m + side * (8.2 + depth_m / 2 + canvas.between(0, 1.6))
             beside = (float(x) + canvas.between(-0.3, 0.3) * lot_m, street_m + side * 7.5)
-            shapes.append(Shape(rectangle(beside, 2.8, 6.5), scaled(drive, canvas.between(0.85, 1.05))))
+            yield Shape(rectangle(beside, 2.8, 6.5), scaled(drive, canvas.between(0.85, 1.05)))
             heading = 0.0 if canvas.chance(0.5) else np.pi
-            shapes += house(canvas, (float(x), y), heading, (length_m, depth_m))
+            yield from house(canvas, (float(x), y), heading, (length_m, depth_m))
             if canvas.chance(0.45):
-                shapes += car(canvas, beside, np.pi / 2)
+                yield from car(canvas, beside, np.pi / 2)
             if canvas.chance(0.4):
-                shapes += car(canvas, (float(x) + canvas.between(-4, 4), street_m + side * 3.1), heading)
-    return shapes
+                yield from car(canvas, (float(x) + canvas.between(-4, 4), street_m + side * 3.1), heading)
 
 
 # forest ----------------------------------------------------------------------------------------------------
@@ -239,10 +235,8 @@ def _harbor(canvas: Canvas) -> None:
     longest_m = canvas.between(8.0, 15.0)
     pitch_m = 2 * longest_m + canvas.between(9, 15)
     planks = canvas.pick((*ground.CONCRETE, *ground.DRY[:2]))
-    shapes: list[Shape] = []
-    for y in np.arange(-canvas.reach_m + canvas.between(0, pitch_m), canvas.reach_m, pitch_m):
-        shapes += _pier(canvas, float(y), longest_m, planks)
-    canvas.stamp(shapes)
+    piers = np.arange(-canvas.reach_m + canvas.between(0, pitch_m), canvas.reach_m, pitch_m)
+    canvas.stamp(shape for y in piers for shape in _pier(canvas, float(y), longest_m, planks))
     if canvas.chance(0.4):
         _quay(canvas)
 
@@ -271,11 +265,9 @@ def _quay(canvas: Canvas) -> None:
     canvas.lay(ground.asphalt(canvas, canvas.pick((*ground.ASPHALTS, *ground.CONCRETE))), land)
     canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(canvas.u - np.float32(edge_m), 1.4))
     canvas.height_m *= 1 - land
-    cars: list[Shape] = []
-    for y in np.arange(-canvas.reach_m, canvas.reach_m, 2.8):
-        if canvas.chance(0.5):
-            cars += car(canvas, (edge_m + 6.0, float(y)), 0.0)
-    canvas.stamp(cars)
+    spaces = np.arange(-canvas.reach_m, canvas.reach_m, 2.8)
+    cars = (car(canvas, (edge_m + 6.0, float(y)), 0.0) for y in spaces if canvas.chance(0.5))
+    canvas.stamp(chain.from_iterable(cars))
 
 
 # parkinglot ------------------------------------------------------------------------------------------------
@@ -310,19 +302,17 @@ def _stall_lines(canvas: Canvas, across: Field, stall_m: tuple[float, float], sl
     canvas.tint(line, marks * np.float32(0.9))
 
 
-def _parked_cars(canvas: Canvas, y: float, stall_m: tuple[float, float], slant: float, taken: float) -> list[Shape]:
+def _parked_cars(canvas: Canvas, y: float, stall_m: tuple[float, float], slant: float, taken: float) -> Iterator[Shape]:
     """Park cars in one double row, nose in or nose out."""
     width_m, depth_m = stall_m
     first = (np.floor(-canvas.reach_m / width_m) + 0.5) * width_m
-    shapes: list[Shape] = []
     for side in (-1, 1):
         for x in np.arange(first, canvas.reach_m, width_m):
             if canvas.sees((float(x), y), 9.0) and canvas.chance(taken):
                 away_m = depth_m / 2 + canvas.between(-0.3, 0.3)
                 place = (float(x) + away_m * np.tan(slant) + canvas.between(-0.2, 0.2), y + side * away_m)
                 nose = side * (np.pi / 2 - slant) + (np.pi if canvas.chance(0.4) else 0.0)
-                shapes += car(canvas, place, nose + canvas.between(-0.03, 0.03))
-    return shapes
+                yield from car(canvas, place, nose + canvas.between(-0.03, 0.03))
 
 
 # river -----------------------------------------------------------------------------------------------------

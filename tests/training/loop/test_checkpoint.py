@@ -215,7 +215,7 @@ def test_a_long_epoch_is_saved_every_five_minutes(job, monkeypatch):
     heard = StopAtStep(8, interrupt)
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: 130.0 * heard.steps))
     saved_at = []
-    monkeypatch.setattr(checkpoint, "save_state", lambda *_: saved_at.append(heard.steps))
+    monkeypatch.setattr("overfly.training.job.save_state", lambda *_: saved_at.append(heard.steps))
     with pytest.raises(KeyboardInterrupt):
         train(job, reporter=heard)
     # After 390 seconds, at the end of the epoch, and 390 seconds later.
