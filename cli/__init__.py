@@ -8,9 +8,13 @@ import importlib
 import io
 import logging
 import os
+import platform
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -21,6 +25,23 @@ from overfly.runtime.errors import OverflyError
 COMMANDS = ("demo", "fetch", "sample", "train", "export", "bench", "compare", "devices", "check", "predict", "paper")
 
 _LOGGER = logging.getLogger("overfly")
+
+
+_LEVELS = {"verbose": logging.INFO, "quiet": logging.ERROR}
+
+
+def _set_level(_context: click.Context, option: click.Parameter, given: bool) -> None:
+    """Set the level of the log, if ``-v`` or ``-q`` is given."""
+    if given and option.name is not None:
+        _LOGGER.setLevel(_LEVELS[option.name])
+
+
+_flag = partial(click.Option, is_flag=True, expose_value=False)
+_COMMON_FLAGS = [
+    _flag(["-v", "--verbose"], callback=_set_level, help="Also log what the library does."),
+    _flag(["-q", "--quiet"], callback=_set_level, help="Show only the result and errors."),
+    _flag(["--debug"], help="Show the traceback of an error."),
+]
 
 
 class _LazyGroup(click.Group):
@@ -38,23 +59,8 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"overfly.cli.{cmd_name}").command
         command.name = cmd_name  # the documentation lists it by this name
-        if not any(option.name == "debug" for option in command.params):
-            command.params += [
-                _flag("-v", "--verbose", help="Also log what the library does.", level=logging.INFO),
-                _flag("-q", "--quiet", help="Show only the result and errors.", level=logging.ERROR),
-                _flag("--debug", help="Show the traceback of an error."),
-            ]
+        command.params += [flag for flag in _COMMON_FLAGS if flag not in command.params]
         return command
-
-
-def _flag(*names: str, help: str, level: int | None = None) -> click.Option:  # noqa: A002 - click's word
-    """Return a flag that sets the level of the log, if there is one."""
-
-    def set_level(_context: click.Context, _option: click.Parameter, given: bool) -> None:
-        if given and level is not None:
-            _LOGGER.setLevel(level)
-
-    return click.Option(names, is_flag=True, expose_value=False, callback=set_level, help=help)
 
 
 @click.group(
@@ -82,6 +88,7 @@ class _LogHandler(logging.Handler):
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
     """Show the library's warnings on standard error; ``-v`` shows more, ``-q`` less."""
+    start = time.perf_counter()
     handler = _LogHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     _LOGGER.addHandler(handler)
@@ -89,6 +96,9 @@ def _log_to_stderr() -> Iterator[None]:
     try:
         yield
     finally:
+        if _LOGGER.isEnabledFor(logging.INFO):
+            versions = f"overfly {version('overfly')}, Python {platform.python_version()}, {platform.platform()}"
+            logging.getLogger("overfly.cli").info("%s: %.1f s", versions, time.perf_counter() - start)
         _LOGGER.removeHandler(handler)
         _LOGGER.setLevel(logging.NOTSET)
 
@@ -124,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output has gone. Python would raise the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except click.ClickException as error:
-        error.show()
+        _renamed(error).show()
         return error.exit_code
     except (OverflyError, OSError) as error:
         if "--debug" in arguments:
@@ -134,6 +144,16 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"overfly: {one_line(_sentence(error))}", err=True)
         return 1
     return 0
+
+
+def _renamed(error: click.ClickException) -> click.ClickException:
+    """Return the error; the one for an option of an earlier version names what replaced it."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        from overfly.cli.options import RENAMED
+
+        if new := RENAMED.get(error.ctx.command.name or "", {}).get(error.option_name):
+            return click.UsageError(f"{error.option_name} is now {new}", error.ctx)
+    return error
 
 
 def _sentence(error: OverflyError | OSError) -> str:

@@ -4,13 +4,12 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overfly.cli import options, output
 from overfly.cli.terminal import Terminal
-from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
     from overfly.runtime.evaluation.golden_check import CheckResult
@@ -22,26 +21,12 @@ if TYPE_CHECKING:
 )
 @click.argument("bundle", type=options.PATH)
 @options.device("the GPU if OpenVINO lists one, else the CPU")
-@click.option(
-    "--variant",
-    "variants",
-    multiple=True,
-    type=click.Choice(list(VARIANTS)),
-    help="Variant to check; may be repeated. [default: all in the bundle]",
-)
+@options.variants("check", default="all in the bundle")
 @options.execution_precision
 @options.properties
 @options.no_cache
 @options.as_json
-def command(
-    bundle: Path,
-    device: str,
-    variants: tuple[str, ...],
-    execution_precision: str,
-    properties: dict[str, str],
-    no_cache: bool,
-    as_json: bool,
-) -> None:
+def command(bundle: Path, variants: tuple[str, ...], as_json: bool, **choices: Any) -> None:
     """Check every file of BUNDLE, run its golden images on a device, and compare with the answers signed off at export.
 
     If they differ, it tries f32, no Winograd convolutions, the other variants and the CPU, and names what helps.
@@ -55,7 +40,7 @@ def command(
     golden = opened.golden()
     all_valid = True
     for name in variants or tuple(opened.manifest.variants):
-        config = CheckConfig(name, device, execution_precision, properties, cache=not no_cache)
+        config = CheckConfig(name, **choices)
         result = check_golden(config.compile(opened), golden, opened.variant(name).parity)
         remedy = None if result.valid else find_remedy(opened, golden, config)
         click.echo(_json_line(result, remedy) if as_json else _lines(result, remedy))
@@ -65,36 +50,21 @@ def command(
 
 
 def _json_line(result: "CheckResult", remedy: str | None) -> str:
-    """Return the result of a variant as a JSON object."""
-    runner = result.runner
-    return json.dumps(
-        {
-            "valid": result.valid,
-            "variant": runner.variant,
-            "device": runner.device,
-            "device_name": runner.device_name,
-            "requested_precision": runner.requested_precision,
-            "execution_precision": runner.execution_precision,
-            "parity": _finite(asdict(result.parity)),
-            "bounds": asdict(result.bounds),
-            "problems": result.problems,
-            "remedy": remedy,
-        }
-    )
-
-
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """Return the figures with None in place of infinity, which JSON lacks."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    """Return the result of a variant as a JSON object; a figure that is not finite is null, because JSON lacks it."""
+    names = ("variant", "device", "device_name", "requested_precision", "execution_precision")
+    runner = {name: getattr(result.runner, name) for name in names}
+    parity = {name: value if math.isfinite(value) else None for name, value in asdict(result.parity).items()}
+    bounds = asdict(result.bounds)
+    figures = {"parity": parity, "bounds": bounds, "problems": result.problems, "remedy": remedy}
+    return json.dumps({"valid": result.valid, **runner, **figures})
 
 
 def _lines(result: "CheckResult", remedy: str | None) -> str:
-    """Return the verdict on a variant, then the problems, then the remedy."""
+    """Return whether a variant is valid, with its figures; then the problems, then the remedy."""
     parity = result.parity
-    verdict = "VALID  " if result.valid else "INVALID"
     figures = (
         f"top-1 agreement {parity.top1_agreement:.1%} on {parity.n_images} images, "
         f"worst cosine {parity.min_cosine:.4f}, largest difference {parity.max_abs_diff:.2g}"
     )
-    head = f"{verdict} {output.describe_runner(result.runner)}: {figures}"
+    head = f"{'VALID  ' if result.valid else 'INVALID'} {output.describe_runner(result.runner)}: {figures}"
     return "\n        ".join([head, *result.problems, *([] if remedy is None else [remedy])])

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from overfly.cli import options
+from overfly.cli.output import print_document
 
 
 @click.command(
@@ -20,12 +21,10 @@ def command(reports: tuple[Path, ...], as_json: bool) -> None:
     have measured the same bundle on the same images.
     """
     from overfly.benchmarks.comparison.compare import COMPARISON_SCHEMA, compare
-    from overfly.runtime.documents import dump_document
+    from overfly.benchmarks.comparison.table import print_comparison
 
     comparison = compare(reports)
     if as_json:
-        click.echo(dump_document(comparison, schema=COMPARISON_SCHEMA), nl=False)
-        return
-    from overfly.benchmarks.comparison.table import print_comparison
-
-    print_comparison(comparison)
+        print_document(comparison, COMPARISON_SCHEMA)
+    else:
+        print_comparison(comparison)

@@ -3,14 +3,12 @@
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from overfly.cli import options
-
-if TYPE_CHECKING:
-    from overfly.runtime.reporter import Reporter
+from overfly.cli.options import option
+from overfly.cli.output import print_document
 
 _DEFAULT_OUT = Path("overfly-demo")
 
@@ -35,16 +33,18 @@ _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
     epilog=options.example("overfly demo overfly-demo --epochs 5"),
 )
 @click.argument("out", type=options.PATH, required=False)
-@click.option("--data", type=options.PATH, help="Your own labeled folder. [default: a drawn data set]")
-@click.option(
+@option("--data", type=options.PATH, show_default="a drawn data set", help="Your own labeled folder.")
+@option(
     "--weights",
     metavar="imagenet|none|FILE",
-    help="Initial weights. [default: none for the drawn data set, imagenet for your own]",
+    show_default="none for the drawn data set, imagenet for your own",
+    help="Initial weights.",
 )
-@click.option(
+@option(
     "--epochs",
     type=click.IntRange(min=1),
-    help="Passes over the training part. [default: 20 for the drawn data set, 5 for your own]",
+    show_default="20 for the drawn data set, 5 for your own",
+    help="Passes over the training part.",
 )
 @options.seed
 @options.overwrite
@@ -70,10 +70,11 @@ def command(
     from overfly.benchmarks.results.records import REPORT_SCHEMA
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
-    from overfly.runtime.documents import dump_document
+    from overfly.runtime.files.atomic import atomic_folder
     from overfly.runtime.files.output_guards import check_overwrite
     from overfly.training.job import TrainJob, train
     from overfly.training.recipe import RECIPES, override
+    from overfly.training.synthetic.dataset import write_sample
 
     base = _free(_DEFAULT_OUT) if out is None else out
     choices = _SAMPLE_RECIPE if data is None else _OWN_DATA_RECIPE
@@ -83,7 +84,10 @@ def command(
     for folder in (run, bundle, report):
         check_overwrite(folder, overwrite=overwrite)
     with Terminal() as terminal:
-        scenes = _draw(base / "data", seed, overwrite=overwrite, reporter=terminal) if data is None else data
+        if data is None:
+            with atomic_folder(base / "data", overwrite=overwrite) as folder:
+                write_sample(folder, seed=seed, progress=partial(terminal.progress, "drawing"))
+        scenes = data or base / "data"
         terminal.note(f"training on {scenes}")
         job = TrainJob(data=scenes, out=run, recipe=recipe, weights=start, seed=seed)
         train(job, overwrite=overwrite, reporter=terminal)
@@ -93,20 +97,10 @@ def command(
         bench_job = BenchJob(bundle=bundle, data=scenes, out=report, run=run, quick=True)
         result = bench(bench_job, overwrite=overwrite, reporter=terminal)
     if as_json:
-        click.echo(dump_document(result, schema=REPORT_SCHEMA), nl=False)
-        return
-    print_report(result)
-    click.echo(f"run:    {run}\nbundle: {bundle}\nreport: {report / 'report.html'}")
-
-
-def _draw(folder: Path, seed: int, *, overwrite: bool, reporter: "Reporter") -> Path:
-    """Write the drawn data set and return its folder."""
-    from overfly.runtime.files.atomic import atomic_folder
-    from overfly.training.synthetic.dataset import write_sample
-
-    with atomic_folder(folder, overwrite=overwrite) as partial_folder:
-        write_sample(partial_folder, seed=seed, progress=partial(reporter.progress, "drawing scenes"))
-    return folder
+        print_document(result, REPORT_SCHEMA)
+    else:
+        print_report(result)
+        click.echo(f"run:    {run}\nbundle: {bundle}\nreport: {report / 'report.html'}")
 
 
 def _free(path: Path) -> Path:

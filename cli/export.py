@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overfly.cli import options
+from overfly.cli.options import option
 from overfly.runtime.bundle.variants import VARIANTS, quantized_variants
 
 if TYPE_CHECKING:
@@ -19,46 +20,41 @@ if TYPE_CHECKING:
 )
 @click.argument("run", type=options.PATH)
 @options.out("bundle")
-@click.option("--data", type=options.PATH, help="The labeled folder. [default: the one that RUN was trained on]")
-@click.option(
-    "--variant",
-    "variants",
-    multiple=True,
-    type=click.Choice(list(VARIANTS)),
-    help="Variant to write; may be repeated. [default: all]",
-)
-@click.option(
+@option("--data", type=options.PATH, show_default="the one that RUN was trained on", help="The labeled folder.")
+@options.variants("write", default="all")
+@option(
     "--calibration-images",
+    "n_calibration",
     type=click.IntRange(min=1),
-    help="Number of training images that set the INT8 ranges. [default: 64, or one per class if that is more]",
+    show_default="64, or one per class if that is more",
+    help="Number of training images that set the INT8 ranges.",
 )
-@click.option(
+@option(
     "--max-drop",
+    "max_drop_pp",
     type=options.Real(min=0),
-    metavar="PP",
-    help="Maximum INT8 accuracy drop in percentage points, on held-out images. If exceeded, layers are reverted to "
+    metavar="POINTS",
+    help="Largest INT8 accuracy drop in percentage points, on held-out images. If INT8 loses more, layers stay in "
     "floating point; if that is not enough, the export fails.",
 )
-@click.option("--zip", "as_zip", is_flag=True, help="Write a single file, OUT.zip, instead of a folder.")
+@option("--zip", "as_zip", is_flag=True, help="Write a single file, OUT.zip, instead of a folder.")
 @options.overwrite
 @options.as_json
 def command(
-    run: Path,
     out: Path,
-    data: Path | None,
     variants: tuple[str, ...],
-    calibration_images: int | None,
-    max_drop: float | None,
+    max_drop_pp: float | None,
     as_zip: bool,
     overwrite: bool,
     as_json: bool,
+    **choices: Any,
 ) -> None:
     """Turn RUN into a bundle: ONNX, OpenVINO IR in several variants, and golden answers to check a device with.
 
     Every step is compared with PyTorch on real test images. If a step disagrees, the export fails and writes nothing.
     Only training and validation images are used to make INT8.
     """
-    if max_drop is not None and variants and not set(variants) & set(quantized_variants()):
+    if max_drop_pp is not None and variants and not set(variants) & set(quantized_variants()):
         raise click.UsageError(
             f"--max-drop limits what INT8 loses: add --variant {quantized_variants()[0]}, or leave --max-drop out"
         )
@@ -69,26 +65,14 @@ def command(
     from overfly.cli.terminal import Terminal
     from overfly.export.exporter import ExportJob, export
 
-    target = _add_zip(out) if as_zip else out
-    job = ExportJob(
-        run=run,
-        out=target,
-        data=data,
-        variants=variants or tuple(VARIANTS),
-        n_calibration=calibration_images,
-        max_drop_pp=max_drop,
-        as_zip=as_zip,
-    )
-    with Terminal() as terminal:
-        manifest = export(job, overwrite=overwrite, reporter=terminal).manifest
-    click.echo(_json(target, manifest) if as_json else _table(target, manifest))
-
-
-def _add_zip(out: Path) -> Path:
-    """Return the name of the .zip to write."""
-    if out.name in {"", ".."}:
+    if as_zip and out.name in {"", ".."}:
         raise click.UsageError(f"--out {out} has no name to add .zip to")
-    return out if out.suffix.lower() == ".zip" else out.with_name(f"{out.name}.zip")
+    if as_zip and out.suffix.lower() != ".zip":
+        out = out.with_name(f"{out.name}.zip")
+    choices |= {"out": out, "variants": variants or tuple(VARIANTS), "max_drop_pp": max_drop_pp, "as_zip": as_zip}
+    with Terminal() as terminal:
+        manifest = export(ExportJob(**choices), overwrite=overwrite, reporter=terminal).manifest
+    click.echo(_json(out, manifest) if as_json else _table(out, manifest))
 
 
 def _json(path: Path, manifest: "Manifest") -> str:

@@ -20,16 +20,17 @@ def _check_url(_context: click.Context, _option: click.Parameter, url: str | Non
     short_help="Download a public data set.",
     help="Download the data set NAME, verify its SHA-256, and unpack it into the folder OUT.\n\n"
     "An interrupted download resumes when the same command is run again.\n\n"
-    + "\n\n".join(f"{name}: {archive.summary}." for name, archive in ARCHIVES.items()),
+    + "\n\n".join(f"NAME can be {name}: {archive.summary}." for name, archive in ARCHIVES.items()),
     epilog=options.example("overfly fetch ucmerced ucmerced"),
 )
-@click.argument("name", type=click.Choice(list(ARCHIVES)))
+@click.argument("name", type=click.Choice(list(ARCHIVES)), metavar="NAME")
 @click.argument("out", type=options.PATH)
-@click.option(
+@options.option(
     "--url",
     metavar="URL",
     callback=_check_url,
-    help="Alternative URL; the hash is still verified. [default: the publisher's]",
+    show_default="the publisher's",
+    help="Download from another place; the hash is still verified.",
 )
 @options.overwrite
 def command(name: str, out: Path, url: str | None, overwrite: bool) -> None:

@@ -1,18 +1,40 @@
 """Options that several commands share, each defined once."""
 
+import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.decorators import FC
+
+from overfly.runtime.bundle.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from click.types import OptionHelpExtra
+
+# The fields of a recipe that had options of their own in earlier versions.
+_NOW_SET = (
+    *("optimizer", "weight_decay", "warmup_fraction", "schedule", "label_smoothing", "sam_rho", "sam_fraction"),
+    *("batch_norm", "frozen_fraction", "ema_decay", "keep", "dihedral", "rotation", "min_crop", "jitter"),
+)
+# Options of earlier versions, by command, and what to give instead.
+RENAMED = {
+    "bench": {"--peers": "--alternatives"},
+    "train": {f"--{name.replace('_', '-')}": f"--set {name}=VALUE" for name in _NOW_SET}
+    | {"--no-dihedral": "--set dihedral=false"},
+}
+
+# An upper limit from here on only catches typing errors. The help does not show it.
+_UNREACHED = 1_000_000
 
 
 class _NonEmptyPath(click.Path):
     """A path. click takes an empty text, such as a shell variable that is not set, for ``.``; this type refuses it."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; an empty one is wrong usage."""
         if not str(value):
             self.fail("the path is empty", param, ctx)
@@ -25,7 +47,7 @@ PATH = _NonEmptyPath(path_type=Path)
 class Real(click.FloatRange):
     """A number in a range. click accepts ``nan`` and ``inf``; this type refuses them."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number; one that is not finite is wrong usage."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
@@ -33,74 +55,123 @@ class Real(click.FloatRange):
         return number
 
 
-def device(auto: str) -> Callable[[FC], FC]:
-    """Return the option ``--device`` for a command in which ``auto`` means what the text `auto` says."""
-    text = f"Device by OpenVINO's name: CPU, GPU, GPU.0, NPU, AUTO, ...; auto is {auto}."
-    return click.option("--device", default="auto", show_default=True, help=text)
+class _Option(click.Option):
+    """An option whose help calls a number N, and says its range and its default in words."""
+
+    def __init__(self, *names: Any, **attributes: Any) -> None:
+        attributes.setdefault("show_default", "default" in attributes)
+        super().__init__(*names, **attributes)
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        """Return the placeholder of the value."""
+        is_plain_number = self.metavar is None and isinstance(self.type, click.IntRange | click.FloatRange)
+        return "N" if is_plain_number else super().make_metavar(ctx)
+
+    def get_help_extra(self, ctx: click.Context) -> "OptionHelpExtra":
+        """Return the default and the range to show after the help."""
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default  # click would put it in parentheses
+        if isinstance(self.type, click.IntRange | click.FloatRange) and "range" in extra:
+            low, high = self.type.min, self.type.max
+            words = [] if low is None else [f"{'above' if self.type.min_open else 'at least'} {low:g}"]
+            if high is not None and high < _UNREACHED:
+                words.append(f"{'below' if self.type.max_open else 'at most'} {high:g}")
+            extra["range"] = ", ".join(words)
+        return extra
 
 
-execution_precision = click.option(
+option = partial(click.option, cls=_Option)
+
+as_json = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+overwrite = option("--overwrite", is_flag=True, help="Replace existing output, once the new one is complete.")
+
+no_cache = option(
+    "--no-cache",
+    "cache",
+    is_flag=True,
+    callback=lambda _context, _option, given: not given,
+    help="Do not use the user's cache folder: neither compiled models nor the recommendation of bench.",
+)
+
+seed = option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Random seed.")
+
+execution_precision = option(
     "--execution-precision",
     type=click.Choice(["auto", "f32", "f16", "bf16"]),
     default="auto",
-    show_default=True,
     help="Precision to compute in; auto is f32 for the fp32 variant, and the device's own choice for the others.",
 )
 
-properties = click.option(
+
+def device(auto: str) -> Callable[[FC], FC]:
+    """Return the option ``--device`` for a command in which ``auto`` means what the text `auto` says."""
+    text = f"OpenVINO's name of the device: CPU, GPU, GPU.0, NPU, AUTO, ...; auto is {auto}."
+    return option("--device", default="auto", metavar="NAME", help=text)
+
+
+def out(what: str) -> Callable[[FC], FC]:
+    """Return the required option ``--out`` for a command that writes `what`."""
+    return option("--out", type=PATH, required=True, help=f"Folder for the {what}.")
+
+
+def variants(verb: str, *, default: str) -> Callable[[FC], FC]:
+    """Return the repeatable option ``--variant`` for a command that does `verb` with variants."""
+    text = f"Variant to {verb}; may be repeated."
+    choice = click.Choice(list(VARIANTS))
+    return option("--variant", "variants", multiple=True, type=choice, show_default=default, help=text)
+
+
+def pairs(
+    *names: str,
+    metavar: str,
+    text: str,
+    types: Mapping[str, "click.ParamType[Any]"] | None = None,
+) -> Callable[[FC], FC]:
+    """Return a repeatable option ``NAME=VALUE``. The command gets a dict.
+
+    Parameters
+    ----------
+    names, metavar
+        As for `click.option`.
+    text
+        The option's help.
+    types
+        The allowed names with the types of their values; None allows every name, with a text as its value.
+    """
+
+    def parse(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+        return dict(parse_one(text, context, parameter) for text in given)
+
+    def parse_one(pair: str, context: click.Context, parameter: click.Parameter) -> tuple[str, Any]:
+        name, _, text = pair.partition("=")
+        if not (name and text):
+            raise click.BadParameter(f"{pair!r} is not {metavar}", context, parameter)
+        if types is None:
+            return name, text
+        name = name.replace("-", "_")
+        if name not in types:
+            close = difflib.get_close_matches(name, types, n=3)
+            remedy = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(types)}"
+            raise click.BadParameter(f"{name!r} is unknown: {remedy}", context, parameter)
+        try:
+            return name, types[name].convert(text, parameter, context)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{name}: {error.message}", context, parameter) from None
+
+    return option(*names, multiple=True, metavar=metavar, callback=parse, help=text)
+
+
+properties = pairs(
     "--property",
     "properties",
-    multiple=True,
     metavar="NAME=VALUE",
-    callback=lambda _context, _option, pairs: _parse_properties(pairs),
-    help="OpenVINO property to compile with, such as GPU_DISABLE_WINOGRAD_CONVOLUTION=YES; may be repeated.",
+    text="OpenVINO property to compile with, such as GPU_DISABLE_WINOGRAD_CONVOLUTION=YES; may be repeated.",
 )
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-
-overwrite = click.option("--overwrite", is_flag=True, help="Replace existing output, once the new one is complete.")
-
-no_cache = click.option("--no-cache", is_flag=True, help="Do not keep compiled models in the user's cache folder.")
-
-seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed.")
-
-
-def _parse_properties(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the value of each name; anything but ``NAME=VALUE`` is wrong usage."""
-    for pair in pairs:
-        if not all(pair.partition("=")):
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def example(line: str) -> str:
     """Return the end of a command's help: a command line that works; tests/cli/test_help.py runs it."""
     # \b keeps click from wrapping the lines.
     return f"\b\nExample:\n  {line}"
-
-
-def out(what: str) -> Callable[[FC], FC]:
-    """Return the required option ``--out`` for a command that writes `what`."""
-    return click.option("--out", type=PATH, required=True, help=f"Folder for the {what}.")
-
-
-def renamed(old: str, new: str, *, is_flag: bool = False) -> Callable[[FC], FC]:
-    """Return a hidden option under the name that it had before; it fails with the name that it has now."""
-
-    def fail(context: click.Context, _option: click.Parameter, value: object) -> None:
-        if value is not None and not context.resilient_parsing:
-            raise click.UsageError(f"{old} is now {new}", context)
-
-    name = f"renamed_{old.lstrip('-').replace('-', '_')}"
-    value = "given" if is_flag else None
-    return click.option(
-        old,
-        name,
-        hidden=True,
-        expose_value=False,
-        is_eager=True,
-        callback=fail,
-        is_flag=is_flag,
-        flag_value=value,
-        default=None,
-    )

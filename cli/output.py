@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from overfly.runtime.classifier import Prediction
     from overfly.runtime.errors import ImageError
@@ -39,6 +41,16 @@ def csv_lines(path: Path, answer: "Prediction | ImageError", width: int) -> str:
         return _csv_row([_utf8(path), "", "", _utf8(answer)])
     pairs = zip(answer.labels, answer.probabilities, strict=True)
     return "\n".join(_csv_row([_utf8(path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
+
+
+WRITERS = {"table": table_line, "json": json_line, "csv": csv_lines}
+
+
+def print_document(document: object, schema: str) -> None:
+    """Print a record as the JSON document of `schema`."""
+    from overfly.runtime.documents import dump_document
+
+    click.echo(dump_document(document, schema=schema), nl=False)
 
 
 def describe_runner(runner: "Runner") -> str:

@@ -1,13 +1,14 @@
 """``overfly predict``: images in, labels out."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overfly.cli import options, output
+from overfly.cli.options import option
 from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -17,17 +18,12 @@ if TYPE_CHECKING:
 
     Answers = Iterator[tuple[Path, Prediction | ImageError]]
 
-_WRITERS: dict[str, Callable[[Path, "Prediction | ImageError", int], str]] = {
-    "table": output.table_line,
-    "json": output.json_line,
-    "csv": output.csv_lines,
-}
-
 _WATCH_INTERVAL_S = 1.0
 
 
 @click.command(
-    short_help="Classify images with a bundle.", epilog=options.example("overfly predict bundle scenes --top-k 3")
+    short_help="Classify images with a bundle.",
+    epilog=options.example("overfly predict bundle scenes --top-k 3"),
 )
 @click.argument("bundle", type=options.PATH)
 @click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH...")
@@ -35,41 +31,30 @@ _WATCH_INTERVAL_S = 1.0
     "what the last full bench of this bundle recommended on this machine, otherwise the GPU if OpenVINO lists one, "
     "otherwise the CPU"
 )
-@click.option(
+@option(
     "--variant",
     type=click.Choice(["auto", *VARIANTS]),
     default="auto",
-    show_default=True,
     help="auto is what the last full bench of this bundle recommended on this machine, otherwise the smallest.",
 )
 @options.execution_precision
 @options.properties
-@click.option("--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes per image.")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(list(_WRITERS)),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Alias of --format json: one object per line.")
-@click.option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
-@click.option("--watch", is_flag=True, help="Keep classifying images that arrive in the folders, until interrupted.")
+@option("--top-k", type=click.IntRange(min=1), default=1, help="Number of classes per image.")
+@option("--format", "style", type=click.Choice(list(output.WRITERS)), default="table", help="Output format.")
+@option("--json", "as_json", is_flag=True, help="The same as --format json: one object per line.")
+@option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
+@option("--watch", is_flag=True, help="Keep classifying images that arrive in the folders, until interrupted.")
 @options.no_cache
 def command(
     bundle: Path,
     paths: tuple[Path, ...],
     device: str,
-    variant: str,
-    execution_precision: str,
-    properties: dict[str, str],
     top_k: int,
     style: str,
     as_json: bool,
     strict: bool,
     watch: bool,
-    no_cache: bool,
+    **choices: Any,
 ) -> None:
     """Classify images, or all images below folders, with BUNDLE.
 
@@ -80,17 +65,12 @@ def command(
     from overfly.runtime.images.discovery import find_images
     from overfly.runtime.inference.devices import is_meta
 
+    if watch and (other := next((path for path in paths if not path.is_dir()), None)):
+        raise click.UsageError(f"--watch needs folders, and {other} is not one")
     with Terminal() as terminal:
-        files = _folders(paths) if watch else find_images(list(paths), reporter=terminal)
-        classifier = Classifier.from_bundle(
-            bundle,
-            device=device,
-            variant=variant,
-            execution_precision=execution_precision,
-            hint="throughput" if len(files) > 1 and not watch else "latency",
-            cache=not no_cache,
-            properties=properties,
-        )
+        files = list(paths) if watch else find_images(list(paths), reporter=terminal)
+        choices["hint"] = "throughput" if len(files) > 1 and not watch else "latency"
+        classifier = Classifier.from_bundle(bundle, device=device, **choices)
         with classifier:
             terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
             answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
@@ -138,18 +118,10 @@ def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "
     if style == "csv":
         terminal.line(output.CSV_HEAD)
     for path, answer in answers:
-        terminal.line(_WRITERS[style](path, answer, width))
+        terminal.line(output.WRITERS[style](path, answer, width))
         if isinstance(answer, Exception):
             n_bad += 1
             terminal.error(f"overfly: {output.one_line(answer)}")
             if strict:
                 break
     return n_bad
-
-
-def _folders(paths: tuple[Path, ...]) -> list[Path]:
-    """Return the paths; one that is not a folder is wrong usage."""
-    for path in paths:
-        if not path.is_dir():
-            raise click.UsageError(f"--watch needs folders, and {path} is not one")
-    return list(paths)

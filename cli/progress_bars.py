@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich import box
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 # The table's header and the line below it.
@@ -35,6 +36,16 @@ class LiveBars(Progress):
             room = self.console.height - _HEAD_LINES - len(self.tasks) - 1
             yield as_table(self.rows[-max(room, 1) :])
         yield self.make_tasks_table(self.tasks)
+
+    def end_table(self) -> None:
+        """Write the whole table above the bars: the screen may have had no room for its first rows."""
+        if self.rows:
+            rows, self.rows = self.rows, []
+            self.console.print(as_table(rows))
+
+    def write_line(self, text: str) -> None:
+        """Write a line above the bars; as a segment, because rich would change tabs and words between colons."""
+        self.console.print(Segments([Segment(text)], new_lines=True), soft_wrap=True)
 
 
 def as_table(rows: Sequence[Mapping[str, str]]) -> Table:

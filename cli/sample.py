@@ -13,13 +13,7 @@ from overfly.cli import options
     epilog=options.example("overfly sample scenes --images-per-class 20"),
 )
 @click.argument("out", type=options.PATH)
-@click.option(
-    "--images-per-class",
-    type=click.IntRange(2, 1000),
-    default=40,
-    show_default=True,
-    help="Images to draw of each class.",
-)
+@options.option("--images-per-class", type=click.IntRange(2, 1000), default=40, help="Number of images of each class.")
 @options.seed
 @options.overwrite
 def command(out: Path, images_per_class: int, seed: int, overwrite: bool) -> None:

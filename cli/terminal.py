@@ -33,7 +33,7 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
     ) -> None:
         """Remove the bars and leave the whole table."""
         if self._bars is not None:
-            self._end_table()
+            self._bars.end_table()
             self._bars.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -56,11 +56,11 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
     def error(self, message: str) -> None:
         """Write a line that ``--quiet`` does not suppress."""
         with suppress(BrokenPipeError):  # a closed standard error must not stop the command
-            self._end_table()
             if self._bars is None:
                 click.echo(message, err=True)
             else:
-                self._above_bars(message)
+                self._bars.end_table()
+                self._bars.write_line(message)
 
     def row(self, cells: Mapping[str, str]) -> None:
         """Add a row to the table above the bars; without bars it is a plain line."""
@@ -70,28 +70,13 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
             self._bars.rows.append(cells)
             self._bars.refresh()
 
-    def _end_table(self) -> None:
-        """Write the whole table above the bars: the screen may have had no room for its first rows."""
-        if self._bars is not None and self._bars.rows:
-            from overfly.cli.progress_bars import as_table
-
-            rows, self._bars.rows = self._bars.rows, []
-            self._bars.console.print(as_table(rows))
-
     def line(self, text: str) -> None:
         """Write a line of the command's output to standard output, above the bars if they are on the same screen."""
         if self._bars is not None and sys.stdout.isatty():
-            self._above_bars(text)
+            self._bars.write_line(text)
         else:
             # color=True: click would remove what looks like a color code from a file's name.
             click.echo(text, color=True)
-
-    def _above_bars(self, text: str) -> None:
-        """Write a line to the bars' stream; as a segment, because rich would change tabs and words between colons."""
-        from rich.segment import Segment, Segments
-
-        if self._bars is not None:
-            self._bars.console.print(Segments([Segment(text)], new_lines=True), soft_wrap=True)
 
     def _started(self) -> "LiveBars":
         """Return the bars, started at the first call. If the output is on the screen as well, they share its stream."""

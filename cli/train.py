@@ -4,12 +4,13 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overfly.cli import options
-from overfly.cli.recipe_options import RecipeCommand, changed_recipe, recipe_options
+from overfly.cli.options import option
+from overfly.cli.recipe_options import OWN_FIELDS, RecipeCommand, changed_recipe, recipe_options
 
 if TYPE_CHECKING:
     from overfly.training.run import RunRecord
@@ -23,28 +24,27 @@ if TYPE_CHECKING:
 @click.argument("data", type=options.PATH)
 @options.out("run")
 @recipe_options
-@click.option(
+@option(
     "--weights",
     default="imagenet",
-    show_default=True,
     metavar="imagenet|none|FILE",
     help="Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file.",
 )
-@click.option(
+@option(
     "--split",
     "split_file",
     type=options.PATH,
-    help="Use this split.json. [default: split.json or part folders such as train and test in DATA, else a new split]",
+    show_default="split.json or part folders such as train and test in DATA, else a new split",
+    help="Use this split.json.",
 )
 @options.seed
-@click.option(
+@option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "xpu"]),
     default="auto",
-    show_default=True,
     help="Where to train; auto takes a GPU if PyTorch has one, else the CPU.",
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted run, if there is one.")
+@option("--resume", is_flag=True, help="Continue an interrupted run, if there is one.")
 @options.overwrite
 @options.as_json
 def command(
@@ -52,14 +52,11 @@ def command(
     out: Path,
     recipe: str,
     settings: dict[str, object],
-    weights: str,
     split_file: Path | None,
-    seed: int,
-    device: str,
     resume: bool,
     overwrite: bool,
     as_json: bool,
-    **changes: object,
+    **choices: Any,
 ) -> None:
     """Fine-tune a model on DATA, a folder with one sub-folder of images for each class.
 
@@ -68,7 +65,8 @@ def command(
     """
     from overfly.runtime.extras import require_extra
 
-    changed, names = changed_recipe(recipe, settings, **changes)
+    own = {name: choices.pop(name) for name in OWN_FIELDS}
+    changed, names = changed_recipe(recipe, settings, **own)
     require_extra("train")
     if names & {"test_fraction", "val_fraction"}:
         _check_no_given_split(data, split_file)
@@ -76,7 +74,7 @@ def command(
     from overfly.training.distributed.team import join
     from overfly.training.job import TrainJob, train
 
-    job = TrainJob(data=data, out=out, recipe=changed, weights=weights, seed=seed, split_file=split_file, device=device)
+    job = TrainJob(data=data, out=out, recipe=changed, split_file=split_file, **choices)
     with Terminal() as terminal, join() as team:
         try:
             run = train(job, resume=resume, overwrite=overwrite, reporter=terminal, team=team)

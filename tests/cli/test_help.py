@@ -118,6 +118,7 @@ def test_verbose_shows_the_log_and_quiet_hides_all_but_the_result(overfly, fp32_
     assert usual.out == verbose.out == quiet.out != ""
     assert "overfly." not in usual.err
     assert "overfly.runtime.classifier: " in verbose.err
+    assert f"overfly {importlib.metadata.version('overfly')}, Python" in verbose.err.splitlines()[-1]
     assert quiet.err == ""
 
 
