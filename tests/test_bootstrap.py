@@ -94,7 +94,7 @@ def test_a_failed_attempt_is_one_sentence_and_the_next_one_starts_clean(bootstra
 
 
 @pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])
-def test_an_unfit_python_is_told_in_one_sentence(bootstrap, monkeypatch, version):
+def test_an_unsuitable_python_is_refused_in_one_sentence(bootstrap, monkeypatch, version):
     monkeypatch.setattr(bootstrap.sys, "version_info", (*version, 0))
     with pytest.raises(SystemExit) as caught:
         _main(bootstrap, monkeypatch, "demo")

@@ -152,7 +152,7 @@ def test_the_page_about_reports_lists_every_column():
     assert listed == list(zip([column.title for column in COLUMNS], narrow, strict=True))
 
 
-def test_the_readme_is_short_and_its_picture_is_small():
+def test_the_readme_is_short_and_its_image_is_small():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
     assert (ROOT / "docs" / "images" / "report.png").stat().st_size < 200_000
 

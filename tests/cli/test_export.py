@@ -46,15 +46,15 @@ def test_only_the_variants_asked_for_are_written(fp32_bundle):
 
 def test_json_holds_the_parity_of_each_step(fp32_bundle):
     bundle, result = fp32_bundle
-    told = json.loads(result.out)
+    printed = json.loads(result.out)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    assert told == {
+    assert printed == {
         "bundle": str(bundle),
         "golden_part": "test",
         "parity": {"onnx": manifest["onnx"]["parity"], "fp32": manifest["variants"]["fp32"]["parity"]},
         "quantized": {},
     }
-    for parity in told["parity"].values():
+    for parity in printed["parity"].values():
         assert (parity["n_images"], parity["top1_agreement"]) == (24, 1.0)
         assert parity["max_abs_diff"] < 1e-3
 
@@ -99,14 +99,14 @@ def test_a_file_of_the_run_that_is_missing_or_altered_is_named(refused, run_fold
     else:
         damaged[len(damaged) // 2] ^= 0x80
         path.write_bytes(damaged)
-    refused(run_folder, fragments=(path, "complete?" if (name, change) == ("run.json", "missing") else "again"))
+    refused(run_folder, fragments=(path,))
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"schema": "overfly.run/2"}, "overfly.run/2"),
-        ({"colour": "blue"}, "unknown key 'colour'"),
+        ({"color": "blue"}, "color"),
         ({"seed": "nought"}, "seed"),
         ({"model": "lenet"}, "lenet"),
     ],
@@ -117,21 +117,21 @@ def test_a_record_that_is_not_ours_is_refused_with_the_key(refused, run_folder, 
     refused(run_folder, fragments=(named,))
 
 
-def test_what_is_no_run_is_named(refused, tiny_bundle, tiny_data, tmp_path):
-    refused(tmp_path / "no", fragments=(tmp_path / "no", "found nothing", "overfly train"))
-    refused(tiny_bundle, fragments=(tiny_bundle / "run.json", "is missing"))
-    refused(tiny_data, fragments=(tiny_data / "run.json", "is missing"))
+def test_a_path_that_is_no_run_is_named(refused, tiny_bundle, tiny_data, tmp_path):
+    refused(tmp_path / "no", fragments=(tmp_path / "no",))
+    refused(tiny_bundle, fragments=(tiny_bundle / "run.json",))
+    refused(tiny_data, fragments=(tiny_data / "run.json",))
 
 
-def test_data_that_has_moved_changed_or_lost_a_image_is_named(refused, tiny_run, tiny_data, tmp_path):
-    refused(tiny_run, "--data", tmp_path / "no", fragments=(tmp_path / "no", "missing", "--data"))
+def test_data_that_moved_changed_or_lost_an_image_is_named(refused, tiny_run, tiny_data, tmp_path):
+    refused(tiny_run, "--data", tmp_path / "no", fragments=(tmp_path / "no", "--data"))
     data = shutil.copytree(tiny_data, tmp_path / "data")
     split = json.loads((tiny_run / "split.json").read_text(encoding="utf-8"))
     name = next(file["name"] for file in split["files"] if file["part"] == "test")
     (data / name).write_bytes((data / name).read_bytes() + b"\0")
-    refused(tiny_run, "--data", data, fragments=(data / name, "has changed", "train again"))
+    refused(tiny_run, "--data", data, fragments=(data / name,))
     (data / name).unlink()
-    refused(tiny_run, "--data", data, fragments=(data / name, "is missing", "--data"))
+    refused(tiny_run, "--data", data, fragments=(data / name, "--data"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
@@ -142,14 +142,14 @@ def test_an_existing_out_is_refused_and_left_alone(refused, tiny_run, tmp_path, 
     else:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
-    refused(tiny_run, fragments=(out, "exists already", "choose another --out", "--overwrite"))
+    refused(tiny_run, fragments=(out, "--overwrite"))
 
 
 def test_a_failed_overwrite_keeps_the_old_bundle(refused, run_folder, tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "notes.txt").write_text("old")
     (run_folder / "checkpoint.safetensors").write_bytes(b"")
-    refused(run_folder, "--overwrite", fragments=(run_folder / "checkpoint.safetensors", "was altered"))
+    refused(run_folder, "--overwrite", fragments=(run_folder / "checkpoint.safetensors",))
 
 
 # Runs the command line, which dies when it opens or renames a file once what the pattern names is there.
@@ -203,14 +203,14 @@ def test_a_zip_is_checked_and_used_like_the_folder(overfly, fp32_bundle, tiny_da
         answers.append((checked.out, predicted.out))
     assert answers[0] == answers[1]
     packed.write_bytes(packed.read_bytes()[:-1])
-    overfly("check", packed).assert_failed(packed, "not a complete .zip")
+    overfly("check", packed).assert_failed(packed)
 
 
 @pytest.mark.slow
 def test_an_export_makes_one_zip_and_replaces_it_as_a_whole(overfly, tiny_run, fp32_bundle, tmp_path):
     packed = tmp_path / "bundle.zip"
     packed.write_bytes(b"old")
-    overfly("export", tiny_run, "--out", tmp_path / "bundle", "--zip").assert_failed(packed, "exists already")
+    overfly("export", tiny_run, "--out", tmp_path / "bundle", "--zip").assert_failed(packed)
     assert packed.read_bytes() == b"old"
     result = overfly("export", tiny_run, "--out", packed, "--zip", "--variant", "fp32", "--overwrite")
     result.assert_done()
@@ -247,3 +247,16 @@ def test_the_table_has_a_line_for_each_variant_and_overwrite_replaces_all(overfl
     assert place == f"bundle: {out}"
     assert not (out / "notes.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_an_out_that_is_the_run_is_refused(overfly, content, tiny_run):
+    before = content(tiny_run)
+    overfly("export", tiny_run, "--out", tiny_run, "--overwrite").assert_failed(tiny_run, "--out")
+    assert content(tiny_run) == before
+
+
+def test_an_out_inside_the_data_is_refused(overfly, content, tiny_run, tiny_data):
+    before = content(tiny_data)
+    inside = ("--data", tiny_data, "--out", tiny_data / "result")
+    overfly("export", tiny_run, *inside).assert_failed(tiny_data / "result")
+    assert content(tiny_data) == before

@@ -244,7 +244,7 @@ def test_run_returns_the_exit_code_of_a_command_that_found_something_wrong(tiny_
 
 
 def test_debug_raises_the_error_itself(tmp_path):
-    with pytest.raises(BundleError, match="is not a bundle"):
+    with pytest.raises(BundleError):
         run(["check", str(tmp_path / "nothing"), "--debug"])
 
 

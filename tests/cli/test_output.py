@@ -31,13 +31,13 @@ def test_json_gives_back_the_path_as_it_is(path, answer):
     line = json_line(path, answer, 9)
     assert line.isascii()
     assert "\n" not in line
-    told = json.loads(line)
-    assert told["path"] == str(path)
+    printed = json.loads(line)
+    assert printed["path"] == str(path)
     if isinstance(answer, ImageError):
-        assert told == {"path": str(path), "error": str(answer)}
+        assert printed == {"path": str(path), "error": str(answer)}
     else:
-        assert (told["label"], told["probability"]) == ("harbor", 0.75)
-        assert told["top"] == [{"label": "harbor", "probability": 0.75}, {"label": "sea, open", "probability": 0.25}]
+        assert (printed["label"], printed["probability"]) == ("harbor", 0.75)
+        assert printed["top"] == [{"label": "harbor", "probability": 0.75}, {"label": "sea, open", "probability": 0.25}]
 
 
 @given(NAMES, ANSWERS)

@@ -1,7 +1,6 @@
 """On a terminal, the bar and the answers keep out of each other's way."""
 
 import csv
-import io
 import os
 import re
 import shutil
@@ -10,9 +9,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from rich.console import Console
-
-from overfly.cli.progress_bars import LiveBars, as_table
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
 
@@ -80,7 +76,7 @@ def test_answers_in_a_file_are_free_of_the_bar_that_the_terminal_shows(tiny_bund
 @pytest.mark.parametrize("stdout_too", [True, False])
 @pytest.mark.parametrize("style", ["json", "csv", "table"])
 def test_names_are_written_as_they_are(tiny_bundle, tiny_data, tmp_path, style, stdout_too):
-    """rich would make an image of a word between colons, and click take out what looks like a colour."""
+    """rich would make an image of a word between colons, and click take out what looks like a color."""
     names = ["a:smile:.jpg", "b\ttab.jpg", "c[bold]d.jpg", "e\x1b[31mred.jpg"]
     for name in names:
         shutil.copy(min((tiny_data / "harbor").iterdir()), tmp_path / name)
@@ -114,14 +110,3 @@ def test_a_training_is_a_table_above_its_bars_and_ends_with_the_whole_of_it(smal
     assert any("epoch 1 of 3" in line for line in lines)
     assert f"run: {tmp_path / 'run'}" in (screen if stdout_too else out)
     assert "epoch" not in out
-
-
-def test_only_the_rows_that_fit_are_drawn_and_all_of_them_at_the_end():
-    screen = io.StringIO()
-    bars = LiveBars(Console(file=screen, force_terminal=True, width=60, height=8))
-    bars.add_task("all epochs", total=30, completed=20)
-    bars.rows += [{"epoch": f"{i} of 30", "loss": f"{1 / i:.4f}"} for i in range(1, 21)]
-    table, below = bars.get_renderables()
-    assert list(table.columns[0].cells) == ["17 of 30", "18 of 30", "19 of 30", "20 of 30"]
-    assert below.row_count == 1
-    assert as_table(bars.rows).row_count == 20

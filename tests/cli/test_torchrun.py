@@ -278,8 +278,8 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
     process = begin(*TORCHRUN, "--nproc-per-node", 2, *command)
     err = after_second_epoch(process, lambda: process.send_signal(signal.SIGINT))
     assert process.returncode != 0
-    told = [line for line in err.splitlines() if line.startswith(("interrupted", "overfly: "))]
-    assert told == [
+    printed = [line for line in err.splitlines() if line.startswith(("interrupted", "overfly: "))]
+    assert printed == [
         f"interrupted: {out}.unfinished holds the saved state; continue with the same command and --resume",
         "overfly: interrupted",
     ]

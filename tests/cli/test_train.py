@@ -382,3 +382,23 @@ def test_data_that_cannot_be_used_are_named_and_nothing_is_written(
 def test_a_file_name_that_is_not_utf8_is_trained_on(overfly, small_data, tmp_path, briefly):
     (small_data / "field" / "field0.png").rename(small_data / "field" / "f\udcff.png")
     overfly("train", small_data, "--out", tmp_path / "run", *briefly).assert_done()
+
+
+def test_an_out_that_holds_the_data_is_refused(overfly, content, small_data, briefly):
+    before = content(small_data.parent)
+    for out in (small_data, small_data.parent):
+        overfly("train", small_data, "--out", out, "--overwrite", *briefly).assert_failed(small_data, "--out")
+    assert content(small_data.parent) == before
+
+
+def test_an_unfinished_run_is_kept_if_the_command_can_not_start(overfly, tmp_path, briefly):
+    unfinished = tmp_path / "run.unfinished"
+    unfinished.mkdir()
+    (unfinished / "last").write_text("hours of work")
+    result = overfly("train", tmp_path / "no", "--out", tmp_path / "run", "--overwrite", *briefly)
+    result.assert_failed(tmp_path / "no")
+    assert (unfinished / "last").read_text() == "hours of work"
+
+
+def test_a_seed_beyond_64_bits_is_wrong_usage(overfly, small_data, tmp_path):
+    overfly("train", small_data, "--out", tmp_path / "run", "--seed", 2**63).assert_misused("--seed")
