@@ -36,7 +36,7 @@ from overfly.benchmarks.results.backends import PYTORCH, require_backend
 from overfly.benchmarks.results.recommendation import recommend
 from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
 from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
-from overfly.benchmarks.results.rows import choose_baseline, compare_rows, failed_row, make_row
+from overfly.benchmarks.results.rows import choose_baseline, compare_rows, make_row
 from overfly.benchmarks.results.statistics import Labels
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import validate
@@ -229,7 +229,7 @@ class RowJob:
         """Return the row, not yet compared with the baseline; `truth` has the class indices, int64 ``[N]``."""
         execution = self.candidate.planned_execution if self.loaded is None else self.loaded.execution
         if self.measurements is None:
-            return failed_row(self.candidate.spec, execution, self.status, self.probe)
+            return Row(self.candidate.spec, execution, self.status, probe=self.probe)
         return make_row(self.candidate.spec, execution, self.measurements, truth, n_classes=n_classes, probe=self.probe)
 
 

@@ -1,15 +1,35 @@
 """A comparison of reports as one table for a terminal."""
 
+from collections.abc import Callable
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from overfly.benchmarks.comparison.compare import Comparison, Entry, Line
+from overfly.benchmarks.comparison.compare import Comparison, Entry
 from overfly.benchmarks.rendering import formatting
+from overfly.benchmarks.rendering.columns import LATENCY, METRIC_COLUMNS, SPEED, THROUGHPUT, Column
 from overfly.benchmarks.rendering.terminal import table_of_models
 
-_FIRST = ("%", "ms", "img/s")
-_OTHER = ("%", "other\nlabels", "ms", "speed", "img/s", "speed")
+
+def _like(column: Column[Any, Any], value: Callable[[Entry], Any]) -> Column[Entry, Any]:
+    """Return a column with the unit and the format of a column of the report."""
+    return Column((column.narrow_title or column.title).splitlines()[-1], value, column.format)
+
+
+_ACCURACY = _like(METRIC_COLUMNS["accuracy"], lambda entry: entry.accuracy)
+_LATENCY = _like(LATENCY, lambda entry: entry.latency_p50_ms)
+_RATE = _like(THROUGHPUT, lambda entry: entry.throughput_ips)
+_FIRST = (_ACCURACY, _LATENCY, _RATE)
+_OTHER: tuple[Column[Entry, Any], ...] = (
+    _ACCURACY,
+    Column("other\nlabels", lambda entry: entry.n_changed, str),
+    _LATENCY,
+    _like(SPEED, lambda entry: entry.latency_speedup),
+    _RATE,
+    _like(SPEED, lambda entry: entry.throughput_speedup),
+)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -17,11 +37,17 @@ def comparison_table(comparison: Comparison) -> Table:
     title = f"{comparison.n_images} images, one bundle, {len(comparison.reports)} reports"
     table = table_of_models(title, _caption_lines(comparison))
     for number in range(1, len(comparison.reports) + 1):
-        for index, name in enumerate(_FIRST if number == 1 else _OTHER):
+        for index, column in enumerate(_FIRST if number == 1 else _OTHER):
             head = f"[{number}]" if index == 0 else ""
-            table.add_column(Text(f"{head}\n{name}" if "\n" not in name else name), justify="right")
+            title = column.title if "\n" in column.title else f"{head}\n{column.title}"
+            table.add_column(Text(title), justify="right")
     for line in comparison.lines:
-        table.add_row(*map(Text, _cells(line)))
+        cells = [
+            formatting.NONE if entry is None else column.text(entry)
+            for index, entry in enumerate(line.entries)
+            for column in (_OTHER if index else _FIRST)
+        ]
+        table.add_row(*map(Text, (line.name, *cells)))
     return table
 
 
@@ -42,34 +68,3 @@ def _caption_lines(comparison: Comparison) -> list[str]:
         "%: accuracy. ms: p50 of the model alone. img/s: many images at once.",
         "speed: relative to [1]; ~ not significant. other labels: images classified differently than in [1].",
     ]
-
-
-def _cells(line: Line) -> list[str]:
-    """Return the texts of a line."""
-    first, *others = line.entries
-    cells = [line.name, *_figures(first)]
-    for entry in others:
-        accuracy, latency, rate = _figures(entry)
-        if entry is None:
-            cells += [formatting.NONE] * len(_OTHER)
-            continue
-        cells += [
-            accuracy,
-            formatting.optional(entry.n_changed, str),
-            latency,
-            formatting.optional(entry.latency_speedup, formatting.speedup),
-            rate,
-            formatting.optional(entry.throughput_speedup, formatting.speedup),
-        ]
-    return cells
-
-
-def _figures(entry: Entry | None) -> tuple[str, str, str]:
-    """Return accuracy, median latency and throughput."""
-    if entry is None:
-        return (formatting.NONE,) * 3
-    return (
-        formatting.optional(entry.accuracy, formatting.percent),
-        formatting.optional(entry.latency_p50_ms, formatting.milliseconds),
-        formatting.optional(entry.throughput_ips, formatting.rate),
-    )

@@ -48,7 +48,7 @@ class ImageSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is measured of each model.
+    """How much is measured of each model; the defaults are those of a full bench.
 
     Attributes
     ----------
@@ -67,28 +67,19 @@ class Plan:
         Untimed inferences before each measurement: after another model ran, caches and thread pools are cold.
     """
 
-    n_rounds: int
-    latency_samples: int
-    file_latency_samples: int
-    latency_floor: int
-    latency_limit_s: float
-    stream_min_s: float
-    file_stream_images: int
-    n_warmup: int
+    # 6 x 170 samples are the 1,000 that a p99 needs, and six rounds give a ratio of speeds a 97% range
+    # (`statistics.paired_ratio`). A model that takes 80 ms gets about 500 samples.
+    n_rounds: int = 6
+    latency_samples: int = 170
+    file_latency_samples: int = 50
+    latency_floor: int = 20
+    latency_limit_s: float = 6.0
+    stream_min_s: float = 1.0
+    file_stream_images: int = 64
+    n_warmup: int = 5
 
 
-# 6 x 170 samples are the 1,000 that a p99 needs, and six rounds give a ratio of speeds a 97% range
-# (`statistics.paired_ratio`). A model that takes 80 ms gets about 500 samples.
-FULL = Plan(
-    n_rounds=6,
-    latency_samples=170,
-    file_latency_samples=50,
-    latency_floor=20,
-    latency_limit_s=6.0,
-    stream_min_s=1.0,
-    file_stream_images=64,
-    n_warmup=5,
-)
+FULL = Plan()
 QUICK = Plan(
     n_rounds=3,
     latency_samples=20,

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from overfly.benchmarks.rendering import formatting
-from overfly.benchmarks.results.row_records import Difference, Quality, Row, Speed
+from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 LARGEST = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Column(Generic[T]):
-    """A figure or a fact of every row.
+class Column(Generic[S, T]):
+    """A figure or a fact of every row (`S`: a row of a report, or an entry of a comparison).
 
     Attributes
     ----------
@@ -35,14 +36,14 @@ class Column(Generic[T]):
     """
 
     title: str
-    value: Callable[[Row], T | None]
+    value: Callable[[S], T | None]
     format: Callable[[T], str]
     narrow_title: str = ""
     is_number: bool = True
     note: Callable[[T], str] | None = None
     bar_end: float | None = None
 
-    def text(self, row: Row) -> str:
+    def text(self, row: S) -> str:
         """Return the text of a row, a dash if it has no value."""
         return formatting.optional(self.value(row), self.format)
 
@@ -62,8 +63,31 @@ def of_difference(get: Callable[[Difference], T]) -> Callable[[Row], T | None]:
     return lambda row: None if row.difference is None else get(row.difference)
 
 
+def _metric(name: str, *arguments: Any, **options: Any) -> Column[Row, float]:  # noqa: ANN401 - as `Column` takes them
+    """Return the column of a metric of `Quality`."""
+    return Column(arguments[0], of_quality(lambda quality: getattr(quality, name).value), *arguments[1:], **options)
+
+
+# By the names of `runtime.evaluation.metrics.METRICS`. The details show the interval of each in the same format.
+METRIC_COLUMNS: dict[str, Column[Row, float]] = {
+    "accuracy": _metric("accuracy", "accuracy %", formatting.percent, "top-1\n%", bar_end=1.0),
+    "f1_macro": _metric("f1_macro", "macro F1", formatting.decimal, "F1"),
+    "kappa": _metric("kappa", "kappa", formatting.decimal),
+}
+
+# Also the columns of a comparison.
+LATENCY: Column[Row, float] = Column(
+    "p50 ms", lambda row: row.p50_ms, formatting.milliseconds, "p50\nms", bar_end=LARGEST
+)
+SPEED: Column[Row, Ratio] = Column(
+    "speed", of_difference(lambda d: d.latency_speedup), formatting.speedup, note=formatting.speedup_note
+)
+THROUGHPUT: Column[Row, float] = Column(
+    "images/s", of_speed(lambda speed: speed.throughput_ips), formatting.rate, "img/s", bar_end=LARGEST
+)
+
 # After the row's name, with which every view begins.
-COLUMNS: tuple[Column[Any], ...] = (
+COLUMNS: tuple[Column[Row, Any], ...] = (
     Column(
         "computed in",
         lambda row: row.execution.execution_precision,
@@ -72,9 +96,7 @@ COLUMNS: tuple[Column[Any], ...] = (
         is_number=False,
         note="computed in {}".format,
     ),
-    Column(
-        "accuracy %", of_quality(lambda quality: quality.accuracy.value), formatting.percent, "top-1\n%", bar_end=1.0
-    ),
+    METRIC_COLUMNS["accuracy"],
     Column(
         "images vs baseline",
         lambda row: row.difference,
@@ -82,15 +104,9 @@ COLUMNS: tuple[Column[Any], ...] = (
         "vs\nbase",
         note=formatting.image_difference_note,
     ),
-    Column("macro F1", of_quality(lambda quality: quality.f1_macro.value), formatting.decimal, "F1"),
-    Column("kappa", of_quality(lambda quality: quality.kappa.value), formatting.decimal),
-    Column("p50 ms", lambda row: row.p50_ms, formatting.milliseconds, "p50\nms", bar_end=LARGEST),
-    Column(
-        "speed",
-        of_difference(lambda difference: difference.latency_speedup),
-        formatting.speedup,
-        note=formatting.speedup_note,
-    ),
+    *(column for name, column in METRIC_COLUMNS.items() if name != "accuracy"),
+    LATENCY,
+    SPEED,
     Column(
         "file to label ms",
         of_speed(lambda speed: speed.file_latency_ms.p50),
@@ -98,6 +114,6 @@ COLUMNS: tuple[Column[Any], ...] = (
         "file\nms",
         bar_end=LARGEST,
     ),
-    Column("images/s", of_speed(lambda speed: speed.throughput_ips), formatting.rate, "img/s", bar_end=LARGEST),
+    THROUGHPUT,
     Column("size MiB", lambda row: row.spec.size_bytes, formatting.mebibytes, "MiB", bar_end=LARGEST),
 )

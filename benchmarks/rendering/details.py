@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from overfly.benchmarks.rendering import formatting
-from overfly.benchmarks.rendering.columns import Column, of_difference, of_quality, of_speed
+from overfly.benchmarks.rendering.columns import METRIC_COLUMNS, Column, of_difference, of_quality, of_speed
 from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import Probe, Row
@@ -17,11 +17,18 @@ def _of_probe(get: Callable[[Probe], T]) -> Callable[[Row], T | None]:
     return lambda row: None if row.probe is None else get(row.probe)
 
 
+def _interval(name: str, column: Column[Row, float]) -> Column[Row, tuple[float, float]]:
+    """Return the 95% interval of a metric, in the format of its column."""
+    return Column(
+        f"{column.title}, 95% interval",
+        of_quality(lambda quality: getattr(quality, name).ci95),
+        lambda bounds: formatting.interval(bounds, column.format),
+    )
+
+
 # The figures that the results table leaves out.
-DETAILS: tuple[Column[Any], ...] = (
-    Column("accuracy %, 95% interval", of_quality(lambda q: q.accuracy.ci95), formatting.percent_interval),
-    Column("macro F1, 95% interval", of_quality(lambda q: q.f1_macro.ci95), formatting.decimal_interval),
-    Column("kappa, 95% interval", of_quality(lambda q: q.kappa.ci95), formatting.decimal_interval),
+DETAILS: tuple[Column[Row, Any], ...] = (
+    *(_interval(name, column) for name, column in METRIC_COLUMNS.items()),
     Column("points vs baseline", of_difference(lambda d: d.accuracy_pp), "{:+.2f}".format),
     Column("McNemar p", of_difference(lambda d: d.mcnemar_p), formatting.p_value),
     Column("agreement %", of_difference(lambda d: d.agreement), formatting.percent),
@@ -32,7 +39,6 @@ DETAILS: tuple[Column[Any], ...] = (
     Column("samples", of_speed(lambda s: s.latency_ms.n), "{:,}".format),
     Column("latency, speed", of_difference(lambda d: d.latency_speedup), formatting.speedup_range),
     Column("throughput, speed", of_difference(lambda d: d.throughput_speedup), formatting.speedup_range),
-    Column("file to label, p50 ms", of_speed(lambda s: s.file_latency_ms.p50), formatting.milliseconds),
     Column("file to label, p90 ms", of_speed(lambda s: s.file_latency_ms.p90), formatting.milliseconds),
     Column("file to label, images/s", of_speed(lambda s: s.file_throughput_ips), formatting.rate),
     Column("first inference ms", _of_probe(lambda p: p.first_inference_ms), formatting.milliseconds),

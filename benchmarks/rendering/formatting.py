@@ -51,14 +51,9 @@ def mebibytes(n_bytes: int) -> str:
     return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
 
 
-def percent_interval(bounds: tuple[float, float]) -> str:
-    """Return an interval of a fraction in percent, without the sign."""
-    return " to ".join(map(percent, bounds))
-
-
-def decimal_interval(bounds: tuple[float, float]) -> str:
-    """Return an interval of a figure in [-1, 1]."""
-    return " to ".join(map(decimal, bounds))
+def interval(bounds: tuple[float, float], text: Callable[[float], str]) -> str:
+    """Return an interval, such as ``0.91 to 0.95``."""
+    return " to ".join(map(text, bounds))
 
 
 def image_difference(difference: Difference) -> str:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from overfly.benchmarks.rendering import charts, formatting
-from overfly.benchmarks.rendering.columns import COLUMNS, LARGEST, Column
+from overfly.benchmarks.rendering.columns import COLUMNS, LARGEST, LATENCY, THROUGHPUT, Column
 from overfly.benchmarks.rendering.details import DETAILS, machine_facts, short_name
 from overfly.benchmarks.rendering.legend import LEGEND
 from overfly.benchmarks.results.per_class import class_scores, confusion_of, disagreements
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import OK, Ratio, Row
 from overfly.runtime.evaluation.metrics import most_confused
-from overfly.runtime.evaluation.recommendation import Deployment
 from overfly.runtime.extras import require_extra
 
 _N_CONFUSED = 8
@@ -152,7 +151,7 @@ def _row_views(report: Report) -> list[RowView]:
     return views
 
 
-def _full_bar(column: Column[Any], rows: tuple[Row, ...]) -> float | None:
+def _full_bar(column: Column[Row, Any], rows: tuple[Row, ...]) -> float | None:
     """Return the value of a column's full bar; None if no row has a value."""
     values = [value for row in rows if (value := column.value(row)) is not None]
     return max(values, default=None) if column.bar_end == LARGEST else column.bar_end
@@ -160,22 +159,16 @@ def _full_bar(column: Column[Any], rows: tuple[Row, ...]) -> float | None:
 
 def _highlights(report: Report) -> list[Highlight]:
     """Return the recommended rows, the one for latency first."""
-    best = report.recommendation
-    found = []
-    if (row := _deployed(report, best.latency)) and row.speed:
-        gain = _gain(report, row.difference.latency_speedup if row.difference else None)
-        figure = formatting.milliseconds(row.speed.latency_ms.p50)
-        found.append(Highlight("Lowest latency", row.place, figure, "ms p50", gain))
-    if (row := _deployed(report, best.throughput)) and row.speed:
-        gain = _gain(report, row.difference.throughput_speedup if row.difference else None)
-        figure = formatting.rate(row.speed.throughput_ips)
-        found.append(Highlight("Highest throughput", row.place, figure, "images/s", gain))
+    best, found = report.recommendation, []
+    for title, deployment, column, unit, name in (
+        ("Lowest latency", best.latency, LATENCY, "ms p50", "latency_speedup"),
+        ("Highest throughput", best.throughput, THROUGHPUT, "images/s", "throughput_speedup"),
+    ):
+        row = next((row for row in report.rows if row.is_deployable and row.deployment == deployment), None)
+        if row is not None:
+            gain = _gain(report, getattr(row.difference, name) if row.difference else None)
+            found.append(Highlight(title, row.place, column.text(row), unit, gain))
     return found
-
-
-def _deployed(report: Report, deployment: Deployment | None) -> Row | None:
-    """Return the row that is recommended."""
-    return next((row for row in report.rows if row.is_deployable and row.deployment == deployment), None)
 
 
 def _gain(report: Report, speedup: Ratio | None) -> str:
@@ -200,7 +193,7 @@ def _accuracy_text(row: Row) -> str:
     if row.quality is None or row.speed is None:
         return "not measured"
     accuracy = row.quality.accuracy
-    interval = formatting.percent_interval(accuracy.ci95)
+    interval = formatting.interval(accuracy.ci95, formatting.percent)
     p50 = formatting.milliseconds(row.speed.latency_ms.p50)
     return f"{formatting.percent(accuracy.value)}% ({interval}%) at {p50} ms"
 

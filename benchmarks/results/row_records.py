@@ -267,11 +267,11 @@ class Row:
     spec: RowSpec
     execution: Execution
     status: str
-    quality: Quality | None
-    speed: Speed | None
-    difference: Difference | None
-    probe: Probe | None
-    measurements: Measurements | None
+    quality: Quality | None = None
+    speed: Speed | None = None
+    difference: Difference | None = None
+    probe: Probe | None = None
+    measurements: Measurements | None = None
 
     def __post_init__(self) -> None:
         """Check that a row that is ``ok`` has all its figures."""

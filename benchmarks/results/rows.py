@@ -61,21 +61,7 @@ def make_row(
         file_throughput_ips=throughput(measurements.file_throughput_rounds),
     )
     quality = _quality(truth, np.array(measurements.predictions, dtype=np.int64), n_classes)
-    return Row(
-        spec=spec,
-        execution=execution,
-        status=OK,
-        quality=quality,
-        speed=speed,
-        difference=None,
-        probe=probe,
-        measurements=measurements,
-    )
-
-
-def failed_row(spec: RowSpec, execution: Execution, status: str, probe: Probe | None = None) -> Row:
-    """Return the row of a model that could not be loaded or measured; `status` says why."""
-    return Row(spec, execution, status, quality=None, speed=None, difference=None, probe=probe, measurements=None)
+    return Row(spec, execution, OK, quality, speed, probe=probe, measurements=measurements)
 
 
 def throughput(samples: Sequence[ThroughputSample]) -> float:

@@ -12,8 +12,8 @@ import pytest
 from overfly.benchmarks.job import make_report
 from overfly.benchmarks.measurement.timing import ImageSource, Plan, measure
 from overfly.benchmarks.results.records import TEST_PART, BundleFacts, Environment, EvaluationSet
-from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, RowSpec
-from overfly.benchmarks.results.rows import failed_row, make_row
+from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, Row, RowSpec
+from overfly.benchmarks.results.rows import make_row
 from overfly.runtime.files.hashing import sha256_file
 
 CLASSES = ("beach", "forest <b>", "storage & tanks")
@@ -190,7 +190,7 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
         for row, measurements in zip(measured, results, strict=True)
     ]
     on_gpu = _row_of("openvino", "fp16", device="GPU", precision=None, n_threads=None)
-    rows.insert(3, failed_row(*on_gpu, "GPU can't compile the fp16 variant"))
+    rows.insert(3, Row(*on_gpu, "GPU can't compile the fp16 variant"))
     names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
     return make_report(
         rows,

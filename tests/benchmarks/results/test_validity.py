@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from overfly.benchmarks.results.records import TEST_PART, EvaluationSet
-from overfly.benchmarks.results.rows import failed_row
+from overfly.benchmarks.results.row_records import Row
 from overfly.benchmarks.results.validity import validate
 
 
@@ -44,7 +44,7 @@ def test_each_condition_is_a_reason_of_its_own(compared, reasons, baseline_row, 
 
 def test_the_baseline_must_be_there_and_work(reasons, baseline_row, int8_row):
     assert len(reasons([int8_row])) == 1
-    failed = failed_row(baseline_row.spec, baseline_row.execution, "no torch here")
+    failed = Row(baseline_row.spec, baseline_row.execution, "no torch here")
     (what,) = reasons([failed, int8_row])
     assert "no torch here" in what
 
