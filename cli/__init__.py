@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from overfly.runtime.cpp_runtime import explain_missing_dll
 from overfly.runtime.errors import OverflyError
 
 # In the order in which a user meets them.
@@ -136,12 +137,13 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _renamed(error).show()
         return error.exit_code
-    except (OverflyError, OSError) as error:
-        if "--debug" in arguments:
+    except (OverflyError, OSError, ImportError) as error:
+        sentence = _sentence(error)
+        if "--debug" in arguments or sentence is None:
             raise
         from overfly.cli.output import one_line
 
-        click.echo(f"overfly: {one_line(_sentence(error))}", err=True)
+        click.echo(f"overfly: {one_line(sentence)}", err=True)
         return 1
     return 0
 
@@ -156,9 +158,15 @@ def _renamed(error: click.ClickException) -> click.ClickException:
     return error
 
 
-def _sentence(error: OverflyError | OSError) -> str:
-    """Return the sentence to show for an error; those of the system lack the file and the remedy."""
+def _sentence(error: OverflyError | OSError | ImportError) -> str | None:
+    """Return the sentence to show for an error, None for a mistake in a program.
+
+    Those of the system lack the file and the remedy.
+    """
     if isinstance(error, OverflyError):
         return str(error)
+    missing_dll = explain_missing_dll(error)
+    if missing_dll is not None or isinstance(error, ImportError):
+        return missing_dll
     place = "" if error.filename is None else f"{error.filename}: "
     return f"{place}{error.strerror or error}; check the path, the permissions and the free disk space"

@@ -17,6 +17,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # ONNX Runtime decides when it is loaded, on Linux as well since 1.32; its disable_telemetry_events() comes too late.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+if sys.platform == "win32":
+    from overfly.runtime.cpp_runtime import load_cpp_runtime
+
+    load_cpp_runtime()
+
 if TYPE_CHECKING:
     from overfly.runtime.bundle.bundle import Bundle as Bundle
     from overfly.runtime.classifier import Classifier as Classifier

@@ -60,7 +60,9 @@ def _packages(extra: str) -> Iterator[str]:
     """Yield the import names of an extra's packages; one that two of its extras share comes twice."""
     for text in importlib.metadata.requires(_DISTRIBUTION) or ():
         name, nested, marker = _match(_REQUIREMENT, text).group("name", "extras", "marker")
-        if marker is None or not all(_holds(condition, extra) for condition in marker.split(" and ")):
+        conditions = (marker or "").split(" and ")
+        is_core = not any("extra" in condition for condition in conditions)
+        if is_core or not all(_holds(condition, extra) for condition in conditions):
             continue
         if name == _DISTRIBUTION:
             for inner in nested.split(","):

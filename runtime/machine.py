@@ -1,13 +1,31 @@
-"""What this machine has: cores and memory."""
+"""What this machine is: its names, cores and memory."""
 
 import ctypes
 import os
+import platform
+import socket
 import sys
 
 MEBIBYTE = 1 << 20  # in bytes
 
 # More threads would only wait for each other.
 _MAX_DECODING_THREADS = 8
+
+
+def host_name() -> str:
+    """Return the machine's network name.
+
+    `platform.node` asks WMI on Windows from Python 3.12 on, which can take 10 s (cpython#112278) or crash (#125315).
+    """
+    return socket.gethostname()
+
+
+def system_name(*, terse: bool = False) -> str:
+    """Return the operating system and its version; on Windows `platform.platform` would ask WMI as well."""
+    if sys.platform == "win32":
+        version = sys.getwindowsversion()
+        return f"Windows-{version.major}.{version.minor}.{version.build}"
+    return platform.platform(terse=terse)
 
 
 def usable_cores() -> int:

@@ -3,7 +3,6 @@
 import ctypes
 import datetime as dt
 import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.records import Environment
 from overfly.runtime.inference.devices import full_name
-from overfly.runtime.machine import memory_bytes, usable_cores
+from overfly.runtime.machine import host_name, memory_bytes, system_name, usable_cores
 from overfly.runtime.versions import installed_versions
 
 _PROC_STAT = Path("/proc/stat")
@@ -26,8 +25,8 @@ def describe_environment(load_before: float | None, load_during: float | None) -
     """Return the machine's record, with the load by other programs before and during the measurement."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return Environment(
-        host=platform.node(),
-        system=platform.platform(),
+        host=host_name(),
+        system=system_name(),
         cpu=full_name("CPU"),
         n_cores=usable_cores(),
         affinity=tuple(sorted(affinity(0))) if affinity else None,

@@ -1,7 +1,6 @@
 """Save the bench's recommendation in the user's cache folder, and load it for ``--variant auto``."""
 
 import hashlib
-import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import DocumentError
 from overfly.runtime.inference.devices import full_name, resolve_device
 from overfly.runtime.inference.model_cache import user_cache_folder
+from overfly.runtime.machine import host_name
 
 RECOMMENDATION_SCHEMA = "overfly.recommendation/1"
 
@@ -88,7 +88,7 @@ def load_recommendation(bundle: Bundle) -> SavedRecommendation | None:
     with suppress(OSError, RuntimeError, DocumentError):
         manifest_sha256 = bundle.manifest_sha256()
         found = read_document(_path(manifest_sha256), SavedRecommendation, schema=RECOMMENDATION_SCHEMA)
-        machine = (manifest_sha256, platform.node(), full_name("CPU"))
+        machine = (manifest_sha256, host_name(), full_name("CPU"))
         if (found.manifest_sha256, found.host, found.cpu) == machine and all(
             deployment.variant in bundle.manifest.variants
             and full_name(resolve_device(deployment.device)) == deployment.device_name
@@ -100,5 +100,5 @@ def load_recommendation(bundle: Bundle) -> SavedRecommendation | None:
 
 def _path(manifest_sha256: str) -> Path:
     """Return the file for a bundle on this machine."""
-    machine = hashlib.sha256(f"{platform.node()}\n{full_name('CPU')}".encode()).hexdigest()
+    machine = hashlib.sha256(f"{host_name()}\n{full_name('CPU')}".encode()).hexdigest()
     return user_cache_folder() / "recommendations" / f"{manifest_sha256[:32]}-{machine[:16]}.json"

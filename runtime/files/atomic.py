@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from overfly.runtime.files.output_guards import check_overwrite, explain_os_errors
-from overfly.runtime.files.replacing import partial_name, replace_folder
+from overfly.runtime.files.replacing import partial_name, replace, replace_folder
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -18,7 +18,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(path)
+        replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -68,7 +68,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         if path.is_dir():
             replace_folder(partial, path)
         else:
-            partial.replace(path)
+            replace(partial, path)
 
 
 @contextmanager

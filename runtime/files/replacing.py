@@ -1,10 +1,66 @@
-"""Rename a finished folder to its final name, and clean up after an interrupted process."""
+"""Rename a finished file or folder to its final name, and clean up after an interrupted process.
+
+On Windows a virus scanner, an indexer or OneDrive may have a file open for a moment, and then it can be neither
+renamed nor deleted. `replace` and `remove` try again for 10 seconds, as npm and cargo do.
+"""
 
 import glob
+import logging
 import os
 import secrets
 import shutil
+import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+_LOGGER = logging.getLogger(__name__)
+
+# ERROR_ACCESS_DENIED, also for a read-only file, and ERROR_SHARING_VIOLATION. Only Windows sets `winerror`.
+_IN_USE = {5, 32}
+_PATIENCE_S = 10.0
+_PAUSE_S = 0.02
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file or folder; an existing file `target` is replaced, also a read-only one."""
+    _try_while_in_use(lambda: os.replace(source, target), target)  # noqa: PTH105 - the same on all systems
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it exists, also a read-only one."""
+
+    def delete() -> None:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    _try_while_in_use(delete, path)
+
+
+def _try_while_in_use(act: Callable[[], None], path: Path) -> None:
+    """Call a function until Windows no longer says that `path` is in use, but for 10 seconds at most."""
+    deadline = time.monotonic() + _PATIENCE_S
+    n_tries = 0
+    while True:
+        try:
+            return act()
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _IN_USE or time.monotonic() > deadline:
+                raise
+            if n_tries == 0:
+                _LOGGER.info("trying again for %.0f s: %s", _PATIENCE_S, error)
+                _make_writable(path)
+        n_tries += 1
+        time.sleep(_PAUSE_S)
+
+
+def _make_writable(path: Path) -> None:
+    """Take the mark "read-only", which Windows honors when it renames and deletes, from a file or all of a folder."""
+    for each in (path, *path.rglob("*")):
+        if each.exists() and not each.is_symlink():
+            each.chmod(each.stat().st_mode | stat.S_IWUSR)
 
 
 def replace_folder(new: Path, path: Path) -> None:
@@ -18,12 +74,12 @@ def replace_folder(new: Path, path: Path) -> None:
     aside = _aside(path)
     _discard(aside)
     if path.exists():
-        path.rename(aside)
+        replace(path, aside)
     try:
-        new.rename(path)
+        replace(new, path)
     except OSError:
         if aside.exists():
-            aside.rename(path)
+            replace(aside, path)
         raise
     _discard(aside)
 
@@ -31,29 +87,24 @@ def replace_folder(new: Path, path: Path) -> None:
 def restore_replaced(path: Path) -> None:
     """Restore the old `path` if `replace_folder` was killed between its two renames."""
     if _aside(path).exists() and not path.exists():
-        _aside(path).rename(path)
+        replace(_aside(path), path)
 
 
 def _discard(aside: Path) -> None:
     """Delete the old folder. It is renamed first, because a partly deleted one must not be restored later."""
     if os.path.lexists(aside):
         waste = partial_name(aside)
-        aside.rename(waste)
-        remove(waste)
+        replace(aside, waste)
+        try:
+            remove(waste)
+        except OSError as error:  # what it was replaced by is complete
+            _LOGGER.warning("delete %s yourself: %s", waste, error)
 
 
 def _aside(path: Path) -> Path:
     """Return the name that the old `path` has while it is replaced."""
     path = path.absolute()
     return path.with_name(f".{path.name}.replaced")
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder, if it exists."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def partial_name(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import platform
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +11,7 @@ import openvino as ov
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.inference.diagnosis import explain_absence
 from overfly.runtime.inference.opencl import driver_version
-from overfly.runtime.machine import memory_bytes, usable_cores
+from overfly.runtime.machine import memory_bytes, system_name, usable_cores
 
 # OpenVINO's devices that pass the work on to other devices.
 META_DEVICES = ("AUTO", "HETERO", "BATCH", "MULTI")
@@ -172,4 +171,4 @@ def describe_machine() -> str:
     parts = [full_name("CPU"), f"{usable_cores()} cores"]
     if memory is not None:
         parts.append(f"{memory / 2**30:.0f} GiB")
-    return ", ".join([*parts, platform.platform(terse=True)])
+    return ", ".join([*parts, system_name(terse=True)])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from overfly.cli import run
 from overfly.runtime.extras import extra_packages
 
 # What each command needs of the extras, and its arguments; the folders that they name need not exist.
@@ -132,3 +133,17 @@ def test_an_edge_box_needs_none_of_them(run_without, tiny_bundle, tiny_data, tmp
     for line, result in zip(lines, run_without([(EVERYTHING, line) for line in lines]), strict=True):
         assert result.code == 0, (line, result.err)
         assert result.out
+
+
+def test_a_missing_dll_is_one_sentence(monkeypatch, capsys):
+    def fail(name):
+        raise ImportError(f"DLL load failed while importing {name}: The specified module could not be found.")
+
+    monkeypatch.setattr("overfly.cli.importlib.import_module", fail)
+    assert run(["devices"]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("overfly: ")
+    assert "msvc-runtime" in written.err
+    with pytest.raises(ImportError, match="devices"):
+        run(["devices", "--debug"])

@@ -12,7 +12,7 @@ from overfly.runtime.errors import MissingExtraError
 from overfly.runtime.extras import extra_packages, require_extra
 
 ROOT = Path(__file__).parents[2]
-CORE = {"numpy", "openvino", "PIL", "click", "rich", "platformdirs"}
+CORE = {"numpy", "openvino", "PIL", "click", "rich", "platformdirs", "msvc-runtime"}
 # What may be imported in a room, apart from the core and Python's own.
 ROOMS = {
     "runtime": (),
@@ -63,6 +63,7 @@ def test_only_the_packages_that_are_named_are_checked(declare):
 def test_extras_within_extras_and_other_conditions_are_resolved(declare):
     declare(
         "numpy>=1.26",
+        f"core; sys_platform == '{sys.platform}' and platform_machine == 'AMD64'",
         "one>=1; extra == 'a'",
         "two; python_version >= '3.10' and extra == 'a'",
         "three>=1 ; (python_version < '3.10') and extra == 'a'",

@@ -1,12 +1,22 @@
 """What the machine has is read from the system, and agrees with other ways to ask."""
 
 import os
+import platform
+import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from overfly.runtime.machine import decoding_depth, decoding_threads, memory_bytes, usable_cores
+from overfly.runtime.machine import (
+    decoding_depth,
+    decoding_threads,
+    host_name,
+    memory_bytes,
+    system_name,
+    usable_cores,
+)
 
 
 def test_cores_are_those_that_this_process_may_use():
@@ -21,6 +31,26 @@ def test_a_process_bound_to_one_core_has_one():
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_no_name_of_the_machine_asks_windows_management(monkeypatch):
+    """Windows' WMI can take seconds or crash, and `platform.node` and `platform.platform` ask it there."""
+
+    def ask_wmi(*_arguments, **_options):
+        raise AssertionError
+
+    monkeypatch.setattr(platform, "uname", ask_wmi)
+    assert host_name() == socket.gethostname()
+    monkeypatch.setattr(sys, "platform", "win32")
+    version = SimpleNamespace(major=10, minor=0, build=22631)
+    monkeypatch.setattr(sys, "getwindowsversion", lambda: version, raising=False)
+    assert system_name() == "Windows-10.0.22631"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
+def test_the_system_is_named_as_python_names_it():
+    assert system_name() == platform.platform()
+    assert system_name(terse=True) == platform.platform(terse=True)
 
 
 @pytest.mark.parametrize(("n_cores", "n_threads"), [(1, 1), (4, 4), (8, 8), (64, 8)])

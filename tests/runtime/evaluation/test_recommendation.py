@@ -8,7 +8,6 @@ import pytest
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import MANIFEST, write_manifest
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.evaluation import recommendation
 from overfly.runtime.evaluation.recommendation import (
     Deployment,
     SavedRecommendation,
@@ -18,6 +17,7 @@ from overfly.runtime.evaluation.recommendation import (
 )
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.inference.devices import full_name
+from overfly.runtime.machine import host_name
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def answer(bundle):
     name = full_name("CPU")
     return SavedRecommendation(
         manifest_sha256=sha256_file(bundle.path / MANIFEST),
-        host=recommendation.platform.node(),
+        host=host_name(),
         cpu=name,
         latency=Deployment("fp16", "CPU", name),
         throughput=Deployment("fp32", "CPU", name),

@@ -1,13 +1,17 @@
 """A folder is replaced by the whole new one or stays the old one, whenever the process ends."""
 
 import os
+import shutil
+import stat
+import threading
+from itertools import count
 
 import pytest
 
 from overfly.runtime.errors import OutputError
 from overfly.runtime.files import replacing
-from overfly.runtime.files.atomic import atomic_folder
-from overfly.runtime.files.replacing import remove, remove_partials, replace_folder, restore_replaced
+from overfly.runtime.files.atomic import atomic_file, atomic_folder, write_atomically
+from overfly.runtime.files.replacing import remove, remove_partials, replace, replace_folder, restore_replaced
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions and limits of POSIX")
 
@@ -38,14 +42,15 @@ def killed_between_renames(old, kill_when_ready):
         """
 import sys
 from pathlib import Path
+from overfly.runtime.files import replacing
 from overfly.runtime.files.atomic import atomic_folder
-rename = Path.rename
-def rename_once(self, target):
-    if self.name.endswith(".part"):
+rename = replacing.os.replace
+def rename_once(source, target):
+    if source.name.endswith(".part"):
         print("ready", flush=True)
         sys.stdin.read()
-    return rename(self, target)
-Path.rename = rename_once
+    return rename(source, target)
+replacing.os.replace = rename_once
 with atomic_folder(Path(sys.argv[1]), overwrite=True) as partial:
     (partial / "result.txt").write_text("new")
 """,
@@ -110,3 +115,145 @@ def test_remove_deletes_a_link_and_not_what_it_points_to(old, names):
     remove(link)
     assert names(old.parent) == ["out"]
     assert names(old) == ["result.txt"]
+
+
+def refusal(number):
+    """The error that Windows gives: 5 access denied, 32 sharing violation."""
+    error = PermissionError(13, "The file is in use by another program")
+    error.winerror = number
+    return error
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only waiting moves; the pauses so far are in its list."""
+    pauses = []
+    monkeypatch.setattr(replacing.time, "sleep", pauses.append)
+    monkeypatch.setattr(replacing.time, "monotonic", lambda: sum(pauses))
+    return pauses
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """A function that makes a function of `os` or `shutil` fail a number of times, as Windows does."""
+
+    def start(module, name, number, times):
+        real = getattr(module, name)
+        left = iter(range(times)) if times is not None else count()
+
+        def call(*arguments, **options):
+            if not options.get("ignore_errors") and next(left, None) is not None:
+                raise refusal(number)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    return start
+
+
+@pytest.mark.parametrize("number", [5, 32])
+def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, names, clock, refuse, number, caplog):
+    caplog.set_level("INFO", "overfly")
+    (tmp_path / "file").write_bytes(b"old")
+    refuse(os, "replace", number, 20)
+    write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert len(clock) == 20
+    assert names(tmp_path) == ["file"]
+    assert len(caplog.records) == 1
+
+
+def test_a_finished_folder_and_file_wait_for_the_scanner(old, clock, refuse):
+    refuse(os, "replace", 32, 5)
+    with atomic_folder(old, overwrite=True) as partial:
+        (partial / "result.txt").write_text("new", encoding="utf-8")
+    assert (old / "result.txt").read_text(encoding="utf-8") == "new"
+    refuse(os, "replace", 5, 5)
+    with atomic_file(old.with_name("bundle.zip")) as partial:
+        partial.write_bytes(b"zip")
+    assert old.with_name("bundle.zip").read_bytes() == b"zip"
+    assert len(clock) == 10
+
+
+def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_stays(tmp_path, names, clock, refuse):
+    (tmp_path / "file").write_bytes(b"old")
+    refuse(os, "replace", 32, None)
+    with pytest.raises(PermissionError):
+        write_atomically(tmp_path / "file", b"new")
+    assert 10 <= sum(clock) < 10.1
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_another_error_is_not_tried_again(tmp_path, clock, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="28"):
+        replace(tmp_path / "a", tmp_path / "b")
+    assert clock == []
+
+
+def protect(monkeypatch):
+    """Let nothing that is marked read-only be replaced or deleted, as on Windows."""
+
+    def check(path):
+        for each in (path, *path.rglob("*")):
+            if each.exists() and not each.stat().st_mode & stat.S_IWUSR:
+                raise refusal(5)
+
+    for module, name in ((os, "replace"), (shutil, "rmtree")):
+        real = getattr(module, name)
+
+        def call(*arguments, real=real, **options):
+            check(arguments[-1])
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+
+def test_overwrite_replaces_read_only_files(old, names, monkeypatch, clock):
+    (old / "result.txt").chmod(0o444)
+    protect(monkeypatch)
+    with atomic_folder(old, overwrite=True) as partial:
+        (partial / "other.txt").touch()
+    assert names(old) == ["other.txt"]
+    assert names(old.parent) == ["out"]
+    (old / "other.txt").chmod(0o444)
+    write_atomically(old / "other.txt", b"new")
+    assert (old / "other.txt").read_bytes() == b"new"
+    assert len(clock) == 2
+
+
+def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(old, clock, refuse, caplog):
+    refuse(shutil, "rmtree", 32, None)
+    with atomic_folder(old, overwrite=True) as partial:
+        (partial / "result.txt").write_text("new", encoding="utf-8")
+    assert (old / "result.txt").read_text(encoding="utf-8") == "new"
+    assert sum(clock) >= 10
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert ".out.replaced" in warning
+
+
+@pytest.mark.skipif(os.name != "nt", reason="only Windows refuses to replace an open file")
+def test_a_program_that_reads_a_file_again_and_again_stops_nothing(tmp_path):
+    path = tmp_path / "state"
+    write_atomically(path, b"0")
+    stop = threading.Event()
+
+    def scan():
+        while not stop.wait(0.01):
+            with path.open("rb") as stream:
+                stream.read()
+                stop.wait(0.4)
+
+    scanner = threading.Thread(target=scan)
+    scanner.start()
+    try:
+        for n in range(5):
+            write_atomically(path, str(n).encode())
+    finally:
+        stop.set()
+        scanner.join()
+    assert path.read_bytes() == b"4"

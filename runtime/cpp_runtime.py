@@ -1,0 +1,39 @@
+"""Load Microsoft's C++ runtime on Windows.
+
+The wheels of OpenVINO, ONNX Runtime and PyTorch need MSVCP140.dll. They don't bring it, and neither does CPython
+(openvino#23912; seen with openvino 2026.4.1, onnxruntime 1.32.0, torch 2.13.0). The package msvc-runtime puts the DLLs
+into folders of the environment where Windows does not look for them.
+"""
+
+import ctypes
+from contextlib import suppress
+
+# Both are Windows' own: a DLL, or one that it needs, is missing.
+_DLL_NOT_FOUND = ("DLL load failed", "WinError 126")
+
+
+def load_cpp_runtime() -> None:
+    """Load the DLLs of msvc-runtime; Windows then finds them by name. If it is not installed, Windows may have its own.
+
+    A program's older copy of MSVCP140.dll can crash these packages, so ours must be loaded before their first import.
+    """
+    from importlib import metadata  # slow, and only Windows needs it
+
+    with suppress(metadata.PackageNotFoundError):
+        files = {file.name.lower(): file for file in metadata.files("msvc-runtime") or ()}
+        # Sorted, so that msvcp140.dll is there when the others need it.
+        for name in sorted(files):
+            if name.startswith("msvcp140") and name.endswith(".dll"):
+                with suppress(OSError):
+                    ctypes.CDLL(str(files[name].locate()))
+
+
+def explain_missing_dll(error: BaseException) -> str | None:
+    """Return a sentence with the remedy if an import failed because a DLL is missing, else None."""
+    text = str(error)
+    if not any(sign in text for sign in _DLL_NOT_FOUND):
+        return None
+    return (
+        f"a package needs Microsoft's C++ runtime, which Windows did not find ({text}): "
+        "run  python -m pip install msvc-runtime  or install the Visual C++ Redistributable"
+    )

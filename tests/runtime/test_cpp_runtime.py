@@ -1,0 +1,73 @@
+"""On Windows the DLLs of msvc-runtime are loaded by path, and a missing one is a sentence."""
+
+import ctypes
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from overfly.runtime.cpp_runtime import explain_missing_dll, load_cpp_runtime
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The paths that were loaded; nothing really is."""
+    paths = []
+    monkeypatch.setattr(ctypes, "CDLL", paths.append)
+    return paths
+
+
+class Installed(metadata.PackagePath):
+    """A file of a package in an environment."""
+
+    def locate(self):
+        return Path("env", self)
+
+
+def test_each_dll_is_loaded_once_and_the_one_that_the_others_need_first(loaded, monkeypatch):
+    names = [
+        "msvcp140_1.dll",
+        "MSVCP140.dll",
+        "Scripts/msvcp140_1.dll",
+        "Scripts/msvcp140.dll",
+        "vcomp140.dll",
+        "x.pyd",
+    ]
+    monkeypatch.setattr(metadata, "files", lambda _: [Installed(name) for name in names])
+    load_cpp_runtime()
+    assert [Path(path) for path in loaded] == [Path("env/Scripts/msvcp140.dll"), Path("env/Scripts/msvcp140_1.dll")]
+
+
+def test_without_the_package_nothing_is_loaded(loaded):
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.files("msvc-runtime")
+    load_cpp_runtime()
+    assert loaded == []
+
+
+def test_a_dll_that_can_not_be_loaded_stops_nothing(monkeypatch):
+    def refuse(path):
+        raise OSError(path)
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(metadata, "files", lambda _: [Installed("msvcp140.dll")])
+    load_cpp_runtime()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("DLL load failed while importing _pyopenvino: The specified module could not be found."),
+        OSError('[WinError 126] Error loading "c10.dll" or one of its dependencies.'),
+    ],
+)
+def test_a_missing_dll_is_a_sentence_with_the_remedy(error):
+    assert explain_missing_dll(error) == (
+        f"a package needs Microsoft's C++ runtime, which Windows did not find ({error}): "
+        "run  python -m pip install msvc-runtime  or install the Visual C++ Redistributable"
+    )
+
+
+@pytest.mark.parametrize("error", [ImportError("No module named 'numpy'"), OSError(13, "Permission denied")])
+def test_another_error_is_not_explained(error):
+    assert explain_missing_dll(error) is None
