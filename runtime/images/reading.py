@@ -2,36 +2,37 @@
 
 import os
 import stat
-import warnings
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from overfly.runtime.errors import ImageError
+from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
+from overfly.runtime.images.memory import BYTES_PER_PIXEL, DECODING_BUDGET
+from overfly.runtime.images.metadata import without_metadata
+from overfly.runtime.images.pillow_decoding import FORMATS, TURNS, decode_values, open_image, silence_libraries
+from overfly.runtime.images.tiff import (
+    CMYK,
+    FLOAT,
+    FORMATS_OF_NUMBERS,
+    PALETTE,
+    READABLE_COLORS,
+    SIGNED,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    TiffLayout,
+    read_tiff_layout,
+)
 
-# Pillow's default limit. A small file with more pixels may be a decompression bomb.
-MAX_PIXELS = 89_478_485
+# Pillow's own limit, twice that of its warning. A small file with more pixels may be a decompression bomb.
+MAX_PIXELS = 2 * 89_478_485
 
-# Pillow reads more formats, some of them by starting programs that it finds on the machine.
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-
-# `load_image` raises for an image that Pillow only warns of. The filter holds for the whole process that imports this
-# module: a filter for a moment (warnings.catch_warnings) is not safe in the threads that decode.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-# The operation that makes an image of each EXIF orientation upright; orientation 1 is upright already.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+silence_libraries()
 
 ImageBatch = npt.NDArray[np.uint8]
 
@@ -47,23 +48,124 @@ class ImageSpec:
         is not kept, so that nothing is cut off.
     mean, std
         Of each channel (R, G, B), for pixels scaled to [0, 1]. The model itself applies them.
+    value_range
+        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a value is not positive."""
+        """Raise ValueError if a value is not positive, or the range is none."""
         if self.size < 1 or min(self.std) <= 0:
             raise ValueError(f"image size {self.size} and std {self.std} must be positive")
+        if self.value_range is not None:
+            check_range(*self.value_range)
+
+    def reader(self) -> "ImageReader":
+        """Return what reads images as this input."""
+        return ImageReader(self.size, self.value_range)
 
 
-def load_image(path: Path, size: int) -> ImageBatch:
+class ImageReader:
+    """Reads image files as input of a model, in the same way for training, export, bench and prediction.
+
+    Several threads may use it at once. It warns, once per folder, of images that use only a small part of their bits.
+
+    Parameters
+    ----------
+    size
+        Height and width of the result in pixels.
+    value_range
+        See `ImageSpec`.
+    """
+
+    def __init__(self, size: int, value_range: ValueRange | None = None) -> None:
+        self._size = size
+        self._depth = DepthConverter(value_range)
+
+    def read(self, path: Path) -> ImageBatch:
+        """Decode an image file and resize the image: uint8, shape ``[size, size, 3]``, RGB; see `load_image`."""
+        try:
+            _check_is_file(path)
+            with path.open("rb") as stream, ExitStack() as reserved:
+                return _resize(self._decode(path, stream, reserved), self._size)
+        except ImageError:
+            raise
+        except FileNotFoundError:
+            raise ImageError(f"{path} does not exist: expected an image") from None
+        except PermissionError:
+            raise ImageError(
+                f"{path} can't be opened: you have no permission to read it; change its permissions"
+            ) from None
+        except UnidentifiedImageError:
+            found = "is empty" if path.stat().st_size == 0 else "has no known image format"
+            raise ImageError(f"{path} {found}: expected {', '.join(FORMATS)}; remove or replace it") from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ImageError(f"{path} is too large: {error}; cut it into smaller images") from None
+        except Exception as error:
+            # Decoders raise many kinds of exceptions for damaged files, TypeError and struct.error among them.
+            raise ImageError(f"{path} can't be decoded ({error}): remove or replace it") from error
+
+    def _decode(self, path: Path, stream: BinaryIO, reserved: ExitStack) -> Image.Image:
+        """Return an image as RGB; the memory that it takes stays reserved."""
+        layout = read_tiff_layout(stream)
+        if layout is not None:
+            _check_layout(path, layout, self._depth.value_range)
+            if not layout.pillow_is_right():
+                return self._decode_with_rasterio(path, stream, layout, reserved)
+        try:
+            return self._decode_with_pillow(path, stream, layout, reserved)
+        except Exception:
+            sound = without_metadata(stream)
+            if sound is None:
+                raise
+            with suppress(Exception):  # then the first error is the better one
+                return self._decode_with_pillow(path, sound, layout, reserved)
+            raise
+
+    def _decode_with_pillow(
+        self, path: Path, stream: BinaryIO, layout: TiffLayout | None, reserved: ExitStack
+    ) -> Image.Image:
+        """Return an image as RGB."""
+        with open_image(stream, layout) as image:
+            _reserve(path, image.width, image.height, reserved)
+            decoded = decode_values(stream, image, layout)
+        return decoded if isinstance(decoded, Image.Image) else self._shallow(path, *decoded)
+
+    def _decode_with_rasterio(
+        self, path: Path, stream: BinaryIO, layout: TiffLayout, reserved: ExitStack
+    ) -> Image.Image:
+        """Return a TIFF as RGB; raise if rasterio is not installed."""
+        try:
+            from overfly.runtime.images.geotiff import read_bands
+        except ImportError:
+            raise ImageError(
+                f'{path} is a TIFF of {layout}: to read it, run  python -m pip install "overfly[geo]"'
+            ) from None
+        _reserve(path, layout.width, layout.height, reserved)
+        values = read_bands(stream, layout)
+        if layout.photometric == PALETTE:
+            image = Image.fromarray(layout.palette()[values])
+        else:
+            image = self._shallow(path, values, layout.bits[0])
+        turn = TURNS.get(layout.orientation)
+        return image if turn is None else image.transpose(turn)
+
+    def _shallow(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> Image.Image:
+        """Return values of shape ``[H, W]`` or ``[H, W, 3]`` as an RGB image."""
+        return Image.fromarray(self._depth.to_8_bits(path, values, n_bits)).convert("RGB")
+
+
+def load_image(path: Path, size: int, value_range: ValueRange | None = None) -> ImageBatch:
     """Decode an image file and resize the image.
 
-    Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; of 16 bits the high byte is kept.
-    Transparency is dropped, and the EXIF orientation is applied. Of a file with several pages the first is read.
+    Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; of 16 bits the high byte is kept, unless there is a
+    `value_range`. Of more than three bands the first three are read. Transparency is dropped, and the EXIF orientation
+    is applied. Of a file with several pages the first is read that is not a reduced version of another. A TIFF that
+    Pillow is not known to read right is read with rasterio.
 
     Parameters
     ----------
@@ -71,6 +173,8 @@ def load_image(path: Path, size: int) -> ImageBatch:
         A JPEG, PNG, TIFF, BMP or WebP file.
     size
         Height and width of the result in pixels.
+    value_range
+        See `ImageSpec`.
 
     Returns
     -------
@@ -80,29 +184,10 @@ def load_image(path: Path, size: int) -> ImageBatch:
     Raises
     ------
     ImageError
-        If the file is missing, is not an image, is damaged, has floating-point pixels, or has
-        more than `MAX_PIXELS` pixels.
+        If the file is missing, is not an image, is damaged, has more than `MAX_PIXELS` pixels or values that don't fit
+        into 16 bits, or needs rasterio, which is not installed.
     """
-    try:
-        _check_is_file(path)
-        with Image.open(path, formats=_FORMATS) as image:
-            _check_size(path, image)
-            rgb = _to_rgb(path, _upright(image))
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError(f"{path} does not exist: expected an image") from None
-    except PermissionError:
-        raise ImageError(f"{path} can't be opened: you have no permission to read it; change its permissions") from None
-    except UnidentifiedImageError:
-        found = "is empty" if path.stat().st_size == 0 else "has no known image format"
-        raise ImageError(f"{path} {found}: expected {', '.join(_FORMATS)}; remove or replace it") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path} is too large: {error}; cut it into smaller images") from None
-    except Exception as error:
-        # Pillow's decoders raise many kinds of exceptions for damaged files, TypeError and struct.error among them.
-        raise ImageError(f"{path} can't be decoded ({error}): remove or replace it") from error
-    return _resize(rgb, size)
+    return ImageReader(size, value_range).read(path)
 
 
 def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
@@ -121,39 +206,36 @@ def _check_is_file(path: Path) -> None:
         raise ImageError(f"{path} is a device, pipe or socket: expected an image; remove it")
 
 
-def _check_size(path: Path, image: Image.Image) -> None:
-    """Raise if an image has more than `MAX_PIXELS` pixels."""
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{path} is too large: {image.width} x {image.height} pixels, expected at most {MAX_PIXELS}; "
-            "cut it into smaller images"
+def _check_layout(path: Path, layout: TiffLayout, value_range: ValueRange | None) -> None:
+    """Raise if the values of a TIFF can't be turned into 8-bit RGB, or only with a `value_range`."""
+    n_bits, form = layout.bits[0], layout.formats[0]
+    if len({*layout.bits[:3]}) > 1 or len({*layout.formats[:3]}) > 1:
+        problem = f"has {layout}: expected bands of the same kind"
+    elif layout.photometric not in READABLE_COLORS or (layout.photometric == CMYK and n_bits != 8):  # noqa: PLR2004
+        problem = f"has {layout.colors} colors of {n_bits} bits: expected gray, RGB or a palette"
+    elif form not in FORMATS_OF_NUMBERS:
+        problem = "has complex pixels: expected real ones"
+    elif form != UNSIGNED and layout.photometric == WHITE_IS_ZERO:
+        problem = f"has {layout}: expected unsigned values where white is zero"
+    elif form == SIGNED and n_bits <= 8:  # noqa: PLR2004 - bits of a byte
+        problem = "has signed 8-bit pixels: expected unsigned ones"
+    elif value_range is None and (form == FLOAT or (form == SIGNED and n_bits <= 16)):  # noqa: PLR2004
+        kind = "floating-point" if form == FLOAT else "signed 16-bit"
+        problem = (
+            f"has {kind} pixels: expected 8 or 16 bits per channel without a sign, or a model trained with --range"
         )
+    else:
+        return
+    raise ImageError(f"{path} {problem}; convert it first")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation.
-
-    Pillow's `exif_transpose` also writes all other EXIF tags again, and fails if one of them is malformed.
-    """
-    # A PNG may have its EXIF data after the pixels, and Pillow turns a TIFF while it loads the pixels.
-    image.load()
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to 8-bit RGB."""
-    if image.mode == "F":
-        raise ImageError(f"{path} has floating-point pixels: expected 8 or 16 bits per channel; convert it first")
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image)
-        if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
-            raise ImageError(f"{path} has pixels outside 16 bits: expected 8 or 16 bits per channel; convert it first")
-        image = Image.fromarray((pixels >> 8).astype(np.uint8))
-    if "transparency" in image.info:
-        # Pillow warns if a palette with transparency is converted to RGB in one step.
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+def _reserve(path: Path, width: int, height: int, reserved: ExitStack) -> None:
+    """Wait until there is memory for an image; raise if it has more than `MAX_PIXELS` pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{path} is too large: {width} x {height} pixels, expected at most {MAX_PIXELS}; cut it into smaller images"
+        )
+    reserved.enter_context(DECODING_BUDGET.reserve(width * height * BYTES_PER_PIXEL))
 
 
 def _resize(rgb: Image.Image, size: int) -> ImageBatch:

@@ -197,7 +197,8 @@ def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path, value):
     with pytest.raises(ImageError) as caught:
         load_image(path, 4)
     assert str(caught.value) == (
-        f"{path} has pixels outside 16 bits: expected 8 or 16 bits per channel; convert it first"
+        f"{path} has values from {min(value, 0)} to {max(value, 65535)}, outside 16 bits: "
+        "train with --range LO,HI, or convert it"
     )
 
 
@@ -205,7 +206,10 @@ def test_floating_point_pixels_are_refused(tmp_path):
     path = save(tmp_path / "float.tif", np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
     with pytest.raises(ImageError) as caught:
         load_image(path, 4)
-    assert str(caught.value) == f"{path} has floating-point pixels: expected 8 or 16 bits per channel; convert it first"
+    assert str(caught.value) == (
+        f"{path} has floating-point pixels: expected 8 or 16 bits per channel without a sign, or a model trained with "
+        "--range; convert it first"
+    )
 
 
 def test_of_several_pages_the_first_counts(tmp_path, pixels):
@@ -293,7 +297,7 @@ def test_an_image_that_is_not_there(tmp_path):
     assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected an image"
 
 
-@pytest.mark.parametrize("side", [10_000, 14_000, 30_000])
+@pytest.mark.parametrize("side", [14_000, 30_000])
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
     path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, color=2, rows=[b"\0" * 30])
     assert path.stat().st_size < 200
@@ -303,12 +307,13 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
 
 
 def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
-    path = png(tmp_path / "bomb.png", width=10_000, height=10_000, depth=8, color=2, rows=[b"\0" * 30])
+    path = png(tmp_path / "bomb.png", width=14_000, height=14_000, depth=8, color=2, rows=[b"\0" * 30])
     code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import load_image\n"
     code += "try: load_image(Path(sys.argv[1]), 32)\nexcept ValueError as error: sys.exit(str(error))"
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert result.stderr.count("\n") == 1
-    assert "10000 x 10000 pixels, expected at most 89478485" in result.stderr
+    assert str(path) in result.stderr
+    assert str(MAX_PIXELS) in result.stderr
 
 
 def test_loading_leaves_no_file_open(tmp_path, image):

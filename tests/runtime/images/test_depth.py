@@ -1,0 +1,104 @@
+"""Values of more or fewer bits become 8 bits, by their highest bits or by a range; a range that is not used is told."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from overfly.runtime.errors import ImageError
+from overfly.runtime.images.depth import DepthConverter, check_range
+
+PATH = Path("survey/a.tif")
+
+
+@pytest.mark.parametrize(
+    ("n_bits", "values", "expected"),
+    [
+        (1, [0, 1], [0, 255]),
+        (4, [0, 1, 15], [0, 17, 255]),
+        (7, [0, 64, 127], [0, 128, 255]),
+        (8, [0, 77, 255], [0, 77, 255]),
+        (12, [0, 15, 16, 4095], [0, 0, 1, 255]),
+        (16, [0, 255, 256, 65535], [0, 0, 1, 255]),
+        (32, [0, 255, 256, 65535], [0, 0, 1, 255]),
+    ],
+)
+def test_fewer_bits_are_stretched_and_of_more_the_highest_8_are_kept(n_bits, values, expected):
+    dtype = np.uint8 if n_bits <= 8 else np.uint16 if n_bits <= 16 else np.int32
+    converted = DepthConverter(None).to_8_bits(PATH, np.array(values, dtype), n_bits)
+    assert converted.dtype == np.uint8
+    assert converted.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, ">u2", np.int16, np.int32, np.float32])
+def test_a_range_becomes_0_to_255_and_the_rest_is_cut_off(dtype):
+    values = np.array([0, 100, 1100, 2100, 5000], dtype)
+    assert DepthConverter((100, 2100)).to_8_bits(PATH, values, 16).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_a_range_does_not_touch_8_bits():
+    values = np.arange(256, dtype=np.uint8)
+    assert (DepthConverter((0, 100)).to_8_bits(PATH, values, 8) == values).all()
+
+
+def test_not_a_number_becomes_0():
+    values = np.array([np.nan, 0.5, np.inf, -np.inf], np.float32)
+    assert DepthConverter((0, 1)).to_8_bits(PATH, values, 32).tolist() == [0, 128, 255, 0]
+
+
+def test_values_outside_16_bits_are_named():
+    with pytest.raises(ImageError) as caught:
+        DepthConverter(None).to_8_bits(PATH, np.array([-5, 70000]), 32)
+    assert {str(PATH), "-5", "70000"} <= set(str(caught.value).replace(",", "").split())
+
+
+@pytest.mark.parametrize(
+    ("n_bits", "low", "high", "warned"),
+    [
+        (16, 0, 4095, True),
+        (16, 0, 10000, True),
+        (16, 30000, 34000, True),
+        (16, 0, 16383, True),
+        (16, 0, 16384, False),
+        (16, 0, 65535, False),
+        (12, 0, 4095, False),
+        (12, 0, 1000, True),
+        (16, 0, 0, False),
+        (16, 700, 700, False),
+    ],
+)
+def test_a_small_part_of_the_bits_gives_a_warning_with_the_range(caplog, n_bits, low, high, warned):
+    values = np.array([low, high], np.uint16)
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        DepthConverter(None).to_8_bits(PATH, values, n_bits)
+        DepthConverter((low, high + 1)).to_8_bits(PATH, values, n_bits)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == warned
+    assert all(message.startswith(f"{PATH} ") and f"--range {low},{high}," in message for message in messages)
+
+
+def test_the_warning_comes_once_for_a_folder_and_for_the_folders_of_its_classes(caplog):
+    converter = DepthConverter(None)
+    values = np.array([0, 3000], np.uint16)
+    names = ["data/harbor/a.tif", "data/harbor/b.tif", "data/runway/c.tif", "elsewhere/one/d.tif"]
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        for name in names:
+            converter.to_8_bits(Path(name), values, 16)
+    assert [record.args[0] for record in caplog.records] == [Path(names[0]), Path(names[3])]
+
+
+@pytest.mark.parametrize("ends", [(1, 1), (2, 1), (float("nan"), 1), (0, float("inf"))])
+def test_what_is_no_range_is_named(ends):
+    with pytest.raises(ValueError, match=f"{ends[0]},{ends[1]}"):
+        check_range(*ends)
+
+
+def test_the_message_of_the_warning(caplog):
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        DepthConverter(None).to_8_bits(PATH, np.array([7, 4095], np.uint16), 16)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{PATH} has values in the range 7,4095 only, a small part of its 16 bits, so its contrast is low: "
+        "train with --range 7,4095, or with the range of all images"
+    )

@@ -1,0 +1,147 @@
+"""Damaged or huge metadata does not keep sound pixels from being read."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overfly.runtime.errors import ImageError
+from overfly.runtime.images.metadata import without_metadata
+from overfly.runtime.images.reading import load_image
+
+SIZE = 24
+NOISE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+EXIF = Image.Exif()
+EXIF[0x0112] = 6
+
+
+def encoded(kind, **options):
+    """Return the bytes of an image file."""
+    stream = io.BytesIO()
+    Image.fromarray(NOISE).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def chunk(name, content, checksum=None):
+    """Return a PNG chunk, with its right checksum unless another one is given."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum or zlib.crc32(name + content))
+
+
+def png_with(*chunks, **options):
+    """Return a PNG with more chunks after its header."""
+    content = encoded("png", **options)
+    return content[:33] + b"".join(chunks) + content[33:]
+
+
+def jpeg_with(*segments, **options):
+    """Return a JPEG with more segments after its start."""
+    content = encoded("jpeg", **options)
+    return content[:2] + b"".join(segments) + content[2:]
+
+
+def segment(kind, content, length=None):
+    """Return a JPEG segment, with its right length unless another one is given."""
+    return struct.pack(">BBH", 0xFF, kind, length or len(content) + 2) + content
+
+
+PNGS = {
+    "bad checksum of a text": png_with(chunk(b"tEXt", b"Comment\0some words", checksum=1)),
+    "bad checksum of a gamma": png_with(chunk(b"gAMA", struct.pack(">I", 45455), checksum=1)),
+    "short resolution": png_with(chunk(b"pHYs", b"\0\0")),
+    "megabytes of text": png_with(chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5 << 20)))),
+    "megabytes of international text": png_with(chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(5 << 20)))),
+    "megabytes of color profile": png_with(chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(5 << 20)))),
+    "many texts": png_with(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20)))] * 70),
+}
+JPEGS = {
+    "Photoshop block cut short": jpeg_with(segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x00")),
+    "Photoshop block with a wrong length": jpeg_with(segment(0xED, b"Photoshop 3.0\x008BIM", length=21)),
+    "malformed MPO": jpeg_with(segment(0xE2, b"MPF\0II*\0\x08\0\0\0\1\0\1\xb0\7\0\4\0\0\0\xff\xff\xff\xff\0\0\0\0")),
+    "color profile cut short": jpeg_with(segment(0xE2, b"ICC_PROFILE\0")),
+    "EXIF cut short": jpeg_with(segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\x09\0\x12\1\3\0")),
+    "EXIF with a huge count": jpeg_with(
+        segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", 0x0111, 2, 0xFFFFFFF0, 5) + bytes(4))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PNGS)
+def test_a_png_is_read_whatever_its_metadata(tmp_path, name):
+    (tmp_path / "scene.png").write_bytes(PNGS[name])
+    assert (load_image(tmp_path / "scene.png", SIZE) == NOISE).all()
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_is_read_whatever_its_metadata(tmp_path, name):
+    (tmp_path / "scene.jpg").write_bytes(JPEGS[name])
+    with Image.open(io.BytesIO(encoded("jpeg"))) as image:
+        assert (load_image(tmp_path / "scene.jpg", SIZE) == np.asarray(image)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("scene.png", png_with(chunk(b"tEXt", b"a\0b", checksum=1), exif=EXIF)),
+        ("scene.jpg", jpeg_with(segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x00"), exif=EXIF)),
+    ],
+)
+def test_the_orientation_is_applied_although_other_metadata_is_damaged(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with Image.open(io.BytesIO(encoded("png" if name.endswith("png") else "jpeg"))) as image:
+        assert (load_image(tmp_path / name, SIZE) == np.rot90(np.asarray(image), -1)).all()
+
+
+def test_the_color_transform_of_a_cmyk_jpeg_is_kept(tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(NOISE).convert("CMYK").save(stream, "jpeg")
+    content = stream.getvalue()
+    sound, damaged = tmp_path / "sound.jpg", tmp_path / "damaged.jpg"
+    sound.write_bytes(content)
+    damaged.write_bytes(content[:2] + segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x00") + content[2:])
+    assert b"Adobe" in without_metadata(io.BytesIO(content)).getvalue()
+    assert (load_image(damaged, SIZE) == load_image(sound, SIZE)).all()
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"PLTE"])
+def test_a_png_without_a_chunk_that_it_needs_is_refused(tmp_path, name):
+    """A damaged letter of a name makes the chunk look like metadata."""
+    stream = io.BytesIO()
+    Image.fromarray(NOISE).convert("P").save(stream, "png")
+    path = tmp_path / "scene.png"
+    path.write_bytes(stream.getvalue().replace(name, name.swapcase()[:1] + name[1:]))
+    with pytest.raises(ImageError) as caught:
+        load_image(path, SIZE)
+    assert str(caught.value).startswith(f"{path} ")
+
+
+def test_other_formats_are_left_alone():
+    assert without_metadata(io.BytesIO(encoded("webp"))) is None
+    assert without_metadata(io.BytesIO(b"\xff\xd8 and no scan")) is None
+
+
+def test_nothing_reaches_standard_error(tmp_path):
+    """The libraries write warnings that do not name the file."""
+    for number, content in enumerate([*PNGS.values(), *JPEGS.values()]):
+        (tmp_path / f"{number}.img").write_bytes(content)
+    damaged = io.BytesIO()
+    Image.fromarray(NOISE).save(damaged, "tiff", compression="tiff_lzw")
+    (tmp_path / "damaged.img").write_bytes(damaged.getvalue()[:200] + b"\x55" * 100 + damaged.getvalue()[300:])
+    code = """
+import sys
+from pathlib import Path
+from overfly.runtime.errors import ImageError
+from overfly.runtime.images.reading import load_image
+for path in Path(sys.argv[1]).iterdir():
+    try:
+        load_image(path, 24)
+    except ImageError as error:
+        print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert result.stdout.startswith(str(tmp_path / "damaged.img"))
