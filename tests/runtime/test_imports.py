@@ -6,9 +6,14 @@ import sys
 SCRIPT = """
 import importlib, pkgutil, sys
 import overfly.runtime
+sys.modules["rasterio"] = None  # an edge box does not have it
 names = [module.name for module in pkgutil.walk_packages(overfly.runtime.__path__, "overfly.runtime.")]
-for name in names:
-    importlib.import_module(name)
+for name in list(names):
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        assert error.name == "rasterio"
+        names.remove(name)
 print(*names)
 print(*sorted(sys.modules))
 """
