@@ -108,7 +108,7 @@ def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_pa
     for line, (name, (low, high)) in zip(figures, intervals.items(), strict=False):
         assert line == f"  {TITLES[name]:<8}  {metrics[name]:7.2%}  95% interval {low:.2%} to {high:.2%}"
     confused = [
-        f"  {pair['truth']} taken for {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
+        f"  {pair['truth']} classified as {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
         for pair in record["most_confused"]
     ]
     assert figures[3:-1] == (["most confused:", *confused] if confused else [])

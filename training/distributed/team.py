@@ -87,7 +87,7 @@ class Team:
         found = torch.cuda.device_count()
         if self.local_rank >= found:
             raise DeviceError(
-                f"process {self.local_rank + 1} of this machine finds no GPU of its own, only {found}: "
+                f"process {self.local_rank + 1} of this machine has no GPU of its own, because PyTorch found {found}: "
                 "start as many processes as there are GPUs, or add --device cpu"
             )
         torch.cuda.set_device(self.local_rank)

@@ -154,14 +154,20 @@ def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: Trai
     Raises
     ------
     RunError
-        If the state is damaged, or is that of another training.
+        If the state is damaged, or is of another training or another version of overfly.
     """
     try:
         tensors = load(content)
         facts = json.loads(tensors["facts"].numpy().tobytes())
-        saved = TrainingIdentity(**{**facts["identity"], "recipe": Recipe(**facts["identity"]["recipe"])})
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise _unreadable(folder, error) from error
+    try:
+        saved = TrainingIdentity(**{**facts["identity"], "recipe": Recipe(**facts["identity"]["recipe"])})
+    except (KeyError, ValueError, TypeError) as error:
+        raise RunError(
+            f"{folder / LAST / _STATE} is of another version of overfly ({error}): "
+            "resume the training with that version, or start again with --overwrite"
+        ) from error
     if difference := saved.first_difference(identity):
         name, found, expected = difference
         raise RunError(

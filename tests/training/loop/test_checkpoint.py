@@ -376,15 +376,19 @@ def test_a_damaged_state_is_named(unfinished, damage):
     assert str(caught.value).endswith("start again with --overwrite")
 
 
-def test_a_state_of_another_version_can_not_be_read(unfinished):
+def test_a_state_of_another_version_is_called_so(unfinished):
     path = unfinished.work / STATE
     tensors = load_file(path)
     facts = json.loads(tensors["facts"].numpy().tobytes())
     facts["identity"]["recipe"]["momentum"] = 0.9
     tensors["facts"] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
     save_file(tensors, path)
-    with pytest.raises(RunError, match="momentum"):
+    with pytest.raises(RunError) as caught:
         train(unfinished, resume=True)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is of another version of overfly (")
+    assert "momentum" in message
+    assert message.endswith("): resume the training with that version, or start again with --overwrite")
 
 
 def test_an_unfinished_run_is_neither_lost_nor_continued_by_accident(unfinished):

@@ -1,10 +1,9 @@
-"""The procedural data set: its tree, its determinism, and that its labels can be learned, but not by colour."""
+"""The procedural data set: its tree, its determinism, and that its labels can be learned, but not by color."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.training.synthetic.canvas import Canvas
 from overfly.training.synthetic.dataset import CLASSES, draw_sample, write_sample
 
 PER_CLASS = 10
@@ -43,13 +42,13 @@ def centroid_accuracy(features):
 
 
 def detail_features(images):
-    """Mean colour, contrast, and how strong and how peaked the edges are at four scales."""
-    grey = images.mean(axis=-1)
-    features = [*np.moveaxis(images.mean(axis=(2, 3)), -1, 0), grey.std(axis=(2, 3))]
+    """Mean color, contrast, and how strong and how peaked the edges are at four scales."""
+    gray = images.mean(axis=-1)
+    features = [*np.moveaxis(images.mean(axis=(2, 3)), -1, 0), gray.std(axis=(2, 3))]
     for _ in range(4):
-        edges = np.abs(np.diff(grey, axis=2))
+        edges = np.abs(np.diff(gray, axis=2))
         features += [np.log(edges.mean(axis=(2, 3)) + 1e-3), np.log(edges.max(axis=(2, 3)) + 1e-3)]
-        grey = (grey[:, :, ::2, ::2] + grey[:, :, 1::2, ::2] + grey[:, :, ::2, 1::2] + grey[:, :, 1::2, 1::2]) / 4
+        gray = (gray[:, :, ::2, ::2] + gray[:, :, 1::2, ::2] + gray[:, :, ::2, 1::2] + gray[:, :, 1::2, 1::2]) / 4
     return np.stack(features, axis=-1)
 
 
@@ -100,32 +99,6 @@ def test_any_size_can_be_drawn(name, size):
     assert (image.mode, image.size) == ("RGB", (size, size))
 
 
-@pytest.mark.parametrize("size", [32, 64, 512])
-def test_the_ground_covered_does_not_depend_on_the_number_of_pixels(size):
-    reference, canvas = (Canvas(np.random.default_rng(1), s) for s in (256, size))
-    assert canvas.extent_m == pytest.approx(reference.extent_m)
-    assert canvas.m_per_px == pytest.approx(reference.m_per_px * 256 / size)
-    assert 0.8 * 0.3 < reference.m_per_px < 1.25 * 0.3
-
-
-def test_scene_coordinates_and_pixels_are_inverse():
-    canvas = Canvas(np.random.default_rng(2), 64)
-    row, column = 10, 47
-    place = np.array([[canvas.u[row, column], canvas.v[row, column]]], dtype=float)
-    assert canvas.to_pixels(place)[0] == pytest.approx([column + 0.5, row + 0.5], abs=1e-3)
-
-
-def test_a_shadow_falls_away_from_the_sun_and_is_as_long_as_the_sun_is_low():
-    canvas = Canvas(np.random.default_rng(5), 256)
-    canvas.sun, canvas.sun_slope = (1.0, 0.0), 1.0
-    canvas.height_m[100:120, 100:110] = 12 * canvas.m_per_px
-    shaded = canvas._shade() > 0.5
-    assert shaded[110, 110:119].all()
-    assert not shaded[110, 123:].any()
-    assert not shaded[110, :110].any()
-    assert not shaded[:100].any()
-
-
 def test_exposure_keeps_within_range(images):
     brightness = images.mean(axis=(2, 3, 4))
     assert brightness.min() > 0.1
@@ -133,12 +106,12 @@ def test_exposure_keeps_within_range(images):
     assert images.std(axis=(2, 3, 4)).min() > 0.02
 
 
-def test_mean_colour_does_not_give_the_class_away(images):
+def test_mean_color_does_not_give_the_class_away(images):
     assert centroid_accuracy(images.mean(axis=(2, 3))) < 0.75
 
 
-def test_structure_tells_more_than_colour(images):
-    colour = centroid_accuracy(images.mean(axis=(2, 3)))
+def test_structure_tells_more_than_color(images):
+    color = centroid_accuracy(images.mean(axis=(2, 3)))
     structure = centroid_accuracy(detail_features(images))
     assert structure > 0.45
-    assert structure > colour + 0.1
+    assert structure > color + 0.1
