@@ -19,13 +19,15 @@ def load_cpp_runtime() -> None:
     """
     from importlib import metadata  # slow, and only Windows needs it
 
+    loaded: set[str] = set()
     with suppress(metadata.PackageNotFoundError):
-        files = {file.name.lower(): file for file in metadata.files("msvc-runtime") or ()}
-        # Sorted, so that msvcp140.dll is there when the others need it.
-        for name in sorted(files):
-            if name.startswith("msvcp140") and name.endswith(".dll"):
+        # Sorted, so that msvcp140.dll is there when the others need it. The package has each file in two folders.
+        for file in sorted(metadata.files("msvc-runtime") or (), key=lambda file: file.name.lower()):
+            name = file.name.lower()
+            if name.startswith("msvcp140") and name.endswith(".dll") and name not in loaded:
                 with suppress(OSError):
-                    ctypes.CDLL(str(files[name].locate()))
+                    ctypes.CDLL(str(file.locate()))
+                    loaded.add(name)
 
 
 def explain_missing_dll(error: BaseException) -> str | None:

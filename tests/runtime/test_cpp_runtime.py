@@ -35,7 +35,7 @@ def test_each_dll_is_loaded_once_and_the_one_that_the_others_need_first(loaded, 
     ]
     monkeypatch.setattr(metadata, "files", lambda _: [Installed(name) for name in names])
     load_cpp_runtime()
-    assert [Path(path) for path in loaded] == [Path("env/Scripts/msvcp140.dll"), Path("env/Scripts/msvcp140_1.dll")]
+    assert [Path(path) for path in loaded] == [Path("env/MSVCP140.dll"), Path("env/msvcp140_1.dll")]
 
 
 def test_without_the_package_nothing_is_loaded(loaded):
@@ -45,13 +45,18 @@ def test_without_the_package_nothing_is_loaded(loaded):
     assert loaded == []
 
 
-def test_a_dll_that_can_not_be_loaded_stops_nothing(monkeypatch):
-    def refuse(path):
-        raise OSError(path)
+def test_a_copy_that_can_not_be_loaded_is_passed_over(monkeypatch):
+    tried = []
 
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
-    monkeypatch.setattr(metadata, "files", lambda _: [Installed("msvcp140.dll")])
+    def load_second(path):
+        tried.append(path)
+        if len(tried) == 1:
+            raise OSError(path)
+
+    monkeypatch.setattr(ctypes, "CDLL", load_second)
+    monkeypatch.setattr(metadata, "files", lambda _: [Installed(f"{n}/msvcp140.dll") for n in "123"])
     load_cpp_runtime()
+    assert [Path(path) for path in tried] == [Path("env/1/msvcp140.dll"), Path("env/2/msvcp140.dll")]
 
 
 @pytest.mark.parametrize(
