@@ -1,14 +1,11 @@
 """Measure a bundle on labeled images, and write a report."""
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,6 +18,7 @@ from overfly.benchmarks.measurement.evaluation_images import (
 )
 from overfly.benchmarks.measurement.probe import probe
 from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, ImageSource, Plan, measure
+from overfly.benchmarks.measurement.workspace import make_workspace
 from overfly.benchmarks.models.candidates import (
     Candidate,
     alternative_candidates,
@@ -59,8 +57,6 @@ REPORT_HTML = "report.html"
 
 # Two of each class of UC Merced.
 QUICK_IMAGES = 42
-
-_INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +153,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     size = bundle.manifest.image.size
     pixels = decode(job.data, chosen, size=size, progress=partial(reporter.progress, "decoding"))
     images = ImageSource(pixels, lambda index: load_image(job.data / chosen[index].name, size))
-    with _workspace() as workspace:
+    with make_workspace() as workspace:
         candidates = _choose_candidates(job, bundle, devices, dataset, workspace)
         jobs = [RowJob(candidate) for candidate in candidates]
         if not job.quick:
@@ -359,18 +355,3 @@ def _measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, report
             jobs[i].status = result
         else:
             jobs[i].measurements = result
-
-
-@contextmanager
-def _workspace() -> Iterator[Path]:
-    """Make a temporary folder. torch.compile keeps its files there, not in the user's cache."""
-    before = os.environ.get(_INDUCTOR_CACHE)
-    with TemporaryDirectory(prefix="overfly-bench-", ignore_cleanup_errors=True) as folder:
-        os.environ[_INDUCTOR_CACHE] = str(Path(folder) / "inductor")
-        try:
-            yield Path(folder)
-        finally:
-            if before is None:
-                del os.environ[_INDUCTOR_CACHE]
-            else:
-                os.environ[_INDUCTOR_CACHE] = before
