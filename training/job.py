@@ -23,7 +23,7 @@ from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.layout import PARTS
-from overfly.training.data.split import Split, choose_split, describe_changes, read_split
+from overfly.training.data.split import Split, choose_split, compare_splits, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
 from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state, save_state
@@ -373,7 +373,7 @@ def _saved_state(prepared: Prepared) -> bytes | None:
     state = read_checkpoint(work)
     if state is None or not (work / SPLIT_FILE).is_file():
         return state
-    if changes := describe_changes(read_split(work / SPLIT_FILE).files, prepared.split.files):
+    if changes := compare_splits(read_split(work / SPLIT_FILE), prepared.split):
         raise RunError(
             f"{prepared.job.data} has changed since the training in {work} was started: {changes}; undo that and "
             "repeat the command with --resume, or start again with --overwrite"

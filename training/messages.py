@@ -6,6 +6,7 @@ from overfly.runtime.bundle.labels import similar_labels
 from overfly.runtime.images.discovery import passed_over_note
 from overfly.runtime.reporter import Reporter, count_and_name, duration
 from overfly.training.data.dataset import Dataset, group_by_content
+from overfly.training.data.layout import part_named
 from overfly.training.loop.history import Epoch
 from overfly.training.loop.schedule import n_backward_passes
 from overfly.training.loop.trainer import Trainer
@@ -29,6 +30,13 @@ def data_notes(dataset: Dataset) -> list[str]:
         "class, move all images into one folder; if not, rename one"
         for names in similar_labels(dataset.classes)
     ]
+    inner = {name.split("/")[1] for name in (image.name for image in dataset.images) if name.count("/") > 1}
+    if not dataset.parts and len({part_named(name) for name in inner} - {None}) > 1:
+        found = ", ".join(sorted(name for name in inner if part_named(name)))
+        notes.append(
+            f"the folders {found} within the class folders do not divide the images: if they should, put the class "
+            "folders into folders of these names"
+        )
     return notes + _duplicate_notes(dataset)
 
 

@@ -20,8 +20,8 @@ def check_labels(classes: Sequence[str]) -> None:
     for names in _groups(classes, model_api_label):
         raise DataError(
             f"the classes {names[0]!r} and {names[1]!r} have the same label in OpenVINO's Model API "
-            f"({model_api_label(names[0])}), so its clients can't tell them apart: rename the folder of one of them "
-            "before the training"
+            f"({model_api_label(names[0])}), so its clients can't tell them apart: rename the folder of one of them, "
+            "then train"
         )
 
 

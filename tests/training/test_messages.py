@@ -53,6 +53,16 @@ def test_a_label_conflict_is_named():
     )
 
 
+def test_part_folders_within_the_classes_are_noted():
+    contents = {f"{kind}/{part}/1.png": f"{kind}{part}" for kind in "ab" for part in ("train", "Test", "more")}
+    (note,) = data_notes(dataset(contents))
+    assert note == (
+        "the folders Test, train within the class folders do not divide the images: if they should, put the class "
+        "folders into folders of these names"
+    )
+    assert data_notes(dataset({"a/train/1.png": "1", "b/2.png": "2"})) == []
+
+
 def test_classes_that_look_alike_are_noted():
     contents = {"U\u0308bung/1.png": "1", "beach/2.png": "2", "\u00dcbung/3.png": "3"}
     (note,) = data_notes(dataset(contents))

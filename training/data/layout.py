@@ -93,6 +93,12 @@ def find_layout(folder: Path) -> Layout:
     )
 
 
+def part_named(name: str) -> str | None:
+    """Return the part that a folder of this name stands for, None if it stands for none."""
+    match = _PART_FOLDER.fullmatch(name)
+    return PARTS[match.lastindex - 1] if match and match.lastindex else None
+
+
 def _find_parts(folder: Path, entries: FolderEntries) -> dict[str, str]:
     """Return the part for each part folder, by its name; empty if the folders are classes.
 
@@ -101,11 +107,7 @@ def _find_parts(folder: Path, entries: FolderEntries) -> dict[str, str]:
     DataError
         If some of the folders look like the parts of a split, but not all of them can be.
     """
-    parts = {
-        path.name: PARTS[match.lastindex - 1]
-        for path in entries.folders
-        if (match := _PART_FOLDER.fullmatch(path.name)) and match.lastindex
-    }
+    parts = {path.name: part for path in entries.folders if (part := part_named(path.name))}
     others = [path.name for path in entries.folders if path.name not in parts]
     content = {name: list_entries(folder / name) for name in parts}
     # A class may have the name of a part: "train" is a vehicle. Then its images are directly in its folder.

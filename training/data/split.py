@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -234,6 +234,18 @@ def describe_changes(before: Iterable[SplitFile | LabeledImage], now: Iterable[S
         "altered": [name for name in old if new.get(name, old[name]) != old[name]],
     }
     return ", ".join(f"{count_and_name(names, 'file')} {change}" for change, names in changes.items() if names)
+
+
+def compare_splits(before: Split, now: Split) -> str:
+    """Return which files of a split are others now, or in another part; empty if none is.
+
+    If the seed or the fractions differ, the parts are not compared.
+    """
+    if changes := describe_changes(before.files, now.files):
+        return changes
+    moved = sorted(file.name for file in {*before.files} - {*now.files})
+    same_choices = replace(before, files=()) == replace(now, files=())
+    return f"{count_and_name(moved, 'file')} moved to another part" if moved and same_choices else ""
 
 
 def sample_evenly(images: Sequence[LabeledImage], n: int, *, seed: int) -> list[LabeledImage]:

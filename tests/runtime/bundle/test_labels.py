@@ -18,8 +18,8 @@ def test_classes_with_one_label_in_the_model_api_are_refused():
         check_labels(["beach", "dense residential", "dense_residential"])
     assert str(caught.value) == (
         "the classes 'dense residential' and 'dense_residential' have the same label in OpenVINO's Model API "
-        "(dense_residential), so its clients can't tell them apart: rename the folder of one of them before the "
-        "training"
+        "(dense_residential), so its clients can't tell them apart: rename the folder of one of them, then "
+        "train"
     )
 
 

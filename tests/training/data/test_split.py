@@ -19,6 +19,7 @@ from overfly.training.data.split import (
     SPLIT_SCHEMA,
     SplitFile,
     choose_split,
+    compare_splits,
     describe_changes,
     given_split,
     make_split,
@@ -281,6 +282,19 @@ def test_changes_are_counted_and_the_first_of_each_kind_named():
         "1 file (b/1.png) added, 5 files (a/0.png, a/1.png, a/2.png, ...) removed, 1 file (a/8.png) altered"
     )
     assert describe_changes(before, before) == ""
+
+
+def test_files_in_other_parts_are_counted_if_the_choices_are_the_same(written):
+    _, _, split = written
+    changed = {"train": "val", "val": "train", "test": "test"}
+    files = tuple(dataclasses.replace(f, part=changed[f.part]) if "harbor" in f.name else f for f in split.files)
+    moved = sorted(f.name for f in files if "harbor" in f.name and f.part != "test")
+    other = dataclasses.replace(split, files=files)
+    assert compare_splits(split, split) == ""
+    assert compare_splits(split, other) == f"6 files ({', '.join(moved[:3])}, ...) moved to another part"
+    assert compare_splits(split, dataclasses.replace(other, seed=10)) == ""
+    removed = dataclasses.replace(other, seed=10, files=files[1:])
+    assert compare_splits(split, removed) == f"1 file ({files[0].name}) removed"
 
 
 def test_a_split_with_the_same_image_in_two_parts_is_refused(written):
