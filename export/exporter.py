@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,9 +144,28 @@ class _Export:
         variants = self._write_variants(reference)
         with (self._folder / GOLDEN).open("wb") as stream:
             np.savez_compressed(stream, images=reference.golden.images, logits=reference.golden.logits)
-        labels = "".join(f"{name}\n" for name in self._run.record.classes)
+        record = self._run.record
+        labels = "".join(f"{name}\n" for name in record.classes)
         write_atomically(self._folder / LABELS, labels.encode())
-        write_manifest(self._folder, self._manifest(OnnxRecord(OPSET, onnx_parity), variants))
+        provenance = Provenance(
+            run_sha256=self._run_sha256,
+            split_sha256=record.split_sha256,
+            seed=record.seed,
+            test_sha256=tuple(image.sha256 for image in self._split.images("test")),
+            versions=installed_versions(),
+        )
+        manifest = Manifest(
+            model=record.model,
+            classes=record.classes,
+            image=record.image,
+            output="logits",
+            golden_part=self._selection.golden.part,
+            files=hash_files(self._folder),
+            onnx=OnnxRecord(OPSET, onnx_parity),
+            variants=variants,
+            provenance=provenance,
+        )
+        write_manifest(self._folder, manifest)
 
     def _reference(self) -> Reference:
         """Return the golden images and PyTorch's answers to them."""
@@ -188,28 +206,24 @@ class _Export:
             max_drop_pp=self._job.max_drop_pp,
             reporter=self._reporter,
         )
+        used = tuple(image.sha256 for image in self._selection.calibration.images)
         records = {}
         for name in (name for name in VARIANTS if name in self._job.variants):
             self._reporter.progress(f"writing {name}", 0, 1)
-            records[name] = self._write_variant(name, source, reference)
+            spec, xml = VARIANT_SPECS[name], self._folder / f"{name}.xml"
+            variant = spec.build(source)
+            save_ir(variant.model, xml)
+            records[name] = VariantRecord(
+                xml=xml.name,
+                bin=xml.with_suffix(".bin").name,
+                made_by=variant.made_by,
+                parity=check_ir(xml, reference, spec.tolerance),
+                calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
+                float_layers=variant.float_layers,
+                steering=variant.accuracy_control,
+            )
             self._reporter.progress(f"writing {name}", 1, 1)
         return records
-
-    def _write_variant(self, name: str, source: VariantSource, reference: Reference) -> VariantRecord:
-        """Write one variant, compare it with PyTorch and return its record."""
-        spec, xml = VARIANT_SPECS[name], self._folder / f"{name}.xml"
-        variant = spec.build(source)
-        save_ir(variant.model, xml)
-        used = tuple(image.sha256 for image in self._selection.calibration.images)
-        return VariantRecord(
-            xml=xml.name,
-            bin=xml.with_suffix(".bin").name,
-            made_by=variant.made_by,
-            parity=check_ir(xml, reference, spec.tolerance),
-            calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
-            float_layers=variant.float_layers,
-            steering=variant.accuracy_control,
-        )
 
     def _validation_images(self) -> ValidationImages:
         """Return the images that measure how much accuracy INT8 loses."""
@@ -222,25 +236,3 @@ class _Export:
         images = self._decode(sample)
         labels = np.array([image.label for image in sample.images], dtype=np.int64)
         return ValidationImages(sample.part, images, labels, predict_logits(self._pytorch_model, images))
-
-    def _manifest(self, onnx: OnnxRecord, variants: Mapping[str, VariantRecord]) -> Manifest:
-        """Return the manifest of the files in the folder."""
-        record = self._run.record
-        provenance = Provenance(
-            run_sha256=self._run_sha256,
-            split_sha256=record.split_sha256,
-            seed=record.seed,
-            test_sha256=tuple(image.sha256 for image in self._split.images("test")),
-            versions=installed_versions(),
-        )
-        return Manifest(
-            model=record.model,
-            classes=record.classes,
-            image=record.image,
-            output="logits",
-            golden_part=self._selection.golden.part,
-            files=hash_files(self._folder),
-            onnx=onnx,
-            variants=dict(variants),
-            provenance=provenance,
-        )
