@@ -1,122 +1,133 @@
-"""Reports side by side, and what may not stand there."""
+"""Which reports can be compared, and the figures of a comparison."""
 
-import io
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from overfly.benchmarks.comparison.compare import compare
-from overfly.benchmarks.comparison.table import comparison_table
-from overfly.benchmarks.job import write_report
-from overfly.benchmarks.results.row_records import Ratio, ThroughputSample
-from overfly.cli import run
+from overfly.benchmarks.comparison.compare import ReportSource, compare
+from overfly.benchmarks.results.records import Reason, Validity
+from overfly.benchmarks.results.row_records import Ratio
 from overfly.runtime.errors import ComparisonError, DocumentError
 
 
-def _slower(row, times):
-    """Return the row of a machine that is `times` as slow, and classifies image 0 differently."""
-    if row.speed is None:
-        return row
-    measured, latency = row.measurements, row.speed.latency_ms
-    measurements = replace(
-        measured,
-        predictions=(1, *measured.predictions[1:]),
-        latency_rounds_ms=tuple(tuple(ms * times for ms in samples) for samples in measured.latency_rounds_ms),
-        throughput_rounds=tuple(ThroughputSample(s.n_images, s.seconds * times) for s in measured.throughput_rounds),
-    )
-    speed = replace(
-        row.speed,
-        latency_ms=replace(latency, p50=latency.p50 * times),
-        throughput_ips=row.speed.throughput_ips / times,
-    )
-    return replace(row, speed=speed, measurements=measurements)
+def with_latencies(report, *rounds_ms):
+    """Return the report with one latency in each round of its last row."""
+    row = report.rows[-1]
+    measurements = replace(row.measurements, latency_rounds_ms=tuple((ms,) for ms in rounds_ms))
+    return replace(report, rows=(*report.rows[:-1], replace(row, measurements=measurements)))
 
 
-@pytest.fixture
-def box(report):
-    """Return the report of a machine that is half as fast, and has no ONNX Runtime."""
-    machine = replace(report.environment, host="edge", cpu="Small CPU")
-    return replace(report, environment=machine, rows=tuple(_slower(report.rows[i], 2.0) for i in (0, 2, 3, 4)))
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """A function that writes reports into folders of their own and returns them."""
-
-    def call(*reports):
-        folders = [tmp_path / f"report{i}" for i in range(len(reports))]
-        for folder, report in zip(folders, reports, strict=True):
-            folder.mkdir()
-            write_report(folder, report)
-        return folders
-
-    return call
-
-
-def test_each_row_stands_beside_its_like(report, box, saved):
+def test_rows_of_the_same_name_are_compared(report, box, saved):
     comparison = compare(saved(report, box))
-    assert [source.host for source in comparison.reports] == ["box", "edge"]
     lines = {line.name: line.entries for line in comparison.lines}
     assert list(lines) == [row.name for row in report.rows]
-    assert lines["ONNX Runtime fp32"][1] is None
-    assert lines["OpenVINO fp16 GPU"] == (None, None)
     here, there = lines["OpenVINO int8 CPU"]
-    assert (here.latency_p50_ms, here.latency_speedup, here.n_changed) == (2.5, None, None)
+    assert (here.execution_precision, here.accuracy, here.latency_p50_ms, here.throughput_ips) == (
+        "f32",
+        pytest.approx(55 / 60),
+        2.5,
+        pytest.approx(800),
+    )
+    assert (here.latency_speedup, here.throughput_speedup, here.n_changed) == (None, None, None)
+    assert (there.latency_p50_ms, there.throughput_ips) == (5.0, pytest.approx(400))
     assert there.latency_speedup == Ratio(pytest.approx(0.5), pytest.approx(0.5), pytest.approx(0.5))
     assert there.throughput_speedup.value == pytest.approx(0.5)
     assert there.n_changed == 1
 
 
-def test_the_range_of_a_ratio_is_as_wide_as_any_two_rounds_make_it(report, saved):
-    def with_latencies(*rounds_ms):
-        measurements = replace(report.rows[4].measurements, latency_rounds_ms=tuple((ms,) for ms in rounds_ms))
-        return replace(report, rows=(*report.rows[:4], replace(report.rows[4], measurements=measurements)))
-
-    comparison = compare(saved(with_latencies(2.0, 2.5, 3.0), with_latencies(2.0, 2.0, 4.0)))
-    ratio = comparison.lines[4].entries[1].latency_speedup
-    assert ratio == Ratio(1.25, 0.5, 1.5)
-    assert not ratio.is_significant
+def test_a_row_that_a_report_lacks_or_that_failed_there_has_no_entry(report, box, saved):
+    lines = {line.name: line.entries for line in compare(saved(report, box)).lines}
+    assert lines["ONNX Runtime fp32"][0] is not None
+    assert lines["ONNX Runtime fp32"][1] is None
+    assert lines["OpenVINO fp16 GPU"] == (None, None)
 
 
-def test_the_table_is_the_golden_one(report, box, saved, golden, monkeypatch, tmp_path):
-    saved(report, box)
-    monkeypatch.chdir(tmp_path)
-    out = io.StringIO()
-    Console(width=80, file=out).print(comparison_table(compare([Path("report0"), Path("report1")])))
-    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-    assert text == golden("comparison.txt", text)
+def test_a_row_that_only_a_later_report_has_comes_last_without_a_comparison(report, box, saved):
+    *_, line = compare(saved(box, report)).lines
+    assert line.name == "ONNX Runtime fp32"
+    first, second = line.entries
+    assert first is None
+    assert (second.latency_p50_ms, second.latency_speedup, second.n_changed) == (10.0, None, None)
 
 
-def test_what_is_not_comparable_is_refused_with_the_reason(report, saved):
-    other_bundle = replace(report, bundle=replace(report.bundle, manifest_sha256="1" * 64))
-    other_images = replace(report, images=replace(report.images, sha256="2" * 64))
-    truth = (1, *report.images.truth[1:])
-    other_labels = replace(report, images=replace(report.images, truth=truth))
-    a, b, c, d = saved(report, other_bundle, other_images, other_labels)
-    with pytest.raises(ComparisonError, match=r"report1 .*report0 .*111111111111"):
-        compare([a, b])
-    with pytest.raises(ComparisonError, match=r"report2 .*60 images .*222222222222"):
-        compare([a, a, c])
-    with pytest.raises(ComparisonError, match=r"report3 .*labels .*report0"):
-        compare([a, d])
-    with pytest.raises(ComparisonError, match="found 1 report, expected at least 2"):
-        compare([a])
-    path = b / "report.json"
-    path.write_text(path.read_text().replace("overfly.report/3", "overfly.report/9"))
-    with pytest.raises(DocumentError, match=r"schema 'overfly\.report/9'"):
-        compare([a, b])
+def test_each_report_is_named_with_its_machine_and_validity(report, box, saved):
+    invalid = replace(box, validity=Validity(False, (Reason("the machine ran on battery", "plug it in"),)))
+    folders = saved(report, invalid)
+    comparison = compare([folders[0], folders[1] / "report.json"])
+    time = report.environment.timestamp
+    assert comparison.reports == (
+        ReportSource(path=str(folders[0]), host="box", cpu="Some CPU", timestamp=time, valid=True),
+        ReportSource(path=str(folders[1] / "report.json"), host="edge", cpu="Small CPU", timestamp=time, valid=False),
+    )
+    assert (comparison.n_images, comparison.images_sha256) == (60, report.images.sha256)
+    assert comparison.manifest_sha256 == report.bundle.manifest_sha256
 
 
-def test_the_command_prints_json_or_exits_with_1(report, box, saved, capsys):
-    a, b = map(str, saved(report, box))
-    assert run(["compare", a, f"{b}/report.json", "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content["schema"] == "overfly.comparison/1"
-    assert content["lines"][4]["entries"][1]["n_changed"] == 1
-    assert run(["compare", a, f"{b}-not-there"]) == 1
-    assert "is missing" in capsys.readouterr().err
-    assert run(["compare", a]) == 1
-    assert capsys.readouterr().err.startswith("overfly: found 1 report")
+@pytest.mark.parametrize(
+    ("reference", "other", "expected", "is_significant"),
+    [
+        # 2.5 / 2, the best round there / the worst one here, the worst one there / the best one here.
+        ((2.0, 2.5, 3.0), (2.0, 2.0, 4.0), (1.25, 0.5, 1.5), False),
+        ((4.0, 5.0, 6.0), (2.0, 2.5, 3.0), (2.0, 4 / 3, 3.0), True),
+        ((2.0, 2.5, 3.0), (4.0, 5.0, 6.0), (0.5, 1 / 3, 0.75), True),
+    ],
+)
+def test_the_range_of_a_ratio_takes_any_two_rounds(report, saved, reference, other, expected, is_significant):
+    comparison = compare(saved(with_latencies(report, *reference), with_latencies(report, *other)))
+    ratio = comparison.lines[-1].entries[1].latency_speedup
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx(expected)
+    assert ratio.is_significant is is_significant
+
+
+def test_changed_images_are_not_counted_if_the_reports_list_them_in_another_order(report, saved):
+    images = replace(report.images, names=tuple(reversed(report.images.names)))
+    first, second = saved(report, replace(report, images=images))
+    assert compare([first, first]).lines[-1].entries[1].n_changed == 0
+    assert compare([first, second]).lines[-1].entries[1].n_changed is None
+
+
+def test_one_report_is_too_few(report, saved):
+    with pytest.raises(ComparisonError) as caught:
+        compare(saved(report))
+    assert str(caught.value) == "found 1 report, expected at least 2: add another report"
+
+
+def test_a_report_of_another_bundle_is_an_error_that_names_both_and_their_hashes(report, saved):
+    ours, other = saved(report, replace(report, bundle=replace(report.bundle, manifest_sha256="1" * 64)))
+    with pytest.raises(ComparisonError) as caught:
+        compare([ours, other])
+    assert str(caught.value) == (
+        f"{other} is of another bundle than {ours} (manifest 111111111111, expected "
+        f"{report.bundle.manifest_sha256[:12]}): copy one bundle to both machines and bench it on each"
+    )
+
+
+def test_a_report_of_other_images_is_an_error_that_names_both_and_their_hashes(report, saved):
+    ours, other = saved(report, replace(report, images=replace(report.images, sha256="2" * 64)))
+    with pytest.raises(ComparisonError) as caught:
+        compare([ours, ours, other])
+    assert str(caught.value) == (
+        f"{other} is of other images than {ours} (60 images with SHA-256 222222222222, expected 60 images with "
+        "SHA-256 000000000000): bench both on the same data with the same --quick and --images"
+    )
+
+
+def test_a_report_of_other_labels_is_an_error_that_names_both(report, saved):
+    assert report.images.truth[0] == 0
+    ours, other = saved(report, replace(report, images=replace(report.images, truth=(1, *report.images.truth[1:]))))
+    with pytest.raises(ComparisonError) as caught:
+        compare([ours, other])
+    assert str(caught.value) == (
+        f"{other} has other labels than {ours} for the same images (the numbers of images per class differ): "
+        "bench both on the same data, with each image in the same class folder"
+    )
+
+
+def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, saved):
+    ours, other = saved(report, report)
+    path = other / "report.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/3", "overfly.report/9"), encoding="utf-8")
+    with pytest.raises(DocumentError) as caught:
+        compare([ours, other])
+    assert str(path) in str(caught.value)
+    assert "overfly.report/9" in str(caught.value)
