@@ -1,4 +1,4 @@
-"""The rows of the paper are trained once each; an interrupted one is continued, and one without weights has a reason."""
+"""Each row is trained once; an interrupted one is continued, and one without weights has a reason."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ class Listener(Reporter):
     def note(self, message):
         self.notes.append(message)
 
-    def row(self, cells):
+    def row(self, _cells):
         self.n_epochs += 1
         if self.n_epochs == self.stop_at:
             raise KeyboardInterrupt
