@@ -25,11 +25,10 @@ class Reporter:
 SILENT = Reporter()
 
 
-def count_and_name(names: Sequence[object], noun: str) -> str:
+def count_and_name(names: Sequence[object], noun: str, plural: str | None = None) -> str:
     """Return how many things there are and name the first three, such as ``4 images (a, b, c, ...)``."""
-    plural = "" if len(names) == 1 else "s"
     some = [str(name) for name in names[:_N_NAMED]] + ["..."] * (len(names) > _N_NAMED)
-    return f"{len(names):,} {noun}{plural} ({', '.join(some)})"
+    return f"{len(names):,} {noun if len(names) == 1 else plural or f'{noun}s'} ({', '.join(some)})"
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from overfly.runtime.reporter import SILENT, Reporter, duration
+from overfly.runtime.reporter import SILENT, Reporter, count_and_name, duration
 
 
 def test_the_silent_reporter_takes_everything():
@@ -37,3 +37,20 @@ def test_a_row_is_a_note_of_its_columns():
 )
 def test_a_duration_in_the_two_units_that_matter(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["a"], "1 class (a)"),
+        (["a", "b", "c"], "3 classes (a, b, c)"),
+        (["a", "b", "c", "d"], "4 classes (a, b, c, ...)"),
+        (["a"] * 2000, "2,000 classes (a, a, a, ...)"),
+    ],
+)
+def test_things_are_counted_and_the_first_are_named(names, text):
+    assert count_and_name(names, "class", "classes") == text
+
+
+def test_the_usual_plural_ends_in_s():
+    assert count_and_name([1, 2], "pair") == "2 pairs (1, 2)"

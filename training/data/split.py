@@ -12,7 +12,7 @@ from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
-from overfly.training.data.layout import PARTS, find_layout
+from overfly.training.data.layout import PARTS, find_layout, part_named
 from overfly.training.run_layout import SPLIT_FILE
 
 SPLIT_SCHEMA = "overfly.split/1"
@@ -83,7 +83,8 @@ def given_split(folder: Path) -> str | None:
     if (folder / SPLIT_FILE).is_file():
         return str(folder / SPLIT_FILE)
     parts = find_layout(folder).parts
-    return f"the division of {folder} into {', '.join(parts)}" if parts else None
+    named = (name if part_named(name) == part else f"{name} (as the {part} part)" for name, part in parts.items())
+    return f"the division of {folder} into {', '.join(named)}" if parts else None
 
 
 def choose_split(
@@ -110,17 +111,12 @@ def choose_split(
         return make_split(dataset, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
     _check_unambiguous(dataset)
     path = split_file or dataset.folder / SPLIT_FILE
-    if split_file or path.is_file():
-        split = match_split(read_split(path), dataset)
-    else:
-        split = split_of_parts(dataset)
-        tested = next(name for name, part in dataset.parts.items() if part == "test")
-        if not tested.casefold().startswith("test"):
-            reporter.note(
-                f"{dataset.folder} has no test folder: {tested} is the test part, and there is no validation part"
-            )
-    counts = (f"{len(split.images(part))} {part}" for part in PARTS)
-    reporter.note(f"using {source}: {', '.join(counts)}")
+    split = match_split(read_split(path), dataset) if split_file or path.is_file() else split_of_parts(dataset)
+    images = {part: split.images(part) for part in PARTS}
+    reporter.note(f"using {source}: {', '.join(f'{len(images[part])} {part}' for part in PARTS)}")
+    tested = {image.label for image in images["test"]}
+    if untested := [name for label, name in enumerate(split.classes) if label not in tested]:
+        reporter.note(f"the test part has no image of {count_and_name(untested, 'class', 'classes')}")
     return split
 
 

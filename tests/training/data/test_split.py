@@ -442,12 +442,23 @@ def test_without_a_test_folder_the_validation_folder_is_the_test_part(make_folde
     heard = listener()
     split = choose_split(scan(folder), **FRACTIONS, reporter=heard)
     assert {part: len(names) for part, names in parts_of(split).items()} == {"train": 15, "val": 0, "test": 9}
-    assert heard.notes[0] == f"{folder} has no test folder: val is the test part, and there is no validation part"
+    assert heard.notes == [
+        f"using the division of {folder} into train, val (as the test part): 15 train, 0 val, 9 test"
+    ]
 
 
 def test_part_folders_without_validation(make_folder):
     split = choose_split(scan(move_to_part_folders(make_folder(), ("training_set", "test_set"), (6, 2))), **FRACTIONS)
     assert {part: len(names) for part, names in parts_of(split).items()} == {"train": 18, "val": 0, "test": 6}
+
+
+def test_classes_that_are_not_tested_are_named(make_folder, listener):
+    folder = move_to_part_folders(make_folder())
+    for name in ("field", "roofs"):
+        shutil.rmtree(folder / "test" / name)
+    heard = listener()
+    assert len(choose_split(scan(folder), **FRACTIONS, reporter=heard).images("test")) == 2
+    assert heard.notes[1:] == ["the test part has no image of 2 classes (field, roofs)"]
 
 
 def test_a_test_folder_without_an_image_is_named(make_folder):
