@@ -1,7 +1,8 @@
 """Measure a bundle on labeled images, and write a report."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -34,7 +35,7 @@ from overfly.benchmarks.results.backends import PYTORCH, require_backend
 from overfly.benchmarks.results.recommendation import recommend
 from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
 from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
-from overfly.benchmarks.results.rows import choose_baseline, compare_rows, make_row
+from overfly.benchmarks.results.rows import choose_baseline, compare_rows, make_row, medians_ms, rates_ips
 from overfly.benchmarks.results.statistics import Labels
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import validate
@@ -57,6 +58,8 @@ REPORT_HTML = "report.html"
 
 # Two of each class of UC Merced.
 QUICK_IMAGES = 42
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,17 +153,18 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     source, available = select_images(dataset, bundle.manifest)
     n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
     chosen = available if n_images is None else subsample(available, n_images)
+    _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
     size = bundle.manifest.image.size
     pixels = decode(job.data, chosen, size=size, progress=partial(reporter.progress, "decoding"))
     images = ImageSource(pixels, lambda index: load_image(job.data / chosen[index].name, size))
     with make_workspace() as workspace:
         candidates = _choose_candidates(job, bundle, devices, dataset, workspace)
-        jobs = [RowJob(candidate) for candidate in candidates]
+        jobs = [RowJob(candidate, candidate.problem or OK) for candidate in candidates]
         if not job.quick:
-            _probe_all(jobs, reporter)
-        _load_all(jobs, reporter)
+            _for_each(jobs, "load time and memory", RowJob.probe_loading, reporter)
+        _for_each(jobs, "loading", RowJob.load, reporter)
         others = BackgroundLoad()
-        _measure_all(jobs, images, QUICK if job.quick else FULL, reporter)
+        measure_all(jobs, images, QUICK if job.quick else FULL, reporter)
         environment = describe_environment(load_before, others.fraction())
     evaluated = describe_images(source, chosen, bundle.manifest, n_available=len(available))
     truth = np.array(evaluated.truth, dtype=np.int64)
@@ -207,19 +211,22 @@ class RowJob:
     loaded: LoadedModel | None = None
     measurements: Measurements | None = None
 
-    def __post_init__(self) -> None:
-        """Start with what is known against the candidate."""
-        self.status = self.candidate.problem or OK
+    def probe_loading(self) -> None:
+        """Measure load times and memory in a child process."""
+        self.probe = probe(self.candidate.load)
 
     def load(self) -> None:
         """Load the model, or note why it can't be loaded."""
-        if self.status != OK:
-            return
+        start = time.monotonic()
         try:
             self.loaded = loader_of(self.candidate.load).load()
         except FAILURES as error:
             # An error's own text may be empty: then this returns the name of its class.
             self.status = last_line(error)
+            return
+        seconds, execution = time.monotonic() - start, self.loaded.execution
+        name, precision = self.candidate.spec.name, execution.execution_precision
+        _LOGGER.info("loaded %s on %s in %.1f s: computed in %s", name, execution.device, seconds, precision)
 
     def row(self, truth: Labels, *, n_classes: int) -> Row:
         """Return the row, not yet compared with the baseline; `truth` has the class indices, int64 ``[N]``."""
@@ -321,24 +328,16 @@ def _choose_candidates(
     return candidates
 
 
-def _probe_all(jobs: Sequence[RowJob], reporter: Reporter) -> None:
-    """Measure load times and memory, one child process after the other."""
-    reporter.progress("load time and memory", 0, len(jobs))
+def _for_each(jobs: Sequence[RowJob], task: str, step: Callable[[RowJob], None], reporter: Reporter) -> None:
+    """Take a step with every row that has not failed, one after the other."""
+    reporter.progress(task, 0, len(jobs))
     for done, job in enumerate(jobs, start=1):
         if job.status == OK:
-            job.probe = probe(job.candidate.load)
-        reporter.progress("load time and memory", done, len(jobs))
+            step(job)
+        reporter.progress(task, done, len(jobs))
 
 
-def _load_all(jobs: Sequence[RowJob], reporter: Reporter) -> None:
-    """Load every model."""
-    reporter.progress("loading", 0, len(jobs))
-    for done, job in enumerate(jobs, start=1):
-        job.load()
-        reporter.progress("loading", done, len(jobs))
-
-
-def _measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, reporter: Reporter) -> None:
+def measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, reporter: Reporter) -> None:
     """Measure every model that was loaded; after the first round of a full bench, estimate the remaining time."""
     start = time.monotonic()
 
@@ -353,5 +352,9 @@ def _measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, report
     for i, result in zip(loaded, results, strict=True):
         if isinstance(result, str):
             jobs[i].status = result
-        else:
-            jobs[i].measurements = result
+            continue
+        jobs[i].measurements = result
+        figures = zip(medians_ms(result.latency_rounds_ms), rates_ips(result.throughput_rounds), strict=True)
+        for number, (p50_ms, ips) in enumerate(figures, start=1):
+            name, device = jobs[i].candidate.spec.name, jobs[i].candidate.load.device
+            _LOGGER.debug("round %d of %s on %s: p50 %.2f ms, %.1f images/s", number, name, device, p50_ms, ips)

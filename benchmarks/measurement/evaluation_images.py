@@ -4,11 +4,12 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import cycle
 
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PART, EvaluationSet
 from overfly.runtime.bundle.manifest import Manifest
 from overfly.runtime.errors import DataError
-from overfly.training.data.dataset import Dataset, LabeledImage
+from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
 
 _MAX_NAMED = 5
 
@@ -38,9 +39,7 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     DataError
         If only some of the test part is there, or an image has a class that the bundle does not have.
     """
-    by_content: dict[str, list[LabeledImage]] = defaultdict(list)
-    for image in dataset.images:
-        by_content[image.sha256].append(image)
+    by_content = group_by_content(dataset.images)
     wanted = manifest.provenance.test_sha256
     n_found = sum(sha256 in by_content for sha256 in wanted)
     if 0 < n_found < len(wanted):
@@ -49,7 +48,9 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
             "pass the data folder that the run was trained on, unchanged, or a folder with none of its images"
         )
     if n_found:
-        return TEST_PART, _relabel(_find_each(wanted, by_content), dataset, manifest)
+        # A hash that is listed again takes the next image with that content.
+        images = {sha256: cycle(same) for sha256, same in by_content.items()}
+        return TEST_PART, _relabel([next(images[sha256]) for sha256 in wanted], dataset, manifest)
     if dataset.parts:
         test = [image for image in dataset.images if dataset.part_of(image) == "test"]
         return TEST_FOLDER, _relabel(test, dataset, manifest)
@@ -116,17 +117,6 @@ def find_calibration_images(dataset: Dataset, manifest: Manifest) -> list[Labele
             "pass the data folder that the run was trained on"
         )
     return [by_content[sha256] for sha256 in record.sha256]
-
-
-def _find_each(wanted: Sequence[str], by_content: dict[str, list[LabeledImage]]) -> list[LabeledImage]:
-    """Return an image for each hash. A hash that is listed again takes the next image with that content, cyclically."""
-    n_taken: dict[str, int] = defaultdict(int)
-    images = []
-    for sha256 in wanted:
-        same = by_content[sha256]
-        images.append(same[n_taken[sha256] % len(same)])
-        n_taken[sha256] += 1
-    return images
 
 
 def _relabel(images: Sequence[LabeledImage], dataset: Dataset, manifest: Manifest) -> list[LabeledImage]:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from overfly.benchmarks.models.loaders import Infer, LoadSpec, loader_of
+from overfly.benchmarks.models.loaders import LoadSpec, loader_of
 from overfly.benchmarks.results.row_records import LoadTimes, Probe
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.images.reading import ImageBatch
@@ -60,7 +60,9 @@ def measure_loading(spec: LoadSpec, images: ImageBatch) -> Probe:
     loader = loader_of(spec)
     loader.prepare()
     cold_ms, infer = _timed(lambda: loader.load_for_latency(cached=False))
-    first_ms = _infer_all(infer, images)
+    first_ms, _ = _timed(lambda: infer(images[:1]))
+    for index in range(1, len(images)):
+        infer(images[index : index + 1])
     peak = peak_rss_bytes()
     cached_ms = None
     if loader.fill_cache():
@@ -99,14 +101,6 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
     start = time.perf_counter_ns()
     result = work()
     return (time.perf_counter_ns() - start) / _NS_PER_MS, result
-
-
-def _infer_all(infer: Infer, images: ImageBatch) -> float:
-    """Infer every image; return how long the first took in milliseconds."""
-    first_ms, _ = _timed(lambda: infer(images[:1]))
-    for index in range(1, len(images)):
-        infer(images[index : index + 1])
-    return first_ms
 
 
 if __name__ == "__main__":

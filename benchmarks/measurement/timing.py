@@ -182,12 +182,11 @@ class _Stopwatch:
         """Stream the round's share of the images through the model, and keep its predictions."""
         pixels = self.images.pixels
         sample, logits = self._time_stream(model, lambda indices: (pixels[i] for i in indices), share)
-        predictions = _classes(np.stack(logits[: len(share)])) if len(share) else ()
-        return replace(
-            before,
-            predictions=(*before.predictions, *predictions),
-            throughput_rounds=(*before.throughput_rounds, sample),
-        )
+        evaluated = logits[: len(share)]
+        if not np.isfinite(evaluated).all():
+            raise ValueError("some logits are not finite numbers")
+        predictions = (*before.predictions, *(int(of_image.argmax()) for of_image in evaluated))
+        return replace(before, predictions=predictions, throughput_rounds=(*before.throughput_rounds, sample))
 
     def measure_file_stream(self, model: Model, before: Measurements, *, share: Indices) -> Measurements:
         """Stream files to labels; threads decode images while the model infers, as in `runtime.classifier`."""
@@ -245,14 +244,6 @@ class _Stopwatch:
             logits = list(model.stream(read(indices())))
             end = self.clock()
         return ThroughputSample(len(logits), (end - start) / _NS_PER_S), logits
-
-
-def _classes(logits: Logits) -> list[int]:
-    """Return the class index of each row of logits."""
-    if not np.isfinite(logits).all():
-        raise ValueError("some logits are not finite numbers")
-    classes: list[int] = logits.argmax(axis=1).tolist()
-    return classes
 
 
 @contextmanager

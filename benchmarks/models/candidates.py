@@ -1,5 +1,6 @@
 """The rows to measure: PyTorch, ONNX Runtime, every variant of a bundle, and what else people would deploy."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.inference.devices import full_name, is_meta, resolve_device
 from overfly.training.run_layout import CHECKPOINT, RUN_FILE
 
+_LOGGER = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -25,8 +28,6 @@ class Candidate:
     ----------
     load
         What to load.
-    requested_precision
-        The precision that will be requested, as in `row_records.Execution`.
     size_bytes
         Size of the files to load; None if they are missing.
     problem
@@ -34,7 +35,6 @@ class Candidate:
     """
 
     load: LoadSpec
-    requested_precision: str
     size_bytes: int | None
     problem: str | None = None
 
@@ -46,7 +46,10 @@ class Candidate:
     @property
     def planned_execution(self) -> Execution:
         """How the row is meant to be computed."""
-        return Execution(self.load.device, full_name(self.load.device), self.requested_precision)
+        # ONNX Runtime can't be asked for a precision.
+        asked = self.load.backend != ONNXRUNTIME
+        requested_precision = VARIANTS[self.load.variant].requested_precision if asked else "auto"
+        return Execution(self.load.device, full_name(self.load.device), requested_precision)
 
 
 def check_run(bundle: Bundle, run: Path) -> None:
@@ -101,14 +104,21 @@ def default_candidates(
         Leave out ``torch.compile``, which takes longer than all other rows together.
     """
     configurations = ("",) if quick else ("", COMPILED)
+    if run is None:
+        _LOGGER.info("leaving out PyTorch: no run was given")
+    elif quick:
+        _LOGGER.info("leaving out PyTorch fp32 %s: it takes too long for a quick bench", COMPILED)
+    found = bundle.manifest.variants
+    _LOGGER.info("variants of the bundle: %s; devices: %s", ", ".join(found), ", ".join(devices))
+    onnx, problem = _onnx_file(bundle, workspace)
     return [
         *([] if run is None else [_pytorch(bundle, run, configuration) for configuration in configurations]),
-        _onnxruntime(bundle, "fp32", "", *_onnx_file(bundle, workspace)),
+        _from_file(bundle, ONNXRUNTIME, "fp32", "", onnx, problem),
         *(
             _openvino(bundle, variant, device, cache=cache)
             for device in devices
             for variant in VARIANTS
-            if variant in bundle.manifest.variants
+            if variant in found
         ),
     ]
 
@@ -130,23 +140,8 @@ def alternative_candidates(
     int8_problem = problem or _attempt(lambda: quantize_onnx(onnx, int8, calibration))
     return [
         *([] if run is None else [_pytorch(bundle, run, CHANNELS_LAST)]),
-        _onnxruntime(bundle, "int8", STATIC, int8, int8_problem),
-        *(
-            Candidate(
-                LoadSpec(
-                    backend=OPENVINO,
-                    variant="fp32",
-                    configuration=FROM_ONNX,
-                    device=device,
-                    bundle=str(bundle.path),
-                    path=str(onnx),
-                ),
-                requested_precision="f32",
-                size_bytes=_size_bytes(onnx),
-                problem=problem,
-            )
-            for device in devices
-        ),
+        _from_file(bundle, ONNXRUNTIME, "int8", STATIC, int8, int8_problem),
+        *(_from_file(bundle, OPENVINO, "fp32", FROM_ONNX, onnx, problem, device) for device in devices),
     ]
 
 
@@ -155,26 +150,30 @@ def _pytorch(bundle: Bundle, run: Path, configuration: str) -> Candidate:
     load = LoadSpec(
         backend=PYTORCH, variant="fp32", configuration=configuration, bundle=str(bundle.path), path=str(run)
     )
-    return Candidate(load, requested_precision="f32", size_bytes=_size_bytes(run / CHECKPOINT))
+    return Candidate(load, _size_bytes(run / CHECKPOINT))
 
 
-def _onnxruntime(bundle: Bundle, variant: str, configuration: str, path: Path, problem: str | None) -> Candidate:
-    """Return an ONNX file in ONNX Runtime."""
+def _from_file(
+    bundle: Bundle, backend: str, variant: str, configuration: str, path: Path, problem: str | None, device: str = "CPU"
+) -> Candidate:
+    """Return an ONNX file in ONNX Runtime or OpenVINO."""
     load = LoadSpec(
-        backend=ONNXRUNTIME, variant=variant, configuration=configuration, bundle=str(bundle.path), path=str(path)
+        backend=backend,
+        variant=variant,
+        configuration=configuration,
+        device=device,
+        bundle=str(bundle.path),
+        path=str(path),
     )
-    return Candidate(load, requested_precision="auto", size_bytes=_size_bytes(path), problem=problem)
+    return Candidate(load, _size_bytes(path), problem)
 
 
 def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Candidate:
     """Return a variant of the bundle on a device."""
     record = bundle.variant(variant)
-    files = [bundle.manifest.files.get(name) for name in (record.xml, record.bin)]
-    return Candidate(
-        LoadSpec(backend=OPENVINO, variant=variant, device=device, bundle=str(bundle.path), cache=cache),
-        requested_precision=VARIANTS[variant].requested_precision,
-        size_bytes=sum(file.size_bytes for file in files if file is not None) if all(files) else None,
-    )
+    sizes = [file.size_bytes for name, file in bundle.manifest.files.items() if name in {record.xml, record.bin}]
+    load = LoadSpec(backend=OPENVINO, variant=variant, device=device, bundle=str(bundle.path), cache=cache)
+    return Candidate(load, sum(sizes) if len(sizes) == len({record.xml, record.bin}) else None)
 
 
 def _onnx_file(bundle: Bundle, workspace: Path) -> tuple[Path, str | None]:

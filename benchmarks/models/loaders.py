@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH, require_backend
+from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.row_records import Execution
 from overfly.export.onnx_session import open_onnx_session
 from overfly.runtime.bundle.bundle import Bundle, Logits
@@ -136,9 +136,9 @@ class Loader(ABC):
     def prepare(self) -> None:
         """Import the library and start the device, so that neither is part of the load time."""
 
-    @abstractmethod
-    def load_for_latency(self, *, cached: bool) -> Infer:
+    def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - only some have a model cache
         """Load the model for single images only; `cached` takes it from the model cache."""
+        return self.load().model.infer
 
     def fill_cache(self) -> bool:
         """Put the model into the model cache; return False if this model is not cached."""
@@ -183,9 +183,11 @@ class OpenVinoLoader(Loader):
     def _compile(self, hint: Hint, *, cache: bool) -> Runner:
         """Compile the model for single images."""
         spec = self.spec
-        if spec.configuration == FROM_ONNX:
-            return _compile_onnx(Path(spec.path), spec.device, hint)
-        return compile_variant(self._bundle, variant=spec.variant, device=spec.device, hint=hint, cache=cache)
+        if spec.configuration != FROM_ONNX:
+            return compile_variant(self._bundle, variant=spec.variant, device=spec.device, hint=hint, cache=cache)
+        config = supported_config(spec.device, hint=hint, execution_precision="f32")
+        compiled = compile_for_single_images(core().read_model(spec.path), spec.device, config)
+        return Runner(compiled, variant=spec.variant, requested_precision="f32")
 
 
 class OnnxRuntimeLoader(Loader):
@@ -196,8 +198,6 @@ class OnnxRuntimeLoader(Loader):
 
         Raises
         ------
-        MissingExtraError
-            If ONNX Runtime is not installed.
         DeviceError
             If ONNX Runtime can't run the file.
         """
@@ -223,12 +223,7 @@ class OnnxRuntimeLoader(Loader):
 
     def prepare(self) -> None:
         """Import ONNX Runtime."""
-        require_backend(ONNXRUNTIME)
         import onnxruntime  # noqa: F401 - so that this is not part of the load time
-
-    def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - it has no model cache
-        """Load the file."""
-        return self.load().model.infer
 
 
 class PyTorchLoader(Loader):
@@ -239,8 +234,6 @@ class PyTorchLoader(Loader):
 
         Raises
         ------
-        MissingExtraError
-            If PyTorch, torchvision or safetensors is not installed.
         RunError
             If the run is not complete.
         DeviceError
@@ -250,7 +243,6 @@ class PyTorchLoader(Loader):
 
     def prepare(self) -> None:
         """Import torch and torchvision."""
-        require_backend(PYTORCH)
         import overfly.training.run  # noqa: F401 - it imports torch
         from overfly.training.models.torchvision_import import torchvision_models
 
@@ -338,10 +330,3 @@ def compile_pytorch(model: "nn.Module", batches: Sequence[int], size: int) -> "n
             f"torch.compile failed: {first_line(error)}; it needs a C++ compiler and Python's headers"
         ) from error
     return compiled
-
-
-def _compile_onnx(path: Path, device: str, hint: Hint) -> Runner:
-    """Compile an ONNX file as it is for single images, in f32."""
-    config = supported_config(device, hint=hint, execution_precision="f32")
-    compiled = compile_for_single_images(core().read_model(path), device, config)
-    return Runner(compiled, variant="fp32", requested_precision="f32")

@@ -22,7 +22,7 @@ def report_table(report: Report) -> Table:
         table.add_column(title, justify="right" if column.is_number else "left", overflow="fold")
     for row in report.rows:
         # With one device, its name is in the title only, so that a row takes one line.
-        name = row.name if len(devices) > 1 else row.name_without_device
+        name = row.name if len(devices) > 1 else row.spec.name
         cells = (name, *(column.text(row) for column in COLUMNS))
         table.add_row(*map(Text, cells), style=None if row.status == OK else "dim")
     return table

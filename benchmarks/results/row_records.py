@@ -39,6 +39,11 @@ class RowSpec:
         if self.backend not in BACKENDS:
             raise ValueError(f"the backend is {self.backend!r}, expected one of {', '.join(BACKENDS)}")
 
+    @property
+    def name(self) -> str:
+        """The row's name in a table of one device, such as ``OpenVINO int8``."""
+        return " ".join(part for part in (BACKENDS[self.backend].title, self.variant, self.configuration) if part)
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -283,13 +288,7 @@ class Row:
     def name(self) -> str:
         """The row's name in tables, such as ``OpenVINO int8 CPU``."""
         device = self.execution.device if BACKENDS[self.spec.backend].has_devices else ""
-        return f"{self.name_without_device} {device}".rstrip()
-
-    @property
-    def name_without_device(self) -> str:
-        """The row's name in a table of one device, such as ``OpenVINO int8``."""
-        title = BACKENDS[self.spec.backend].title
-        return " ".join(part for part in (title, self.spec.variant, self.spec.configuration) if part)
+        return f"{self.spec.name} {device}".rstrip()
 
     @property
     def is_deployable(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from overfly.benchmarks.results.row_records import (
     Difference,
     Estimate,
     Execution,
-    Latency,
     Measurements,
     Probe,
     Quality,
@@ -55,12 +55,16 @@ def make_row(
         Load times and memory; None if they were not measured.
     """
     speed = Speed(
-        latency_ms=_latency(measurements.latency_rounds_ms),
+        latency_ms=summarize_latency(list(chain.from_iterable(measurements.latency_rounds_ms))),
         throughput_ips=throughput(measurements.throughput_rounds),
-        file_latency_ms=_latency(measurements.file_latency_rounds_ms),
+        file_latency_ms=summarize_latency(list(chain.from_iterable(measurements.file_latency_rounds_ms))),
         file_throughput_ips=throughput(measurements.file_throughput_rounds),
     )
-    quality = _quality(truth, np.array(measurements.predictions, dtype=np.int64), n_classes)
+    predictions = np.array(measurements.predictions, dtype=np.int64)
+    confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
+    metrics, intervals = summarize(confusion), bootstrap_intervals(confusion)
+    estimates = {name: Estimate(getattr(metrics, name), interval) for name, interval in intervals.items()}
+    quality = Quality(**estimates, n_images=metrics.n_images)
     return Row(spec, execution, OK, quality, speed, probe=probe, measurements=measurements)
 
 
@@ -110,19 +114,6 @@ def choose_baseline(rows: Sequence[Row]) -> int | None:
         if row.status == OK and row.spec.variant == "fp32" and not row.spec.configuration
     ]
     return next((i for i in worked if rows[i].is_eager), worked[0] if worked else None)
-
-
-def _quality(truth: Labels, predictions: Labels, n_classes: int) -> Quality:
-    """Return every metric with its interval."""
-    confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
-    metrics, intervals = summarize(confusion), bootstrap_intervals(confusion)
-    estimates = {name: Estimate(getattr(metrics, name), interval) for name, interval in intervals.items()}
-    return Quality(**estimates, n_images=metrics.n_images)
-
-
-def _latency(rounds: Sequence[Sequence[float]]) -> Latency:
-    """Return the summary of the samples of all rounds."""
-    return summarize_latency([sample for samples in rounds for sample in samples])
 
 
 def _difference(measured: Measurements, truth: Labels, baseline: Measurements) -> Difference:

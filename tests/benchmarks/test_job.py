@@ -1,17 +1,21 @@
 """A row that can't be loaded, the files of a report, and which recommendations are saved for ``predict``."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from overfly.benchmarks.job import RowJob, keep_recommendation, write_report
+from overfly.benchmarks.job import RowJob, keep_recommendation, measure_all, write_report
+from overfly.benchmarks.measurement.timing import measure
 from overfly.benchmarks.models.candidates import Candidate
-from overfly.benchmarks.models.loaders import LoadSpec
+from overfly.benchmarks.models.loaders import LoadedModel, LoadSpec
 from overfly.benchmarks.results.records import Recommendation
+from overfly.benchmarks.results.row_records import Execution
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.documents import read_document
 from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Deployment, SavedRecommendation
+from overfly.runtime.reporter import SILENT
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_a_row_that_can_not_be_loaded_says_why_whatever_its_library_raises(error
         raise error
 
     monkeypatch.setattr("overfly.benchmarks.job.loader_of", loader_of)
-    job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), "auto", 1024))
+    job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), 1024))
     job.load()
     row = job.row(np.array([0]), n_classes=2)
     assert row.status == (str(error) or type(error).__name__)
@@ -77,3 +81,13 @@ def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path)
     assert read_report(tmp_path) == odd
     for name in ("report.md", "report.html"):
         assert "udcff.jpg" in (tmp_path / name).read_text(encoding="utf-8"), name
+
+
+def test_the_figures_of_each_round_are_logged_at_level_debug(fake, images, plan, clock, caplog, monkeypatch):
+    monkeypatch.setattr("overfly.benchmarks.job.measure", partial(measure, clock=clock))
+    job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), 1024))
+    job.loaded = LoadedModel(fake(latency_ms=8, stream_ms=5), Execution("CPU", "a CPU", "auto"))
+    with caplog.at_level("DEBUG", "overfly"):
+        measure_all([job], images(10), plan, SILENT)
+    assert [record.args[0] for record in caplog.records] == [1, 2]
+    assert caplog.messages[1] == "round 2 of OpenVINO int8 on CPU: p50 8.00 ms, 200.0 images/s"

@@ -74,13 +74,16 @@ def test_it_says_that_a_quick_bench_is_not_valid(measured):
 
 
 def test_a_subset_of_the_images_is_judged_and_called_that(overfly, fp32_bundle, tiny_data, tmp_path):
-    options = ("--quick", "--images", 9, "--json")
+    options = ("--quick", "--images", 9, "--json", "-v")
     result = overfly("bench", fp32_bundle[0], "--data", tiny_data, "--out", tmp_path / "report", *options)
     report = json.loads(result.out)
     # One of each of the eight classes.
     assert sorted(report["images"]["truth"]) == list(range(8))
     assert report["images"]["n_available"] == 24
     assert any(reason["what"].startswith("8 of 24 images") for reason in report["validity"]["reasons"])
+    # What -v logs: the images, the rows that are left out, and each row that was loaded.
+    for text in ("evaluating 8 of 24 images", "leaving out PyTorch", "loaded OpenVINO fp32 on CPU", "computed in f32"):
+        assert text in result.err, text
     assert "Evaluated: 8 of 24 images" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ def test_a_device_that_distributes_the_work_is_refused(name):
 
 def test_a_candidate_says_how_it_is_meant_to_be_computed():
     load = LoadSpec(backend="pytorch", variant="fp32", configuration="compiled", bundle="bundle", path="run")
-    candidate = Candidate(load, requested_precision="f32", size_bytes=None)
+    candidate = Candidate(load, size_bytes=None)
     assert (candidate.spec.backend, candidate.spec.configuration) == ("pytorch", "compiled")
     execution = candidate.planned_execution
     assert (execution.device, execution.requested_precision, execution.execution_precision) == ("CPU", "f32", None)
