@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from overfly.benchmarks.rendering.columns import COLUMNS
-from overfly.benchmarks.rendering.details import DETAILS, short_name
+from overfly.benchmarks.rendering.details import DETAILS, machine_facts, short_name
 
 
 def test_a_short_name_has_the_device_if_there_are_several(report):
@@ -21,3 +21,59 @@ def test_a_short_name_has_the_configuration(report):
 def test_no_two_figures_have_the_same_title():
     titles = [column.title for column in (*COLUMNS, *DETAILS)]
     assert len(titles) == len(set(titles))
+
+
+def test_the_details_of_a_row_are_its_figures(report):
+    texts = {detail.title: detail.text(report.rows[4]) for detail in DETAILS}
+    expected = {
+        "accuracy %, 95% interval": "83.3 to 98.3",
+        "points vs baseline": "-6.67",
+        "McNemar p": "0.125",
+        "agreement %": "93.3",
+        "p90 ms": "2.55",
+        "sd ms": "0.04",
+        "samples": "1,020",
+        "latency, speed": "16.0x (16.0 to 16.0)",
+        "throughput, speed": "20.0x (20.0 to 20.0)",
+        "file to label, p90 ms": "5.55",
+        "first inference ms": "14.5",
+        "load ms, cold": "120",
+        "load ms, cached": "30.0",
+        "peak memory MiB": "150",
+        "CPU threads": "2",
+        "requested precision": "auto",
+        "device": "Some CPU",
+    }
+    assert {title: texts[title] for title in expected} == expected
+
+
+def test_a_row_that_failed_keeps_only_what_was_planned(report):
+    texts = {detail.title: detail.text(report.rows[3]) for detail in DETAILS}
+    known = {title: text for title, text in texts.items() if text != "-"}
+    assert known == {"requested precision": "auto", "device": "Some GPU"}
+
+
+def test_the_machine_and_the_origin_of_the_report_are_named(report):
+    facts = dict(machine_facts(report))
+    expected = {
+        "processor": "Some CPU, 2 usable logical cores",
+        "affinity": "cores 0, 1",
+        "memory": "16.0 GiB",
+        "power": "mains",
+        "load before": "other programs used 1% of the processor",
+        "load during": "other programs used 2% of the processor",
+        "versions": "python 3.11.2, openvino 2026.4.1",
+        "bundle": f"bundle, manifest {report.bundle.manifest_sha256[:16]}",
+        "input": "64 x 64 pixels",
+        "mode": "full",
+    }
+    assert {name: facts[name] for name in expected} == expected
+
+
+def test_what_the_system_does_not_report_is_unknown(report, machine):
+    blank = machine(
+        affinity=None, memory_bytes=None, power_source=None, power_saving=None, load_before=None, load_during=None
+    )
+    facts = dict(machine_facts(replace(report, environment=blank, quick=True)))
+    names = ("affinity", "memory", "power", "power saving", "load before", "load during", "mode")
+    assert [facts[name] for name in names] == ["unknown", "-", "unknown", "none known", "unknown", "unknown", "quick"]

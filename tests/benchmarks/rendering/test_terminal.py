@@ -1,19 +1,41 @@
 """The report as a table for a terminal."""
 
-import io
+from dataclasses import replace
 
-from rich.console import Console
-
-from overfly.benchmarks.rendering.terminal import report_table
-
-
-def table_of(report):
-    out = io.StringIO()
-    Console(width=80, file=out).print(report_table(report))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+from overfly.benchmarks.rendering.terminal import print_report, report_table
+from overfly.benchmarks.results.records import Reason, Validity
 
 
-def test_the_table_is_the_golden_one(report, golden):
-    table = table_of(report)
+def names_of(report):
+    return [str(cell) for cell in report_table(report).columns[0].cells]
+
+
+def test_the_table_that_is_printed_is_the_golden_one(report, golden, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_report(report)
+    printed, errors = capsys.readouterr()
+    assert errors == ""
+    table = "\n".join(line.rstrip() for line in printed.splitlines()) + "\n"
     assert table == golden("table.txt", table)
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_the_names_have_the_device_only_if_there_are_several(report):
+    assert names_of(report) == [row.name for row in report.rows]
+    on_cpu = replace(report, rows=(*report.rows[:3], report.rows[4]))
+    assert names_of(on_cpu) == ["PyTorch fp32", "ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO int8"]
+    assert str(report_table(on_cpu).title) == "mobilenet_v2 on CPU (Some CPU)"
+
+
+def test_a_row_that_failed_is_dim_and_its_reason_is_in_the_caption(report):
+    table = report_table(report)
+    assert [row.style for row in table.rows] == [None, None, None, "dim", None]
+    assert "OpenVINO fp16 GPU failed: GPU can't compile the fp16 variant" in str(table.caption).splitlines()
+
+
+def test_the_reasons_of_an_invalid_report_come_first(report):
+    reasons = (Reason("the machine ran on battery", "plug it in"),)
+    lines = str(report_table(replace(report, validity=Validity(False, reasons))).caption).splitlines()
+    assert lines[0].startswith("INVALID for 1 reason")
+    assert lines[1] == "  - the machine ran on battery; plug it in"
+    assert lines[2].startswith("Provisional: ")
