@@ -24,7 +24,14 @@ _PAUSE_S = 0.02
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file or folder; an existing file `target` is replaced, also a read-only one."""
-    _try_while_in_use(lambda: os.replace(source, target), target)  # noqa: PTH105 - the same on all systems
+
+    def rename() -> None:
+        os.replace(source, target)  # noqa: PTH105 - Path.rename differs between systems
+
+    if target.is_dir():
+        rename()  # Windows gives the same error for a folder at `target`, and waiting does not help
+    else:
+        _try_while_in_use(rename, target)
 
 
 def remove(path: Path) -> None:

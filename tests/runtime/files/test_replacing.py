@@ -185,6 +185,14 @@ def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_st
     assert names(tmp_path) == ["file"]
 
 
+def test_a_folder_in_the_way_is_an_error_at_once(tmp_path, clock, refuse):
+    refuse(os, "replace", 5, None)
+    (tmp_path / "file").mkdir()
+    with pytest.raises(PermissionError):
+        write_atomically(tmp_path / "file", b"new")
+    assert clock == []
+
+
 def test_another_error_is_not_tried_again(tmp_path, clock, monkeypatch):
     def full(*_arguments):
         raise OSError(28, "No space left on device")
