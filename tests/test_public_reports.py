@@ -201,7 +201,72 @@ def wrapped_state_dict(inputs):
     torch.save({"state_dict": {"weight": torch.zeros(1)}, "epoch": 3}, "weights.pth")
 
 
+def small_model_weights(prefix="", scale=1.0):
+    """The weights of the model of the rows' shortest training, with changed names or values."""
+    from overfly.training.models.torchvision_import import torchvision_models
+
+    state = torchvision_models().shufflenet_v2_x1_0(weights=None).state_dict()
+    return {f"{prefix}{key}": value * scale if value.is_floating_point() else value for key, value in state.items()}
+
+
+def data_parallel_weights(inputs):
+    """Weights of a model that was wrapped in DataParallel, in a dictionary of their own."""
+    import torch
+
+    inputs.copy_classes("data")
+    torch.save({"net": small_model_weights("module."), "acc": 95.0, "epoch": 3}, "weights.pth")
+
+
+def diverged_weights(inputs):
+    """Weights that are not numbers."""
+    import torch
+
+    inputs.copy_classes("data")
+    torch.save(small_model_weights(scale=float("nan")), "weights.pth")
+
+
+def other_cached_weights(inputs):
+    """A file in PyTorch's cache that has the name of torchvision's, and other weights."""
+    import torch
+
+    inputs.copy_classes("data")
+    cache = Path("torch", "hub", "checkpoints")
+    cache.mkdir(parents=True)
+    torch.save(small_model_weights(scale=0.0), cache / "shufflenetv2_x1-5666bf0f80.pth")
+
+
 WEIGHTS = [
+    CommandReport(
+        "weights of a DataParallel model",
+        "wilile26811249/MobileViT#6",
+        data_parallel_weights,
+        "train data --out run {briefly} --weights weights.pth",
+    ),
+    CommandReport(
+        "weights that are not numbers",
+        "kuangliu/pytorch-cifar#160",
+        diverged_weights,
+        "train data --out run {briefly} --weights weights.pth",
+        code=1,
+        shows=("weights.pth", "NaN"),
+    ),
+    CommandReport(
+        "a run instead of a weights file",
+        "kuangliu/pytorch-cifar#160",
+        lambda inputs: inputs.copy_classes("data"),
+        "train data --out run {briefly} --weights {run}",
+        code=1,
+        shows=("is a run", "checkpoint.safetensors"),
+    ),
+    CommandReport(
+        "other weights in PyTorch's cache",
+        "pytorch/pytorch#191194",
+        other_cached_weights,
+        "train data --out run {briefly} --weights imagenet",
+        code=1,
+        shows=("shufflenetv2_x1-5666bf0f80.pth", "SHA-256"),
+        environment={"TORCH_HOME": "torch"},
+    ),
     CommandReport(
         "weights inside another dictionary",
         "kuangliu/pytorch-cifar#160",
