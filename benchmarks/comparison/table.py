@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from overfly.benchmarks.comparison.compare import Comparison, Entry
-from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.rendering.columns import LATENCY, METRIC_COLUMNS, SPEED, THROUGHPUT, Column
 from overfly.benchmarks.rendering.terminal import table_of_models
+from overfly.benchmarks.results import number_format
 
 
 def _like(column: Column[Any, Any], value: Callable[[Entry], Any]) -> Column[Entry, Any]:
@@ -43,7 +43,7 @@ def comparison_table(comparison: Comparison) -> Table:
             table.add_column(Text(title), justify="right")
     for line in comparison.lines:
         cells = [
-            formatting.NONE if entry is None else column.text(entry)
+            number_format.NONE if entry is None else column.text(entry)
             for index, entry in enumerate(line.entries)
             for column in (_OTHER if index else _FIRST)
         ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from overfly.benchmarks.paper.published import PUBLISHED_ROWS, PublishedRow
+from overfly.benchmarks.rendering.markdown import markdown_table
 from overfly.runtime.reporter import duration
 
 TRAINED = "ok"
@@ -14,7 +15,7 @@ _PACKAGES = ("python", "torch", "torchvision", "overfly")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproducedRow:
-    """Our figures for a row of the paper. Everything but the first three and `status` is None until it is trained.
+    """Our figures for a row of the paper. The accuracy, F1, kappa, time and machine are None until it is trained.
 
     Attributes
     ----------
@@ -54,16 +55,14 @@ class PaperTable:
 
 def paper_markdown(table: PaperTable) -> str:
     """Return the table as Markdown."""
-    lines = [
-        f"{_title(table)} Each cell has our figure / the paper's.",
-        "",
-        "| model | accuracy % | F1 % | kappa % | params | FLOPs | time | status |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    header = ("model", "accuracy %", "F1 %", "kappa %", "params", "FLOPs", "time", "status")
+    rows = []
     for published, ours in zip(PUBLISHED_ROWS, table.rows, strict=True):
-        cells = [f"{a} / {b}" for a, b in zip(_figures(ours), _figures(published), strict=True)]
-        lines.append(f"| {ours.name} | {' | '.join(cells)} | {_time(ours)} | {ours.status} |")
-    return "\n".join([*lines, "", *(f"{note}  " for note in _machines(table))]) + "\n"
+        cells = (f"{a} / {b}" for a, b in zip(_figures(ours), _figures(published), strict=True))
+        rows.append((ours.name, *cells, _time(ours), ours.status))
+    title = f"{_title(table)} Each cell has our figure / the paper's."
+    notes = "\n".join(f"{note}  " for note in _machines(table))
+    return "\n\n".join((title, markdown_table(header, rows, n_left=len(header)), notes)) + "\n"
 
 
 def paper_text(table: PaperTable) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from overfly.benchmarks.rendering import formatting
+from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
 
 S = TypeVar("S")
@@ -45,7 +46,7 @@ class Column(Generic[S, T]):
 
     def text(self, row: S) -> str:
         """Return the text of a row, a dash if it has no value."""
-        return formatting.optional(self.value(row), self.format)
+        return number_format.optional(self.value(row), self.format)
 
 
 def of_quality(get: Callable[[Quality], T]) -> Callable[[Row], T | None]:
@@ -70,20 +71,20 @@ def _metric(name: str, *arguments: Any, **options: Any) -> Column[Row, float]:  
 
 # By the names of `runtime.evaluation.metrics.METRICS`. The details show the interval of each in the same format.
 METRIC_COLUMNS: dict[str, Column[Row, float]] = {
-    "accuracy": _metric("accuracy", "accuracy %", formatting.percent, "top-1\n%", bar_end=1.0),
-    "f1_macro": _metric("f1_macro", "macro F1", formatting.decimal, "F1"),
-    "kappa": _metric("kappa", "kappa", formatting.decimal),
+    "accuracy": _metric("accuracy", "accuracy %", number_format.percent, "top-1\n%", bar_end=1.0),
+    "f1_macro": _metric("f1_macro", "macro F1", number_format.decimal, "F1"),
+    "kappa": _metric("kappa", "kappa", number_format.decimal),
 }
 
 # Also the columns of a comparison.
 LATENCY: Column[Row, float] = Column(
-    "p50 ms", lambda row: row.p50_ms, formatting.milliseconds, "p50\nms", bar_end=LARGEST
+    "p50 ms", lambda row: row.p50_ms, number_format.milliseconds, "p50\nms", bar_end=LARGEST
 )
 SPEED: Column[Row, Ratio] = Column(
     "speed", of_difference(lambda d: d.latency_speedup), formatting.speedup, note=formatting.speedup_note
 )
 THROUGHPUT: Column[Row, float] = Column(
-    "images/s", of_speed(lambda speed: speed.throughput_ips), formatting.rate, "img/s", bar_end=LARGEST
+    "images/s", of_speed(lambda speed: speed.throughput_ips), number_format.rate, "img/s", bar_end=LARGEST
 )
 
 # After the row's name, with which every view begins.
@@ -110,10 +111,10 @@ COLUMNS: tuple[Column[Row, Any], ...] = (
     Column(
         "file to label ms",
         of_speed(lambda speed: speed.file_latency_ms.p50),
-        formatting.milliseconds,
+        number_format.milliseconds,
         "file\nms",
         bar_end=LARGEST,
     ),
     THROUGHPUT,
-    Column("size MiB", lambda row: row.spec.size_bytes, formatting.mebibytes, "MiB", bar_end=LARGEST),
+    Column("size MiB", lambda row: row.spec.size_bytes, number_format.mebibytes, "MiB", bar_end=LARGEST),
 )

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.rendering.columns import METRIC_COLUMNS, Column, of_difference, of_quality, of_speed
+from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import Probe, Row
@@ -22,7 +23,7 @@ def _interval(name: str, column: Column[Row, float]) -> Column[Row, tuple[float,
     return Column(
         f"{column.title}, 95% interval",
         of_quality(lambda quality: getattr(quality, name).ci95),
-        lambda bounds: formatting.interval(bounds, column.format),
+        lambda bounds: number_format.interval(bounds, column.format),
     )
 
 
@@ -30,21 +31,21 @@ def _interval(name: str, column: Column[Row, float]) -> Column[Row, tuple[float,
 DETAILS: tuple[Column[Row, Any], ...] = (
     *(_interval(name, column) for name, column in METRIC_COLUMNS.items()),
     Column("points vs baseline", of_difference(lambda d: d.accuracy_pp), "{:+.2f}".format),
-    Column("McNemar p", of_difference(lambda d: d.mcnemar_p), formatting.p_value),
-    Column("agreement %", of_difference(lambda d: d.agreement), formatting.percent),
-    Column("p90 ms", of_speed(lambda s: s.latency_ms.p90), formatting.milliseconds),
-    Column("p99 ms", of_speed(lambda s: s.latency_ms.p99), formatting.milliseconds),
-    Column("mean ms", of_speed(lambda s: s.latency_ms.mean), formatting.milliseconds),
-    Column("sd ms", of_speed(lambda s: s.latency_ms.std), formatting.milliseconds),
+    Column("McNemar p", of_difference(lambda d: d.mcnemar_p), number_format.p_value),
+    Column("agreement %", of_difference(lambda d: d.agreement), number_format.percent),
+    Column("p90 ms", of_speed(lambda s: s.latency_ms.p90), number_format.milliseconds),
+    Column("p99 ms", of_speed(lambda s: s.latency_ms.p99), number_format.milliseconds),
+    Column("mean ms", of_speed(lambda s: s.latency_ms.mean), number_format.milliseconds),
+    Column("sd ms", of_speed(lambda s: s.latency_ms.std), number_format.milliseconds),
     Column("samples", of_speed(lambda s: s.latency_ms.n), "{:,}".format),
     Column("latency, speed", of_difference(lambda d: d.latency_speedup), formatting.speedup_range),
     Column("throughput, speed", of_difference(lambda d: d.throughput_speedup), formatting.speedup_range),
-    Column("file to label, p90 ms", of_speed(lambda s: s.file_latency_ms.p90), formatting.milliseconds),
-    Column("file to label, images/s", of_speed(lambda s: s.file_throughput_ips), formatting.rate),
-    Column("first inference ms", _of_probe(lambda p: p.first_inference_ms), formatting.milliseconds),
-    Column("load ms, cold", _of_probe(lambda p: p.load_ms.cold), formatting.milliseconds),
-    Column("load ms, cached", _of_probe(lambda p: p.load_ms.cached), formatting.milliseconds),
-    Column("peak memory MiB", _of_probe(lambda p: p.peak_rss_bytes), formatting.mebibytes),
+    Column("file to label, p90 ms", of_speed(lambda s: s.file_latency_ms.p90), number_format.milliseconds),
+    Column("file to label, images/s", of_speed(lambda s: s.file_throughput_ips), number_format.rate),
+    Column("first inference ms", _of_probe(lambda p: p.first_inference_ms), number_format.milliseconds),
+    Column("load ms, cold", _of_probe(lambda p: p.load_ms.cold), number_format.milliseconds),
+    Column("load ms, cached", _of_probe(lambda p: p.load_ms.cached), number_format.milliseconds),
+    Column("peak memory MiB", _of_probe(lambda p: p.peak_rss_bytes), number_format.mebibytes),
     Column("CPU threads", lambda row: row.execution.n_threads, str),
     Column("requested precision", lambda row: row.execution.requested_precision, str),
     Column("device", lambda row: row.execution.device_name, str),
@@ -68,7 +69,7 @@ def machine_facts(report: Report) -> list[tuple[str, str]]:
         ("host", machine.host),
         ("processor", f"{machine.cpu}, {machine.n_cores} usable logical cores"),
         ("affinity", "unknown" if machine.affinity is None else f"cores {', '.join(map(str, machine.affinity))}"),
-        ("memory", formatting.optional(machine.memory_bytes, lambda n_bytes: f"{n_bytes / 2**30:.1f} GiB")),
+        ("memory", number_format.optional(machine.memory_bytes, lambda n_bytes: f"{n_bytes / 2**30:.1f} GiB")),
         ("system", machine.system),
         ("power", machine.power_source or "unknown"),
         ("power saving", machine.power_saving or "none known"),

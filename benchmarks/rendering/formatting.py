@@ -1,59 +1,10 @@
-"""Figures and sentences of a report as text, the same in all views."""
+"""Comparisons and sentences of a report as text, the same in all views."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
+from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import OK, Difference, Ratio
-from overfly.runtime.machine import MEBIBYTE
 
-T = TypeVar("T")
-
-NONE = "-"
 NOT_SIGNIFICANT = "~"
-_LARGE = 100
-_SMALLEST_P = 0.001
-
-
-def optional(value: T | None, text: Callable[[T], str]) -> str:
-    """Return the text of a value, a dash for None."""
-    return NONE if value is None else text(value)
-
-
-def percent(fraction: float) -> str:
-    """Return a fraction in percent with one decimal, without the sign; one image of 420 is 0.24 points."""
-    return f"{100 * fraction:.1f}"
-
-
-def decimal(value: float) -> str:
-    """Return a figure in [-1, 1] with three decimals."""
-    return f"{value:.3f}"
-
-
-def p_value(value: float) -> str:
-    """Return the p of a test with three decimals, or that it is smaller."""
-    return "<0.001" if value < _SMALLEST_P else decimal(value)
-
-
-def milliseconds(value: float) -> str:
-    """Return milliseconds with about three significant digits."""
-    return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
-
-
-def rate(value: float) -> str:
-    """Return images per second, as a whole number from 100 on."""
-    return f"{value:,.0f}" if value >= _LARGE else f"{value:.1f}"
-
-
-def mebibytes(n_bytes: int) -> str:
-    """Return bytes as MiB."""
-    size = n_bytes / MEBIBYTE
-    return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
-
-
-def interval(bounds: tuple[float, float], text: Callable[[float], str]) -> str:
-    """Return an interval, such as ``0.91 to 0.95``."""
-    return " to ".join(map(text, bounds))
 
 
 def image_difference(difference: Difference) -> str:
@@ -65,28 +16,22 @@ def image_difference_note(difference: Difference) -> str:
     """Return the same with its unit, such as ``-2 images ~``."""
     if difference.images == 0:
         return "same number right"
-    text = f"{difference.images:+d} {'image' if abs(difference.images) == 1 else 'images'}"
-    return _marked(text, is_significant=difference.is_significant)
+    return _marked(number_format.images(difference.images, "+d"), is_significant=difference.is_significant)
 
 
 def speedup(ratio: Ratio) -> str:
     """Return a ratio of speeds, such as ``14.2x``, with ``~`` if it is not significant."""
-    return _marked(f"{_times(ratio.value)}x", is_significant=ratio.is_significant)
+    return _marked(f"{number_format.factor(ratio.value)}x", is_significant=ratio.is_significant)
 
 
 def speedup_note(ratio: Ratio) -> str:
     """Return a ratio of speeds as a phrase, such as ``14.2x as fast``."""
-    return _marked(f"{_times(ratio.value)}x as fast", is_significant=ratio.is_significant)
+    return _marked(f"{number_format.factor(ratio.value)}x as fast", is_significant=ratio.is_significant)
 
 
 def speedup_range(ratio: Ratio) -> str:
     """Return a ratio of speeds with the range of its rounds, such as ``14.2x (13.9 to 14.4)``."""
-    return f"{speedup(ratio)} ({_times(ratio.low)} to {_times(ratio.high)})"
-
-
-def _times(value: float) -> str:
-    """Return a factor with one decimal, as a whole number from 100 on."""
-    return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}"
+    return f"{speedup(ratio)} ({number_format.factor(ratio.low)} to {number_format.factor(ratio.high)})"
 
 
 def _marked(text: str, *, is_significant: bool) -> str:

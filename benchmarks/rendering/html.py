@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
 from overfly.benchmarks.rendering import charts, formatting
 from overfly.benchmarks.rendering.columns import COLUMNS, LARGEST, LATENCY, THROUGHPUT, Column
 from overfly.benchmarks.rendering.details import DETAILS, machine_facts, short_name
 from overfly.benchmarks.rendering.legend import LEGEND
+from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.per_class import class_scores, confusion_of, disagreements
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import OK, Ratio, Row
@@ -64,21 +63,11 @@ class Highlight:
 
 
 @dataclass(frozen=True, slots=True)
-class MatrixCell:
-    """A count of the confusion matrix, and its share of the true class in [0, 1]."""
-
-    n_images: int
-    share: float
-    is_right: bool
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
 class Matrix:
-    """A row's confusion matrix, and its most frequent errors (true class, predicted class, images)."""
+    """A row's confusion matrix: each true class with its counts, and the most frequent errors (true, predicted, n)."""
 
     name: str
-    rows: list[tuple[str, list[MatrixCell]]]
+    rows: list[tuple[str, list[int]]]
     confused: list[tuple[str, str, int]]
 
 
@@ -124,7 +113,7 @@ def _context(report: Report) -> dict[str, object]:
         "details": [(detail.title, [detail.text(row) for row in report.rows]) for detail in DETAILS],
         "machine": machine_facts(report),
         "legend": LEGEND,
-        "decimal": formatting.decimal,
+        "decimal": number_format.decimal,
     }
 
 
@@ -184,7 +173,7 @@ def _latency_text(row: Row) -> str:
         return "not measured"
     latency = row.speed.latency_ms
     percentiles = {"p50": latency.p50, "p90": latency.p90, "p99": latency.p99}
-    texts = [f"{name} {formatting.milliseconds(ms)}" for name, ms in percentiles.items() if ms is not None]
+    texts = [f"{name} {number_format.milliseconds(ms)}" for name, ms in percentiles.items() if ms is not None]
     return f"{', '.join(texts)} ms; {latency.n:,} samples"
 
 
@@ -193,9 +182,9 @@ def _accuracy_text(row: Row) -> str:
     if row.quality is None or row.speed is None:
         return "not measured"
     accuracy = row.quality.accuracy
-    interval = formatting.interval(accuracy.ci95, formatting.percent)
-    p50 = formatting.milliseconds(row.speed.latency_ms.p50)
-    return f"{formatting.percent(accuracy.value)}% ({interval}%) at {p50} ms"
+    interval = number_format.interval(accuracy.ci95, number_format.percent)
+    p50 = number_format.milliseconds(row.speed.latency_ms.p50)
+    return f"{number_format.percent(accuracy.value)}% ({interval}%) at {p50} ms"
 
 
 def _matrix(report: Report, index: int) -> Matrix | None:
@@ -205,20 +194,5 @@ def _matrix(report: Report, index: int) -> Matrix | None:
         return None
     names = report.classes
     seen = [i for i in range(len(names)) if confusion[i].sum() + confusion[:, i].sum() > 0]
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    rows = [
-        (
-            names[t],
-            [
-                MatrixCell(
-                    n_images=int(confusion[t, p]),
-                    share=round(float(shares[t, p]), 3),
-                    is_right=t == p,
-                    title=f"{names[t]} classified as {names[p]}: {confusion[t, p]}",
-                )
-                for p in seen
-            ],
-        )
-        for t in seen
-    ]
+    rows = [(names[t], confusion[t, seen].tolist()) for t in seen]
     return Matrix(report.rows[index].name, rows, most_confused(confusion, names, n_pairs=_N_CONFUSED))

@@ -6,12 +6,14 @@ from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.rendering.columns import COLUMNS
 from overfly.benchmarks.rendering.details import DETAILS, machine_facts
 from overfly.benchmarks.rendering.legend import LEGEND
+from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.per_class import class_scores, confusion_of, disagreements
 from overfly.benchmarks.results.records import Report
 from overfly.runtime.evaluation.metrics import most_confused
 
 _MAX_DISAGREEMENTS = 40
 _N_CONFUSED = 10
+_ESCAPES = str.maketrans({**{c: f"\\{c}" for c in "\\`*_[]~#"}, **{c: f"&#{ord(c)};" for c in "<>&|"}})
 
 
 def report_markdown(report: Report) -> str:
@@ -24,7 +26,7 @@ def report_markdown(report: Report) -> str:
         _details(report),
         _classes(report),
         _disagreements(report),
-        ["## Machine", table(("", ""), machine_facts(report), n_left=2)],
+        ["## Machine", markdown_table(("", ""), machine_facts(report), n_left=2)],
         ["## Method", "\n".join(f"- **{escape(name)}**: {escape(text)}" for name, text in LEGEND)],
     )
     return "\n\n".join(block for section in sections for block in section) + "\n"
@@ -32,13 +34,10 @@ def report_markdown(report: Report) -> str:
 
 def escape(text: str) -> str:
     """Return text in which Markdown and HTML see no markup."""
-    plain = " ".join(text.split())
-    for character in "\\`*_[]|<>&~#":
-        plain = plain.replace(character, f"&#{ord(character)};" if character in "<>&|" else f"\\{character}")
-    return plain
+    return " ".join(text.split()).translate(_ESCAPES)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left: int = 1) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left: int = 1) -> str:
     """Return a Markdown table of plain texts, the first `n_left` columns aligned to the left, the others to the right.
 
     The header is Markdown, the cells are escaped.
@@ -59,7 +58,7 @@ def _results(report: Report) -> list[str]:
     header = ("model", *(column.title for column in COLUMNS))
     rows = [(row.name, *(column.text(row) for column in COLUMNS)) for row in report.rows]
     n_left = 1 + sum(not column.is_number for column in COLUMNS)
-    return [table(header, rows, n_left=n_left), *map(escape, formatting.failures(report))]
+    return [markdown_table(header, rows, n_left=n_left), *map(escape, formatting.failures(report))]
 
 
 def _details(report: Report) -> list[str]:
@@ -67,7 +66,7 @@ def _details(report: Report) -> list[str]:
     if not report.rows:
         return []
     rows = [(detail.title, *(detail.text(row) for row in report.rows)) for detail in DETAILS]
-    return ["## Details", table(("", *(escape(row.name) for row in report.rows)), rows)]
+    return ["## Details", markdown_table(("", *(escape(row.name) for row in report.rows)), rows)]
 
 
 def _classes(report: Report) -> list[str]:
@@ -80,16 +79,16 @@ def _classes(report: Report) -> list[str]:
         (
             score.name,
             str(score.n_images),
-            *(formatting.decimal(f1) for f1 in (score.baseline, score.compared_row) if f1 is not None),
+            *(number_format.decimal(f1) for f1 in (score.baseline, score.compared_row) if f1 is not None),
         )
         for score in class_scores(report)
     ]
-    blocks = ["## F1 by class", table(("class", "images", *names), scores)]
+    blocks = ["## F1 by class", markdown_table(("class", "images", *names), scores)]
     confusion = confusion_of(report, indices[-1])
     if confusion is not None and (pairs := most_confused(confusion, report.classes, n_pairs=_N_CONFUSED)):
         errors = [(truth, predicted, str(n)) for truth, predicted, n in pairs]
         blocks.append(f"Most frequent errors of {names[-1]}:")
-        blocks.append(table(("true class", "predicted class", "images"), errors, n_left=2))
+        blocks.append(markdown_table(("true class", "predicted class", "images"), errors, n_left=2))
     return blocks
 
 
@@ -105,4 +104,4 @@ def _disagreements(report: Report) -> list[str]:
     rows = [(d.image, d.truth, d.baseline, d.compared_row, d.outcome) for d in found[:_MAX_DISAGREEMENTS]]
     n_more = len(found) - _MAX_DISAGREEMENTS
     more = [f"... and {n_more} more in report.json."] if n_more > 0 else []
-    return [heading, table(("image", "true class", *names, "outcome"), rows, n_left=5), *more]
+    return [heading, markdown_table(("image", "true class", *names, "outcome"), rows, n_left=5), *more]

@@ -58,7 +58,7 @@ def _caption_lines(report: Report) -> list[str]:
         *formatting.failures(report),
         formatting.images_sentence(report),
         (
-            f"runs in: precision of the computation. vs base: images right, compared with {baseline}. "
+            f"runs in: precision of the computation. vs base: how many more images are right than with {baseline}. "
             "p50 and speed: the model alone, one image at a time. file: from file to label. "
             "img/s: the model alone, many images at once. ~: not significant."
         ),

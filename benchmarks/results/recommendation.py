@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.records import Recommendation, Report
 from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
 from overfly.runtime.bundle.variants import VARIANTS
@@ -74,10 +75,10 @@ def _sentence(fastest: _Option, widest: _Option, baseline: str) -> str:
     """Say what to deploy, how fast it is, and how its accuracy compares with the baseline's."""
     difference = fastest.row.difference
     times = f", {_times(difference.latency_speedup, baseline)}" if difference else ""
-    latency = f"{fastest.speed.latency_ms.p50:.1f} ms (p50{times})"
+    latency = f"{number_format.milliseconds(fastest.speed.latency_ms.p50)} ms (p50{times})"
     difference = widest.row.difference
     times = f" ({_times(difference.throughput_speedup, baseline)})" if difference else ""
-    rate = f"{widest.speed.throughput_ips:.0f} images per second{times}"
+    rate = f"{number_format.rate(widest.speed.throughput_ips)} images per second{times}"
     if fastest.row is widest.row:
         return f"Deploy {fastest.row.place}: {latency} and {rate}; {_accuracy(fastest, baseline)}."
     return (
@@ -88,18 +89,18 @@ def _sentence(fastest: _Option, widest: _Option, baseline: str) -> str:
 
 def _times(ratio: Ratio, baseline: str) -> str:
     """Return how many times as fast as the baseline something is."""
-    return f"{ratio.value:.1f} times as fast as {baseline}{'' if ratio.is_significant else ', not significant'}"
+    doubt = "" if ratio.is_significant else ", not significant"
+    return f"{number_format.factor(ratio.value)} times as fast as {baseline}{doubt}"
 
 
 def _accuracy(option: _Option, baseline: str) -> str:
     """Return a row's accuracy and the difference to the baseline's."""
-    accuracy = f"accuracy {100 * option.quality.accuracy.value:.1f}%"
+    accuracy = f"accuracy {number_format.percent(option.quality.accuracy.value)}%"
     difference = option.row.difference
     if difference is None:
         return accuracy
     if difference.images == 0:
         return f"{accuracy}, the same as {baseline}"
-    noun = "image" if abs(difference.images) == 1 else "images"
     direction = "fewer" if difference.images < 0 else "more"
     doubt = f"significant (p = {difference.mcnemar_p:.2g})" if difference.is_significant else "not significant"
-    return f"{accuracy}, {abs(difference.images)} {noun} {direction} right than {baseline}, {doubt}"
+    return f"{accuracy}, {number_format.images(abs(difference.images))} {direction} right than {baseline}, {doubt}"

@@ -56,7 +56,7 @@ def test_the_markdown_has_a_line_for_each_row(table):
     lines = paper_markdown(table).splitlines()
     assert lines[0] == "Recipe: paper. Epochs: 60. Image size: 256. Seed: 3. Each cell has our figure / the paper's."
     assert lines[5] == (
-        "| mobilenet_v2 | 90.48 / 91.43 | 90.00 / 91.50 | 9.50 / 91.00 | 2.2508M / 2.2508M | 426.0928M / 426.0928M "
+        "| mobilenet\\_v2 | 90.48 / 91.43 | 90.00 / 91.50 | 9.50 / 91.00 | 2.2508M / 2.2508M | 426.0928M / 426.0928M "
         "| 12 min 34 s | ok |"
     )
     assert lines[9] == (
@@ -82,3 +82,10 @@ def test_a_row_is_not_trained_yet_unless_something_else_is_known():
     table = PaperTable(1, 64, 0, tuple(map(row_of, PUBLISHED_ROWS)))
     assert {row.status for row in table.rows} == {NOT_TRAINED}
     assert paper_text(table).splitlines()[-6:] == [f"{row.name}: not trained yet" for row in PUBLISHED_ROWS]
+
+
+def test_a_status_with_a_bar_stays_in_its_cell(table):
+    odd = replace(table, rows=(replace(table.rows[0], status="no file a|b"), *table.rows[1:]))
+    line = paper_markdown(odd).splitlines()[4]
+    assert line.count("|") == 9
+    assert "a&#124;b" in line

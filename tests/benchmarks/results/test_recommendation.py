@@ -13,7 +13,7 @@ def test_the_fastest_row_whose_accuracy_is_good_enough_is_recommended(compared, 
     assert best.latency == best.throughput == rows[1].deployment
     assert (best.latency.variant, best.latency.device, best.latency.device_name) == ("int8", "CPU", "a CPU")
     assert best.sentence == (
-        "Deploy int8 on CPU: 2.0 ms (p50, 5.0 times as fast as PyTorch fp32) and 500 images per second (5.0 times as "
+        "Deploy int8 on CPU: 2.00 ms (p50, 5.0 times as fast as PyTorch fp32) and 500 images per second (5.0 times as "
         "fast as PyTorch fp32); accuracy 70.0%, 2 images fewer right than PyTorch fp32, not significant."
     )
     assert recommend(rows, baseline, 0.5).latency is None

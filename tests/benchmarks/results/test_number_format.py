@@ -1,6 +1,6 @@
 """Figures as text."""
 
-from overfly.benchmarks.rendering.formatting import p_value
+from overfly.benchmarks.results.number_format import p_value
 
 
 def test_a_tiny_p_is_not_written_as_zero():
