@@ -3,22 +3,21 @@
 Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
 """
 
-import glob
 import importlib
-import io
 import logging
 import os
 import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import click
 
+from overfly.cli.arguments import check_quotes, expand_wildcards
+from overfly.cli.streams import ignore_gone_reader, is_reader_gone, prepare_streams, write_error
 from overfly.runtime.cpp_runtime import explain_missing_dll
 from overfly.runtime.errors import OverflyError
 
@@ -82,8 +81,7 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
-        with suppress(BrokenPipeError):  # nobody reads the log any more, which must not stop the command
-            click.echo(self.format(record), err=True)
+        write_error(self.format(record))
 
 
 @contextmanager
@@ -106,22 +104,18 @@ def _log_to_stderr() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # A stream that the caller closed is None in Python. The replacement stays open to the end of the process.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    # Characters that the terminal's encoding lacks are shown as escapes.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare_streams()
     arguments = sys.argv[1:]
     if sys.platform == "win32":
-        # On Windows the shell does not expand *.jpg.
-        arguments = [found for text in arguments for found in (sorted(glob.glob(text)) or [text])]  # noqa: PTH207
+        arguments = list(expand_wildcards(arguments))
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with the given arguments and return its exit code."""
     try:
+        if sys.platform == "win32":
+            check_quotes(arguments)
         # Not cli.main, which turns a broken pipe into exit code 1.
         with _log_to_stderr(), cli.make_context("overfly", list(arguments)) as context:
             cli.invoke(context)
@@ -129,21 +123,23 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("overfly: interrupted", err=True)
+        write_error("overfly: interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of our output has gone. Python would raise the error again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except click.ClickException as error:
-        _renamed(error).show()
+        with ignore_gone_reader():
+            _renamed(error).show()
         return error.exit_code
     except (OverflyError, OSError, ImportError) as error:
+        if isinstance(error, OSError) and is_reader_gone(error):
+            # Python would raise the error again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         sentence = _sentence(error)
         if "--debug" in arguments or sentence is None:
             raise
         from overfly.cli.output import one_line
 
-        click.echo(f"overfly: {one_line(sentence)}", err=True)
+        write_error(f"overfly: {one_line(sentence)}")
         return 1
     return 0
 

@@ -32,7 +32,7 @@ _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
     short_help="Run sample, train, export and bench, without a network.",
     epilog=options.example("overfly demo overfly-demo --epochs 5"),
 )
-@click.argument("out", type=options.PATH, required=False)
+@click.argument("out", type=options.OUTPUT, required=False)
 @option("--data", type=options.PATH, show_default="a drawn data set", help="Your own labeled folder.")
 @option(
     "--weights",

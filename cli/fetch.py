@@ -24,7 +24,7 @@ def _check_url(_context: click.Context, _option: click.Parameter, url: str | Non
     epilog=options.example("overfly fetch ucmerced ucmerced"),
 )
 @click.argument("name", type=click.Choice(list(ARCHIVES)), metavar="NAME")
-@click.argument("out", type=options.PATH)
+@click.argument("out", type=options.OUTPUT)
 @options.option(
     "--url",
     metavar="URL",

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.decorators import FC
 
+from overfly.cli.arguments import check_not_reserved
 from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -41,7 +43,19 @@ class _NonEmptyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _OutputPath(_NonEmptyPath):
+    """A path to write. On Windows, a name such as ``con`` would fail when the work is done; this type refuses it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a reserved name is wrong usage."""
+        path = super().convert(value, param, ctx)
+        if sys.platform == "win32":
+            check_not_reserved(path)
+        return path
+
+
 PATH = _NonEmptyPath(path_type=Path)
+OUTPUT = _OutputPath(path_type=Path)
 
 
 class Real(click.FloatRange):
@@ -113,7 +127,7 @@ def device(auto: str) -> Callable[[FC], FC]:
 
 def out(what: str) -> Callable[[FC], FC]:
     """Return the required option ``--out`` for a command that writes `what`."""
-    return option("--out", type=PATH, required=True, help=f"Folder for the {what}.")
+    return option("--out", type=OUTPUT, required=True, help=f"Folder for the {what}.")
 
 
 def variants(verb: str, *, default: str) -> Callable[[FC], FC]:

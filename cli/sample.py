@@ -12,7 +12,7 @@ from overfly.cli import options
     short_help="Draw a small data set.",
     epilog=options.example("overfly sample scenes --images-per-class 20"),
 )
-@click.argument("out", type=options.PATH)
+@click.argument("out", type=options.OUTPUT)
 @options.option("--images-per-class", type=click.IntRange(2, 1000), default=40, help="Number of images of each class.")
 @options.seed
 @options.overwrite

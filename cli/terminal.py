@@ -3,12 +3,13 @@
 import logging
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
+from overfly.cli.streams import ignore_gone_reader
 from overfly.runtime.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
 
     def error(self, message: str) -> None:
         """Write a line that ``--quiet`` does not suppress."""
-        with suppress(BrokenPipeError):  # a closed standard error must not stop the command
+        with ignore_gone_reader():
             if self._bars is None:
                 click.echo(message, err=True)
             else:

@@ -6,6 +6,7 @@ input, and the expectation. A message is not quoted in full: the path, the name 
 """
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -319,9 +320,15 @@ def foreign_name(inputs):
     inputs.copy_image(Path("поле", "harbor.jpg"))
 
 
-def names_the_foreign_file(out):
+def json_names_the_foreign_file(out):
     """Check that the path in the output is that of the file."""
     assert Path(json.loads(out)["path"]).exists()
+
+
+def csv_names_the_foreign_file(out):
+    """Check that the path in the only row is that of the file."""
+    (row,) = csv.DictReader(out.splitlines())
+    assert Path(row["path"]).exists()
 
 
 COMMAND_LINE = [
@@ -331,7 +338,24 @@ COMMAND_LINE = [
         foreign_name,
         "predict {bundle} поле --device CPU --json",
         environment={"PYTHONIOENCODING": "cp1252"},
-        check=names_the_foreign_file,
+        check=json_names_the_foreign_file,
+    ),
+    CommandReport(
+        "CSV where the code page lacks the name's letters",
+        "xinjli/allosaurus#73",
+        foreign_name,
+        "predict {bundle} поле --device CPU --format csv",
+        environment={"PYTHONIOENCODING": "cp1252"},
+        check=csv_names_the_foreign_file,
+    ),
+    CommandReport(
+        "an error where the code page lacks the name's letters",
+        "xinjli/allosaurus#73",
+        lambda _: None,
+        "predict {bundle} поле --device CPU",
+        code=1,
+        shows=("поле",),
+        environment={"PYTHONIOENCODING": "cp437"},
     ),
 ]
 

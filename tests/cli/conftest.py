@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.cli import run
+from overfly.cli import main, run
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,34 @@ def overfly(capsys):
         except SystemExit as stop:
             code = stop.code
         return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+class _WindowsSys:
+    """The module `sys` as the command line sees it on Windows; only the platform differs."""
+
+    platform = "win32"
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+
+@pytest.fixture
+def on_windows(monkeypatch, capsys):
+    """A function that runs the command line as if on Windows and returns its outcome.
+
+    Only the modules of the command line see Windows: other libraries would call functions that are missing here.
+    """
+
+    def call(*arguments):
+        capsys.readouterr()
+        for module in ("overfly.cli", "overfly.cli.options", "overfly.cli.streams"):
+            monkeypatch.setattr(f"{module}.sys", _WindowsSys())
+        monkeypatch.setattr(sys, "argv", ["overfly", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Outcome(stop.value.code, *capsys.readouterr())
 
     return call
 
