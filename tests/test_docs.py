@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from overfly.benchmarks.development import training_speed
+from overfly.benchmarks.development import ab_test, training_speed
 from overfly.benchmarks.rendering.columns import COLUMNS
 from overfly.cli import COMMANDS, cli
 from overfly.training.recipe import Recipe
@@ -43,7 +43,9 @@ FOREIGN_OPTIONS = frozenset(
 )
 # Options of `python -m overfly.benchmarks.development.training_speed`, which the line itself must name.
 DEVELOPMENT_OPTIONS = frozenset(
-    re.findall(r'add_argument\("(--[\w-]+)"', Path(training_speed.__file__).read_text(encoding="utf-8"))
+    option
+    for module in (training_speed, ab_test)
+    for option in re.findall(r'"(--[\w-]+)"', Path(module.__file__).read_text(encoding="utf-8"))
 )
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
