@@ -158,7 +158,142 @@ def empty_class_folder(inputs):
     Path("data", "New folder").mkdir()
 
 
+def divided(*parts):
+    """Return a function that divides the images of two classes into part folders."""
+
+    def make(inputs):
+        for folder in inputs.copy_classes("all"):
+            for index, image in enumerate(sorted(folder.iterdir())):
+                target = Path("data", parts[index % len(parts)], folder.name)
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.move(image, target)
+
+    return make
+
+
+def divided_beside_a_class(inputs):
+    """Part folders, and a class folder next to them."""
+    divided("train", "test")(inputs)
+    inputs.copy_image("data/harbor/1.jpg")
+
+
+def image_in_two_parts(inputs):
+    """Part folders that share an image."""
+    divided("train", "test")(inputs)
+    leak = min(Path("data", "train").rglob("*.jpg"))
+    shutil.copy(leak, Path("data", "test", leak.parent.name, "leak.jpg"))
+
+
+def linked_surveys(inputs):
+    """A class of two linked folders and a link to itself; its images are not below the data folder."""
+    first, _ = inputs.copy_classes("data")
+    Path("survey1").mkdir()
+    images = sorted(first.iterdir())
+    shutil.move(images[0], "survey1/1.jpg")
+    shutil.move(first, "survey2")
+    first.mkdir()
+    for name in ("survey1", "survey2"):
+        (first / name).symlink_to(Path(name).resolve(), target_is_directory=True)
+    (first / "loop").symlink_to(first.resolve(), target_is_directory=True)
+
+
+def all_twelve_are_used(_out):
+    """Check that the run lists the images behind the links."""
+    names = [file["name"] for file in json.loads(Path("run", "split.json").read_text(encoding="utf-8"))["files"]]
+    assert len(names) == 12
+    assert sum("survey" in name for name in names) == 6
+
+
+def folders_that_systems_made(inputs):
+    """Folders of a network storage, of a Mac's zip file and of Windows, with images in them."""
+    first, _ = inputs.copy_classes("data")
+    for folder in (first / "@eaDir", Path("data/__MACOSX"), Path("data/$RECYCLE.BIN")):
+        inputs.copy_image(folder / "thumbnail.jpg")
+
+
+def image_outside(inputs):
+    """An image next to the class folders."""
+    inputs.copy_classes("data")
+    inputs.copy_image("data/loose.jpg")
+
+
 DATA_FOLDERS = [
+    CommandReport(
+        "a folder that is already divided",
+        "ultralytics/ultralytics#8837",
+        divided("train", "val", "test"),
+        "train data --out run {briefly}",
+        shows=("4 train", "4 val", "4 test"),
+    ),
+    CommandReport(
+        "a folder that is already divided, without a test folder",
+        "ultralytics/ultralytics#4310",
+        divided("Training", "Training", "Validation"),
+        "train data --out run {briefly}",
+        shows=("Validation (as the test part)", "8 train", "4 test"),
+    ),
+    CommandReport(
+        "fractions for a folder that is already divided",
+        "ultralytics/ultralytics#9911",
+        divided("train", "test"),
+        "train data --out run {briefly} --val-fraction 0.2",
+        code=2,
+        shows=("test, train", "val_fraction"),
+    ),
+    CommandReport(
+        "part folders next to a class folder",
+        "roboflow/roboflow-python#153",
+        divided_beside_a_class,
+        "train data --out run {briefly}",
+        code=1,
+        shows=("test, train", "harbor"),
+    ),
+    CommandReport(
+        "an image in two parts",
+        "tqwei05/PlantSeg#11",
+        image_in_two_parts,
+        "train data --out run {briefly}",
+        code=1,
+        shows=("1 pair", "leak.jpg"),
+    ),
+    CommandReport(
+        "linked folders in a class",
+        "pytorch/vision#1580, huggingface/pytorch-image-models#334",
+        linked_surveys,
+        "train data --out run {briefly}",
+        check=all_twelve_are_used,
+    ),
+    CommandReport(
+        "predict on a folder of linked folders",
+        "fastai/fastai#2270",
+        linked_surveys,
+        "predict {bundle} data --device CPU",
+        shows=("survey1", "survey2"),
+        hides=("Traceback", "loop"),
+    ),
+    CommandReport(
+        "folders that systems made",
+        "immich-app/immich#30690, pytorch/vision#8297",
+        folders_that_systems_made,
+        "train data --out run {briefly}",
+        shows=("3 folders ($RECYCLE.BIN, __MACOSX,",),
+        hides=("Traceback", "thumbnail"),
+    ),
+    CommandReport(
+        "predict passes over the thumbnails of a network storage",
+        "photonixapp/photonix#214",
+        folders_that_systems_made,
+        "predict {bundle} data --device CPU",
+        shows=("3 folders",),
+        hides=("Traceback", "thumbnail"),
+    ),
+    CommandReport(
+        "images next to the class folders",
+        "pytorch/vision#4925",
+        image_outside,
+        "train data --out run {briefly}",
+        shows=("1 image (loose.jpg)",),
+    ),
     CommandReport(
         "a class folder is a link", "pytorch/vision#1580", linked_class_folder, "train data --out run {briefly}"
     ),
@@ -181,7 +316,91 @@ def same_image_twice(inputs):
     shutil.copy(min(first.iterdir()), first / "copy.jpg")
 
 
+def same_image_in_two_classes(inputs):
+    """Two classes with one image in common."""
+    first, second = inputs.copy_classes("data")
+    shutil.copy(min(first.iterdir()), second / "conflict.jpg")
+
+
+def class_of_copies(inputs):
+    """Two classes, and a third one that has only images of them."""
+    for folder in inputs.copy_classes("data"):
+        Path("data", "newclass").mkdir(exist_ok=True)
+        for image in sorted(folder.iterdir())[:3]:
+            shutil.copy(image, Path("data", "newclass", f"{folder.name} {image.name}"))
+
+
+def many_copies(inputs):
+    """A class with 40 copies of one image."""
+    first, _ = inputs.copy_classes("data")
+    for index in range(40):
+        shutil.copy(min(first.iterdir()), first / f"z{index:03d}.jpg")
+
+
+def classes_named(*names):
+    """Return a function that makes two classes with these names."""
+
+    def make(inputs):
+        for folder, name in zip(inputs.copy_classes("data"), names, strict=True):
+            folder.rename(folder.with_name(name))
+
+    return make
+
+
+def class_of_two(inputs):
+    """A class with two images."""
+    first, _ = inputs.copy_classes("data")
+    for image in sorted(first.iterdir())[2:]:
+        image.unlink()
+
+
 LABELS = [
+    CommandReport(
+        "an image in two classes",
+        "PatrykChrabaszcz/Imagenet32_Scripts#8",
+        same_image_in_two_classes,
+        "train data --out run {briefly}",
+        shows=("label conflict", "1 pair", "conflict.jpg"),
+    ),
+    CommandReport(
+        "a class whose images are all in other classes",
+        "PatrykChrabaszcz/Imagenet32_Scripts#8",
+        class_of_copies,
+        "train data --out run {briefly}",
+        code=1,
+        shows=("class newclass",),
+    ),
+    CommandReport(
+        "many copies of an image",
+        "tqwei05/PlantSeg#11",
+        many_copies,
+        "train data --out run {briefly}",
+        shows=("40 pairs", "z002.jpg"),
+        hides=("Traceback", "z003.jpg"),
+    ),
+    CommandReport(
+        "labels that are one label in OpenVINO's Model API",
+        "open-edge-platform/geti#6443",
+        classes_named("dense residential", "dense_residential"),
+        "train data --out run {briefly}",
+        code=1,
+        shows=("dense residential", "dense_residential"),
+    ),
+    CommandReport(
+        "labels in two Unicode forms",
+        "doublecmd/doublecmd#2747",
+        classes_named("U\u0308bungsplatz", "\u00dcbungsplatz"),
+        "train data --out run {briefly}",
+        shows=(r"U\u0308bungsplatz", r"\xdcbungsplatz"),
+    ),
+    CommandReport(
+        "a class of two images with a validation part",
+        "open-edge-platform/geti#5821",
+        class_of_two,
+        "train data --out run {briefly} --val-fraction 0.2",
+        code=1,
+        shows=("at least 3", "has 2"),
+    ),
     CommandReport(
         "an image twice in its class",
         "tqwei05/PlantSeg#11",

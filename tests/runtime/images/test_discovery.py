@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import stat
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
@@ -266,3 +267,22 @@ def test_a_folder_that_cannot_be_listed_is_among_the_errors(tmp_path, closed_fol
     content = list_folder(tmp_path)
     assert content.files == [tmp_path / "a.png"]
     assert [error.filename for error in content.errors] == [str(closed_folder)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_each_image_is_found_once_whatever_is_linked(tmp_path, link, seed):
+    rng = random.Random(seed)
+    folders = [tmp_path]
+    for name in "abcd":
+        folders.append(rng.choice(folders) / name)
+    make_images(*(folder / "image.png" for folder in folders))
+    for number in range(rng.randrange(7)):
+        link(rng.choice(folders) / f"link{number}", rng.choice(folders))
+    start = rng.choice(folders)
+    found = images_below(start)
+    real = {Path(os.path.realpath(path.parent)) for path in found}
+    assert len(real) == len(found)
+    # An image that needs no link is found without one.
+    assert {folder / "image.png" for folder in folders if folder.is_relative_to(start)} <= set(found)
+    # A folder that contains the start would form a circle.
+    assert real.isdisjoint(folder.resolve() for folder in start.parents)
