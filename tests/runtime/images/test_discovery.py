@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-import random
 import stat
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -271,14 +271,14 @@ def test_a_folder_that_cannot_be_listed_is_among_the_errors(tmp_path, closed_fol
 
 @pytest.mark.parametrize("seed", range(40))
 def test_each_image_is_found_once_whatever_is_linked(tmp_path, link, seed):
-    rng = random.Random(seed)
+    rng = np.random.default_rng(seed)
     folders = [tmp_path]
     for name in "abcd":
-        folders.append(rng.choice(folders) / name)
+        folders.append(folders[rng.integers(len(folders))] / name)
     make_images(*(folder / "image.png" for folder in folders))
-    for number in range(rng.randrange(7)):
-        link(rng.choice(folders) / f"link{number}", rng.choice(folders))
-    start = rng.choice(folders)
+    for number, (place, target) in enumerate(rng.integers(len(folders), size=(rng.integers(7), 2))):
+        link(folders[place] / f"link{number}", folders[target])
+    start = folders[rng.integers(len(folders))]
     found = images_below(start)
     real = {Path(os.path.realpath(path.parent)) for path in found}
     assert len(real) == len(found)
