@@ -49,7 +49,7 @@ from overfly.runtime.evaluation.recommendation import (
 from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import atomic_folder, write_atomically
 from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite
-from overfly.runtime.images.reading import ImageBatch, load_image
+from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import Dataset, decode, scan
 
@@ -154,11 +154,11 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
     chosen = available if n_images is None else subsample(available, n_images)
     _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
-    size = bundle.manifest.image.size
-    pixels = decode(job.data, chosen, size=size, progress=partial(reporter.progress, "decoding"))
-    images = ImageSource(pixels, lambda index: load_image(job.data / chosen[index].name, size))
+    reader = bundle.manifest.image.reader()
+    pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
+    images = ImageSource(pixels, lambda index: reader.read(job.data / chosen[index].name))
     with make_workspace() as workspace:
-        candidates = _choose_candidates(job, bundle, devices, dataset, workspace)
+        candidates = _choose_candidates(job, bundle, devices, dataset, reader, workspace)
         jobs = [RowJob(candidate, candidate.problem or OK) for candidate in candidates]
         if not job.quick:
             _for_each(jobs, "load time and memory", RowJob.probe_loading, reporter)
@@ -314,7 +314,7 @@ def keep_recommendation(report: Report) -> None:
 
 
 def _choose_candidates(
-    job: BenchJob, bundle: Bundle, devices: Sequence[str], dataset: Dataset, workspace: Path
+    job: BenchJob, bundle: Bundle, devices: Sequence[str], dataset: Dataset, reader: ImageReader, workspace: Path
 ) -> list[Candidate]:
     """Return the rows to measure."""
     candidates = default_candidates(bundle, job.run, devices, workspace, cache=job.cache, quick=job.quick)
@@ -322,7 +322,7 @@ def _choose_candidates(
 
         def calibration() -> ImageBatch:
             images = find_calibration_images(dataset, bundle.manifest)
-            return decode(job.data, images, size=bundle.manifest.image.size)
+            return decode(job.data, images, reader)
 
         candidates += alternative_candidates(bundle, job.run, devices, workspace, calibration)
     return candidates

@@ -69,6 +69,27 @@ class Real(click.FloatRange):
         return number
 
 
+class _Range(click.ParamType[tuple[float, float]]):
+    """Two numbers, the lower one first, with a comma between them."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Return the two numbers; anything else is wrong usage."""
+        from overfly.runtime.images.depth import check_range
+
+        low, _, high = str(value).partition(",")
+        try:
+            ends = float(low), float(high)
+            check_range(*ends)
+        except ValueError:
+            self.fail(f"{value!r} is not LO,HI: expected two numbers, the lower one first, such as 0,4095", param, ctx)
+        return ends
+
+
+RANGE = _Range()
+
+
 class _Option(click.Option):
     """An option whose help calls a number N, and says its range and its default in words."""
 

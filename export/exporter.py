@@ -132,6 +132,7 @@ class _Export:
         self._job, self._run, self._folder, self._reporter = job, run, folder, reporter
         self._run_sha256 = sha256_file(run.path / RUN_FILE)
         self._data = job.data or Path(run.record.data)
+        self._reader = run.record.image.reader()
         self._split = run.split()
         self._pytorch_model = run.load_model()
         self._selection = select(self._split, self._data, n_calibration=job.n_calibration, seed=run.record.seed)
@@ -181,7 +182,7 @@ class _Export:
     def _decode(self, sample: ImageSample) -> ImageBatch:
         """Decode images: uint8, shape ``[N, size, size, 3]``; raise DataError if a file changed since the split."""
         progress = partial(self._reporter.progress, f"decoding {sample.part} images")
-        return decode_unchanged(self._data, sample.images, size=self._run.record.image.size, progress=progress)
+        return decode_unchanged(self._data, sample.images, self._reader, progress=progress)
 
     def _write_onnx(self, reference: Reference) -> Parity:
         """Write the ONNX file and compare it with PyTorch."""

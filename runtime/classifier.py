@@ -16,7 +16,7 @@ from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import ImageError
 from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
-from overfly.runtime.images.reading import ImageBatch, load_image, resize_pixels
+from overfly.runtime.images.reading import ImageBatch, ImageReader, resize_pixels
 from overfly.runtime.inference.compile import Hint, compile_variant
 from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
 from overfly.runtime.inference.runner import Runner
@@ -49,8 +49,8 @@ class Classifier(AbstractContextManager["Classifier"]):
     ----------
     classes
         Names of the classes, in the order of the logits.
-    size
-        Height and width in pixels to which every image is resized.
+    reader
+        Reads and resizes image files.
     runner
         The compiled model.
     recommendation
@@ -66,7 +66,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     """
 
     classes: tuple[str, ...]
-    size: int
+    reader: ImageReader
     runner: Runner
     recommendation: SavedRecommendation | None = None
 
@@ -126,7 +126,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         )
         _LOGGER.info("running %s on %s (%s): %s", runner.variant, runner.device, runner.device_name, reason)
         return cls(
-            bundle.manifest.classes, bundle.manifest.image.size, runner, None if best is None else recommendation
+            bundle.manifest.classes, bundle.manifest.image.reader(), runner, None if best is None else recommendation
         )
 
     def __exit__(self, *_error: object) -> None:
@@ -198,8 +198,8 @@ class Classifier(AbstractContextManager["Classifier"]):
     def _decode(self, pool: ThreadPoolExecutor, image: ImageLike) -> Pending[ImageBatch | ImageError]:
         """Start to turn an image into pixels of shape ``[size, size, 3]``."""
         if isinstance(image, str | os.PathLike):
-            return pool.submit(_load, Path(image), self.size)
-        return Completed(_fit(image, self.size))
+            return pool.submit(_load, Path(image), self.reader)
+        return Completed(_fit(image, self.reader.size))
 
     def _prediction(self, logits: Logits, top_k: int) -> Prediction:
         """Turn one row of logits into the `top_k` most likely classes."""
@@ -215,10 +215,10 @@ def softmax(logits: Logits) -> Logits:
     return probabilities
 
 
-def _load(path: Path, size: int) -> ImageBatch | ImageError:
+def _load(path: Path, reader: ImageReader) -> ImageBatch | ImageError:
     """Return a file's pixels, or the error if it can't be read."""
     try:
-        return load_image(path, size)
+        return reader.read(path)
     except ImageError as error:
         return error
 

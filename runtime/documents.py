@@ -14,6 +14,9 @@ from overfly.runtime.files.atomic import write_atomically
 
 Record = TypeVar("Record")
 
+# Metadata of a field that files of earlier versions lack. Such a field is None by default, and None is not written.
+ADDED_LATER = types.MappingProxyType({"added_later": True})
+
 
 def write_document(path: Path, record: Any, *, schema: str) -> None:
     """Write a dataclass as indented JSON, with ``"schema"`` as the first key, atomically."""
@@ -22,8 +25,18 @@ def write_document(path: Path, record: Any, *, schema: str) -> None:
 
 def dump_document(record: Any, *, schema: str) -> str:
     """Return the JSON text of a dataclass; NaN and infinity are an error, because JSON has neither."""
-    content = {"schema": schema, **dataclasses.asdict(record)}
+    content = {"schema": schema, **_plain(record)}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return dataclasses as dicts, at any depth."""
+    if dataclasses.is_dataclass(value):
+        fields = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {f.name: _plain(v) for f, v in fields.items() if not (v is None and f.metadata == ADDED_LATER)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_document(
@@ -121,16 +134,17 @@ def _check_type(value: Any, kind: type, expected: str, where: str) -> None:
 
 
 def _build_record(kind: Any, value: Any, where: str) -> Any:
-    """Build a dataclass from an object with exactly its fields as keys."""
+    """Build a dataclass from an object with its fields as keys; only one that was added later may be missing."""
     hints = typing.get_type_hints(kind)
     names = {field.name for field in dataclasses.fields(kind)}
+    optional = {field.name for field in dataclasses.fields(kind) if field.metadata == ADDED_LATER}
     _check_type(value, dict, "an object", where)
     if unknown := sorted(value.keys() - names):
         raise _MismatchError(f"{where} has the unknown key {unknown[0]!r}")
-    if missing := sorted(names - value.keys()):
+    if missing := sorted(names - optional - value.keys()):
         raise _MismatchError(f"{where} lacks the key {missing[0]!r}")
     try:
-        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in names})
+        return kind(**{name: _build(hints[name], value[name], f"{where}: {name}") for name in names & value.keys()})
     except ValueError as cause:
         raise _MismatchError(f"{where}: {cause}") from cause
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from overfly.runtime.documents import dump_document
 from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.images.depth import ValueRange
+from overfly.runtime.images.reading import ImageSpec
 from overfly.training.data.split import SPLIT_SCHEMA, Split
 from overfly.training.recipe import Recipe
 
@@ -22,6 +24,8 @@ class TrainingIdentity:
         split.
     weights
         See `weights_identity`.
+    value_range
+        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits.
     split_sha256
         See `split_sha256`; it covers the names, the contents and the parts of all images.
     """
@@ -30,6 +34,12 @@ class TrainingIdentity:
     seed: int
     weights: str
     split_sha256: str
+    value_range: ValueRange | None = None
+
+    @property
+    def image(self) -> ImageSpec:
+        """How images become the model's input."""
+        return dataclasses.replace(self.recipe.image, value_range=self.value_range)
 
     def first_difference(self, other: "TrainingIdentity") -> tuple[str, object, object] | None:
         """Return the name of the first choice that differs, its value here and in `other`; None if they are the same.
@@ -53,4 +63,6 @@ def split_sha256(split: Split) -> str:
 def _choices(identity: TrainingIdentity) -> dict[str, object]:
     """Return all choices of a training by name."""
     choices = dataclasses.asdict(identity)
+    # A saved state holds it as JSON, which has no tuples.
+    choices["value_range"] = None if identity.value_range is None else tuple(identity.value_range)
     return {**choices.pop("recipe"), **choices}

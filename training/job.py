@@ -18,7 +18,8 @@ from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, summarize
 from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite, explain_os_errors
 from overfly.runtime.files.replacing import remove, remove_partials, replace_folder
-from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.images.depth import ValueRange, check_range
+from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
@@ -66,6 +67,9 @@ class TrainJob:
         A ``split.json`` to use instead of the data folder's own division or a new split.
     device
         ``auto``, ``cpu``, ``cuda`` or ``xpu``.
+    value_range
+        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits. The run and its
+        bundles keep it.
 
     Examples
     --------
@@ -84,6 +88,12 @@ class TrainJob:
     seed: int = 0
     split_file: Path | None = None
     device: str = "auto"
+    value_range: ValueRange | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the range of values is none."""
+        if self.value_range is not None:
+            check_range(*self.value_range)
 
     @property
     def work(self) -> Path:
@@ -103,6 +113,7 @@ class TrainJob:
             seed=self.seed,
             weights=weights_identity(self.weights),
             split_sha256=split_sha256(split),
+            value_range=self.value_range,
         )
 
 
@@ -219,9 +230,10 @@ def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -
     load_pretrained(network, recipe.model, job.weights)
     model = PreprocessedModel(network, recipe.image)
     _check_image_size(model, recipe)
-    # All parts now: an image that can't be read must not be found after hours of training.
-    parts = {part: _load(job, split, part, reporter) for part in PARTS}
     identity = job.identity(split)
+    reader = identity.image.reader()
+    # All parts now: an image that can't be read must not be found after hours of training.
+    parts = {part: _load(job, split, part, reader, reporter) for part in PARTS}
     team.check_same(identity)
     similar = near_duplicates(split, {name: part.images for name, part in parts.items()}) if team.leads else None
     n_images = len(parts["train"].labels)
@@ -290,7 +302,7 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
     record = RunRecord(
         model=identity.recipe.model,
         classes=split.classes,
-        image=identity.recipe.image,
+        image=identity.image,
         data=str(job.data.absolute()),
         recipe=identity.recipe,
         weights=identity.weights,
@@ -381,11 +393,11 @@ def _saved_state(prepared: Prepared) -> bytes | None:
     return state
 
 
-def _load(job: TrainJob, split: Split, part: str, reporter: Reporter) -> Part:
+def _load(job: TrainJob, split: Split, part: str, reader: ImageReader, reporter: Reporter) -> Part:
     """Decode a part of the split."""
     images = split.images(part)
     progress = partial(reporter.progress, f"decoding the {part} part")
-    pixels = decode(job.data, images, size=job.recipe.image_size, progress=progress)
+    pixels = decode(job.data, images, reader, progress=progress)
     return Part(pixels, np.array([image.label for image in images], dtype=np.int64))
 
 

@@ -90,7 +90,11 @@ class RunRecord:
     def identity(self) -> TrainingIdentity:
         """What makes another training the same as this one."""
         return TrainingIdentity(
-            recipe=self.recipe, seed=self.seed, weights=self.weights, split_sha256=self.split_sha256
+            recipe=self.recipe,
+            seed=self.seed,
+            weights=self.weights,
+            split_sha256=self.split_sha256,
+            value_range=self.image.value_range,
         )
 
 

@@ -34,7 +34,7 @@ from overfly.benchmarks.development.ab_test import ABResult, make_parser, measur
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
-from overfly.runtime.images.reading import ImageBatch, load_image
+from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint
 from overfly.runtime.inference.pipeline import ordered_results
 from overfly.runtime.machine import decoding_depth, decoding_threads
@@ -128,7 +128,7 @@ def compare_files(test: OverheadTest) -> ABResult:
         images = _images(test)
 
         def decode(paths: Iterator[Path]) -> Iterator[object]:
-            return ordered_results((pool.submit(load_image, path, classifier.size) for path in paths), decoding_depth())
+            return ordered_results((pool.submit(classifier.reader.read, path) for path in paths), decoding_depth())
 
         def most_possible() -> float:
             decoding = _rate(decode, test.paths, test.turn_s)
@@ -206,7 +206,7 @@ def _rate(work: Callable[[Iterator[T]], Iterator[object]], items: Sequence[T], t
 
 def _benchmark_app(test: OverheadTest, classifier: Classifier, options: str, figure: str) -> float:
     """Run OpenVINO's benchmark_app on the same IR in the same precision and shape; return one of its figures."""
-    xml, size = test.bundle / Bundle.open(test.bundle).variant(test.variant).xml, classifier.size
+    xml, size = test.bundle / Bundle.open(test.bundle).variant(test.variant).xml, classifier.reader.size
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", _BENCHMARK_APP, "-m", str(xml), "-d", test.device, *options.split()]
         command += ["-shape", f"[1,{size},{size},3]", "-t", str(max(1, round(test.turn_s)))]

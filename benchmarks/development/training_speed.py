@@ -228,7 +228,7 @@ def compare_time_to_accuracy(test: SpeedTest, accuracy: float) -> ABResult:
 
 def _race(test: SpeedTest, recipe: Recipe, split: Split, accuracy: float) -> Iterator[tuple[float, bool]]:
     """Train epoch by epoch; yield the seconds of each, and whether it reached the accuracy on the test part."""
-    parts = {part: decode(test.data, split.images(part), size=recipe.image_size) for part in ("train", "test")}
+    parts = {part: decode(test.data, split.images(part), recipe.image.reader()) for part in ("train", "test")}
     labels = {part: np.array([image.label for image in split.images(part)]) for part in parts}
     trainer = _trainer(test, recipe, len(labels["train"]), n_classes=len(split.classes))
     for _ in range(recipe.epochs):
@@ -244,7 +244,7 @@ def _sample(test: SpeedTest, dataset: Dataset) -> tuple[ImageBatch, npt.NDArray[
     n_available, n_images = len(dataset.images), test.n_steps * test.recipe.batch_size
     chosen = np.random.default_rng(0).choice(n_available, n_images, replace=n_available < n_images)
     drawn = [dataset.images[i] for i in chosen]
-    images = decode(test.data, drawn, size=test.recipe.image_size)
+    images = decode(test.data, drawn, test.recipe.image.reader())
     return images, np.array([image.label for image in drawn], dtype=np.int64)
 
 

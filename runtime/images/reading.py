@@ -3,7 +3,7 @@
 import os
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from overfly.runtime.documents import ADDED_LATER
 from overfly.runtime.errors import ImageError
 from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
 from overfly.runtime.images.memory import BYTES_PER_PIXEL, DECODING_BUDGET
@@ -55,7 +56,7 @@ class ImageSpec:
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    value_range: ValueRange | None = None
+    value_range: ValueRange | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         """Raise ValueError if a value is not positive, or the range is none."""
@@ -83,7 +84,7 @@ class ImageReader:
     """
 
     def __init__(self, size: int, value_range: ValueRange | None = None) -> None:
-        self._size = size
+        self.size = size
         self._depth = DepthConverter(value_range)
 
     def read(self, path: Path) -> ImageBatch:
@@ -91,7 +92,7 @@ class ImageReader:
         try:
             _check_is_file(path)
             with path.open("rb") as stream, ExitStack() as reserved:
-                return _resize(self._decode(path, stream, reserved), self._size)
+                return _resize(self._decode(path, stream, reserved), self.size)
         except ImageError:
             raise
         except FileNotFoundError:

@@ -8,7 +8,10 @@ import shutil
 import signal
 import sys
 
+import numpy as np
 import pytest
+import rasterio
+from PIL import Image
 from safetensors.torch import load_file
 
 from overfly.runtime.evaluation.metrics import TITLES
@@ -114,6 +117,43 @@ def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_pa
     assert figures[3:-1] == (["most confused:", *confused] if confused else [])
     assert figures[-1] == f"run: {tmp_path / 'run'}"
     assert "epoch 1 of 1" in result.err
+
+
+def deepen(data, factor):
+    """Turn the images of a folder into TIFFs of 16 bits as GDAL writes them."""
+    for path in list(data.rglob("*.png")):
+        with Image.open(path) as image:
+            pixels = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.uint16) * factor, 2, 0)
+        shape = dict(zip(("count", "height", "width"), pixels.shape, strict=True))
+        with rasterio.open(path.with_suffix(".tif"), "w", driver="GTiff", dtype="uint16", **shape) as dataset:
+            dataset.write(pixels)
+        path.unlink()
+
+
+def test_images_that_use_a_part_of_16_bits_give_one_warning_and_need_a_range(overfly, small_data, tmp_path, briefly):
+    overfly("train", small_data, "--out", tmp_path / "of8", *briefly).assert_done()
+    assert "value_range" not in record_of(tmp_path / "of8")["image"]
+    deepen(small_data, 16)
+    result = overfly("train", small_data, "--out", tmp_path / "without", *briefly)
+    result.assert_done()
+    (warning,) = [line for line in result.err.splitlines() if "--range" in line]
+    assert str(small_data) in warning
+    result = overfly("train", small_data, "--out", tmp_path / "of12", "--range", "0,4080", *briefly)
+    result.assert_done()
+    assert "--range" not in result.err
+    assert record_of(tmp_path / "of12")["image"]["value_range"] == [0.0, 4080.0]
+    overfly("export", tmp_path / "of12", "--out", tmp_path / "bundle", "--variant", "fp32").assert_done()
+    result = overfly("predict", tmp_path / "bundle", small_data, "--device", "CPU")
+    result.assert_done()
+    assert "--range" not in result.err
+
+
+@pytest.mark.parametrize("text", ["5", "5,5", "a,b", "9,1", "nan,1", "0,inf", "1,2,3"])
+def test_what_is_no_range_is_wrong_usage(overfly, small_data, tmp_path, text):
+    result = overfly("train", small_data, "--out", tmp_path / "run", "--range", text)
+    assert result.code == 2
+    assert repr(text) in result.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_split_is_used_again_whatever_the_seed(overfly, trained, tmp_path, briefly):

@@ -15,6 +15,7 @@ from overfly.export.ir import run_model
 from overfly.export.layers import float_layers
 from overfly.runtime.bundle.manifest import AccuracyControl
 from overfly.runtime.errors import ParityError
+from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import decode
 from overfly.training.run import Run
@@ -37,7 +38,7 @@ def job(run, **options):
 def accuracy(bundle, run, part):
     """Return the fraction of the images of a part that the bundle's INT8 variant classifies correctly."""
     images = Run.open(run).split().images(part)
-    pixels = decode(run.with_name("data"), images, size=8)
+    pixels = decode(run.with_name("data"), images, ImageReader(8))
     answers = run_model(ov.Core().read_model(bundle.path / "int8.xml"), pixels).argmax(axis=1)
     return (answers == np.array([image.label for image in images])).mean()
 

@@ -12,7 +12,7 @@ from overfly.export.exporter import ExportJob, export
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import write_document
 from overfly.runtime.evaluation.metrics import METRICS, Metrics
-from overfly.runtime.images.reading import ImageSpec
+from overfly.runtime.images.reading import ImageReader, ImageSpec
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import make_split
@@ -65,7 +65,7 @@ def write_run(name, data, out):
     """Write the run of a model that was set up instead of trained."""
     dataset = scan(data)
     split = make_split(dataset, test_fraction=TEST_FRACTION)
-    deployed = trained_like(name, decode(data, dataset.images, size=SIZES[name]), len(split.classes))
+    deployed = trained_like(name, decode(data, dataset.images, ImageReader(SIZES[name])), len(split.classes))
     out.mkdir()
     record = RunRecord(
         model=name,

@@ -14,6 +14,7 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import DataError, OutputError, RunError
 from overfly.runtime.evaluation.golden_check import check_golden
+from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.inference.compile import compile_variant
 from overfly.training.data.dataset import decode
 from overfly.training.loop.trainer import predict_logits
@@ -35,7 +36,7 @@ def test_the_folder_holds_what_the_manifest_lists_and_nothing_else(bundle):
 def test_golden_answers_are_those_of_pytorch_on_real_test_images(bundle, tiny_run, tiny_data):
     run, golden = Run.open(tiny_run), bundle.golden()
     np.testing.assert_allclose(golden.logits, predict_logits(run.load_model(), golden.images), atol=1e-5)
-    test_part = decode(tiny_data, run.split().images("test"), size=64)
+    test_part = decode(tiny_data, run.split().images("test"), ImageReader(64))
     known = {image.tobytes() for image in test_part}
     assert len(golden.images) == 24
     assert all(image.tobytes() in known for image in golden.images)

@@ -1,5 +1,6 @@
 """Images or arrays in, labels out, in the order given."""
 
+import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from overfly.runtime import classifier as classifier_module
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.bundle.manifest import write_manifest
 from overfly.runtime.bundle.storage import write_zip
 from overfly.runtime.classifier import Classifier, Prediction, softmax
 from overfly.runtime.errors import BundleError, ImageError
@@ -71,6 +75,31 @@ def test_paths_and_arrays_may_be_mixed(classifier, image):
     path, content = image
     by_path, by_array = classifier.predict([path, content], top_k=4)
     assert by_path == by_array
+
+
+def test_the_range_of_the_bundle_applies_to_more_than_8_bits_only(make_bundle, tmp_path, pixels, caplog):
+    folder = make_bundle()
+    manifest = Bundle.open(folder).manifest
+    content = pixels(SIZE)
+    paths = [tmp_path / "images" / name for name in ("8.png", "12.tif")]
+    paths[0].parent.mkdir()
+    Image.fromarray(content).save(paths[0])
+    with rasterio.open(
+        paths[1], "w", driver="GTiff", height=SIZE, width=SIZE, count=3, dtype="uint16", interleave="band"
+    ) as dataset:
+        dataset.write(np.moveaxis(content.astype(np.uint16) * 16, 2, 0))
+    answers = {}
+    for value_range in (None, (0.0, 4080.0)):
+        image = dataclasses.replace(manifest.image, value_range=value_range)
+        write_manifest(folder, dataclasses.replace(manifest, image=image))
+        assert Bundle.open(folder).manifest.image.value_range == value_range
+        with Classifier.from_bundle(folder, device="CPU", variant="fp32") as classifier:
+            answers[value_range] = classifier.predict([*paths, *paths], top_k=4)
+    eight, twelve = answers[0.0, 4080.0][:2]
+    assert twelve == eight == answers[None][0] != answers[None][1]
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(messages) == 1
+    assert messages[0].startswith(str(paths[1]))
 
 
 def test_an_image_of_another_size_is_resized(classifier, tmp_path, pixels):
@@ -249,7 +278,7 @@ def test_no_more_is_started_than_the_runner_wants_in_flight(classifier, pixels):
     images = [pixels(SIZE, seed=i) for i in range(30)]
     runner = Unhurried(classifier.runner)
     answers = []
-    for answer in Classifier(classifier.classes, classifier.size, runner).predict_stream(images, top_k=4):
+    for answer in Classifier(classifier.classes, classifier.reader, runner).predict_stream(images, top_k=4):
         assert runner.n_started - len(answers) <= runner.depth
         answers.append(answer)
     assert answers == classifier.predict(images, top_k=4)

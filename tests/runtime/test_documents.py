@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from overfly.runtime.documents import dump_document, read_document, write_document
+from overfly.runtime.documents import ADDED_LATER, dump_document, read_document, write_document
 from overfly.runtime.errors import BundleError, DocumentError
 
 SCHEMA = "overfly.tree/1"
@@ -96,6 +96,23 @@ def test_any_value_in_any_place_is_read_or_refused(tmp_path, field, value):
         assert field in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert json.loads(dump_document(tree, schema=SCHEMA))[field] == value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shrub:
+    name: str
+    height: tuple[float, float] | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+
+
+def test_a_field_that_older_files_lack_is_none_and_none_is_not_written(tmp_path):
+    path = tmp_path / "shrub.json"
+    path.write_text(f'{{"schema": "{SCHEMA}", "name": "box"}}', encoding="utf-8")
+    old = read_document(path, Shrub, schema=SCHEMA)
+    assert old == Shrub("box", None)
+    assert "height" not in dump_document(old, schema=SCHEMA)
+    new = Shrub("box", (0.5, 1.5))
+    write_document(path, new, schema=SCHEMA)
+    assert read_document(path, Shrub, schema=SCHEMA) == new
 
 
 def test_the_schema_comes_first_and_text_is_readable():

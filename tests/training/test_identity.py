@@ -18,10 +18,17 @@ def test_equal_trainings_have_no_difference():
     assert IDENTITY.first_difference(dataclasses.replace(IDENTITY)) is None
 
 
-@pytest.mark.parametrize(("field", "value"), [("seed", 4), ("weights", "none"), ("split_sha256", "b")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("seed", 4), ("weights", "none"), ("split_sha256", "b"), ("value_range", (0.0, 4095.0))]
+)
 def test_each_field_is_compared(field, value):
     other = dataclasses.replace(IDENTITY, **{field: value})
     assert IDENTITY.first_difference(other) == (field, getattr(IDENTITY, field), value)
+
+
+def test_a_range_that_was_saved_as_json_is_the_same():
+    ours, saved = (dataclasses.replace(IDENTITY, value_range=ends) for ends in ((0.0, 4095.0), [0.0, 4095.0]))
+    assert ours.first_difference(saved) is None
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(PAPER)])

@@ -22,6 +22,7 @@ from overfly.runtime.documents import write_document
 from overfly.runtime.errors import DataError, OutputError, RunError, SplitError, WeightsError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, summarize
+from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode, scan
@@ -106,7 +107,7 @@ def test_history_csv(finished, recipe):
 def test_the_metrics_are_those_of_the_kept_model_on_the_test_part(finished, scenes):
     run, _ = finished
     test_part = run.split().images("test")
-    logits = predict_logits(run.load_model(), decode(scenes, test_part, size=32))
+    logits = predict_logits(run.load_model(), decode(scenes, test_part, ImageReader(32)))
     labels = np.array([scene.label for scene in test_part])
     assert summarize(confusion_matrix(labels, logits.argmax(axis=1), n_classes=3)) == run.record.metrics
 
@@ -140,7 +141,7 @@ def test_what_a_training_reports(finished):
 def test_run_json_has_the_intervals_the_confusions_and_the_place(finished, scenes):
     record = finished[0].record
     test_part = finished[0].split().images("test")
-    answers = predict_logits(finished[0].load_model(), decode(scenes, test_part, size=32)).argmax(axis=1)
+    answers = predict_logits(finished[0].load_model(), decode(scenes, test_part, ImageReader(32))).argmax(axis=1)
     confusion = confusion_matrix(np.array([scene.label for scene in test_part]), answers, n_classes=3)
     assert record.intervals == bootstrap_intervals(confusion)
     assert len(record.most_confused) == min(3, np.count_nonzero(confusion - np.diag(np.diag(confusion))))
@@ -526,7 +527,7 @@ def test_the_weights_of_the_best_epoch_are_kept_and_tested(make_job, recipe, sce
     assert all(torch.equal(value, weights[name]) for name, value in model.model.state_dict().items())
     assert heard.notes[-1] == "keeping the weights of epoch 2, the best on the validation part"
     test_part = run.split().images("test")
-    logits = predict_logits(model, decode(scenes, test_part, size=32))
+    logits = predict_logits(model, decode(scenes, test_part, ImageReader(32)))
     labels = np.array([image.label for image in test_part])
     assert summarize(confusion_matrix(labels, logits.argmax(axis=1), n_classes=3)) == run.record.metrics
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from overfly.runtime.images.reading import ImageReader
 from overfly.training import near_duplicates as module
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import Split, SplitFile, make_split
@@ -108,7 +109,7 @@ def test_the_drawn_images_are_no_near_duplicates(tmp_path):
     write_sample(tmp_path, images_per_class=8, size=SIZE, seed=0)
     data = scan(tmp_path)
     split = make_split(data, test_fraction=0.5)
-    images = {part: decode(tmp_path, split.images(part), size=SIZE) for part in ("train", "val", "test")}
+    images = {part: decode(tmp_path, split.images(part), ImageReader(SIZE)) for part in ("train", "val", "test")}
     assert near_duplicates(split, images) == []
 
 
@@ -122,7 +123,7 @@ def test_the_places_that_uc_merced_has_twice(real_data):
     parts = ["test" if Path(s.name).stem in held_back or i % 5 == 0 else "train" for i, s in enumerate(scenes)]
     files = tuple(SplitFile(s.name, s.sha256, part) for s, part in zip(scenes, parts, strict=True))
     split = Split(0, 0.2, 0.0, data.classes, files)
-    images = {part: decode(real_data, split.images(part), size=256) for part in ("train", "val", "test")}
+    images = {part: decode(real_data, split.images(part), ImageReader(256)) for part in ("train", "val", "test")}
     found = near_duplicates(split, images)
     assert {(Path(p.first).stem, Path(p.second).stem) for p in found} == {
         (f"{name}{first}", f"{name}{second}") for name, (first, second) in twice.items()

@@ -12,7 +12,7 @@ import numpy as np
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.discovery import is_image_name, list_folder, suffix_list
-from overfly.runtime.images.reading import ImageBatch, load_image
+from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import decoding_threads, memory_bytes
 from overfly.runtime.reporter import Progress
 from overfly.training.data.layout import find_layout
@@ -136,7 +136,9 @@ def group_by_content(images: Iterable[LabeledImage]) -> dict[str, list[LabeledIm
     return groups
 
 
-def decode(folder: Path, images: Iterable[LabeledImage], *, size: int, progress: Progress | None = None) -> ImageBatch:
+def decode(
+    folder: Path, images: Iterable[LabeledImage], reader: ImageReader, *, progress: Progress | None = None
+) -> ImageBatch:
     """Decode and resize images, with `decoding_threads` threads.
 
     Parameters
@@ -145,8 +147,8 @@ def decode(folder: Path, images: Iterable[LabeledImage], *, size: int, progress:
         The data folder.
     images
         What to decode, in the order wanted.
-    size
-        Height and width in pixels.
+    reader
+        Reads and resizes each image.
     progress
         Called with (images decoded, all images).
 
@@ -161,14 +163,14 @@ def decode(folder: Path, images: Iterable[LabeledImage], *, size: int, progress:
         If images can't be read: the message has their number, and the first of them with its reason. Also if the
         decoded images would not fit into memory.
     """
-    items = list(images)
+    items, size = list(images), reader.size
     _check_memory(len(items), size)
     pixels = np.empty((len(items), size, size, 3), np.uint8)
     problems: list[ImageError] = []
 
     def load(item: tuple[int, LabeledImage]) -> None:
         try:
-            pixels[item[0]] = load_image(folder / item[1].name, size)
+            pixels[item[0]] = reader.read(folder / item[1].name)
         except ImageError as error:
             problems.append(error)
 
@@ -182,7 +184,7 @@ def decode(folder: Path, images: Iterable[LabeledImage], *, size: int, progress:
 
 
 def decode_unchanged(
-    folder: Path, images: Iterable[LabeledImage], *, size: int, progress: Progress | None = None
+    folder: Path, images: Iterable[LabeledImage], reader: ImageReader, *, progress: Progress | None = None
 ) -> ImageBatch:
     """Check that the files are still those of the split, then decode them like `decode`.
 
@@ -198,7 +200,7 @@ def decode_unchanged(
             raise DataError(f"{path} of the run's split is missing: pass the folder that was trained on with --data")
         if sha256_file(path) != image.sha256:
             raise DataError(f"{path} has changed since the run was trained: restore it, or train again")
-    return decode(folder, items, size=size, progress=progress)
+    return decode(folder, items, reader, progress=progress)
 
 
 def _check_memory(n_images: int, size: int) -> None:

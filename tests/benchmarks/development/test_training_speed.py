@@ -16,6 +16,7 @@ from overfly.benchmarks.development.training_speed import (
     compare_time_to_accuracy,
     main,
 )
+from overfly.runtime.images.reading import ImageReader
 from overfly.training.data.dataset import decode, scan
 from overfly.training.recipe import PAPER, Recipe, override
 
@@ -43,7 +44,7 @@ def test_without_random_changes_the_plain_loop_sees_our_pictures(plan):
     index = len(images) // 2
     names = [str(Path(path).relative_to(plan.data).as_posix()) for path, _ in images.samples]
     ours = next(scene for scene in scan(plan.data).images if scene.name == names[index])
-    pixels = torch.from_numpy(decode(plan.data, [ours], size=32)[0]).permute(2, 0, 1) / 255
+    pixels = torch.from_numpy(decode(plan.data, [ours], ImageReader(32))[0]).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.image.mean, recipe.image.std))
     assert torch.allclose(images[index][0], (pixels - mean) / std, atol=0.1)
 

@@ -316,6 +316,52 @@ def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
     assert str(MAX_PIXELS) in result.stderr
 
 
+def test_a_spec_reads_images_as_it_says_and_refuses_what_is_no_range(tmp_path):
+    save(tmp_path / "deep.png", np.full((4, 4), 2000, np.uint16))
+    reader = ImageSpec(4, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), value_range=(0.0, 4000.0)).reader()
+    assert (reader.size, reader.read(tmp_path / "deep.png").tolist()) == (4, [[[128] * 3] * 4] * 4)
+    with pytest.raises(ValueError, match="5,5"):
+        ImageSpec(4, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), value_range=(5, 5))
+
+
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif", "rgb.png", "rgba.png", "la.png"])
+def test_a_range_applies_to_all_16_bits_of_every_kind(tmp_path, name):
+    deep = np.random.default_rng(1).integers(1000, 3000, (4, 4, {"la": 2, "rgb": 3, "rgba": 4}.get(name[:-4], 1)))
+    if name.startswith("gray"):
+        path = save(tmp_path / name, deep[..., 0].astype(np.uint16))
+    else:
+        rows = [row.tobytes() for row in deep.astype(">u2")]
+        color = {"la": 4, "rgb": 2, "rgba": 6}[name[:-4]]
+        path = png(tmp_path / name, width=4, height=4, depth=16, color=color, rows=rows)
+    expected = np.rint((deep - 1000) * 255 / 2000)[..., : 3 if "rgb" in name else 1]
+    assert np.abs(load_image(path, 4, (1000, 3000)) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"compress": "lzw"}, {"endianness": "big"}, {"interleave": "band"}])
+def test_a_range_applies_to_all_16_bits_of_an_rgb_tiff(write_tiff, options):
+    deep = np.random.default_rng(1).integers(1000, 3000, (3, 4, 4)).astype(np.uint16)
+    path = write_tiff(deep, photometric="rgb", **options)
+    expected = np.moveaxis(np.rint((deep - 1000.0) * 255 / 2000), 0, 2)
+    assert np.abs(load_image(path, 4, (1000, 3000)) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_with_a_range_signed_and_floating_point_pixels_are_read(write_tiff, dtype):
+    values = np.random.default_rng(1).integers(-100, 100, (3, 4, 4)).astype(dtype)
+    expected = np.moveaxis(np.rint((values.astype(float) + 100) * 255 / 200), 0, 2)
+    assert np.abs(load_image(write_tiff(values), 4, (-100, 100)) - expected).max() <= 1
+
+
+def test_a_100_megapixel_image_is_read(tmp_path):
+    """As many pixels as a drone's camera has. Pillow's warning of them is an error in tests, so that it would show."""
+    Image.new("L", (12288, 8192), 77).save(tmp_path / "drone.png", compress_level=1)
+    code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import load_image\n"
+    code += "print(load_image(Path(sys.argv[1]), 2).tolist())"
+    command = [sys.executable, "-c", code, tmp_path / "drone.png"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == (f"{[[[77] * 3] * 2] * 2}\n", "")
+
+
 def test_loading_leaves_no_file_open(tmp_path, image):
     path, _ = image
     load_image(path, SIZE)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.errors import DataError
+from overfly.runtime.images.reading import ImageReader
 from overfly.training.data import dataset as module
 from overfly.training.data.dataset import LabeledImage, decode, decode_unchanged, scan
 
@@ -152,7 +153,7 @@ def test_links_to_folders_in_a_class_are_followed(make_folder):
         f"harbor/site1/one0{i}.png" for i in range(3)
     ]
     assert [image.name for image in dataset.images if image.label == 2] == [f"lake/two0{i}.png" for i in range(3)]
-    assert decode(folder, dataset.images, size=32).shape == (30, 32, 32, 3)
+    assert decode(folder, dataset.images, ImageReader(32)).shape == (30, 32, 32, 3)
 
 
 def test_a_class_folder_that_cannot_be_listed_is_an_error(make_folder, monkeypatch):
@@ -197,7 +198,7 @@ def test_upper_case_and_nested_images(make_folder):
     dataset = scan(folder)
     names = [(image.name, image.label) for image in dataset.images]
     assert names == [("a/2019/may/x.png", 0), ("a/NORTH.PNG", 0), ("a/a00.png", 0), ("b/Y.JpEg", 1), ("b/b00.png", 1)]
-    assert decode(folder, dataset.images, size=32).shape == (5, 32, 32, 3)
+    assert decode(folder, dataset.images, ImageReader(32)).shape == (5, 32, 32, 3)
 
 
 def test_the_tiffs_of_the_original_uc_merced(make_folder):
@@ -210,7 +211,7 @@ def test_the_tiffs_of_the_original_uc_merced(make_folder):
         "agricultural/agricultural02.tif",
         "airplane/airplane00.tif",
     ]
-    pixels = decode(folder, dataset.images, size=32)
+    pixels = decode(folder, dataset.images, ImageReader(32))
     with Image.open(folder / "airplane" / "airplane02.tif") as image:
         assert (pixels[5] == np.asarray(image)).all()
 
@@ -219,7 +220,7 @@ def test_awkward_names(make_folder):
     folder = make_folder("my données", classes=("baseball diamond", "forêt 森"), n_images=2)
     dataset = scan(folder)
     assert dataset.classes == ("baseball diamond", "forêt 森")
-    assert decode(folder, dataset.images, size=32).shape == (4, 32, 32, 3)
+    assert decode(folder, dataset.images, ImageReader(32)).shape == (4, 32, 32, 3)
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode here")
@@ -229,13 +230,13 @@ def test_a_name_that_is_not_utf8(make_folder):
     odd.write_bytes((folder / "field" / "field00.png").read_bytes())
     dataset = scan(folder)
     assert dataset.images[0].name == f"field/{odd.name}"
-    pixels = decode(folder, dataset.images, size=32)
+    pixels = decode(folder, dataset.images, ImageReader(32))
     assert (pixels[0] == pixels[1]).all()
 
 
 def test_pixels_come_in_the_order_asked_for(scenes):
     dataset = scan(scenes)
-    backwards = decode(scenes, reversed(dataset.images), size=32)
+    backwards = decode(scenes, reversed(dataset.images), ImageReader(32))
     assert backwards.dtype == np.uint8
     for pixels, labeled in zip(backwards, reversed(dataset.images), strict=True):
         with Image.open(scenes / labeled.name) as image:
@@ -244,19 +245,19 @@ def test_pixels_come_in_the_order_asked_for(scenes):
 
 def test_decoding_reports_its_progress(scenes):
     seen = []
-    decode(scenes, scan(scenes).images[:5], size=48, progress=lambda done, total: seen.append((done, total)))
+    decode(scenes, scan(scenes).images[:5], ImageReader(48), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i, 5) for i in range(1, 6)]
 
 
 def test_decoding_no_images_gives_an_empty_batch(scenes):
-    assert decode(scenes, [], size=48).shape == (0, 48, 48, 3)
+    assert decode(scenes, [], ImageReader(48)).shape == (0, 48, 48, 3)
 
 
 def test_one_truncated_jpeg_among_good_ones_is_named(make_folder):
     folder = make_folder(suffix=".jpg")
     truncate(folder / "harbor" / "harbor03.jpg")
     with pytest.raises(DataError) as caught:
-        decode(folder, scan(folder).images, size=32)
+        decode(folder, scan(folder).images, ImageReader(32))
     assert str(folder / "harbor" / "harbor03.jpg") in str(caught.value)
     assert "of 24" not in str(caught.value)
 
@@ -266,7 +267,7 @@ def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
     for name in ["roofs/roofs01.jpg", "field/field07.jpg", "harbor/harbor00.jpg"]:
         truncate(folder / name)
     with pytest.raises(DataError) as caught:
-        decode(folder, scan(folder).images, size=32)
+        decode(folder, scan(folder).images, ImageReader(32))
     assert str(folder / "field" / "field07.jpg") in str(caught.value)
     assert str(caught.value).endswith(" (3 of 24 images can't be read; this is the first)")
 
@@ -274,7 +275,7 @@ def test_several_truncated_jpegs_are_counted_and_the_first_named(make_folder):
 def test_an_image_that_was_removed_is_named(make_folder):
     folder = make_folder()
     with pytest.raises(DataError, match=r"gone\.png"):
-        decode(folder, [*scan(folder).images, LabeledImage("field/gone.png", 0, "0" * 64)], size=32)
+        decode(folder, [*scan(folder).images, LabeledImage("field/gone.png", 0, "0" * 64)], ImageReader(32))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such folder names")
@@ -308,18 +309,18 @@ def test_more_images_than_fit_into_memory_are_refused(scenes, monkeypatch):
     monkeypatch.setattr(module, "memory_bytes", lambda: 2**30)
     found = scan(scenes).images
     with pytest.raises(DataError) as caught:
-        decode(scenes, found, size=4096)
+        decode(scenes, found, ImageReader(4096))
     assert str(caught.value) == (
         "24 images of 4096 x 4096 pixels need 1.1 GiB of memory, and this machine has 1.0 GiB: choose a smaller image "
         "size or fewer images"
     )
-    assert decode(scenes, found[:2], size=64).shape == (2, 64, 64, 3)
+    assert decode(scenes, found[:2], ImageReader(64)).shape == (2, 64, 64, 3)
 
 
 def test_hashing_and_decoding_use_the_decoding_threads(scenes, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "decoding_threads", lambda: asked.append(1) or 2)
-    assert decode(scenes, scan(scenes).images[:3], size=32).shape == (3, 32, 32, 3)
+    assert decode(scenes, scan(scenes).images[:3], ImageReader(32)).shape == (3, 32, 32, 3)
     assert len(asked) == 2
 
 
@@ -351,21 +352,21 @@ def test_every_kind_of_image_file_is_decoded(tmp_path):
             image.save(tmp_path / class_name / name)
     dataset = scan(tmp_path)
     assert len(dataset.images) == 2 * len(kinds)
-    assert decode(tmp_path, dataset.images, size=64).shape == (2 * len(kinds), 64, 64, 3)
+    assert decode(tmp_path, dataset.images, ImageReader(64)).shape == (2 * len(kinds), 64, 64, 3)
 
 
 def test_a_file_that_is_missing_or_changed_since_the_split_is_named(make_folder):
     folder = make_folder()
     images = scan(folder).images
-    assert (decode_unchanged(folder, images, size=32) == decode(folder, images, size=32)).all()
+    assert (decode_unchanged(folder, images, ImageReader(32)) == decode(folder, images, ImageReader(32))).all()
     path = folder / images[3].name
     path.write_bytes((folder / images[4].name).read_bytes())
     with pytest.raises(DataError) as caught:
-        decode_unchanged(folder, images, size=32)
+        decode_unchanged(folder, images, ImageReader(32))
     assert str(caught.value) == f"{path} has changed since the run was trained: restore it, or train again"
     path.unlink()
     with pytest.raises(DataError) as caught:
-        decode_unchanged(folder, images, size=32)
+        decode_unchanged(folder, images, ImageReader(32))
     assert str(caught.value) == (
         f"{path} of the run's split is missing: pass the folder that was trained on with --data"
     )
