@@ -32,8 +32,7 @@ def validate(rows: Sequence[Row], images: EvaluationSet, environment: Environmen
     """
     reasons = (
         *_check_baseline(rows),
-        *_check_calibration(images),
-        *_check_all_images(images, quick=quick),
+        *_check_images(images, quick=quick),
         *_check_not_quick(rows, quick=quick),
         *_check_samples(rows, quick=quick),
         *_check_rounds(rows),
@@ -51,17 +50,13 @@ def _check_baseline(rows: Sequence[Row]) -> Iterator[Reason]:
         yield Reason(f"the PyTorch baseline is missing: {row.status}", "fix that and rerun the bench")
 
 
-def _check_calibration(images: EvaluationSet) -> Iterator[Reason]:
-    """Check that no evaluated image was used to calibrate a variant."""
+def _check_images(images: EvaluationSet, *, quick: bool) -> Iterator[Reason]:
+    """Check that no evaluated image was used to calibrate a variant, and that all images were evaluated."""
     if images.n_calibration:
         yield Reason(
             f"{images.n_calibration} of the evaluated images were also used to calibrate INT8",
             "pass the data folder that the run was trained on, or images that are not in it",
         )
-
-
-def _check_all_images(images: EvaluationSet, *, quick: bool) -> Iterator[Reason]:
-    """Check that all images were evaluated."""
     if len(images.names) < images.n_available:
         yield Reason(
             f"{len(images.names)} of {images.n_available} images were evaluated",
