@@ -83,7 +83,7 @@ def _json(path: Path, manifest: "Manifest") -> str:
     quantized = {
         name: {
             "float_layers": [asdict(layer) for layer in record.float_layers or ()],
-            "accuracy_control": record.steering and asdict(record.steering),
+            "accuracy_control": record.accuracy_control and asdict(record.accuracy_control),
         }
         for name, record in manifest.variants.items()
         if VARIANTS[name].is_quantized
@@ -109,7 +109,7 @@ def _table(path: Path, manifest: "Manifest") -> str:
         lines.append(f"{name:<7}  {size_mb:9.2f}  {parity.max_abs_diff:24.2e}  {same}")
     for name, record in manifest.variants.items():
         lines += [f"{name}: {layer.name} is in floating point: {layer.why}" for layer in record.float_layers or ()]
-        if control := record.steering:
+        if control := record.accuracy_control:
             images = f"{control.n_images} images of the {control.part} part"
             lines.append(f"{name}: loses {control.drop_pp:.2f} points on {images}, at most {control.max_drop_pp:g}")
     return "\n".join([*lines, f"bundle: {path}"])

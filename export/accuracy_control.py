@@ -16,10 +16,10 @@ from overfly.export.int8 import (
     activation_ranges,
     calibration_dataset,
     quantize,
-    redirect_nncf_output,
 )
 from overfly.export.ir import run_model
 from overfly.export.layers import float_layers, operations, weighted_layers
+from overfly.export.nncf_import import import_nncf, redirect_nncf_output
 from overfly.export.signal_stack import preserve_signal_stack
 from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.bundle.manifest import AccuracyControl
@@ -179,7 +179,7 @@ def _revert_layers(
     NNCF reverts one layer at a time, the most helpful first, until at most `max_lost` images fewer than by the fp32
     model are classified correctly.
     """
-    import nncf
+    nncf = import_nncf()
 
     def validate(compiled: Any, indices: Iterable[int]) -> tuple[float, list[float]]:  # noqa: ANN401 - no stub
         chosen = list(indices)

@@ -221,7 +221,7 @@ class _Export:
                 parity=check_ir(xml, reference, spec.tolerance),
                 calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
                 float_layers=variant.float_layers,
-                steering=variant.accuracy_control,
+                accuracy_control=variant.accuracy_control,
             )
             self._reporter.progress(f"writing {name}", 1, 1)
         return records

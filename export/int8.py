@@ -1,12 +1,11 @@
 """Post-training quantization to INT8 by NNCF."""
 
-import contextlib
-import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from overfly.export.nncf_import import import_nncf, redirect_nncf_output
 from overfly.export.signal_stack import preserve_signal_stack
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import Progress, Reporter
@@ -35,8 +34,7 @@ def quantize(model: Any, images: ImageBatch, reporter: Reporter, *, ignored: Seq
     ignored
         Names of operations to leave in floating point.
     """
-    import nncf
-
+    nncf = import_nncf()
     _LOGGER.info("calibrating INT8 with %d training images; left in floating point: %s", len(images), ignored or "none")
     with redirect_nncf_output(), preserve_signal_stack():
         return nncf.quantize(
@@ -56,16 +54,13 @@ def activation_ranges() -> Any:  # noqa: ANN401 - nncf.AdvancedQuantizationParam
     NNCF's default averages over the images instead. On held-out training images of 256 pixels, the logits were closer
     to fp32's with this choice: RMS 0.116 instead of 0.131; see ``docs/export.md``.
     """
-    import nncf
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    return nncf.AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
+    nncf = import_nncf()
+    minmax = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+    return nncf.AdvancedQuantizationParameters(activations_range_estimator_params=minmax)
 
 
 def calibration_dataset(images: ImageBatch, progress: Progress) -> Any:  # noqa: ANN401 - nncf.Dataset
     """Return images as an `nncf.Dataset` of batches of one image; it reports how many were read and how many exist."""
-    import nncf
-
     seen = 0
 
     def one_image(index: int) -> ImageBatch:
@@ -74,25 +69,4 @@ def calibration_dataset(images: ImageBatch, progress: Progress) -> Any:  # noqa:
         progress(min(seen, len(images)), len(images))
         return images[index : index + 1]
 
-    return nncf.Dataset(range(len(images)), one_image)
-
-
-class _LogForwarder(logging.Handler):
-    """Pass NNCF's messages on to our log, each on one line."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass a message on."""
-        _LOGGER.info("NNCF: %s", " ".join(record.getMessage().split()))
-
-
-@contextlib.contextmanager
-def redirect_nncf_output() -> Iterator[None]:
-    """Send NNCF's messages to our log, because NNCF would print them to standard output, which is for our data."""
-    logger = logging.getLogger("nncf")
-    handlers = logger.handlers[:]
-    logger.handlers = [_LogForwarder()]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.handlers = handlers
+    return import_nncf().Dataset(range(len(images)), one_image)

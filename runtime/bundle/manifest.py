@@ -12,7 +12,7 @@ from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.reading import ImageSpec
 
-BUNDLE_SCHEMA = "overfly.bundle/1"
+BUNDLE_SCHEMA = "overfly.bundle/2"
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
@@ -107,7 +107,7 @@ class VariantRecord:
         Parity at export.
     calibration, float_layers
         For INT8: the images that set its ranges, and every layer that is not in INT8.
-    steering
+    accuracy_control
         For INT8 with a limit on the accuracy that it may lose.
     """
 
@@ -117,7 +117,7 @@ class VariantRecord:
     parity: Parity
     calibration: CalibrationRecord | None
     float_layers: tuple[FloatLayer, ...] | None = None
-    steering: AccuracyControl | None = None
+    accuracy_control: AccuracyControl | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def test_an_added_file_is_named(overfly, bundle):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"schema": "overfly.bundle/2"}, "overfly.bundle/2"),
+        ({"schema": "overfly.bundle/99"}, "overfly.bundle/99"),
         ({"color": "blue"}, "color"),
         ({"classes": "field"}, "classes"),
         ({"files": {"../outside": {"sha256": "0", "size_bytes": 1}}}, "../outside"),

@@ -71,7 +71,7 @@ def test_the_run_is_complete_and_says_how_it_was_made(trained):
     assert {path.name for path in run.iterdir()} == names
     assert [path.name for path in run.parent.iterdir() if path.name.startswith("run")] == ["run"]
     record = record_of(run)
-    assert record["schema"] == "overfly.run/4"
+    assert record["schema"] == "overfly.run/5"
     assert record["model"] == "shufflenet_v2_x1_0"
     assert record["classes"] == ["field", "water"]
     assert (record["image"]["size"], record["seed"], record["weights"], record["data"]) == (32, 7, "none", str(data))
@@ -111,7 +111,7 @@ def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_pa
     for line, (name, (low, high)) in zip(figures, intervals.items(), strict=False):
         assert line == f"  {TITLES[name]:<8}  {metrics[name]:7.2%}  95% interval {low:.2%} to {high:.2%}"
     confused = [
-        f"  {pair['truth']} classified as {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
+        f"  {pair['truth']} classified as {pair['predicted']}: {pair['n_images']} of {pair['n_true']}"
         for pair in record["most_confused"]
     ]
     assert figures[3:-1] == (["most confused:", *confused] if confused else [])

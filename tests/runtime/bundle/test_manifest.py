@@ -41,14 +41,14 @@ def test_a_folder_without_a_manifest(tmp_path):
         Bundle.open(tmp_path)
     path = tmp_path / MANIFEST
     assert str(caught.value) == (
-        f"{path} is missing: expected a file with schema overfly.bundle/1; is {tmp_path} complete?"
+        f"{path} is missing: expected a file with schema overfly.bundle/2; is {tmp_path} complete?"
     )
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda c: c.update(schema="overfly.bundle/2"), "'overfly.bundle/2'"),
+        (lambda c: c.update(schema="overfly.bundle/99"), "'overfly.bundle/99'"),
         (lambda c: c.update(extra=1), "'extra'"),
         (lambda c: c.pop("classes"), "'classes'"),
         (lambda c: c.update(classes=["beach", "beach"]), "classes"),
