@@ -23,7 +23,7 @@ from overfly.training.recipe import PAPER, Recipe, override
 
 @pytest.fixture
 def plan(tiny_data):
-    """Turns of two steps on tiny pictures."""
+    """Turns of two steps on tiny images."""
     recipe = Recipe(model="shufflenet_v2_x1_0", image_size=32, batch_size=4, epochs=2)
     return SpeedTest(tiny_data, "none", recipe, n_rounds=1, n_steps=2, paper=override(PAPER, image_size=32))
 
@@ -38,12 +38,12 @@ def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
     assert not all(torch.equal(p, q) for p, q in zip(before, plain._model.parameters(), strict=True))
 
 
-def test_without_random_changes_the_plain_loop_sees_our_pictures(plan):
+def test_without_random_changes_the_plain_loop_sees_our_images(plan):
     recipe = override(plan.recipe, dihedral=False, rotation=0.0, min_crop=1.0, jitter=0.0)
     images = PlainLoop(replace(plan, recipe=recipe))._images
     index = len(images) // 2
     names = [str(Path(path).relative_to(plan.data).as_posix()) for path, _ in images.samples]
-    ours = next(scene for scene in scan(plan.data).images if scene.name == names[index])
+    ours = next(image for image in scan(plan.data).images if image.name == names[index])
     pixels = torch.from_numpy(decode(plan.data, [ours], ImageReader(32))[0]).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (recipe.image.mean, recipe.image.std))
     assert torch.allclose(images[index][0], (pixels - mean) / std, atol=0.1)

@@ -35,8 +35,12 @@ def test_the_test_part_is_found_by_content_and_nothing_else_is_evaluated(tmp_pat
 
 def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
     data = dataset(tmp_path, ["forest/c", "forest/d"])
-    with pytest.raises(DataError, match="lacks 1 of the 2 test images"):
+    with pytest.raises(DataError) as caught:
         select_images(data, manifest(["hash-forest/c", "gone"]))
+    assert str(caught.value) == (
+        f"{tmp_path} lacks 1 of the 2 test images of the bundle: pass the data folder that the run was trained on, "
+        "unchanged, or a folder with none of its images"
+    )
     source, images = select_images(data, manifest(["gone"], calibration=("hash-forest/d",)))
     assert source == ALL_IMAGES
     # The folder's class 0 is the bundle's class 1: matched by name.
@@ -74,10 +78,18 @@ def test_the_calibration_images_are_found_by_content(tmp_path):
         "forest/d",
         "beach/a",
     ]
-    with pytest.raises(DataError, match="lacks 1 of the 2 images that calibrated"):
+    with pytest.raises(DataError) as caught:
         find_calibration_images(data, manifest([], ("gone", "hash-beach/a")))
+    assert str(caught.value) == (
+        f"{tmp_path} lacks 1 of the 2 images that calibrated the bundle: pass the data folder that the run was "
+        "trained on"
+    )
 
 
 def test_an_unknown_class_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="swamp"):
+    with pytest.raises(DataError) as caught:
         select_images(dataset(tmp_path, ["swamp/a", "beach/b"]), manifest([]))
+    assert str(caught.value) == (
+        f"the class swamp of {tmp_path} is not one of the bundle's 2 classes (beach, forest): rename or remove its "
+        "folder"
+    )

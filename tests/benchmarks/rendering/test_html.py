@@ -178,7 +178,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (380, "light"), (380, "dark")], ids=lambda p: f"{p[0]}-{p[1]}")
 def opened(request, browser, page):
-    """The browser with the page open, at a width and in a colour scheme."""
+    """The browser with the page open, at a width and in a color scheme."""
     width, scheme = request.param
     for log in ("browser", "performance"):
         browser.get_log(log)
