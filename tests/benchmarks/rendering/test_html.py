@@ -214,7 +214,7 @@ def test_no_text_overflows_and_no_word_is_torn(opened):
 def test_every_figure_is_there_with_its_numbers_as_text(opened):
     figures = opened.execute_script(FIGURES)
     assert figures[0][0].startswith("Accuracy against median latency")
-    # A point for each row that worked, and a histogram likewise.
+    # A point for each row that worked, and a histogram for each.
     assert figures[0][3] == 4
     assert len(figures) == 5
     for label, width, height, n_shapes in figures:
