@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from overfly.benchmarks.rendering.html import report_html
-from overfly.benchmarks.rendering.markdown import report_markdown
+from overfly.benchmarks.rendering.markdown import escape, markdown_table, report_markdown
 from overfly.benchmarks.results.records import Reason, Validity
 
 
@@ -54,3 +54,25 @@ def test_if_all_images_are_classified_alike_none_is_listed(report):
 def test_without_a_row_that_worked_there_are_no_classes(report, n_rows):
     markdown = report_markdown(replace(report, rows=report.rows[3:4][:n_rows], baseline=None))
     assert headings_of(markdown) == ["Results", *["Details"] * n_rows, "Machine", "Method"]
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("forest <b>", "forest &#60;b&#62;"),
+        ("storage & tanks | #1", "storage &#38; tanks &#124; \\#1"),
+        ("a_b*c`d[e]~f\\g", "a\\_b\\*c\\`d\\[e\\]\\~f\\\\g"),
+        ("two\nlines  here", "two lines here"),
+    ],
+)
+def test_no_markup_is_seen_in_an_escaped_text(text, escaped):
+    assert escape(text) == escaped
+
+
+def test_a_table_has_its_texts_on_the_left_and_its_numbers_on_the_right():
+    assert markdown_table(("**class**", "n"), [("a|b", "3"), ("c", "12")]).splitlines() == [
+        "| **class** | n |",
+        "| --- | ---: |",
+        "| a&#124;b | 3 |",
+        "| c | 12 |",
+    ]

@@ -1,0 +1,67 @@
+"""Comparisons and sentences of a report."""
+
+from dataclasses import replace
+
+import pytest
+
+from overfly.benchmarks.rendering import formatting
+from overfly.benchmarks.results.records import Reason, Validity
+from overfly.benchmarks.results.row_records import Difference, Ratio
+
+SAME = Ratio(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "p", "text", "note"),
+    [
+        (-12, 0.001, "-12", "-12 images"),
+        (-2, 0.05, "-2 ~", "-2 images ~"),
+        (1, 0.5, "+1 ~", "+1 image ~"),
+        (0, 1.0, "0", "same number right"),
+    ],
+)
+def test_a_difference_in_images_that_is_not_significant_has_a_mark(n_images, p, text, note):
+    difference = Difference(n_images / 4.2, n_images, p, 0.9, SAME, SAME)
+    assert formatting.image_difference(difference) == text
+    assert formatting.image_difference_note(difference) == note
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text", "with_range"),
+    [
+        (Ratio(14.16, 13.94, 14.4), "14.2x", "14.2x (13.9 to 14.4)"),
+        (Ratio(0.5, 0.25, 0.96), "0.5x", "0.5x (0.2 to 1.0)"),
+        (Ratio(1.1, 0.9, 1.2), "1.1x ~", "1.1x ~ (0.9 to 1.2)"),
+        (Ratio(123.4, 99.9, 150.0), "123x", "123x (99.9 to 150)"),
+    ],
+)
+def test_a_ratio_whose_rounds_do_not_agree_has_a_mark(ratio, text, with_range):
+    assert formatting.speedup(ratio) == text
+    assert formatting.speedup_note(ratio) == text.replace("x", "x as fast")
+    assert formatting.speedup_range(ratio) == with_range
+
+
+def test_the_images_are_counted_and_a_subset_is_named(report):
+    assert formatting.images_sentence(report) == "Evaluated: 60 images (test part of the run)."
+    subset = replace(report, images=replace(report.images, n_available=420))
+    assert formatting.images_sentence(subset) == (
+        "Evaluated: 60 of 420 images (test part of the run), drawn evenly from the classes."
+    )
+
+
+@pytest.mark.parametrize(("n_reasons", "noun"), [(1, "1 reason"), (3, "3 reasons")])
+def test_an_invalid_report_counts_its_reasons_and_its_recommendation_is_provisional(report, n_reasons, noun):
+    reasons = (Reason("the machine ran on battery", "plug it in"),) * n_reasons
+    invalid = replace(report, validity=Validity(False, reasons))
+    sentence = f"INVALID for {noun}: the figures are only a rough estimate."
+    assert formatting.validity_sentence(invalid) == sentence
+    assert formatting.recommendation_sentence(invalid) == f"Provisional: {report.recommendation.sentence}"
+
+
+def test_a_valid_report_recommends_without_reserve(report):
+    assert formatting.validity_sentence(report) == "VALID: every check of the measurement passed."
+    assert formatting.recommendation_sentence(report) == report.recommendation.sentence
+
+
+def test_only_rows_that_failed_are_failures(report):
+    assert formatting.failures(report) == ["OpenVINO fp16 GPU failed: GPU can't compile the fp16 variant"]
