@@ -43,7 +43,8 @@ def folder(tmp_path, monkeypatch):
 )
 @pytest.mark.usefixtures("folder")
 def test_only_star_and_question_mark_are_wildcards_and_an_existing_name_is_literal(text, expanded):
-    assert list(expand_wildcards([text])) == expanded
+    # On Windows, what was expanded has backslashes.
+    assert [found.replace("\\", "/") for found in expand_wildcards([text])] == expanded
 
 
 @pytest.mark.parametrize("text", ['C:\\my images" --device CPU', 'images"', '"', 'C:\\my images" --property A=B'])
