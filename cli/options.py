@@ -69,27 +69,6 @@ class Real(click.FloatRange):
         return number
 
 
-class _Range(click.ParamType[tuple[float, float]]):
-    """Two numbers, the lower one first, with a comma between them."""
-
-    name = "range"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Return the two numbers; anything else is wrong usage."""
-        from overfly.runtime.images.depth import check_range
-
-        low, _, high = str(value).partition(",")
-        try:
-            ends = float(low), float(high)
-            check_range(*ends)
-        except ValueError:
-            self.fail(f"{value!r} is not LO,HI: expected two numbers, the lower one first, such as 0,4095", param, ctx)
-        return ends
-
-
-RANGE = _Range()
-
-
 class _Option(click.Option):
     """An option whose help calls a number N, and says its range and its default in words."""
 
@@ -203,6 +182,34 @@ properties = pairs(
     "properties",
     metavar="NAME=VALUE",
     text="OpenVINO property to compile with, such as GPU_DISABLE_WINOGRAD_CONVOLUTION=YES; may be repeated.",
+)
+
+
+def _parse_range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
+    """Return the two numbers of ``LO,HI``; anything else is wrong usage."""
+    if text is None:
+        return None
+    from overfly.runtime.images.depth import check_range
+
+    low, _, high = text.partition(",")
+    try:
+        ends = float(low), float(high)
+        check_range(*ends)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not LO,HI: expected two numbers, the lower one first, such as 0,4095"
+        ) from None
+    return ends
+
+
+value_range = option(
+    "--range",
+    "value_range",
+    metavar="LO,HI",
+    callback=_parse_range,
+    show_default="the highest 8 bits",
+    help="Values that become black and white in images of more than 8 bits, such as 0,4095. The run and its bundles "
+    "keep it.",
 )
 
 

@@ -37,14 +37,7 @@ if TYPE_CHECKING:
     show_default="split.json or part folders such as train and test in DATA, else a new split",
     help="Use this split.json.",
 )
-@option(
-    "--range",
-    "value_range",
-    type=options.RANGE,
-    metavar="LO,HI",
-    help="Values that become black and white in images of more than 8 bits, such as 0,4095; by default, the highest "
-    "8 bits are kept. The run and its bundles keep it.",
-)
+@options.value_range
 @options.seed
 @option(
     "--device",
