@@ -19,6 +19,8 @@ PYTHON = os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.
 STAMP = os.path.join(VENV, "overfly-installed.txt")
 SOURCES = ("cli", "training", "export", "runtime", "benchmarks", "setup.cfg", "pyproject.toml", "constraints.txt")
 EXTRAS = {"demo": "all", "test": "dev"}
+# Windows allows paths of 259 characters. The longest below site-packages is torch 2.13's, of 167 characters.
+LONGEST_ROOT = 259 - len(r"\.venv\Lib\site-packages" + "\\") - 167
 
 
 def main():
@@ -28,6 +30,11 @@ def main():
         sys.exit(__doc__)
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         stop("overfly needs Python 3.10 to 3.13, but this is Python {0}.{1}; use another one".format(*sys.version_info))
+    if len(ROOT) > LONGEST_ROOT and os.name == "nt" and not long_paths_enabled():
+        stop(
+            "the path {0} has {1} characters, but Windows's limit leaves at most {2}; move overfly to a shorter path "
+            "such as C:\\overfly, or enable long paths in Windows".format(ROOT, len(ROOT), LONGEST_ROOT)
+        )
     install(EXTRAS[command])
     if command == "demo":
         return subprocess.call([PYTHON, "-m", "overfly.cli", "demo"] + sys.argv[2:])
@@ -65,6 +72,17 @@ def install(extra):
     run(pip + ["install", "--quiet", "--no-deps", "--force-reinstall", wheel], remedy)
     with open(STAMP, "w") as stream:
         stream.write("{0} {1}\n".format(wanted, extra))
+
+
+def long_paths_enabled():
+    """Return whether this Windows allows paths of more than 259 characters."""
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return winreg.QueryValueEx(key, "LongPathsEnabled")[0] == 1
+    except OSError:
+        return False
 
 
 def has_pip():

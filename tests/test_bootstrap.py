@@ -1,9 +1,12 @@
 """The script a newcomer runs first: its sentences, and that a second run installs nothing."""
 
+import contextlib
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,14 +82,14 @@ def test_changed_code_is_installed_again(bootstrap, monkeypatch):
 
 def test_a_failed_attempt_is_one_sentence_and_the_next_one_starts_clean(bootstrap, monkeypatch):
     bootstrap.failing = "venv"
-    with pytest.raises(
-        SystemExit, match=r"^bootstrap: the environment .venv can't be made; on Debian, run: apt install"
-    ):
+    with pytest.raises(SystemExit) as caught:
         _main(bootstrap, monkeypatch, "demo")
+    assert "apt install python3-venv" in str(caught.value)
     # Python is there now, but no pip: the environment is made again, from nothing.
     bootstrap.failing = "install"
-    with pytest.raises(SystemExit, match=r"^bootstrap: the installation failed; .* needs a network"):
+    with pytest.raises(SystemExit) as caught:
         _main(bootstrap, monkeypatch, "demo")
+    assert "the installation failed" in str(caught.value)
     assert bootstrap.calls[0][1:4] == ["-m", "venv", "--clear"]
     bootstrap.failing = None
     assert _main(bootstrap, monkeypatch, "demo") == 0
@@ -100,6 +103,33 @@ def test_an_unsuitable_python_is_refused_in_one_sentence(bootstrap, monkeypatch,
         _main(bootstrap, monkeypatch, "demo")
     expected = f"bootstrap: overfly needs Python 3.10 to 3.13, but this is Python {version[0]}.{version[1]}"
     assert str(caught.value).startswith(expected)
+    assert bootstrap.calls == []
+
+
+@pytest.mark.parametrize(
+    ("enabled", "length", "refused"), [(0, 68, True), (0, 67, False), (1, 200, False), (None, 68, True)]
+)
+def test_a_folder_too_deep_for_windows_is_refused_unless_long_paths_are_enabled(
+    bootstrap, monkeypatch, enabled, length, refused
+):
+    def query(_key, name):
+        assert name == "LongPathsEnabled"
+        if enabled is None:
+            raise FileNotFoundError(name)
+        return enabled, 4
+
+    winreg = SimpleNamespace(HKEY_LOCAL_MACHINE=0, OpenKey=lambda *_: contextlib.nullcontext(), QueryValueEx=query)
+    monkeypatch.setitem(sys.modules, "winreg", winreg)
+    monkeypatch.setattr(bootstrap, "os", SimpleNamespace(name="nt", path=os.path, listdir=os.listdir, remove=os.remove))
+    monkeypatch.setattr(bootstrap, "install", lambda _extra: None)
+    monkeypatch.setattr(bootstrap, "ROOT", "x" * length)
+    if not refused:
+        assert _main(bootstrap, monkeypatch, "demo") == 0
+        return
+    with pytest.raises(SystemExit) as caught:
+        _main(bootstrap, monkeypatch, "demo")
+    for part in ("x" * length, str(length), "67"):
+        assert part in str(caught.value)
     assert bootstrap.calls == []
 
 
