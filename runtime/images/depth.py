@@ -102,6 +102,7 @@ def _stretch(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[n
     if values.dtype.kind == "u" and values.dtype.itemsize <= np.dtype(np.uint16).itemsize:
         # Most files have 16 bits. A table takes a quarter of the memory of floating-point values.
         return np.take(_stretch(np.arange(1 << _MAX_BITS), low, high), values)
-    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    rounded: npt.NDArray[np.uint8] = np.rint(np.nan_to_num(scaled).clip(0, 255)).astype(np.uint8)
+    # First the cut: a value that stands for "no data" may be too large for the arithmetic.
+    scaled = (np.clip(values, low, high) - low) * (255 / (high - low))
+    rounded: npt.NDArray[np.uint8] = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
     return rounded

@@ -102,7 +102,7 @@ class ImageReader:
                 f"{path} can't be opened: you have no permission to read it; change its permissions"
             ) from None
         except UnidentifiedImageError:
-            found = "is empty" if path.stat().st_size == 0 else "has no known image format"
+            found = "is empty" if path.stat().st_size == 0 else "has no known image format, or a damaged header"
             raise ImageError(f"{path} {found}: expected {', '.join(FORMATS)}; remove or replace it") from None
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ImageError(f"{path} is too large: {error}; cut it into smaller images") from None
@@ -114,6 +114,7 @@ class ImageReader:
         """Return an image as RGB; the memory that it takes stays reserved."""
         layout = read_tiff_layout(stream)
         if layout is not None:
+            _check_size(path, layout.width, layout.height)
             _check_layout(path, layout, self._depth.value_range)
             if not layout.pillow_is_right():
                 return self._decode_with_rasterio(path, stream, layout, reserved)
@@ -132,7 +133,8 @@ class ImageReader:
     ) -> Image.Image:
         """Return an image as RGB."""
         with open_image(stream, layout) as image:
-            _reserve(path, image.width, image.height, reserved)
+            _check_size(path, image.width, image.height)
+            reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
             decoded = decode_values(stream, image, layout)
         return decoded if isinstance(decoded, Image.Image) else self._shallow(path, *decoded)
 
@@ -146,7 +148,8 @@ class ImageReader:
             raise ImageError(
                 f'{path} is a TIFF of {layout}: to read it, run  python -m pip install "overfly[geo]"'
             ) from None
-        _reserve(path, layout.width, layout.height, reserved)
+        n_bytes = layout.width * layout.height * BYTES_PER_PIXEL + path.stat().st_size
+        reserved.enter_context(DECODING_BUDGET.reserve(n_bytes))
         values = read_bands(stream, layout)
         if layout.photometric == PALETTE:
             image = Image.fromarray(layout.palette()[values])
@@ -230,13 +233,12 @@ def _check_layout(path: Path, layout: TiffLayout, value_range: ValueRange | None
     raise ImageError(f"{path} {problem}; convert it first")
 
 
-def _reserve(path: Path, width: int, height: int, reserved: ExitStack) -> None:
-    """Wait until there is memory for an image; raise if it has more than `MAX_PIXELS` pixels."""
+def _check_size(path: Path, width: int, height: int) -> None:
+    """Raise if an image has more than `MAX_PIXELS` pixels."""
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{path} is too large: {width} x {height} pixels, expected at most {MAX_PIXELS}; cut it into smaller images"
         )
-    reserved.enter_context(DECODING_BUDGET.reserve(width * height * BYTES_PER_PIXEL))
 
 
 def _resize(rgb: Image.Image, size: int) -> ImageBatch:

@@ -26,10 +26,12 @@ class _Tag(IntEnum):
     STRIP_OFFSETS = 273
     ORIENTATION = 274
     SAMPLES = 277
+    STRIP_BYTES = 279
     PLANAR = 284
     PREDICTOR = 317
     COLOR_MAP = 320
     TILE_OFFSETS = 324
+    TILE_BYTES = 325
     EXTRA_SAMPLES = 338
     SAMPLE_FORMAT = 339
 
@@ -251,7 +253,9 @@ class _Reader:
             return tags.get(tag, [default])[0]
 
         n_bands = one(_Tag.SAMPLES, 1)
-        offsets = tags[_Tag.TILE_OFFSETS if _Tag.TILE_OFFSETS in tags else _Tag.STRIP_OFFSETS]
+        tiled = _Tag.TILE_OFFSETS in tags
+        offsets = tags[_Tag.TILE_OFFSETS if tiled else _Tag.STRIP_OFFSETS]
+        sizes = tags.get(_Tag.TILE_BYTES if tiled else _Tag.STRIP_BYTES, [])
         return TiffLayout(
             page=page,
             big_endian=self._order == ">",
@@ -267,7 +271,7 @@ class _Reader:
             predictor=one(_Tag.PREDICTOR, 1),
             fill_order=one(_Tag.FILL_ORDER, 1),
             orientation=one(_Tag.ORIENTATION, 1),
-            sparse=0 in offsets,
+            sparse=0 in offsets or 0 in sizes,
             color_map=tuple(tags.get(_Tag.COLOR_MAP, ())),
         )
 

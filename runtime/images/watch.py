@@ -77,9 +77,14 @@ class FolderWatch:
         """
         images = list(dict.fromkeys(path for folder in self._folders for path in images_below(folder)))
         self._forget_deleted(images)
-        ready = [path for path in images if not self._update(path) and self._is_ready(path)]
-        for path in ready:
-            self._seen[path].delivered = True
+        ready = []
+        for path in images:
+            if self._update(path):
+                continue
+            seen = self._seen[path]
+            if not seen.delivered and not (self._may_be_incomplete(seen) and _ends_in_zeros(path)):
+                seen.delivered = True
+                ready.append(path)
         return ready
 
     def retry_later(self, path: Path) -> bool:
@@ -111,11 +116,6 @@ class FolderWatch:
             return False
         self._seen[path] = _Seen(stamp, self._clock())
         return True
-
-    def _is_ready(self, path: Path) -> bool:
-        """Whether an unchanged file was not delivered yet and is not incomplete."""
-        seen = self._seen[path]
-        return not seen.delivered and not (self._may_be_incomplete(seen) and _ends_in_zeros(path))
 
     def _may_be_incomplete(self, seen: _Seen) -> bool:
         """Whether a file changed so recently that another process may still be writing it."""

@@ -43,8 +43,8 @@ def test_a_range_does_not_touch_8_bits():
 
 
 def test_not_a_number_becomes_0():
-    values = np.array([np.nan, 0.5, np.inf, -np.inf], np.float32)
-    assert DepthConverter((0, 1)).to_8_bits(PATH, values, 32).tolist() == [0, 128, 255, 0]
+    values = np.array([np.nan, 0.5, np.inf, -np.inf, np.finfo(np.float32).min], np.float32)
+    assert DepthConverter((0, 1)).to_8_bits(PATH, values, 32).tolist() == [0, 128, 255, 0, 0]
 
 
 def test_values_outside_16_bits_are_named():

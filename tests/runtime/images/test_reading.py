@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,10 +27,6 @@ SIZE = 8
 
 
 NAMES = ["two words.png", "café.png", "森林.png", "100% 'sure' #1.png"]
-
-
-# Pillow warns of some damage and decodes the rest.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def save(path, pixels, *, mode=None, **options):
@@ -64,6 +62,15 @@ def triangle_resize(pixels, size):
         weights /= weights.sum(axis=1, keepdims=True)
         result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
     return result
+
+
+def refusal(path, size=SIZE):
+    """Return why an image is refused: what its error says after the path."""
+    with pytest.raises(ImageError) as caught:
+        load_image(path, size)
+    named, text = str(caught.value)[: len(f"{path} ")], str(caught.value)[len(f"{path} ") :]
+    assert named == f"{path} "
+    return text
 
 
 def mode_of(path):
@@ -194,21 +201,17 @@ def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path, value):
     content = SIXTEEN.astype(np.int32)
     content[1, 2] = value
     path = save(tmp_path / "int.tif", content)
-    with pytest.raises(ImageError) as caught:
-        load_image(path, 4)
-    assert str(caught.value) == (
-        f"{path} has values from {min(value, 0)} to {max(value, 65535)}, outside 16 bits: "
+    assert refusal(path, 4) == (
+        f"has values from {min(value, 0)} to {max(value, 65535)}, outside 16 bits: "
         "train with --range LO,HI, or convert it"
     )
 
 
 def test_floating_point_pixels_are_refused(tmp_path):
     path = save(tmp_path / "float.tif", np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
-    with pytest.raises(ImageError) as caught:
-        load_image(path, 4)
-    assert str(caught.value) == (
-        f"{path} has floating-point pixels: expected 8 or 16 bits per channel without a sign, or a model trained with "
-        "--range; convert it first"
+    assert refusal(path, 4) == (
+        "has floating-point pixels: expected 8 or 16 bits per channel without a sign, or a model trained with --range; "
+        "convert it first"
     )
 
 
@@ -264,37 +267,30 @@ def test_a_palette_is_resized_as_colors_not_as_numbers(tmp_path, pixels):
 def test_a_truncated_image_is_refused(tmp_path, pixels, suffix, kept):
     path = save(tmp_path / f"cut{suffix}", pixels(64))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    with pytest.raises(ImageError, match="remove or replace it") as caught:
-        load_image(path, 64)
-    assert str(caught.value).startswith(f"{path} ")
+    assert refusal(path, 64)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"just a few words, whatever the name says", "has no known image format"),
-        (b"\xff\xd8\xff", "has no known image format"),
+        (b"just a few words, whatever the name says", "has no known image format, or a damaged header"),
+        (b"\xff\xd8\xff", "has no known image format, or a damaged header"),
     ],
 )
 def test_what_is_no_image_is_described(tmp_path, content, reason):
     path = tmp_path / "scene.jpg"
     path.write_bytes(content)
-    with pytest.raises(ImageError) as caught:
-        load_image(path, SIZE)
-    assert str(caught.value) == f"{path} {reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
+    assert refusal(path) == f"{reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
 
 
 def test_a_folder_named_like_an_image(tmp_path):
     (tmp_path / "x.jpg").mkdir()
-    with pytest.raises(ImageError, match=r"x\.jpg .*(folder|directory|denied)"):
-        load_image(tmp_path / "x.jpg", SIZE)
+    assert refusal(tmp_path / "x.jpg") == "is a folder: expected an image"
 
 
 def test_an_image_that_is_not_there(tmp_path):
-    with pytest.raises(ImageError) as caught:
-        load_image(tmp_path / "absent.jpg", SIZE)
-    assert str(caught.value) == f"{tmp_path / 'absent.jpg'} does not exist: expected an image"
+    assert refusal(tmp_path / "absent.jpg") == "does not exist: expected an image"
 
 
 @pytest.mark.parametrize("side", [14_000, 30_000])
@@ -302,8 +298,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
     path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, color=2, rows=[b"\0" * 30])
     assert path.stat().st_size < 200
     assert side**2 > MAX_PIXELS
-    with pytest.raises(ImageError, match=r"bomb\.png is too large: .* pixels.*; cut it into smaller images"):
-        load_image(path, SIZE)
+    assert str(MAX_PIXELS) in refusal(path)
 
 
 def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(tmp_path):
@@ -386,13 +381,12 @@ def test_a_name_that_is_no_utf8(tmp_path, pixels):
     assert find_images([tmp_path]) == [path]
     assert (load_image(path, SIZE) == pixels(SIZE)).all()
     path.write_bytes(b"")
-    with pytest.raises(ImageError, match="is empty"):
-        load_image(path, SIZE)
+    assert refusal(path)
 
 
 @pytest.mark.parametrize(("size", "std"), [(0, (1, 1, 1)), (-3, (1, 1, 1)), (8, (1, 0, 1)), (8, (1, 1, -1))])
 def test_an_image_spec_that_no_model_can_take(size, std):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match=f"{size} .*{re.escape(str(std))}"):
         ImageSpec(size, (0, 0, 0), std)
 
 
@@ -401,8 +395,7 @@ def test_what_other_programs_would_have_to_read_is_no_image(tmp_path, monkeypatc
     path = tmp_path / "scene.jpg"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     monkeypatch.setattr("subprocess.Popen", lambda *_arguments, **_options: pytest.fail("a program was started"))
-    with pytest.raises(ImageError, match="has no known image format"):
-        load_image(path, 8)
+    assert refusal(path)
 
 
 def test_an_image_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
@@ -425,8 +418,7 @@ def test_16_bits_take_no_more_memory_than_they_need(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file")
 def test_a_device_is_not_read():
-    with pytest.raises(ImageError, match="is a device"):
-        load_image(Path(os.devnull), SIZE)
+    assert refusal(Path(os.devnull)) == "is a device, pipe or socket: expected an image; remove it"
 
 
 def test_an_image_without_the_right_to_read_it(tmp_path, monkeypatch):
@@ -437,8 +429,7 @@ def test_an_image_without_the_right_to_read_it(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Image, "open", refuse)
-    with pytest.raises(ImageError, match=r"secret\.png can't be opened: you have no permission to read it"):
-        load_image(path, SIZE)
+    assert refusal(path) == "can't be opened: you have no permission to read it; change its permissions"
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (SIZE, SIZE), (1, 1)])
@@ -476,6 +467,12 @@ def whole_files():
     files |= {(f".{kind}", "palette"): encoded(kind, noise.convert("P")) for kind in ("png", "tiff", "bmp")}
     packings = ("tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg")
     files |= {(".tiff", packing): encoded("tiff", compression=packing) for packing in packings}
+    profile = {"driver": "GTiff", "height": 24, "width": 24, "count": 5, "dtype": "uint16", "interleave": "band"}
+    for packing in (None, "zstd"):
+        with rasterio.MemoryFile() as memory:
+            with memory.open(**profile, compress=packing) as dataset:
+                dataset.write(np.stack([NOISE[..., 0].astype(np.uint16) * 257] * 5))
+            files[".tiff", f"five bands, {packing}"] = memory.read()
     files[".jpeg", "progressive"] = encoded("jpeg", progressive=True)
     files[".png", "16 bits"] = encoded("png", Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257))
     return files
@@ -553,8 +550,7 @@ def test_a_tiff_with_strip_offsets_of_another_type_is_named(tmp_path, kind):
     struct.pack_into("<H", content, strip_offsets + 2, kind)
     path = tmp_path / "scene.tif"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"scene\.tif can't be decoded \(.*\): remove or replace it"):
-        load_image(path, SIZE)
+    assert refusal(path) == "can't be decoded (a tag of the TIFF is missing or damaged): remove or replace it"
 
 
 @pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0103, 7), (0x011A, 2), (0x0129, 4), (0x0213, 2)])
@@ -599,8 +595,14 @@ def test_a_bomb_of_any_kind_is_refused_by_its_header(tmp_path, make):
     path = tmp_path / "bomb.jpg"
     path.write_bytes(make())
     assert path.stat().st_size < 5000
-    with pytest.raises(ImageError, match=r"bomb\.jpg is too large: .* pixels.*; cut it into smaller images"):
-        load_image(path, SIZE)
+    assert str(MAX_PIXELS) in refusal(path)
+
+
+def test_a_tiff_that_is_too_large_is_named_with_its_size(tmp_path):
+    (tmp_path / "bomb.tif").write_bytes(bomb_tiff())
+    assert refusal(tmp_path / "bomb.tif") == (
+        f"is too large: {MAX_PIXELS + 1} x 1 pixels, expected at most {MAX_PIXELS}; cut it into smaller images"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such name")
@@ -611,6 +613,4 @@ def test_names_with_control_characters_are_names_like_others(tmp_path, name):
     assert find_images([tmp_path]) == [path]
     assert (load_image(path, 24) == NOISE).all()
     path.write_bytes(b"no image")
-    with pytest.raises(ImageError) as caught:
-        load_image(path, 24)
-    assert str(path) in str(caught.value)
+    assert refusal(path)
