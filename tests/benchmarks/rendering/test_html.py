@@ -5,9 +5,11 @@ import re
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from overfly.benchmarks.rendering.html import report_html
+from overfly.benchmarks.results.per_class import confusion_of
 from overfly.benchmarks.results.records import Reason, Validity
 
 # UC Merced's, whose longest words are longer than most.
@@ -135,6 +137,53 @@ def test_an_invalid_report_shows_its_reasons_and_a_provisional_recommendation(re
     assert "the machine ran on &lt;battery&gt;" in page
     assert "plug it in" in page
     assert "Provisional: " in page
+
+
+def section_of(page, name):
+    """Return the HTML of a section."""
+    return re.search(rf'<section[^>]* id="{name}">(.*?)</section>', page, re.DOTALL)[1]
+
+
+def test_the_recommended_row_is_shown_in_large_figures(report):
+    section = section_of(report_html(report), "recommendation")
+    assert re.findall(r'<b class="num">([^<]+)<small>([^<]+)</small>', section) == [
+        ("2.50", "ms p50"),
+        ("800", "images/s"),
+    ]
+    assert re.findall(r'class="place">([^<]+)<', section) == ["int8 on CPU"] * 2
+    assert re.findall(r'class="gain">([^<]+)<', section) == [
+        "16.0x (16.0 to 16.0) against PyTorch fp32",
+        "20.0x (20.0 to 20.0) against PyTorch fp32",
+    ]
+
+
+@pytest.mark.parametrize(("name", "row"), [("confusion1", 4), ("confusion2", 0)])
+def test_a_confusion_matrix_has_the_counts_of_its_row_and_their_shares(report, name, row):
+    section = section_of(report_html(report), name)
+    cells = re.findall(r'<td(?: class="(hit|miss)" style="--a:([0-9.]+)" title="[^"]*")?>([0-9]*)</td>', section)
+    counts = confusion_of(report, row)
+    assert [int(text or 0) for *_, text in cells] == counts.flatten().tolist()
+    # Each class has 20 images.
+    assert [float(share or 0) for _, share, _ in cells] == [round(n / 20, 3) for n in counts.flatten().tolist()]
+    kinds = np.where(counts == 0, "", np.where(np.eye(3, dtype=bool), "hit", "miss"))
+    assert [kind for kind, *_ in cells] == kinds.flatten().tolist()
+
+
+def test_a_class_that_is_neither_a_label_nor_a_prediction_is_not_in_the_matrix(report):
+    section = section_of(report_html(replace(report, classes=(*report.classes, "unseen"))), "confusion1")
+    assert "unseen" not in section
+
+
+def test_the_images_after_the_first_20_that_are_classified_differently_are_folded_away(report):
+    baseline, row = report.rows[0].measurements, report.rows[4]
+    others = tuple((p + 1) % 3 if i < 23 else p for i, p in enumerate(baseline.predictions))
+    row = replace(row, measurements=replace(row.measurements, predictions=others))
+    section = section_of(report_html(replace(report, rows=(*report.rows[:4], row))), "disagreements")
+    shown, folded = section.split("<details>")
+    # One row of each table is its head.
+    assert (shown.count("<tr>"), folded.count("<tr>")) == (1 + 20, 1 + 3)
+    # The baseline has image 4 wrong.
+    assert [int(n) for n in re.findall(r": ([0-9]+)\.", shown)] == [22, 1, 0]
 
 
 @pytest.fixture(scope="module")
