@@ -20,6 +20,7 @@ from overfly.cli.arguments import check_quotes, expand_wildcards
 from overfly.cli.streams import ignore_gone_reader, is_reader_gone, prepare_streams, write_error
 from overfly.runtime.cpp_runtime import explain_missing_dll
 from overfly.runtime.errors import OverflyError
+from overfly.runtime.machine import system_name
 
 # In the order in which a user meets them.
 COMMANDS = ("demo", "fetch", "sample", "train", "export", "bench", "compare", "devices", "check", "predict", "paper")
@@ -96,7 +97,7 @@ def _log_to_stderr() -> Iterator[None]:
         yield
     finally:
         if _LOGGER.isEnabledFor(logging.INFO):
-            versions = f"overfly {version('overfly')}, Python {platform.python_version()}, {platform.platform()}"
+            versions = f"overfly {version('overfly')}, Python {platform.python_version()}, {system_name()}"
             logging.getLogger("overfly.cli").info("%s: %.1f s", versions, time.perf_counter() - start)
         _LOGGER.removeHandler(handler)
         _LOGGER.setLevel(logging.NOTSET)

@@ -25,7 +25,7 @@ def system_name(*, terse: bool = False) -> str:
     if sys.platform == "win32":
         version = sys.getwindowsversion()
         return f"Windows-{version.major}.{version.minor}.{version.build}"
-    return platform.platform(terse=terse)
+    return platform.platform(terse=terse)  # noqa: TID251 - only where it asks no WMI
 
 
 def usable_cores() -> int:

@@ -49,8 +49,8 @@ def test_no_name_of_the_machine_asks_windows_management(monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
 def test_the_system_is_named_as_python_names_it():
-    assert system_name() == platform.platform()
-    assert system_name(terse=True) == platform.platform(terse=True)
+    assert system_name() == platform.platform()  # noqa: TID251
+    assert system_name(terse=True) == platform.platform(terse=True)  # noqa: TID251
 
 
 @pytest.mark.parametrize(("n_cores", "n_threads"), [(1, 1), (4, 4), (8, 8), (64, 8)])
