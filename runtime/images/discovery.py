@@ -184,11 +184,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _parts(path: Path) -> tuple[str, ...]:
-    """Return the key by which paths are sorted: `Path` itself ignores the case on Windows."""
-    return path.parts
-
-
 def _sorted(paths: list[Path]) -> list[Path]:
-    """Return paths in the same order on each system."""
-    return sorted(paths, key=_parts)
+    """Return paths in the same order on each system: `Path` itself ignores the case on Windows."""
+    return sorted(paths, key=lambda path: path.parts)

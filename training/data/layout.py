@@ -64,29 +64,25 @@ def find_layout(folder: Path) -> Layout:
         raise DataError(f"the data folder {folder} can't be used: found {found}, {_EXPECTED}")
     entries = list_entries(folder)
     parts = _find_parts(folder, entries)
-    if not parts:
-        classes = _check_classes(folder, entries)
-        folders = tuple((folder / name, label) for label, name in enumerate(classes))
-        return Layout(classes, folders, {}, _images(entries), tuple(entries.passed_over))
-    in_parts = {name: list_entries(folder / name) for name in parts}
-    train = next(name for name, part in parts.items() if part == "train")
-    classes = _check_classes(folder / train, in_parts[train])
-    if parts.keys() <= set(classes):
+    roots = {folder / name: list_entries(folder / name) for name in parts} or {folder: entries}
+    train = next((folder / name for name, part in parts.items() if part == "train"), folder)
+    classes = _check_classes(train, roots[train])
+    if parts and parts.keys() <= set(classes):
         raise DataError(
-            f"the class folders of {folder / train} have the names of parts of a split ({', '.join(parts)}): "
-            f"pass {folder / train} as the data folder, or rename them"
+            f"the class folders of {train} have the names of parts of a split ({', '.join(parts)}): pass {train} as "
+            "the data folder, or rename them"
         )
-    for name, content in in_parts.items():
-        if unknown := {path.name for path in content.folders} - set(classes):
+    class_folders = [path for root in roots.values() for path in root.folders]
+    for path in class_folders:
+        if path.name not in classes:
             raise DataError(
-                f"the class folder {folder / name / min(unknown)} has no counterpart in {folder / train}, so nothing "
-                "can be trained for it: add one, or remove the folder"
+                f"the class folder {path} has no counterpart in {train}, so nothing can be trained for it: add one, or "
+                "remove the folder"
             )
-    folders = tuple((path, classes.index(path.name)) for content in in_parts.values() for path in content.folders)
-    everything = [entries, *in_parts.values()]
+    everything = {folder: entries, **roots}.values()
     return Layout(
         classes,
-        folders,
+        tuple((path, classes.index(path.name)) for path in class_folders),
         parts,
         tuple(path for content in everything for path in _images(content)),
         tuple(path for content in everything for path in content.passed_over),

@@ -109,7 +109,7 @@ def choose_split(
     source = str(split_file) if split_file else given_split(dataset.folder)
     if source is None:
         return make_split(dataset, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
-    _check_unambiguous(dataset)
+    _find_unambiguous(dataset)
     path = split_file or dataset.folder / SPLIT_FILE
     split = match_split(read_split(path), dataset) if split_file or path.is_file() else split_of_parts(dataset)
     images = {part: split.images(part) for part in PARTS}
@@ -144,15 +144,14 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
         in other classes as well.
     """
     _check_fractions(test_fraction, val_fraction)
-    _check_unambiguous(dataset)
+    unambiguous = _find_unambiguous(dataset)
     rng = np.random.default_rng(seed)
-    same_content = group_by_content(dataset.images)
     parts: dict[str, str] = {}
     for label, class_name in enumerate(dataset.classes):
         images = [image for image in dataset.images if image.label == label]
         groups = list(group_by_content(images).values())
         shuffled = [groups[i] for i in rng.permutation(len(groups))]
-        unambiguous = [group for group in shuffled if _has_one_label(same_content[group[0].sha256])]
+        judged = [group for group in shuffled if group[0].sha256 in unambiguous]
         needed = PARTS if val_fraction else ("train", "test")
         if len(groups) < len(needed):
             raise DataError(
@@ -161,9 +160,9 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
             )
         # One image at least is left to train on, and one group of equal images fits into the test part.
         n_test = min(round(len(images) * test_fraction), len(images) - len(needed) + 1)
-        n_test = max(n_test, min(map(len, unambiguous)))
+        n_test = max(n_test, min(map(len, judged)))
         n_val = max(1, round((len(images) - n_test) * val_fraction)) if val_fraction else 0
-        parts |= _fill(unambiguous, {"test": n_test, "val": min(n_val, len(images) - n_test - 1)})
+        parts |= _fill(judged, {"test": n_test, "val": min(n_val, len(images) - n_test - 1)})
     files = tuple(SplitFile(image.name, image.sha256, parts.get(image.name, "train")) for image in dataset.images)
     return Split(seed, test_fraction, val_fraction, dataset.classes, files)
 
@@ -262,22 +261,19 @@ def _check_fractions(test_fraction: float, val_fraction: float) -> None:
         )
 
 
-def _check_unambiguous(dataset: Dataset) -> None:
-    """Raise a DataError if each image of a class has the same content as one of another class."""
+def _find_unambiguous(dataset: Dataset) -> set[str]:
+    """Return the hashes of the images that are in one class only; raise a DataError if a class has none of them."""
     same_content = group_by_content(dataset.images)
-    unambiguous = {images[0].label for images in same_content.values() if _has_one_label(images)}
+    unambiguous = {sha256 for sha256, images in same_content.items() if len({image.label for image in images}) == 1}
+    judged = {image.label for image in dataset.images if image.sha256 in unambiguous}
     for image in dataset.images:
-        if image.label not in unambiguous:
+        if image.label not in judged:
             other = next(twin for twin in same_content[image.sha256] if twin.label != image.label)
             raise DataError(
                 f"every image of the class {dataset.classes[image.label]} is also in another class (such as "
                 f"{image.name}, which is equal to {other.name}): keep each image in one class only"
             )
-
-
-def _has_one_label(images: Iterable[LabeledImage]) -> bool:
-    """Whether images with the same content are all in the same class."""
-    return len({image.label for image in images}) == 1
+    return unambiguous
 
 
 def _check_usable(split: Split) -> None:
