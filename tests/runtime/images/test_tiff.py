@@ -42,7 +42,7 @@ def gdal_files(draw):
         "interleave": draw(st.sampled_from(["pixel", "band"])),
         "endianness": draw(st.sampled_from(["little", "big"])),
         "bigtiff": draw(st.sampled_from(["yes", "no"])),
-        "compress": draw(st.sampled_from([*LOSSLESS, "jpeg"] if n_bits == 8 else LOSSLESS)),
+        "compress": draw(st.sampled_from([*LOSSLESS, *(["jpeg"] if n_bits == 8 and n_bands <= 4 else [])])),
         "photometric": draw(st.sampled_from(["minisblack", "miniswhite", *(["rgb"] if n_bands >= 3 else [])])),
     }
     if draw(st.booleans()):
