@@ -111,7 +111,12 @@ def choose_split(
         return make_split(dataset, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
     _find_unambiguous(dataset)
     path = split_file or dataset.folder / SPLIT_FILE
-    split = match_split(read_split(path), dataset) if split_file or path.is_file() else split_of_parts(dataset)
+    try:
+        split = match_split(read_split(path), dataset) if split_file or path.is_file() else split_of_parts(dataset)
+    except SplitError as error:
+        if split_file or not path.is_file():
+            raise
+        raise SplitError(f"{error}. To divide the images in another way, rename {path}") from error
     images = {part: split.images(part) for part in PARTS}
     reporter.note(f"using {source}: {', '.join(f'{len(images[part])} {part}' for part in PARTS)}")
     tested = {image.label for image in images["test"]}
@@ -193,6 +198,8 @@ def read_split(path: Path) -> Split:
     SplitError
         If it is missing or not valid.
     """
+    if path.is_dir():
+        raise SplitError(f"{path} is a folder, expected a split.json: did you mean {path / SPLIT_FILE}?")
     return read_document(path, Split, schema=SPLIT_SCHEMA, error=SplitError)
 
 

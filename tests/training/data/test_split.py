@@ -504,6 +504,28 @@ def test_the_order_is_the_given_file_then_the_data_folders_file_then_its_part_fo
     ]
 
 
+@pytest.mark.parametrize("content", ['{"train": ["a.png"]}', "no JSON"])
+def test_a_split_file_of_another_program_in_the_data_folder_is_named(make_folder, content):
+    folder = make_folder()
+    (folder / "split.json").write_text(content)
+    with pytest.raises(SplitError) as caught:
+        choose_split(scan(folder), **FRACTIONS)
+    path = folder / "split.json"
+    assert str(caught.value).startswith(f"{path} ")
+    assert str(caught.value).endswith(f". To divide the images in another way, rename {path}")
+    with pytest.raises(SplitError) as caught:
+        choose_split(scan(folder), path, **FRACTIONS)
+    assert str(caught.value).count(str(path)) == 1
+
+
+def test_a_folder_in_place_of_a_split_file_is_named(scenes, tmp_path):
+    with pytest.raises(SplitError) as caught:
+        choose_split(scan(scenes), tmp_path, **FRACTIONS)
+    assert str(caught.value) == (
+        f"{tmp_path} is a folder, expected a split.json: did you mean {tmp_path / 'split.json'}?"
+    )
+
+
 def test_a_folder_that_nothing_divides_is_divided_by_the_seed(scenes, listener):
     heard = listener()
     assert given_split(scenes) is None
