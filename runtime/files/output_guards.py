@@ -1,11 +1,17 @@
 """Checks before an output is written, so that nothing of value is overwritten."""
 
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from overfly.runtime.errors import OutputError, OverflyError
 from overfly.runtime.files.replacing import restore_replaced
+
+# Windows has these devices in every folder, whatever follows a dot. It makes a temporary file with such a name in it,
+# but not the final one.
+_DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.IGNORECASE)
 
 
 @contextmanager
@@ -66,8 +72,11 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
         If `path` exists and may not be replaced, a parent of it is a file, it is the current or the topmost folder,
         or the system refuses the name.
     """
-    if not path.absolute().name:
+    name = path.absolute().name
+    if not name:
         raise OutputError(f"can't write to {path}: it is the topmost folder; choose another --out")
+    if sys.platform == "win32" and _DEVICE_NAME.fullmatch(name):
+        raise OutputError(f"can't write to {path}: {name} is a device on Windows; choose another --out")
     with explain_os_errors(path):
         restore_replaced(path)
         if path.absolute() == Path.cwd():

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,16 @@ def test_an_error_of_the_system_names_the_output_and_one_of_overfly_stays_as_it_
     with pytest.raises(OutputError) as caught, explain_os_errors(tmp_path):
         raise ours
     assert caught.value is ours
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "aux.zip", "Com1", "lpt9.tar.gz", "prn ."])
+def test_the_name_of_a_device_is_refused_at_once_on_windows(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(OutputError) as caught:
+        check_overwrite(tmp_path / name, overwrite=True)
+    found = (tmp_path / name).name
+    assert str(caught.value) == (
+        f"can't write to {tmp_path / name}: {found} is a device on Windows; choose another --out"
+    )
+    check_overwrite(tmp_path / f"{name[0]}-run", overwrite=True)
+    check_overwrite(tmp_path / "console", overwrite=True)
