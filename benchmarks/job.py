@@ -50,6 +50,7 @@ from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import atomic_folder, write_atomically
 from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite
 from overfly.runtime.images.reading import ImageBatch, ImageReader
+from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import Dataset, decode, scan
 
@@ -157,7 +158,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     reader = bundle.manifest.image.reader()
     pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
     images = ImageSource(pixels, lambda index: reader.read(job.data / chosen[index].name))
-    with make_workspace() as workspace:
+    with keep_awake(), make_workspace() as workspace:
         candidates = _choose_candidates(job, bundle, devices, dataset, reader, workspace)
         jobs = [RowJob(candidate, candidate.problem or OK) for candidate in candidates]
         if not job.quick:

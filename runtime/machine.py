@@ -5,11 +5,17 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 MEBIBYTE = 1 << 20  # in bytes
 
 # More threads would only wait for each other.
 _MAX_DECODING_THREADS = 8
+
+# Of Windows' winbase.h: the state lasts until it is set again; the system is in use.
+_ES_CONTINUOUS = 0x80000000
+_ES_SYSTEM_REQUIRED = 0x00000001
 
 
 def host_name() -> str:
@@ -55,3 +61,18 @@ def memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return None
+
+
+@contextmanager
+def keep_awake() -> Iterator[None]:
+    """Keep Windows from going to sleep in the block: nobody touches a laptop that trains or measures.
+
+    Closing the lid still lets it sleep. On other systems do nothing.
+    """
+    if sys.platform == "win32":
+        ctypes.windll.kernel32.SetThreadExecutionState(ctypes.c_uint(_ES_CONTINUOUS | _ES_SYSTEM_REQUIRED))
+    try:
+        yield
+    finally:
+        if sys.platform == "win32":
+            ctypes.windll.kernel32.SetThreadExecutionState(ctypes.c_uint(_ES_CONTINUOUS))

@@ -20,6 +20,7 @@ from overfly.runtime.files.output_guards import check_inputs_safe, check_outside
 from overfly.runtime.files.replacing import remove, remove_partials, replace_folder
 from overfly.runtime.images.depth import ValueRange, check_range
 from overfly.runtime.images.reading import ImageBatch, ImageReader
+from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
@@ -190,7 +191,7 @@ def train(
                 reporter.note(note)
         # Only now, after everything that could have failed.
         work_folder = _work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
-        with work_folder, keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
+        with work_folder, keep_awake(), keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
             history = fit(prepared, resume=resume, reporter=reporter)
             record = team.from_first(lambda: finish(prepared, history, reporter=reporter))
     if team.leads:

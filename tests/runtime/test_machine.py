@@ -1,5 +1,6 @@
 """What the machine has is read from the system, and agrees with other ways to ask."""
 
+import ctypes
 import os
 import platform
 import socket
@@ -13,6 +14,7 @@ from overfly.runtime.machine import (
     decoding_depth,
     decoding_threads,
     host_name,
+    keep_awake,
     memory_bytes,
     system_name,
     usable_cores,
@@ -73,3 +75,20 @@ def test_memory_that_the_system_does_not_tell_is_none(monkeypatch):
 
     monkeypatch.setattr(os, "sysconf", refuse)
     assert memory_bytes() is None
+
+
+def test_windows_is_kept_awake_until_the_block_ends_also_by_an_error(monkeypatch):
+    states = []
+    kernel32 = SimpleNamespace(SetThreadExecutionState=lambda state: states.append(state.value))
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel32), raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(KeyError), keep_awake():  # noqa: PT012 - both are the test
+        assert states == [0x80000001]
+        raise KeyError
+    assert states == [0x80000001, 0x80000000]
+
+
+def test_elsewhere_nothing_is_asked(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    with keep_awake():
+        pass
