@@ -12,6 +12,7 @@ import numpy as np
 
 from overfly.benchmarks.measurement.environment import BackgroundLoad, background_load, describe_environment
 from overfly.benchmarks.measurement.evaluation_images import (
+    count_seen,
     describe_images,
     find_calibration_images,
     select_images,
@@ -154,6 +155,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     source, available = select_images(dataset, bundle.manifest)
     n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
     chosen = available if n_images is None else subsample(available, n_images)
+    seen = count_seen(chosen, bundle.manifest, job.data)
     _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
     reader = bundle.manifest.image.reader()
     pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
@@ -167,7 +169,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         others = BackgroundLoad()
         measure_all(jobs, images, QUICK if job.quick else FULL, reporter)
         environment = describe_environment(load_before, others.fraction())
-    evaluated = describe_images(source, chosen, bundle.manifest, n_available=len(available))
+    evaluated = describe_images(source, chosen, seen, n_available=len(available))
     truth = np.array(evaluated.truth, dtype=np.int64)
     rows = [row_job.row(truth, n_classes=len(bundle.manifest.classes)) for row_job in jobs]
     for row in rows:

@@ -19,6 +19,7 @@ from overfly.runtime.bundle.labels import check_labels
 from overfly.runtime.bundle.manifest import (
     GOLDEN,
     LABELS,
+    N_SHORT_DIGITS,
     ONNX,
     CalibrationRecord,
     Manifest,
@@ -148,11 +149,14 @@ class _Export:
         record = self._run.record
         labels = "".join(f"{name}\n" for name in record.classes)
         write_atomically(self._folder / LABELS, labels.encode())
+        test, train, val = ([image.sha256 for image in self._split.images(part)] for part in ("test", "train", "val"))
         provenance = Provenance(
             run_sha256=self._run_sha256,
             split_sha256=record.split_sha256,
             seed=record.seed,
-            test_sha256=tuple(image.sha256 for image in self._split.images("test")),
+            test_sha256=tuple(test),
+            train_sha256=tuple(sha256[:N_SHORT_DIGITS] for sha256 in train),
+            val_sha256=tuple(sha256[:N_SHORT_DIGITS] for sha256 in val),
             versions=installed_versions(),
         )
         manifest = Manifest(

@@ -5,9 +5,10 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import cycle
+from pathlib import Path
 
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PART, EvaluationSet
-from overfly.runtime.bundle.manifest import Manifest
+from overfly.runtime.bundle.manifest import N_SHORT_DIGITS, Manifest
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
 
@@ -82,16 +83,56 @@ def subsample(images: Sequence[LabeledImage], n_wanted: int, *, seed: int = 0) -
     return [images[i] for i in sorted(chosen)]
 
 
+def count_seen(images: Sequence[LabeledImage], manifest: Manifest, folder: Path) -> tuple[int, int]:
+    """Return how many of the images to evaluate the run was trained on, and how many it was validated on.
+
+    Parameters
+    ----------
+    images
+        The images to evaluate, at least one.
+    manifest
+        The manifest of the bundle, which names the images of the run by their content.
+    folder
+        The data folder, for the error.
+
+    Raises
+    ------
+    DataError
+        If these are all of the images: then their accuracy says nothing about other images.
+    """
+    train, val = map(frozenset, (manifest.provenance.train_sha256, manifest.provenance.val_sha256))
+    found = [image.sha256[:N_SHORT_DIGITS] for image in images]
+    n_train, n_val = (sum(sha256 in part for sha256 in found) for part in (train, val))
+    if train.union(val).issuperset(found):
+        raise DataError(
+            f"{folder} has no image that the run has not seen: of the {len(found)} to evaluate, it was trained on "
+            f"{n_train} and validated on {n_val}; pass the whole data folder of the training, of which the test part "
+            "is evaluated, or other images"
+        )
+    return n_train, n_val
+
+
 def describe_images(
-    source: str, images: Sequence[LabeledImage], manifest: Manifest, *, n_available: int
+    source: str, images: Sequence[LabeledImage], seen: tuple[int, int], *, n_available: int
 ) -> EvaluationSet:
-    """Return the record of the evaluated images, which were chosen from `n_available` of the same source."""
-    records = (variant.calibration for variant in manifest.variants.values())
-    calibrated = {sha256 for record in records if record is not None for sha256 in record.sha256}
+    """Return the record of the evaluated images.
+
+    Parameters
+    ----------
+    source
+        Where they come from, as `select_images` returns it.
+    images
+        The evaluated images, chosen from `n_available` of the same source.
+    seen
+        As `count_seen` returns it.
+    n_available
+        The number of images of that source.
+    """
     return EvaluationSet(
         source=source,
         n_available=n_available,
-        n_calibration=sum(image.sha256 in calibrated for image in images),
+        n_train=seen[0],
+        n_val=seen[1],
         names=tuple(image.name for image in images),
         truth=tuple(image.label for image in images),
         sha256=hashlib.sha256("\n".join(sorted(image.sha256 for image in images)).encode()).hexdigest(),

@@ -6,7 +6,7 @@ from overfly.benchmarks.results.row_records import Row
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.evaluation.recommendation import Deployment
 
-REPORT_SCHEMA = "overfly.report/3"
+REPORT_SCHEMA = "overfly.report/4"
 
 # Where the evaluated images come from.
 TEST_PART = "test part of the run"
@@ -61,8 +61,8 @@ class EvaluationSet:
         `TEST_PART`, `TEST_FOLDER` or `ALL_IMAGES`.
     n_available
         The number of images of that source; a quick bench evaluates fewer.
-    n_calibration
-        How many of the evaluated images were also used to calibrate a quantized variant.
+    n_train, n_val
+        How many of the evaluated images the run was trained and validated on.
     names
         Paths of the images, relative to the data folder.
     truth
@@ -73,7 +73,8 @@ class EvaluationSet:
 
     source: str
     n_available: int
-    n_calibration: int
+    n_train: int
+    n_val: int
     names: tuple[str, ...]
     truth: tuple[int, ...]
     sha256: str

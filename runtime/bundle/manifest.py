@@ -19,6 +19,9 @@ ONNX = "model.onnx"
 GOLDEN = "golden.npz"
 LABELS = "labels.txt"
 
+# Enough to recognize a training image: among a million images, two share 64 bits with a probability of 3e-8.
+N_SHORT_DIGITS = 16
+
 # The hashes of a test part of a million images take 70 MB.
 _MAX_MANIFEST_BYTES = 256 << 20
 
@@ -140,6 +143,8 @@ class Provenance:
         Seed of the training.
     test_sha256
         SHA-256 of each image file in the test part, so that it can be found in any folder.
+    train_sha256, val_sha256
+        The first `N_SHORT_DIGITS` digits of the SHA-256 of each image file in the training and the validation part.
     versions
         Versions of the packages, by name.
     """
@@ -148,6 +153,8 @@ class Provenance:
     split_sha256: str
     seed: int
     test_sha256: tuple[str, ...]
+    train_sha256: tuple[str, ...]
+    val_sha256: tuple[str, ...]
     versions: dict[str, str]
 
 

@@ -194,7 +194,7 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
     names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
     return make_report(
         rows,
-        EvaluationSet(TEST_PART, n_images, 0, names, tuple(truth.tolist()), "0" * 64),
+        EvaluationSet(TEST_PART, n_images, 0, 0, names, tuple(truth.tolist()), "0" * 64),
         quiet_machine(),
         bundle=BundleFacts(bundle_folder.name, sha256_file(bundle_folder / "manifest.json"), "mobilenet_v2", 64),
         classes=classes,

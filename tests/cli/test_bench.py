@@ -37,7 +37,7 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
     result.assert_done()
     report = json.loads(result.out)
     assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["schema"] == "overfly.report/3"
+    assert report["schema"] == "overfly.report/4"
     names = [(row["spec"]["backend"], row["spec"]["variant"], row["execution"]["device"]) for row in report["rows"]]
     ours = [("openvino", variant, "CPU") for variant in ("fp32", "fp16", "int8")]
     assert names == [("pytorch", "fp32", "CPU"), ("onnxruntime", "fp32", "CPU"), *ours]
@@ -219,7 +219,70 @@ def test_data_that_lacks_a_test_image_or_has_another_class_is_refused(refused, t
     for path in data.rglob("*.jpg"):
         path.write_bytes(path.read_bytes() + b"\0")
     (data / "forest").rename(data / "wood")
-    refused(tiny_bundle, data, fragments=(data / "wood", "8"))
+    refused(tiny_bundle, data, fragments=(data, "wood", "8"))
+
+
+@pytest.fixture(scope="module")
+def validated(tiny_data, three_blocks, tmp_path_factory):
+    """(run, fp32 bundle) of a short training with a validation part; not to be changed."""
+    from overfly.export import ExportJob, export
+    from overfly.training import TrainJob, train
+    from overfly.training.recipe import RECIPES, override
+
+    folder = tmp_path_factory.mktemp("validated")
+    recipe = override(RECIPES["default"], image_size=64, batch_size=8, epochs=1, test_fraction=0.25, val_fraction=0.3)
+    with three_blocks():
+        train(TrainJob(data=tiny_data, out=folder / "run", recipe=recipe, weights="none"))
+        export(ExportJob(run=folder / "run", out=folder / "bundle", variants=("fp32",)))
+    return folder / "run", folder / "bundle"
+
+
+@pytest.fixture
+def copy_parts(tiny_data, tmp_path):
+    """A function that copies the images of parts of a run's split; returns their folder and how many each part has."""
+
+    def call(run, *parts):
+        files = json.loads((run / "split.json").read_text(encoding="utf-8"))["files"]
+        for file in files:
+            if file["part"] in parts:
+                path = tmp_path / "part" / file["name"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(tiny_data / file["name"], path)
+        return tmp_path / "part", [sum(file["part"] == part for file in files) for part in parts]
+
+    return call
+
+
+@pytest.mark.parametrize("with_run", [False, True])
+@pytest.mark.parametrize("parts", [("train",), ("val",), ("train", "val")])
+def test_images_that_the_run_has_all_seen_are_refused(refused, validated, copy_parts, parts, with_run):
+    run, bundle = validated
+    data, counts = copy_parts(run, *parts)
+    options = ("--images", sum(counts), *(("--run", run) if with_run else ()))
+    n_seen = dict.fromkeys(("train", "val"), 0) | dict(zip(parts, counts, strict=True))
+    numbers = (f"trained on {n_seen['train']} ", f"validated on {n_seen['val']};")
+    refused(bundle, data, *options, fragments=(data, *numbers))
+
+
+@pytest.mark.parametrize("with_run", [False, True])
+@pytest.mark.parametrize(("part", "use"), [("train", "trained"), ("val", "validated")])
+def test_images_that_the_run_has_seen_are_counted_in_a_reason(
+    overfly, validated, copy_parts, three_blocks, tmp_path, part, use, with_run
+):
+    run, bundle = validated
+    data, (n_seen,) = copy_parts(run, part)
+    image = next(data.rglob("*.jpg"))
+    # Another content, so another image.
+    image.with_name("new.jpg").write_bytes(image.read_bytes() + b"\0")
+    options = ("--quick", "--images", n_seen + 1, "--json", *(("--run", run) if with_run else ()))
+    with three_blocks():
+        result = overfly("bench", bundle, "--data", data, "--out", tmp_path / "report", *options)
+    report = json.loads(result.out)
+    assert {row["status"] for row in report["rows"]} == {"ok"}
+    assert (report["images"]["n_train"], report["images"]["n_val"]) == ((n_seen, 0) if part == "train" else (0, n_seen))
+    assert not report["validity"]["valid"]
+    reasons = [reason["what"] for reason in report["validity"]["reasons"]]
+    assert any(f"{use} on {n_seen} of the {n_seen + 1} " in what for what in reasons), reasons
 
 
 @pytest.mark.parametrize("name", ["int8.bin", "fp32.xml"])

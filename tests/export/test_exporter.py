@@ -47,6 +47,9 @@ def test_provenance_leads_back_to_the_run_and_its_split(bundle, tiny_run):
     assert provenance.run_sha256 == hashlib.sha256((tiny_run / "run.json").read_bytes()).hexdigest()
     assert provenance.split_sha256 == hashlib.sha256((tiny_run / "split.json").read_bytes()).hexdigest()
     assert provenance.seed == Run.open(tiny_run).record.seed == Run.open(tiny_run).split().seed
+    split = Run.open(tiny_run).split()
+    assert list(provenance.train_sha256) == [image.sha256[:16] for image in split.images("train")]
+    assert (len(provenance.train_sha256), provenance.val_sha256) == (72, ())
     assert sorted(provenance.test_sha256) == sorted(s.sha256 for s in Run.open(tiny_run).split().images("test"))
     assert bundle.manifest.classes == tuple((bundle.path / "labels.txt").read_text().splitlines())
 

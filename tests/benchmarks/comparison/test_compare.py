@@ -126,7 +126,7 @@ def test_a_report_of_other_labels_is_an_error_that_names_both(report, saved):
 def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, saved):
     ours, other = saved(report, report)
     path = other / "report.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/3", "overfly.report/9"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/4", "overfly.report/9"), encoding="utf-8")
     with pytest.raises(DocumentError) as caught:
         compare([ours, other])
     assert str(path) in str(caught.value)

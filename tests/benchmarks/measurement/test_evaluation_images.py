@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from overfly.benchmarks.measurement.evaluation_images import (
+    count_seen,
     describe_images,
     find_calibration_images,
     select_images,
@@ -21,9 +22,10 @@ def dataset(tmp_path, names):
     return Dataset(tmp_path, classes, images, ())
 
 
-def manifest(test, calibration=()):
+def manifest(test, calibration=(), train=(), val=()):
     variants = {"int8": SimpleNamespace(calibration=SimpleNamespace(sha256=calibration))}
-    return SimpleNamespace(classes=("beach", "forest"), provenance=SimpleNamespace(test_sha256=test), variants=variants)
+    provenance = SimpleNamespace(test_sha256=test, train_sha256=train, val_sha256=val)
+    return SimpleNamespace(classes=("beach", "forest"), provenance=provenance, variants=variants)
 
 
 def test_the_test_part_is_found_by_content_and_nothing_else_is_evaluated(tmp_path):
@@ -41,12 +43,42 @@ def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
         f"{tmp_path} lacks 1 of the 2 test images of the bundle: pass the data folder that the run was trained on, "
         "unchanged, or a folder with none of its images"
     )
-    source, images = select_images(data, manifest(["gone"], calibration=("hash-forest/d",)))
+    source, images = select_images(data, manifest(["gone"]))
     assert source == ALL_IMAGES
     # The folder's class 0 is the bundle's class 1: matched by name.
     assert [(s.name, s.label) for s in images] == [("forest/c", 1), ("forest/d", 1)]
-    found = describe_images(source, images, manifest([], calibration=("hash-forest/d",)), n_available=3)
-    assert (found.n_available, found.n_calibration, found.truth) == (3, 1, (1, 1))
+    found = describe_images(source, images, (1, 0), n_available=3)
+    assert (found.n_available, found.n_train, found.n_val, found.truth) == (3, 1, 0, (1, 1))
+
+
+def images_of(*sha256):
+    return [LabeledImage(f"beach/{i}", 0, digits * 64) for i, digits in enumerate(sha256)]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "seen"),
+    [
+        ((), (), (0, 0)),
+        (("a" * 16,), (), (1, 0)),
+        ((), ("b" * 16,), (0, 1)),
+        (("a" * 16, "b" * 16), ("b" * 16,), (2, 1)),
+    ],
+)
+def test_images_of_the_training_and_the_validation_part_are_counted(tmp_path, train, val, seen):
+    assert count_seen(images_of("a", "b", "c"), manifest([], train=train, val=val), tmp_path) == seen
+
+
+def test_an_image_that_is_there_twice_counts_twice(tmp_path):
+    assert count_seen(images_of("a", "a", "c"), manifest([], train=("a" * 16,)), tmp_path) == (2, 0)
+
+
+@pytest.mark.parametrize(("train", "val", "counts"), [("ab", "", (2, 0)), ("a", "b", (1, 1)), ("", "ab", (0, 2))])
+def test_if_the_run_has_seen_all_of_them_that_is_an_error(tmp_path, train, val, counts):
+    parts = ([digit * 16 for digit in part] for part in (train, val))
+    with pytest.raises(DataError) as caught:
+        count_seen(images_of("a", "b"), manifest([], train=next(parts), val=next(parts)), tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "trained on {} and validated on {}".format(*counts) in str(caught.value)
 
 
 def test_another_data_set_with_part_folders_is_evaluated_on_its_test_part(tmp_path):

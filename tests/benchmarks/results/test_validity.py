@@ -13,8 +13,8 @@ from overfly.benchmarks.results.validity import validate
 def reasons(machine):
     """A function that returns the reasons against rows, on a quiet machine unless changes are given."""
 
-    def call(rows, *, quick=False, n_calibration=0, n_available=10, **changes):
-        images = EvaluationSet(TEST_PART, n_available, n_calibration, ("a",) * 10, (0,) * 10, "0")
+    def call(rows, *, quick=False, n_train=0, n_val=0, n_available=10, **changes):
+        images = EvaluationSet(TEST_PART, n_available, n_train, n_val, ("a",) * 10, (0,) * 10, "0")
         validity = validate(rows, images, machine(**changes), quick=quick)
         assert validity.valid == (not validity.reasons)
         assert all(reason.remedy for reason in validity.reasons)
@@ -30,7 +30,8 @@ def reasons(machine):
         ({"load_during": 0.16}, "16%"),
         ({"power_source": "battery"}, "battery"),
         ({"power_saving": "Windows battery saver"}, "Windows battery saver"),
-        ({"n_calibration": 3}, "3 of"),
+        ({"n_train": 3}, "trained on 3 of the 10 "),
+        ({"n_val": 2}, "validated on 2 of the 10 "),
         ({"n_available": 420}, "10 of 420"),
         ({"quick": True}, "torch.compile"),
     ],
