@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
+from overfly.runtime.files.output_guards import check_temporary_folder
+
 _PREFIX = "overfly-bench-"
 _INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 # No bench takes this long.
@@ -22,6 +24,7 @@ def make_workspace() -> Iterator[Path]:
     torch.compile keeps its files there, not in the user's cache. On Windows it leaves DLLs there, which stay loaded to
     the end of the process and can't be deleted before: the next bench does that.
     """
+    check_temporary_folder()
     if sys.platform == "win32":
         remove_old_workspaces()
     before = os.environ.get(_INDUCTOR_CACHE)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,23 @@ def check_outside(path: Path, data: Path) -> None:
             f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; "
             "choose another --out"
         )
+
+
+def check_temporary_folder() -> None:
+    """Check that there is a folder for temporary files, which PyTorch and matplotlib need as soon as they are imported.
+
+    Raises
+    ------
+    OutputError
+        If none of the usual folders can be written to.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        # Python lists the folders that it tried.
+        raise OutputError(
+            f"there is no folder for temporary files ({error.strerror}): set TMPDIR to a folder that can be written to"
+        ) from error
 
 
 def check_overwrite(path: Path, *, overwrite: bool) -> None:

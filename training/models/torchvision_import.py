@@ -11,6 +11,7 @@ from functools import cache
 from types import ModuleType
 
 from overfly.runtime.extras import require_extra
+from overfly.runtime.files.output_guards import check_temporary_folder
 
 # Kept for the life of the process: a declaration ends with its Library object.
 _declared: list[object] = []
@@ -24,8 +25,11 @@ def torchvision_models() -> ModuleType:
     ------
     MissingExtraError
         If torchvision is not installed.
+    OutputError
+        If there is no folder for temporary files, which PyTorch needs.
     """
     require_extra("train", "torchvision")
+    check_temporary_folder()
     try:
         import torchvision.models
     except RuntimeError as error:

@@ -3,13 +3,20 @@
 import errno
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from overfly.runtime.errors import OutputError
 from overfly.runtime.files.atomic import atomic_folder
-from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite, explain_os_errors
+from overfly.runtime.files.output_guards import (
+    check_inputs_safe,
+    check_outside,
+    check_overwrite,
+    check_temporary_folder,
+    explain_os_errors,
+)
 
 
 def test_an_existing_folder_is_refused(old, names):
@@ -82,3 +89,16 @@ def test_the_name_of_a_device_is_refused_at_once_on_windows(tmp_path, monkeypatc
     )
     check_overwrite(tmp_path / f"{name[0]}-run", overwrite=True)
     check_overwrite(tmp_path / "console", overwrite=True)
+
+
+def test_without_a_temporary_folder_the_sentence_names_tmpdir(tmp_path, monkeypatch):
+    check_temporary_folder()
+    absent = str(tmp_path / "absent")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [absent])
+    with pytest.raises(OutputError) as caught:
+        check_temporary_folder()
+    assert str(caught.value) == (
+        f"there is no folder for temporary files (No usable temporary directory found in {[absent]}): set TMPDIR to a "
+        "folder that can be written to"
+    )
