@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from uuid import UUID
 
 from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.records import Environment
@@ -19,6 +20,8 @@ _CPUS = Path("/sys/devices/system/cpu")
 _PLATFORM_PROFILE = Path("/sys/firmware/acpi/platform_profile")
 _DRIVERS_WITH_PREFERENCE = {"intel_pstate", "amd-pstate-epp", "amd_pstate_epp"}
 _SAMPLE_S = 0.5
+# The overlay of Windows' power mode "best power efficiency".
+_BEST_EFFICIENCY = UUID("961cc777-2547-4f9d-8174-7d86181b8a7a")
 
 
 def describe_environment(load_before: float | None, load_during: float | None) -> Environment:
@@ -43,21 +46,21 @@ def describe_environment(load_before: float | None, load_during: float | None) -
 def background_load(stat: Path = _PROC_STAT) -> float | None:
     """Return the share of the processor's time that is used right now, in [0, 1]; None if it can't be measured.
 
-    On Linux it is measured for half a second: the load average would still count a run that ended a
+    On Linux and Windows it is measured for half a second: a load average would still count a run that ended a
     moment ago. On other systems it is the load average of the last minute per core.
     """
-    if stat.exists():
-        busy_before, total_before = _busy_and_total(stat)
+    before = _busy_and_total_s(stat)
+    if before is not None:
         time.sleep(_SAMPLE_S)
-        busy, total = _busy_and_total(stat)
-        return (busy - busy_before) / (total - total_before) if total > total_before else None
+        busy, total = (now - then for now, then in zip(_busy_and_total_s(stat) or before, before, strict=True))
+        return min(1.0, busy / total) if total > 0 else None
     if hasattr(os, "getloadavg"):
         return float(min(1.0, os.getloadavg()[0] / usable_cores()))
     return None
 
 
 class BackgroundLoad:
-    """Measures how much of the processor's time other programs use from now on. It works on Linux only."""
+    """Measures how much of the processor's time other programs use from now on. It works on Linux and Windows."""
 
     def __init__(self, stat: Path = _PROC_STAT) -> None:
         self._stat = stat
@@ -72,22 +75,23 @@ class BackgroundLoad:
         return max(0.0, (busy - own) / total) if total > 0 else None
 
     def _read_times(self) -> tuple[float, float, float] | None:
-        """Return the machine's busy and total time, and this process's time, in clock ticks; None if not on Linux."""
-        if not self._stat.exists():
-            return None
-        own_s = sum(os.times()[:4])  # user and system time of this process and of its children that ended
-        return (*_busy_and_total(self._stat), own_s * os.sysconf("SC_CLK_TCK"))
+        """Return the machine's busy and total time, and this process's time, in seconds; None if they are unknown."""
+        times = _busy_and_total_s(self._stat)
+        # User and system time of this process and, on Linux, of its children that ended.
+        return None if times is None else (*times, sum(os.times()[:4]))
 
 
 def power_saving(cpus: Path = _CPUS, profile: Path = _PLATFORM_PROFILE) -> str | None:
     """Describe what saves power at the cost of speed; return None if nothing does, or if nothing is known.
 
-    On Linux this is the kernel's governor, its energy preference, or the firmware's profile; on Windows
-    the battery saver. With the drivers intel_pstate and amd-pstate-epp, the governor "powersave" is the
-    normal one: they follow the energy preference. With any other driver it is the lowest clock.
+    On Linux this is the kernel's governor, its energy preference, or the firmware's profile; on Windows the battery
+    saver or the power mode. With the drivers intel_pstate and amd-pstate-epp, the governor "powersave" is the normal
+    one: they follow the energy preference. With any other driver it is the lowest clock.
     """
     if sys.platform == "win32":
-        return "Windows battery saver" if _windows_power_status()[3:4] == b"\x01" else None
+        if _windows_power_status()[3:4] == b"\x01":
+            return "Windows battery saver"
+        return "the Windows power mode best power efficiency" if _windows_power_mode() == _BEST_EFFICIENCY else None
     policy = cpus / "cpu0" / "cpufreq"
     driver, governor = _read(policy / "scaling_driver"), _read(policy / "scaling_governor")
     if governor == "powersave" and driver not in _DRIVERS_WITH_PREFERENCE:
@@ -110,11 +114,20 @@ def power_source(supplies: Path = _POWER_SUPPLY) -> str | None:
     return "battery" if discharging or "1" not in online else "mains"
 
 
-def _busy_and_total(stat: Path) -> tuple[int, int]:
-    """Return the busy and the total clock ticks since boot, from the first line of /proc/stat; see proc(5)."""
+def _busy_and_total_s(stat: Path) -> tuple[float, float] | None:
+    """Return the busy and the total time of all cores since boot, in seconds; None if the system does not report it."""
+    if sys.platform == "win32":
+        # GetSystemTimes counts in units of 100 ns, and idle time as a part of the kernel's.
+        idle, kernel, user = (ctypes.c_uint64() for _ in range(3))
+        ctypes.windll.kernel32.GetSystemTimes(ctypes.byref(idle), ctypes.byref(kernel), ctypes.byref(user))
+        total = kernel.value + user.value
+        return (total - idle.value) * 1e-7, total * 1e-7
+    if not stat.exists():
+        return None
+    # The first line of /proc/stat, in clock ticks; see proc(5).
     ticks = [int(field) for field in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    return (sum(ticks) - ticks[3] - ticks[4]) * tick_s, sum(ticks) * tick_s
 
 
 def _read(path: Path) -> str | None:
@@ -131,3 +144,13 @@ def _windows_power_status() -> bytes:
     if not ctypes.windll.kernel32.GetSystemPowerStatus(buffer):  # type: ignore[attr-defined,unused-ignore]
         return b""
     return buffer.raw
+
+
+def _windows_power_mode() -> UUID | None:
+    """Ask PowerGetEffectiveOverlayScheme, which Windows has since 10, version 1709; None if it is missing or fails."""
+    guid = ctypes.create_string_buffer(16)
+    try:
+        failed = ctypes.windll.powrprof.PowerGetEffectiveOverlayScheme(guid)  # type: ignore[attr-defined,unused-ignore]
+    except (AttributeError, OSError):
+        return None
+    return None if failed else UUID(bytes_le=guid.raw)

@@ -1,7 +1,11 @@
 """What the machine was doing: read from copies of the kernel's files."""
 
+import ctypes
 import os
 import sys
+import time
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
@@ -70,6 +74,66 @@ def test_others_take_what_is_not_ours(tmp_path, monkeypatch):
     own[0] = 50.0
     assert others.fraction() == 0
     assert BackgroundLoad(tmp_path / "none").fraction() is None
+
+
+@pytest.mark.parametrize(
+    ("saver", "overlay", "words"),
+    [
+        (1, None, "Windows battery saver"),
+        (0, "961cc777-2547-4f9d-8174-7d86181b8a7a", "the Windows power mode best power efficiency"),
+        (0, "ded574b5-45a0-4f42-8737-46345c09c238", None),  # best performance
+        (0, "00000000-0000-0000-0000-000000000000", None),  # balanced
+        (0, None, None),
+    ],
+)
+def test_what_saves_power_on_windows(monkeypatch, saver, overlay, words):
+    def get_status(buffer):
+        buffer.raw = bytes((1, 0, 50, saver)) + bytes(8)
+        return 1
+
+    def get_overlay(buffer):
+        if overlay is None:
+            return 1
+        buffer.raw = UUID(overlay).bytes_le
+        return 0
+
+    windll = SimpleNamespace(
+        kernel32=SimpleNamespace(GetSystemPowerStatus=get_status),
+        powrprof=SimpleNamespace(PowerGetEffectiveOverlayScheme=get_overlay),
+    )
+    monkeypatch.setattr(ctypes, "windll", windll, raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert power_saving() == words
+    del windll.powrprof.PowerGetEffectiveOverlayScheme  # as before Windows 10, version 1709
+    assert power_saving() == ("Windows battery saver" if saver else None)
+    assert power_source() == "mains"
+
+
+def test_on_windows_others_take_what_is_neither_idle_nor_ours(monkeypatch):
+    units_per_s = 10**7
+    machine = {"idle": 0, "kernel": 0, "user": 0}  # in seconds; Windows counts idle time as the kernel's
+
+    def get_system_times(*pointers):
+        for pointer, seconds in zip(pointers, machine.values(), strict=True):
+            pointer._obj.value = seconds * units_per_s
+        return 1
+
+    own = [0.0]
+    monkeypatch.setattr(os, "times", lambda: (own[0], 0.0, 0.0, 0.0, 0.0))
+    kernel32 = SimpleNamespace(GetSystemTimes=get_system_times)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel32), raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    others = BackgroundLoad()
+    machine |= {"idle": 60, "kernel": 70, "user": 30}
+    own[0] = 15.0
+    assert others.fraction() == pytest.approx((40 - 15) / 100)
+
+    def work(seconds):
+        assert seconds > 0
+        machine.update(idle=machine["idle"] + 2, kernel=machine["kernel"] + 5, user=machine["user"] + 5)
+
+    monkeypatch.setattr(time, "sleep", work)
+    assert background_load() == pytest.approx(0.8)
 
 
 @linux
