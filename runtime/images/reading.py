@@ -120,10 +120,13 @@ class ImageReader:
                 return self._decode_with_rasterio(path, stream, layout, reserved)
         try:
             return self._decode_with_pillow(path, stream, layout, reserved)
+        except ImageError:
+            raise
         except Exception:
             sound = without_metadata(stream)
             if sound is None:
                 raise
+            reserved.close()  # or it would wait for itself
             with suppress(Exception):  # then the first error is the better one
                 return self._decode_with_pillow(path, sound, layout, reserved)
             raise

@@ -1,4 +1,7 @@
-"""TIFFs as GDAL writes them."""
+"""Files of kinds that Pillow can't write."""
+
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -30,3 +33,21 @@ def bands():
         return np.random.default_rng(n_bands).integers(0, 256, (n_bands, 16, 16), dtype=np.uint8)
 
     return make
+
+
+@pytest.fixture
+def png():
+    """A function that writes a PNG chunk by chunk, for the kinds that Pillow can't write, and returns the path."""
+
+    def write(path, *, width, height, depth, color, rows):
+
+        def chunk(kind, content):
+            return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+        header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+        data = zlib.compress(b"".join(b"\0" + row for row in rows))
+        chunks = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+        return path
+
+    return write
