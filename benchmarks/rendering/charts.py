@@ -162,12 +162,10 @@ def _accuracy_range(intervals: Sequence[tuple[float, float]]) -> tuple[float, fl
 
 def _linear_ticks(low: float, high: float) -> list[float]:
     """Return round fractions in a range, at most `_MAX_TICKS` of them."""
-    for step in (0.005, 0.01, 0.02, 0.05, 0.1):
+    for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < _MAX_TICKS:
             break
-    else:
-        step, first, last = 0.2, math.ceil(low / 0.2), math.floor(high / 0.2)
     return [round(k * step, 6) for k in range(first, last + 1)]
 
 
