@@ -578,7 +578,35 @@ COMMAND_LINE = [
     ),
 ]
 
-COMMANDS = [*DATA_FOLDERS, *LABELS, *WEIGHTS, *BUNDLES, *ENVIRONMENT, *COMMAND_LINE]
+
+def images_trained_on(inputs):
+    """The images of the run's training part, without those of its test part."""
+    for file in json.loads((inputs.run / "split.json").read_text(encoding="utf-8"))["files"]:
+        if file["part"] == "train":
+            Path("trained", file["name"]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(inputs.data / file["name"], Path("trained", file["name"]))
+
+
+MEASUREMENTS = [
+    CommandReport(
+        "evaluated on the images that were trained on",
+        "open-edge-platform/anomalib#746",
+        images_trained_on,
+        "bench {bundle} --data trained --images 72 --quick --out report",
+        code=1,
+        shows=("trained on 72 ", "validated on 0;"),
+    ),
+    CommandReport(
+        "evaluated on the images that were trained on, with the run",
+        "joojs/fairface#21",
+        images_trained_on,
+        "bench {bundle} --run {run} --data trained --images 72 --quick --out report",
+        code=1,
+        shows=("trained on 72 ", "validated on 0;"),
+    ),
+]
+
+COMMANDS = [*DATA_FOLDERS, *LABELS, *WEIGHTS, *BUNDLES, *ENVIRONMENT, *COMMAND_LINE, *MEASUREMENTS]
 
 BRIEFLY = "--weights none --epochs 1 --image-size 32 --device cpu --model shufflenet_v2_x1_0"
 
