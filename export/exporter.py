@@ -33,6 +33,7 @@ from overfly.runtime.bundle.manifest import (
 from overfly.runtime.bundle.storage import write_zip
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import ParityError
+from overfly.runtime.evaluation.parity import problems_at_export
 from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import atomic_file, atomic_folder, write_atomically
 from overfly.runtime.files.hashing import sha256_file
@@ -83,6 +84,8 @@ class ExportJob:
 
 def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Bundle:
     """Write a bundle; if a step fails, write nothing.
+
+    INT8 that has lost too much of the model to be valid on any device is written with a warning in the log.
 
     Parameters
     ----------
@@ -218,11 +221,19 @@ class _Export:
             spec, xml = VARIANT_SPECS[name], self._folder / f"{name}.xml"
             variant = spec.build(source)
             save_ir(variant.model, xml)
+            parity = check_ir(xml, reference, spec.tolerance)
+            if problems := problems_at_export(name, parity):
+                _LOGGER.warning(
+                    "do not deploy %s, which check will call INVALID: %s; limit what it may lose with --max-drop, or "
+                    "calibrate it with more images",
+                    name,
+                    ", ".join(problems),
+                )
             records[name] = VariantRecord(
                 xml=xml.name,
                 bin=xml.with_suffix(".bin").name,
                 made_by=variant.made_by,
-                parity=check_ir(xml, reference, spec.tolerance),
+                parity=parity,
                 calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
                 float_layers=variant.float_layers,
                 accuracy_control=variant.accuracy_control,

@@ -81,6 +81,16 @@ def parity_bounds(variant: str, execution_precision: str, signed_off: Parity) ->
     return _BOUNDS["f16"] if VARIANTS[variant].weights == "f16" and computed is _BOUNDS["f32"] else computed
 
 
+def problems_at_export(variant: str, signed_off: Parity) -> list[str]:
+    """Return a sentence for each bound that a quantized variant misses where it was exported, so that it has no use.
+
+    For the other variants, export has limits of its own, which are stricter.
+    """
+    return (
+        missed_bounds(signed_off, parity_bounds(variant, "f32", signed_off)) if VARIANTS[variant].is_quantized else []
+    )
+
+
 def missed_bounds(parity: Parity, bounds: Bounds) -> list[str]:
     """Return a sentence for each bound that a parity misses."""
     problems = []

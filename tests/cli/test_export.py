@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 
@@ -57,6 +58,16 @@ def test_json_holds_the_parity_of_each_step(fp32_bundle):
     for parity in printed["parity"].values():
         assert (parity["n_images"], parity["top1_agreement"]) == (24, 1.0)
         assert parity["max_abs_diff"] < 1e-3
+
+
+def test_the_table_marks_int8_that_lost_everything(tiny_bundle):
+    manifest = Bundle.open(tiny_bundle).manifest
+    int8 = manifest.variants["int8"]
+    lost = replace(int8, parity=replace(int8.parity, top1_agreement=0.0))
+    table = export_command._table(tiny_bundle, replace(manifest, variants={**manifest.variants, "int8": lost}))
+    assert re.search(r"^int8 .* 0 of 24 images$", table, re.MULTILINE)
+    assert "int8: INVALID: top-1 agreement is 0.0%, expected at least 80.0%" in table.splitlines()
+    assert "INVALID" not in export_command._table(tiny_bundle, manifest)
 
 
 def test_json_says_of_each_quantized_variant_what_is_in_floating_point(tiny_bundle, monkeypatch):

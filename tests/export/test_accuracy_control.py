@@ -43,12 +43,17 @@ def accuracy(bundle, run, part):
     return (answers == np.array([image.label for image in images])).mean()
 
 
-def test_without_a_bound_int8_loses_and_no_layer_is_reverted(make_run):
+def test_without_a_bound_int8_loses_with_a_warning_and_no_layer_is_reverted(make_run, caplog):
     run = make_run(hard=["features.2"])
     bundle = export(job(run))
     int8 = bundle.variant("int8")
     assert (int8.float_layers, int8.accuracy_control) == ((), None)
     assert int8.parity.top1_agreement == 0.5
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.getMessage() == (
+        "do not deploy int8, which check will call INVALID: top-1 agreement is 50.0%, expected at least 80.0%; limit "
+        "what it may lose with --max-drop, or calibrate it with more images"
+    )
     assert accuracy(bundle, run, "train") == 0.5
 
 

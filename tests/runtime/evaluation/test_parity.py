@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from overfly.runtime.bundle.manifest import Parity
-from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds
+from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds, problems_at_export
 
 
 def test_equal_logits():
@@ -64,6 +64,13 @@ def test_int8_must_agree_with_something_whatever_was_signed_off(signed_off, expe
     assert missed_bounds(lost, bounds) == (
         [] if signed_off >= 0.8 else [f"top-1 agreement is {signed_off:.1%}, expected at least 80.0%"]
     )
+
+
+@pytest.mark.parametrize(("agreement", "n_problems"), [(0.0, 1), (0.79, 1), (0.8, 0), (1.0, 0)])
+def test_int8_that_lost_everything_is_known_at_export(agreement, n_problems):
+    parity = Parity(n_images=100, max_abs_diff=3.0, min_cosine=-0.5, top1_agreement=agreement)
+    assert len(problems_at_export("int8", parity)) == n_problems
+    assert problems_at_export("fp32", parity) == []
 
 
 def test_a_bound_that_is_just_reached_is_kept_and_each_that_is_missed_is_told():
