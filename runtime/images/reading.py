@@ -20,9 +20,9 @@ from overfly.runtime.images.pillow_decoding import FORMATS, TURNS, decode_values
 from overfly.runtime.images.tiff import (
     CMYK,
     FLOAT,
-    FORMATS_OF_NUMBERS,
     PALETTE,
     READABLE_COLORS,
+    REAL_FORMATS,
     SIGNED,
     UNSIGNED,
     WHITE_IS_ZERO,
@@ -139,7 +139,7 @@ class ImageReader:
             _check_size(path, image.width, image.height)
             reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
             decoded = decode_values(stream, image, layout)
-        return decoded if isinstance(decoded, Image.Image) else self._shallow(path, *decoded)
+        return decoded if isinstance(decoded, Image.Image) else self._as_image(path, *decoded)
 
     def _decode_with_rasterio(
         self, path: Path, stream: BinaryIO, layout: TiffLayout, reserved: ExitStack
@@ -157,11 +157,11 @@ class ImageReader:
         if layout.photometric == PALETTE:
             image = Image.fromarray(layout.palette()[values])
         else:
-            image = self._shallow(path, values, layout.bits[0])
+            image = self._as_image(path, values, layout.bits[0])
         turn = TURNS.get(layout.orientation)
         return image if turn is None else image.transpose(turn)
 
-    def _shallow(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> Image.Image:
+    def _as_image(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> Image.Image:
         """Return values of shape ``[H, W]`` or ``[H, W, 3]`` as an RGB image."""
         return Image.fromarray(self._depth.to_8_bits(path, values, n_bits)).convert("RGB")
 
@@ -220,7 +220,7 @@ def _check_layout(path: Path, layout: TiffLayout, value_range: ValueRange | None
         problem = f"has {layout}: expected bands of the same kind"
     elif layout.photometric not in READABLE_COLORS or (layout.photometric == CMYK and n_bits != 8):  # noqa: PLR2004
         problem = f"has {layout.colors} colors of {n_bits} bits: expected gray, RGB or a palette"
-    elif form not in FORMATS_OF_NUMBERS:
+    elif form not in REAL_FORMATS:
         problem = "has complex pixels: expected real ones"
     elif form != UNSIGNED and layout.photometric == WHITE_IS_ZERO:
         problem = f"has {layout}: expected unsigned values where white is zero"

@@ -117,11 +117,11 @@ def test_a_palette_becomes_colors_whatever_its_scale(write_tiff, scale):
     assert (load_image(path, SIZE) == colors[index[0]]).all()
 
 
-@pytest.mark.parametrize("nbits", [8, 4, 16])
+@pytest.mark.parametrize("nbits", [1, 4, 8, 16])
 def test_a_palette_that_gdal_writes(write_tiff, nbits):
     colors = np.random.default_rng(0).integers(0, 256, (min(1 << nbits, 256), 3))
     index = np.random.default_rng(1).integers(0, len(colors), (1, SIZE, SIZE))
-    options = {"nbits": 4} if nbits == 4 else {}
+    options = {"nbits": nbits} if nbits < 8 else {}
     path = write_tiff(
         index.astype(np.uint16 if nbits == 16 else np.uint8), photometric="palette", colors=colors, **options
     )
@@ -139,6 +139,33 @@ def test_tiles_that_are_not_stored_are_zero(tmp_path, bands, options):
         dataset.write(content[:, :16, 16:32], window=rasterio.windows.Window(16, 0, 16, 16))
     assert layout_of(path).sparse
     assert (load_image(path, 64) == as_rgb(content)).all()
+
+
+def test_a_strip_of_no_bytes_is_zero_although_it_has_a_place(write_tiff, bands):
+    content = bands(3)
+    path = write_tiff(content, photometric="rgb", blockysize=8)
+    stored, empty = (struct.pack("<HHIHH", 279, 3, 2, 384, n_bytes) for n_bytes in (384, 0))
+    assert stored in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(stored, empty))
+    content[:, 8:] = 0
+    assert (load_image(path, SIZE) == as_rgb(content)).all()
+
+
+@pytest.mark.parametrize("compress", ["ccittfax3", "ccittfax4"])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_a_fax_compression_that_pillow_reads(write_tiff, bands, compress, photometric):
+    content = bands(1) >> 7
+    path = write_tiff(content, nbits=1, compress=compress, photometric=photometric)
+    assert layout_of(path).pillow_is_right()
+    white = 1 - content if photometric == "miniswhite" else content
+    assert (load_image(path, SIZE) == as_rgb(white * 255)).all()
+
+
+def test_the_old_number_of_deflate(tmp_path, bands):
+    content = as_rgb(bands(3))
+    Image.fromarray(content).save(tmp_path / "scene.tif", compression="tiff_deflate")
+    assert layout_of(tmp_path / "scene.tif").pillow_is_right()
+    assert (load_image(tmp_path / "scene.tif", SIZE) == content).all()
 
 
 @pytest.mark.parametrize("compress", ["lerc", "webp", "zstd", "lzma"])
