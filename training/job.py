@@ -1,8 +1,7 @@
 """Training: from a labeled folder to a run."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +12,11 @@ import torch
 
 from overfly.runtime.bundle.labels import check_labels
 from overfly.runtime.documents import write_document
-from overfly.runtime.errors import OutputError, RunError
+from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, summarize
-from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_overwrite, explain_os_errors
-from overfly.runtime.files.replacing import remove, remove_partials, replace_folder
+from overfly.runtime.files.output_guards import check_outside, explain_os_errors
+from overfly.runtime.files.replacing import replace_folder
 from overfly.runtime.images.depth import ValueRange, check_range
 from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
@@ -28,7 +27,7 @@ from overfly.training.data.layout import PARTS
 from overfly.training.data.split import Split, choose_split, compare_splits, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
-from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state, save_state
+from overfly.training.loop.checkpoint import Saver, read_checkpoint, restore_state, save_state
 from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Trainer, predict_logits
@@ -42,6 +41,7 @@ from overfly.training.recipe import Recipe, override, without_pretraining
 from overfly.training.run import RUN_SCHEMA, ConfusedPair, Run, RunRecord, save_checkpoint, save_split
 from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 from overfly.training.torch_device import choose_device, describe_hardware
+from overfly.training.work_folder import check_out_still_free, check_output, work_folder
 
 _HOW_TO_CONTINUE = "the last saved state is intact: fix the problem, then rerun the same command with --resume"
 
@@ -180,7 +180,7 @@ def train(
         After SIGINT or SIGTERM; the state is saved.
     """
     if team.leads:
-        _check_output(job, resume=resume, overwrite=overwrite)
+        check_output(job, resume=resume, overwrite=overwrite)
     else:
         reporter = SILENT
     with torch.random.fork_rng(devices=[]):
@@ -190,12 +190,12 @@ def train(
             for note in near_duplicate_notes(prepared.near_duplicates):
                 reporter.note(note)
         # Only now, after everything that could have failed.
-        work_folder = _work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
-        with work_folder, keep_awake(), keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
+        folder = work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
+        with folder, keep_awake(), keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
             history = fit(prepared, resume=resume, reporter=reporter)
             record = team.from_first(lambda: finish(prepared, history, reporter=reporter))
     if team.leads:
-        _check_out_still_free(job, overwrite=overwrite)
+        check_out_still_free(job, overwrite=overwrite)
         replace_folder(job.work, job.out.absolute())
     return Run(job.out, record)
 
@@ -322,53 +322,6 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
     )
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
     return record
-
-
-def _check_output(job: TrainJob, *, resume: bool, overwrite: bool) -> None:
-    """Raise OutputError if the run must not be written."""
-    check_inputs_safe(job.out, [job.data])
-    check_overwrite(job.out, overwrite=overwrite)
-    # What is at `out` stays until the run is complete; what is in the work folder is deleted at once.
-    inputs = [job.data, *([job.split_file] if job.split_file else [])]
-    if job.weights not in {"imagenet", "none"}:
-        inputs.append(Path(job.weights))
-    check_inputs_safe(job.work, inputs)
-    if job.work.exists() and not (resume or overwrite):
-        raise OutputError(
-            f"{job.work} holds an unfinished run: add --resume to continue it, or --overwrite to start again"
-        )
-
-
-def _check_out_still_free(job: TrainJob, *, overwrite: bool) -> None:
-    """Raise OutputError if something has appeared at the output since `_check_output`, hours before."""
-    try:
-        check_overwrite(job.out, overwrite=overwrite)
-    except OutputError as error:
-        raise OutputError(
-            f"something appeared at {job.out} during the training; the run is complete in {job.work}: move what "
-            "appeared and repeat the command with --resume, or replace it with --resume --overwrite"
-        ) from error
-
-
-@contextmanager
-def _work_folder(job: TrainJob, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Make the work folder, and delete it at the end if nothing was written to it.
-
-    If it can't be made, or another training has made it, that must not show after hours.
-    """
-    if resume:
-        remove_partials(job.work)
-    elif overwrite:
-        remove(job.work)
-    with explain_os_errors(job.work, "choose another --out"):
-        job.work.mkdir(parents=True, exist_ok=resume)
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # it is not empty
-            if not (job.work / LAST).exists():  # there is no state to continue from
-                (job.work / SPLIT_FILE).unlink(missing_ok=True)
-            job.work.rmdir()
 
 
 def _check_image_size(model: PreprocessedModel, recipe: Recipe) -> None:

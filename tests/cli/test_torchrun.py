@@ -76,7 +76,7 @@ def data(tmp_path_factory, small_pixels):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A weights file of ResNet18 whose batch normalisations have the statistics of images, and so normalise."""
+    """A weights file of ResNet18 whose batch normalizations have the statistics of images, and so normalise."""
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
@@ -197,7 +197,7 @@ with join() as team:
 
 
 @pytest.mark.parametrize("n_images", [3, 5, 16])
-def test_shares_are_normalised_by_the_mean_and_variance_of_the_whole_batch(torchrun, tmp_path, n_images):
+def test_shares_are_normalized_by_the_mean_and_variance_of_the_whole_batch(torchrun, tmp_path, n_images):
     script = tmp_path / "step.py"
     script.write_text(ONE_STEP, encoding="utf-8")
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"

@@ -111,8 +111,8 @@ def test_the_corners_of_a_turned_scene_show_it_mirrored():
 
 
 def test_brightness_stays_within_its_range():
-    grey = torch.full((500, 3, 4, 4), 100.0)
-    values = jitter(grey, 0.2, seeded(3))
+    gray = torch.full((500, 3, 4, 4), 100.0)
+    values = jitter(gray, 0.2, seeded(3))
     assert torch.allclose(values, values[:, :1, :1, :1].expand_as(values))
     factors = values[:, 0, 0, 0] / 100
     assert 0.8 <= factors.min() < 0.82

@@ -77,7 +77,7 @@ def test_the_preprocessing_by_hand():
     assert np.allclose(result.numpy(), scaled.transpose(0, 3, 1, 2), atol=1e-6)
 
 
-def test_a_deployed_model_equals_the_model_on_normalised_images():
+def test_a_deployed_model_equals_the_model_on_normalized_images():
     model = build_model("shufflenet_v2_x1_0", 4).eval()
     recipe = Recipe(image_size=32)
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))

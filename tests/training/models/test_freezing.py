@@ -1,4 +1,4 @@
-"""Folding frozen batch normalisations into the convolutions changes the time, not the training."""
+"""Folding frozen batch normalizations into the convolutions changes the time, not the training."""
 
 import copy
 
@@ -13,7 +13,7 @@ from overfly.training.recipe import Recipe
 
 
 def used_model(name, n_classes=5):
-    """A model of the registry whose batch normalisations have statistics, scales and shifts as after a training."""
+    """A model of the registry whose batch normalizations have statistics, scales and shifts as after a training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(name, n_classes)
@@ -37,7 +37,7 @@ def distance(a, b):
     return ((a - b).abs().max() / a.abs().max().clamp(min=1e-9)).item()
 
 
-# VGG16 is large, and like AlexNet has no batch normalisation.
+# VGG16 is large, and like AlexNet has no batch normalization.
 SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "vgg16" else name for name in sorted(MODELS)]
 
 
@@ -85,7 +85,7 @@ def test_a_convolution_with_a_bias_is_folded_too():
 
 
 @pytest.mark.parametrize(
-    ("fraction", "last_frozen", "first_learnt"),
+    ("fraction", "last_frozen", "first_learned"),
     [
         (0.0, None, "features.0.0.weight"),
         (0.02, "features.0.1.bias", "features.1.conv.0.0.weight"),
@@ -93,12 +93,12 @@ def test_a_convolution_with_a_bias_is_folded_too():
         (1.0, "features.18.1.bias", "classifier.1.weight"),
     ],
 )
-def test_the_first_convolutions_with_their_normalisations_are_frozen(fraction, last_frozen, first_learnt):
+def test_the_first_convolutions_with_their_normalizations_are_frozen(fraction, last_frozen, first_learned):
     model = build_model("mobilenet_v2", 5)
     freeze_first(model, fraction)
     names = [name for name, _ in model.named_parameters()]
     learnt = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert learnt == names[names.index(first_learnt) :]
+    assert learnt == names[names.index(first_learned) :]
     assert last_frozen is None or names[len(names) - len(learnt) - 1] == last_frozen
 
 
@@ -108,7 +108,7 @@ def test_a_model_of_few_convolutions_learns_all_of_them_with_the_default_fractio
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_in_training_mode_only_frozen_normalisations_keep_their_statistics():
+def test_in_training_mode_only_frozen_normalizations_keep_their_statistics():
     model = used_model("mobilenet_v2")
     freeze_first(model, 0.02)
     before = copy.deepcopy(model.state_dict())
