@@ -98,11 +98,11 @@ def command(
 
 
 def _check_no_given_split(data: Path, split_file: Path | None) -> None:
-    """Raise a UsageError if the parts are fixed, so that fractions could not change them."""
+    """Raise a UsageError if a split is given, because fractions would not change it."""
     from overfly.training.data.split import given_split
 
     if given := str(split_file) if split_file else given_split(data):
-        raise click.UsageError(f"the parts are fixed by {given}: leave out test_fraction and val_fraction")
+        raise click.UsageError(f"the split is given by {given}: leave out --test-fraction and --val-fraction")
 
 
 def _figures(record: "RunRecord") -> dict[str, object]:

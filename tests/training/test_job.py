@@ -483,7 +483,9 @@ def test_a_training_on_part_folders_uses_their_split(make_job, make_folder, reci
         class_folder.rmdir()
     heard = listener()
     run = train(make_job(data=folder, recipe=override(recipe, epochs=1)), reporter=heard)
-    assert heard.notes[0] == f"using the division of {folder} into Testing, Training: 15 train, 0 val, 9 test"
+    assert (
+        heard.notes[0] == f"using the split given by the folders Testing, Training of {folder}: 15 train, 0 val, 9 test"
+    )
     assert run.record.classes == ("field", "harbor", "roofs")
     assert (run.record.recipe.test_fraction, run.record.recipe.val_fraction) == (9 / 24, 0.0)
     assert run.record.metrics.n_images == 9

@@ -84,7 +84,7 @@ def given_split(folder: Path) -> str | None:
         return str(folder / SPLIT_FILE)
     parts = find_layout(folder).parts
     named = (name if part_named(name) == part else f"{name} (as the {part} part)" for name, part in parts.items())
-    return f"the division of {folder} into {', '.join(named)}" if parts else None
+    return f"the folders {', '.join(named)} of {folder}" if parts else None
 
 
 def choose_split(
@@ -118,7 +118,7 @@ def choose_split(
             raise
         raise SplitError(f"{error}. To divide the images in another way, rename {path}") from error
     images = {part: split.images(part) for part in PARTS}
-    reporter.note(f"using {source}: {', '.join(f'{len(images[part])} {part}' for part in PARTS)}")
+    reporter.note(f"using the split given by {source}: {', '.join(f'{len(images[part])} {part}' for part in PARTS)}")
     tested = {image.label for image in images["test"]}
     if untested := [name for label, name in enumerate(split.classes) if label not in tested]:
         reporter.note(f"the test part has no image of {count_and_name(untested, 'class', 'classes')}")

@@ -426,8 +426,8 @@ def test_part_folders_are_the_split(make_folder, listener, names):
     assert len(split.images("train")) == 15
     assert (split.seed, split.test_fraction, split.val_fraction) == (None, 0.25, 3 / 18)
     in_order = ", ".join(sorted(names))
-    assert heard.notes == [f"using the division of {folder} into {in_order}: 15 train, 3 val, 6 test"]
-    assert given_split(folder) == f"the division of {folder} into {in_order}"
+    assert heard.notes == [f"using the split given by the folders {in_order} of {folder}: 15 train, 3 val, 6 test"]
+    assert given_split(folder) == f"the folders {in_order} of {folder}"
 
 
 def test_a_split_of_part_folders_comes_back_from_its_file(make_folder, tmp_path):
@@ -443,7 +443,7 @@ def test_without_a_test_folder_the_validation_folder_is_the_test_part(make_folde
     split = choose_split(scan(folder), **FRACTIONS, reporter=heard)
     assert {part: len(names) for part, names in parts_of(split).items()} == {"train": 15, "val": 0, "test": 9}
     assert heard.notes == [
-        f"using the division of {folder} into train, val (as the test part): 15 train, 0 val, 9 test"
+        f"using the split given by the folders train, val (as the test part) of {folder}: 15 train, 0 val, 9 test"
     ]
 
 
@@ -498,9 +498,9 @@ def test_the_order_is_the_given_file_then_the_data_folders_file_then_its_part_fo
     (folder / "split.json").unlink()
     assert choose_split(data, **FRACTIONS, reporter=heard) == by_hand
     assert [note.split(":")[0] for note in heard.notes] == [
-        f"using {tmp_path / 'given.json'}",
-        f"using {folder / 'split.json'}",
-        f"using the division of {folder} into test, train, val",
+        f"using the split given by {tmp_path / 'given.json'}",
+        f"using the split given by {folder / 'split.json'}",
+        f"using the split given by the folders test, train, val of {folder}",
     ]
 
 
