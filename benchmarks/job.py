@@ -155,7 +155,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     source, available = select_images(dataset, bundle.manifest)
     n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
     chosen = available if n_images is None else subsample(available, n_images)
-    seen = count_seen(chosen, bundle.manifest, job.data)
+    seen = count_seen(chosen, bundle.manifest, job.data, run=job.run)
     _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
     reader = bundle.manifest.image.reader()
     pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))

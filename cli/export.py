@@ -83,7 +83,7 @@ def _json(path: Path, manifest: "Manifest") -> str:
     quantized = {
         name: {
             "float_layers": [asdict(layer) for layer in record.float_layers or ()],
-            "accuracy_control": record.accuracy_control and asdict(record.accuracy_control),
+            "accuracy_control": record.steering and asdict(record.steering),
         }
         for name, record in manifest.variants.items()
         if VARIANTS[name].is_quantized
@@ -112,7 +112,7 @@ def _table(path: Path, manifest: "Manifest") -> str:
     for name, record in manifest.variants.items():
         lines += [f"{name}: INVALID: {problem}" for problem in problems_at_export(name, record.parity)]
         lines += [f"{name}: {layer.name} is in floating point: {layer.why}" for layer in record.float_layers or ()]
-        if control := record.accuracy_control:
+        if control := record.steering:
             images = f"{control.n_images} images of the {control.part} part"
             lines.append(f"{name}: loses {control.drop_pp:.2f} points on {images}, at most {control.max_drop_pp:g}")
     return "\n".join([*lines, f"bundle: {path}"])

@@ -125,4 +125,4 @@ def _summary(record: "RunRecord") -> Iterator[str]:
     if record.most_confused:
         yield "most confused:"
     for pair in record.most_confused:
-        yield f"  {pair.truth} classified as {pair.predicted}: {pair.n_images} of {pair.n_true}"
+        yield f"  {pair.truth} classified as {pair.taken_for}: {pair.n_images} of {pair.n_true}"

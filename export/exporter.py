@@ -236,7 +236,7 @@ class _Export:
                 parity=parity,
                 calibration=CalibrationRecord(self._run.record.seed, used) if VARIANTS[name].is_quantized else None,
                 float_layers=variant.float_layers,
-                accuracy_control=variant.accuracy_control,
+                steering=variant.accuracy_control,
             )
             self._reporter.progress(f"writing {name}", 1, 1)
         return records

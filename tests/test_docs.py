@@ -108,7 +108,7 @@ def test_every_setting_of_a_recipe_exists(page):
 @each_page
 def test_every_dotted_name_of_ours_can_be_imported(page):
     text = page.read_text(encoding="utf-8")
-    # Not `overfly.run/5`, which is a schema.
+    # Not `overfly.run/4`, which is a schema.
     names = set(re.findall(r"\boverfly(?:\.[A-Za-z_]\w*)+(?![\w/])", text))
     imported = re.findall(r"from (overfly[\w.]+) import ([\w, ]+)", text)
     names |= {f"{module}.{name}" for module, listed in imported for name in listed.split(", ")}

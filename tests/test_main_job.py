@@ -113,9 +113,9 @@ def test_max_drop_is_kept_on_real_scenes_where_plain_int8_loses_much(trip, real_
     assert plain.top1_agreement < 0.9
     assert run([*arguments, "--max-drop", "1", "--out", str(tmp_path / "limited")]) == 0
     int8 = Bundle.open(tmp_path / "limited").variant("int8")
-    assert (int8.accuracy_control.part, int8.accuracy_control.n_images) == ("train", 200)
-    assert int8.accuracy_control.drop_pp <= 1
-    assert "features.2.conv.0.0" in int8.accuracy_control.reverted
+    assert (int8.steering.part, int8.steering.n_images) == ("train", 200)
+    assert int8.steering.drop_pp <= 1
+    assert "features.2.conv.0.0" in int8.steering.reverted
     assert int8.parity.top1_agreement > plain.top1_agreement
 
 

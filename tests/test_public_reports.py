@@ -238,7 +238,7 @@ DATA_FOLDERS = [
         divided("train", "test"),
         "train data --out run {briefly} --val-fraction 0.2",
         code=2,
-        shows=("test, train", "val_fraction"),
+        shows=("test, train", "--val-fraction"),
     ),
     CommandReport(
         "part folders next to a class folder",

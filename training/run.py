@@ -21,15 +21,15 @@ from overfly.training.near_duplicates import NearDuplicate
 from overfly.training.recipe import Recipe
 from overfly.training.run_layout import CHECKPOINT, RUN_FILE, SPLIT_FILE
 
-RUN_SCHEMA = "overfly.run/5"
+RUN_SCHEMA = "overfly.run/4"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfusedPair:
-    """How many of the `n_true` test images of the class `truth` were classified as `predicted`."""
+    """How many of the `n_true` test images of the class `truth` were classified as `taken_for`."""
 
     truth: str
-    predicted: str
+    taken_for: str
     n_images: int
     n_true: int
 

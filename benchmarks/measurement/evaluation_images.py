@@ -1,6 +1,7 @@
 """Which images of a data folder are evaluated, and which class each of them has."""
 
 import hashlib
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,8 +12,12 @@ from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PAR
 from overfly.runtime.bundle.manifest import N_SHORT_DIGITS, Manifest
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
+from overfly.training.data.split import read_split
+from overfly.training.run_layout import SPLIT_FILE
 
 _MAX_NAMED = 5
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[LabeledImage]]:
@@ -83,7 +88,9 @@ def subsample(images: Sequence[LabeledImage], n_wanted: int, *, seed: int = 0) -
     return [images[i] for i in sorted(chosen)]
 
 
-def count_seen(images: Sequence[LabeledImage], manifest: Manifest, folder: Path) -> tuple[int, int]:
+def count_seen(
+    images: Sequence[LabeledImage], manifest: Manifest, folder: Path, *, run: Path | None = None
+) -> tuple[int, int]:
     """Return how many of the images to evaluate the run was trained on, and how many it was validated on.
 
     Parameters
@@ -91,16 +98,29 @@ def count_seen(images: Sequence[LabeledImage], manifest: Manifest, folder: Path)
     images
         The images to evaluate, at least one.
     manifest
-        The manifest of the bundle, which names the images of the run by their content.
+        The manifest of the bundle, which names the images of the run by their content. If it is of an earlier version,
+        the run's split names them; without `run`, none is counted, which the log says.
     folder
         The data folder, for the error.
+    run
+        The run folder.
 
     Raises
     ------
     DataError
         If these are all of the images: then their accuracy says nothing about other images.
     """
-    train, val = map(frozenset, (manifest.provenance.train_sha256, manifest.provenance.val_sha256))
+    provenance = manifest.provenance
+    parts = {"train": provenance.train_sha256, "val": provenance.val_sha256}
+    if None in parts.values() and run is not None:
+        split = read_split(run / SPLIT_FILE)
+        parts = {part: tuple(image.sha256[:N_SHORT_DIGITS] for image in split.images(part)) for part in parts}
+    elif None in parts.values():
+        _LOGGER.warning(
+            "the bundle is of an earlier version and does not name the images of its training: "
+            "pass --run, or images that were not trained on"
+        )
+    train, val = (frozenset(sha256s or ()) for sha256s in parts.values())
     found = [image.sha256[:N_SHORT_DIGITS] for image in images]
     n_train, n_val = (sum(sha256 in part for sha256 in found) for part in (train, val))
     if train.union(val).issuperset(found):

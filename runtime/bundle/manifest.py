@@ -1,18 +1,18 @@
 """``manifest.json``: describes a bundle, with a hash for every other file and for itself."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from overfly.runtime.bundle.storage import BundleFiles, is_plain_name
 from overfly.runtime.bundle.variants import VARIANTS
-from overfly.runtime.documents import dump_document, parse_document
+from overfly.runtime.documents import ADDED_LATER, dump_document, parse_document
 from overfly.runtime.errors import BundleError
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.reading import ImageSpec
 
-BUNDLE_SCHEMA = "overfly.bundle/2"
+BUNDLE_SCHEMA = "overfly.bundle/1"
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
@@ -110,8 +110,8 @@ class VariantRecord:
         Parity at export.
     calibration, float_layers
         For INT8: the images that set its ranges, and every layer that is not in INT8.
-    accuracy_control
-        For INT8 with a limit on the accuracy that it may lose.
+    steering
+        Of accuracy control, for INT8 with a limit on the accuracy that it may lose.
     """
 
     xml: str
@@ -120,7 +120,7 @@ class VariantRecord:
     parity: Parity
     calibration: CalibrationRecord | None
     float_layers: tuple[FloatLayer, ...] | None = None
-    accuracy_control: AccuracyControl | None = None
+    steering: AccuracyControl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +143,20 @@ class Provenance:
         Seed of the training.
     test_sha256
         SHA-256 of each image file in the test part, so that it can be found in any folder.
-    train_sha256, val_sha256
-        The first `N_SHORT_DIGITS` digits of the SHA-256 of each image file in the training and the validation part.
     versions
         Versions of the packages, by name.
+    train_sha256, val_sha256
+        The first `N_SHORT_DIGITS` digits of the SHA-256 of each image file in the training and the validation part;
+        None in a bundle of an earlier version.
     """
 
     run_sha256: str
     split_sha256: str
     seed: int
     test_sha256: tuple[str, ...]
-    train_sha256: tuple[str, ...]
-    val_sha256: tuple[str, ...]
     versions: dict[str, str]
+    train_sha256: tuple[str, ...] | None = field(default=None, metadata=ADDED_LATER)
+    val_sha256: tuple[str, ...] | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def test_json_says_of_each_quantized_variant_what_is_in_floating_point(tiny_bund
     manifest = Bundle.open(tiny_bundle).manifest
     int8 = manifest.variants["int8"]
     control = AccuracyControl("val", 200, 1.0, 0.5, ("features.0",))
-    mixed = replace(int8, float_layers=(FloatLayer("features.0", "why"),), accuracy_control=control)
+    mixed = replace(int8, float_layers=(FloatLayer("features.0", "why"),), steering=control)
     monkeypatch.setitem(VARIANTS, "int8-mixed", VARIANTS["int8"])
     variants = {**manifest.variants, "int8-mixed": mixed}
     facts = json.loads(export_command._json(tiny_bundle, replace(manifest, variants=variants)))

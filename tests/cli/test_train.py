@@ -71,7 +71,7 @@ def test_the_run_is_complete_and_says_how_it_was_made(trained):
     assert {path.name for path in run.iterdir()} == names
     assert [path.name for path in run.parent.iterdir() if path.name.startswith("run")] == ["run"]
     record = record_of(run)
-    assert record["schema"] == "overfly.run/5"
+    assert record["schema"] == "overfly.run/4"
     assert record["model"] == "shufflenet_v2_x1_0"
     assert record["classes"] == ["field", "water"]
     assert (record["image"]["size"], record["seed"], record["weights"], record["data"]) == (32, 7, "none", str(data))
@@ -111,7 +111,7 @@ def test_the_last_lines_are_the_figures_and_the_path(overfly, small_data, tmp_pa
     for line, (name, (low, high)) in zip(figures, intervals.items(), strict=False):
         assert line == f"  {TITLES[name]:<8}  {metrics[name]:7.2%}  95% interval {low:.2%} to {high:.2%}"
     confused = [
-        f"  {pair['truth']} classified as {pair['predicted']}: {pair['n_images']} of {pair['n_true']}"
+        f"  {pair['truth']} classified as {pair['taken_for']}: {pair['n_images']} of {pair['n_true']}"
         for pair in record["most_confused"]
     ]
     assert figures[3:-1] == (["most confused:", *confused] if confused else [])
@@ -170,7 +170,7 @@ def test_a_split_is_used_again_whatever_the_seed(overfly, trained, tmp_path, bri
 def test_a_split_has_its_fractions(overfly, trained, tmp_path, briefly, option):
     split = ("--split", trained[1] / "split.json", option, "0.1")
     result = overfly("train", trained[0], "--out", tmp_path / "run", *briefly, *split)
-    result.assert_misused(str(trained[1] / "split.json"), "test_fraction")
+    result.assert_misused(str(trained[1] / "split.json"), "--test-fraction")
 
 
 @pytest.mark.parametrize("option", [("--test-fraction", "0.3"), ("--set", "val_fraction=0.1")])
@@ -184,7 +184,7 @@ def test_a_divided_data_folder_has_its_fractions(overfly, trained, tmp_path, bri
         for part in ("train", "test"):
             shutil.copytree(trained[0], folder / part)
     result = overfly("train", folder, "--out", tmp_path / "run", *briefly, *option)
-    result.assert_misused(str(folder), "test_fraction", "val_fraction")
+    result.assert_misused(str(folder), "--test-fraction", "--val-fraction")
 
 
 def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefly):

@@ -47,7 +47,7 @@ def test_without_a_bound_int8_loses_with_a_warning_and_no_layer_is_reverted(make
     run = make_run(hard=["features.2"])
     bundle = export(job(run))
     int8 = bundle.variant("int8")
-    assert (int8.float_layers, int8.accuracy_control) == ((), None)
+    assert (int8.float_layers, int8.steering) == ((), None)
     assert int8.parity.top1_agreement == 0.5
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert warning.getMessage() == (
@@ -64,7 +64,7 @@ def test_the_layer_that_costs_too_much_is_reverted(make_run, caplog):
     int8 = bundle.variant("int8")
     assert [layer.name for layer in int8.float_layers] == ["features.2"]
     assert "--max-drop" in int8.float_layers[0].why
-    assert int8.accuracy_control == AccuracyControl("train", 52, 1.0, 0.0, ("features.2",))
+    assert int8.steering == AccuracyControl("train", 52, 1.0, 0.0, ("features.2",))
     assert "nncf.quantize_with_accuracy_control" in int8.made_by
     assert float_layers(ov.Core().read_model(bundle.path / "int8.xml")) == ["features.2"]
     assert accuracy(bundle, run, "train") == 1
@@ -79,7 +79,7 @@ def test_a_bound_that_is_kept_anyway_changes_nothing(make_run, val_fraction, par
     files = plain.manifest.files
     bound = export(job(run, max_drop_pp=0.0), overwrite=True)
     assert bound.manifest.files["int8.bin"] == files["int8.bin"]
-    assert bound.variant("int8").accuracy_control == AccuracyControl(part, n_images, 0.0, 0.0, ())
+    assert bound.variant("int8").steering == AccuracyControl(part, n_images, 0.0, 0.0, ())
 
 
 def test_a_bound_that_can_not_be_kept_is_refused_with_the_layers(make_run):

@@ -62,7 +62,7 @@ def test_calibration_used_training_images_only(bundle, tiny_run):
     assert set(calibration.sha256) <= set(train)
     assert not set(calibration.sha256) & {image.sha256 for image in split.images("test")}
     fp32 = bundle.manifest.variants["fp32"]
-    assert (fp32.calibration, fp32.float_layers, fp32.accuracy_control) == (None, None, None)
+    assert (fp32.calibration, fp32.float_layers, fp32.steering) == (None, None, None)
 
 
 def test_no_file_names_a_place_on_the_machine_that_made_it(bundle, tiny_run):

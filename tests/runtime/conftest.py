@@ -99,7 +99,7 @@ def write_bundle(folder, *, weights, images, logits):
         files=hash_files(folder),
         onnx=OnnxRecord(opset=18, parity=PARITY),
         variants=variants,
-        provenance=Provenance("1" * 64, "2" * 64, 0, ("3" * 64,), ("4" * 16,), (), {"openvino": "2025.0"}),
+        provenance=Provenance("1" * 64, "2" * 64, 0, ("3" * 64,), {"openvino": "2025.0"}, ("4" * 16,), ()),
     )
     write_manifest(folder, manifest)
     return folder

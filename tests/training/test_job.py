@@ -63,7 +63,7 @@ def test_run_json(finished, recipe):
     checkpoint, split = (
         hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in ("checkpoint.safetensors", "split.json")
     )
-    assert content["schema"] == "overfly.run/5"
+    assert content["schema"] == "overfly.run/4"
     assert content["model"] == "mobilenet_v2"
     assert content["classes"] == ["field", "harbor", "roofs"]
     assert content["image"] == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -144,7 +144,7 @@ def test_run_json_has_the_intervals_the_confusions_and_the_place(finished, scene
     assert record.intervals == bootstrap_intervals(confusion)
     assert len(record.most_confused) == min(3, np.count_nonzero(confusion - np.diag(np.diag(confusion))))
     for pair in record.most_confused:
-        truth, predicted = record.classes.index(pair.truth), record.classes.index(pair.predicted)
+        truth, predicted = record.classes.index(pair.truth), record.classes.index(pair.taken_for)
         assert (pair.n_images, pair.n_true) == (confusion[truth, predicted], 2)
     assert record.near_duplicates == ()
     assert f"{usable_cores()} cores" in record.machine

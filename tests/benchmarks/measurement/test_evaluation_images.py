@@ -12,8 +12,12 @@ from overfly.benchmarks.measurement.evaluation_images import (
     subsample,
 )
 from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PART
+from overfly.runtime.documents import write_document
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage
+from overfly.training.data.layout import PARTS
+from overfly.training.data.split import SPLIT_SCHEMA, Split, SplitFile
+from overfly.training.run_layout import SPLIT_FILE
 
 
 def dataset(tmp_path, names):
@@ -66,6 +70,17 @@ def images_of(*sha256):
 )
 def test_images_of_the_training_and_the_validation_part_are_counted(tmp_path, train, val, seen):
     assert count_seen(images_of("a", "b", "c"), manifest([], train=train, val=val), tmp_path) == seen
+
+
+def test_a_bundle_of_an_earlier_version_takes_the_hashes_from_the_split_of_the_run(tmp_path, caplog):
+    images, earlier = images_of("a", "b", "c"), manifest([], train=None, val=None)
+    files = tuple(SplitFile(f"beach/{part}", digit * 64, part) for digit, part in zip("abc", PARTS, strict=True))
+    split = Split(0, 0.3, 0.3, ("beach",), files)
+    write_document(tmp_path / SPLIT_FILE, split, schema=SPLIT_SCHEMA)
+    assert count_seen(images, earlier, tmp_path, run=tmp_path) == (1, 1)
+    assert not caplog.records
+    assert count_seen(images, earlier, tmp_path) == (0, 0)
+    assert "--run" in caplog.text
 
 
 def test_an_image_that_is_there_twice_counts_twice(tmp_path):

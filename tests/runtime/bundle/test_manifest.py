@@ -1,6 +1,7 @@
 """A manifest describes its bundle, and any other text in its place is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_a_folder_without_a_manifest(tmp_path):
         Bundle.open(tmp_path)
     path = tmp_path / MANIFEST
     assert str(caught.value) == (
-        f"{path} is missing: expected a file with schema overfly.bundle/2; is {tmp_path} complete?"
+        f"{path} is missing: expected a file with schema overfly.bundle/1; is {tmp_path} complete?"
     )
 
 
@@ -116,3 +117,11 @@ def test_a_byte_that_makes_a_number_of_the_manifest_infinite_is_named(bundle, se
         Bundle.open(bundle.path)
     assert str(path) in str(caught.value)
     assert "1e905" in str(caught.value)
+
+
+def test_a_manifest_of_an_earlier_version_is_read_without_what_was_added_later(bundle, tmp_path):
+    manifest = bundle.manifest
+    earlier = replace(manifest, provenance=replace(manifest.provenance, train_sha256=None, val_sha256=None))
+    write_manifest(tmp_path, earlier)
+    assert "train_sha256" not in (tmp_path / MANIFEST).read_text()
+    assert read_manifest(tmp_path, open_files(tmp_path)).provenance.train_sha256 is None
