@@ -25,6 +25,7 @@ import pytest
 from PIL import Image
 
 from overfly.cli import run
+from overfly.cli.arguments import expand_wildcards
 from overfly.runtime.errors import ImageError
 from overfly.runtime.images.reading import load_image
 
@@ -75,6 +76,8 @@ class CommandReport:
         Changes to the environment; None removes a variable. If it is not empty, the command gets its own process.
     check
         Called after the command with its standard output, for what the other fields can't say.
+    windows
+        Whether the arguments come as on Windows, where the shell leaves wildcards to the program.
     """
 
     situation: str
@@ -86,6 +89,7 @@ class CommandReport:
     hides: tuple[str, ...] = ("Traceback",)
     environment: dict[str, str | None] = field(default_factory=dict)
     check: Callable[[str], object] | None = None
+    windows: bool = False
 
 
 @dataclass(frozen=True)
@@ -539,6 +543,22 @@ def foreign_name(inputs):
     inputs.copy_image(Path("поле", "harbor.jpg"))
 
 
+def names_with_brackets(inputs):
+    """Images of two classes, whose names one pattern with brackets would mix up, in a folder with brackets."""
+    inputs.copy_image(Path("survey [2019]", "scene[1].jpg"), "harbor")
+    inputs.copy_image(Path("survey [2019]", "scene1.jpg"), "forest")
+
+
+def answers_for(*names):
+    """Return a check that the output has an answer for each of the files, and for no other."""
+
+    def check(out):
+        answers = [json.loads(line) for line in out.splitlines()]
+        assert [Path(answer["path"]) for answer in answers] == [Path("survey [2019]", name) for name in names]
+
+    return check
+
+
 def json_names_the_foreign_file(out):
     """Check that the path in the output is that of the file."""
     assert Path(json.loads(out)["path"]).exists()
@@ -575,6 +595,22 @@ COMMAND_LINE = [
         code=1,
         shows=("поле",),
         environment={"PYTHONIOENCODING": "cp437"},
+    ),
+    CommandReport(
+        "a name with brackets on Windows",
+        "ultralytics/ultralytics#24257",
+        names_with_brackets,
+        "predict {bundle} 'survey [2019]/scene[1].jpg' --device CPU --json",
+        check=answers_for("scene[1].jpg"),
+        windows=True,
+    ),
+    CommandReport(
+        "a wildcard below a folder with brackets on Windows",
+        "ultralytics/ultralytics#13063",
+        names_with_brackets,
+        "predict {bundle} 'survey [2019]/*.jpg' --device CPU --json",
+        check=answers_for("scene1.jpg", "scene[1].jpg"),
+        windows=True,
     ),
 ]
 
@@ -664,6 +700,8 @@ def test_command(report, tiny_data, tiny_run, tiny_bundle, tmp_path, monkeypatch
     places = {"data": tiny_data, "run": tiny_run, "bundle": tiny_bundle}
     words = shlex.split(report.command.replace("{briefly}", BRIEFLY))
     arguments = [word.format(**places) for word in words]
+    if report.windows:
+        arguments = list(expand_wildcards(arguments))
     code, out, err = run_apart(arguments, report.environment) if report.environment else run_here(arguments)
     assert code == report.code, (out, err)
     for part in report.shows:
