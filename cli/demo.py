@@ -43,7 +43,7 @@ _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 @option(
     "--epochs",
     type=click.IntRange(min=1),
-    show_default="20 for the drawn data set, 5 for your own",
+    show_default=f"{_SAMPLE_RECIPE['epochs']} for the drawn data set, {_OWN_DATA_RECIPE['epochs']} for your own",
     help="Passes over the training part.",
 )
 @options.seed
@@ -62,9 +62,9 @@ def command(
 
     OUT is the folder to write: by default overfly-demo, or overfly-demo-2 and so on if that exists.
     """
-    from overfly.runtime.extras import require_extra
+    from overfly.runtime.extras import extra_packages, require_extra
 
-    require_extra("all")
+    require_extra("all", *(package for extra in ("train", "export", "bench") for package in extra_packages(extra)))
     from overfly.benchmarks.job import BenchJob, bench
     from overfly.benchmarks.rendering.terminal import print_report
     from overfly.benchmarks.results.records import REPORT_SCHEMA

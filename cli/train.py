@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=RecipeCommand,
-    short_help="Fine-tune a model on a labeled folder: a run.",
+    short_help="Fine-tune a model on a labeled folder.",
     epilog=options.example("overfly train scenes --out run"),
 )
 @click.argument("data", type=options.PATH)

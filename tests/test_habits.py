@@ -46,7 +46,8 @@ def _imports(path):
         inner
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
+        for statement in node.body
+        for inner in ast.walk(statement)
     }
     for node in ast.walk(tree):
         if node in for_types:
@@ -58,6 +59,12 @@ def _imports(path):
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 yield node.lineno, full if full in MODULES else node.module
+
+
+def _imports_of_lazy_names(path):
+    """Return the lines that import from a room itself: its public names, which are loaded when they are used."""
+    rooms = {f"overfly.{room}" for room in ROOMS[1:]}
+    return [line for line, name in _imports(path) if name in rooms]
 
 
 def _edges(names):
@@ -154,6 +161,12 @@ def test_imports_carry_the_full_name_and_point_down(path):
             assert ROOMS.index(parts[1]) >= floor, f"{name} points up in line {line}"
 
 
+@each_module
+def test_no_module_imports_through_the_lazy_names_of_a_room(path):
+    # Behind them the other guards would not see what is imported.
+    assert not _imports_of_lazy_names(path)
+
+
 def test_no_circle_of_imports_between_modules():
     assert _circle(_edges({name: name for name in MODULES})) == []
 
@@ -215,6 +228,11 @@ class TestTheGuards:
         )
         names = [name for _, name in _imports(path)]
         assert names == ["typing", "overfly.runtime.errors", "overfly.runtime.versions"]
+
+    def test_an_import_of_a_lazy_name_is_found(self, tmp_path):
+        path = tmp_path / "module.py"
+        path.write_text("import overfly.runtime.errors\ndef work():\n    from overfly.training import train\n")
+        assert _imports_of_lazy_names(path) == [3]
 
     def test_sub_packages_are_looked_into(self):
         assert {"benchmarks/results", "runtime/inference", "training/data"} <= {

@@ -86,7 +86,7 @@ def make_hard(easy: Path, hard: Path) -> Path:
     """Copy a run, with equal answers in fp32, but with channels of one tensor whose sizes go from 1 to 1000.
 
     They are those between the first two blocks of MobileNetV2, with no activation and no other way beside it: what
-    the batch normalisation multiplies, the next convolution divides. In INT8 all channels share one scale.
+    the batch normalization multiplies, the next convolution divides. In INT8 all channels share one scale.
     """
     source = Run.open(easy)
     deployed = source.load_model()

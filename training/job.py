@@ -92,7 +92,7 @@ class TrainJob:
     value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the range of values is none."""
+        """Raise ValueError if the range of values is not valid."""
         if self.value_range is not None:
             check_range(*self.value_range)
 

@@ -30,7 +30,7 @@ class Interval:
     high_open: bool = False
 
     def __contains__(self, number: float) -> bool:
-        """Return whether a number is in the interval; not-a-number is in none."""
+        """Return whether a number is in the interval; NaN is in no interval."""
         above = number > self.low if self.low_open else number >= self.low
         below = number < self.high if self.high_open else number <= self.high
         return above and below
@@ -78,7 +78,8 @@ _INSIDE = Interval(0, 1, low_open=True, high_open=True)
 class Recipe:
     """How a model is trained. Stored whole in ``run.json``.
 
-    To add a choice, add a field here and its use in the training; raise `RUN_SCHEMA`, because old runs lack it.
+    To add a choice, add a field here and its use in the training. Increase the number of `RUN_SCHEMA`, because old
+    runs lack the field.
 
     Raises
     ------
@@ -161,7 +162,7 @@ class Recipe:
 FIELDS: dict[str, FieldSpec] = {field.name: field.metadata["spec"] for field in dataclasses.fields(Recipe)}
 
 _ATTRIBUTES = "\n".join(f"    {name}\n        {spec.help}" for name, spec in FIELDS.items())
-Recipe.__doc__ = f"{Recipe.__doc__}\n    Attributes\n    ----------\n{_ATTRIBUTES}\n"
+Recipe.__doc__ = f"{Recipe.__doc__ or ''}\n    Attributes\n    ----------\n{_ATTRIBUTES}\n"
 
 
 # The paper's section 3.2: batch size 16, 60 epochs, Adam, cross-entropy, learning rate 1e-5, an 80/20 split.

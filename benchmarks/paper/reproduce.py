@@ -64,7 +64,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
 
     check_outside(job.out, job.data)
     if job.out.exists() and not job.out.is_dir():
-        raise OutputError(f"{job.out} is a file: choose another --out")
+        raise OutputError(f"{job.out} is a file: choose another output")
     recipe = override(RECIPES["paper"], epochs=job.epochs, image_size=job.image_size)
     train_jobs = [_train_job(published, job, recipe) for published in PUBLISHED_ROWS]
     runs = _finished_runs(job, train_jobs, reporter)
@@ -116,7 +116,7 @@ def _finished_runs(job: PaperJob, train_jobs: "list[TrainJob]", reporter: Report
             if name == "split_sha256":
                 reason = f"on {run.record.data}, which has other images than {job.data}"
             raise OutputError(
-                f"{train_job.out} has a run {reason}: use the options and data of that run, or choose another --out"
+                f"{train_job.out} has a run {reason}: use the options and data of that run, or choose another output"
             )
     return runs
 

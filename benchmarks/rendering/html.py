@@ -16,7 +16,7 @@ from overfly.runtime.evaluation.metrics import most_confused
 from overfly.runtime.extras import require_extra
 
 _N_CONFUSED = 8
-# The page shows so many images that are classified differently; a click opens the rest.
+# How many images that are classified differently the page shows; a click opens the rest.
 _N_DISAGREEMENTS = 20
 
 

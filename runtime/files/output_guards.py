@@ -16,7 +16,7 @@ _DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.IGNORECA
 
 
 @contextmanager
-def explain_os_errors(path: Path, remedy: str = "choose another --out") -> Iterator[None]:
+def explain_os_errors(path: Path, remedy: str = "choose another output") -> Iterator[None]:
     """Turn an OSError inside the block into an OutputError that names the output `path` and the remedy.
 
     Raises
@@ -42,7 +42,7 @@ def check_inputs_safe(path: Path, inputs: Iterable[Path]) -> None:
     """
     for given in inputs:
         if path.resolve() in (given.resolve(), *given.resolve().parents):
-            raise OutputError(f"can't write to {path}: it holds the input {given}; choose another --out")
+            raise OutputError(f"can't write to {path}: it holds the input {given}; choose another output")
 
 
 def check_outside(path: Path, data: Path) -> None:
@@ -58,7 +58,7 @@ def check_outside(path: Path, data: Path) -> None:
     if data.resolve() in (folder, *folder.parents):
         raise OutputError(
             f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; "
-            "choose another --out"
+            "choose another output"
         )
 
 
@@ -92,16 +92,16 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
     """
     name = path.absolute().name
     if not name:
-        raise OutputError(f"can't write to {path}: it is the topmost folder; choose another --out")
+        raise OutputError(f"can't write to {path}: it is the topmost folder; choose another output")
     if sys.platform == "win32" and _DEVICE_NAME.fullmatch(name):
-        raise OutputError(f"can't write to {path}: {name} is a device on Windows; choose another --out")
+        raise OutputError(f"can't write to {path}: {name} is a device on Windows; choose another output")
     with explain_os_errors(path):
         restore_replaced(path)
         if path.absolute() == Path.cwd():
-            raise OutputError(f"can't write to {path}: it is the current folder; choose another --out")
+            raise OutputError(f"can't write to {path}: it is the current folder; choose another output")
         for parent in path.absolute().parents:
             if parent.exists() and not parent.is_dir():
-                raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another --out")
+                raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another output")
         is_empty = path.is_dir() and not any(path.iterdir())
         if path.exists() and not is_empty and not overwrite:
-            raise OutputError(f"{path} exists already: choose another --out, or add --overwrite to replace it")
+            raise OutputError(f"{path} exists already: choose another output, or add --overwrite to replace it")

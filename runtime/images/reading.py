@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from overfly.runtime.documents import ADDED_LATER
-from overfly.runtime.errors import ImageError
+from overfly.runtime.errors import ImageError, MissingExtraError
+from overfly.runtime.extras import require_extra
 from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
 from overfly.runtime.images.memory import BYTES_PER_PIXEL, DECODING_BUDGET
 from overfly.runtime.images.metadata import without_metadata
@@ -59,7 +60,7 @@ class ImageSpec:
     value_range: ValueRange | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a value is not positive, or the range is none."""
+        """Raise ValueError if a value is not positive, or the range is not valid."""
         if self.size < 1 or min(self.std) <= 0:
             raise ValueError(f"image size {self.size} and std {self.std} must be positive")
         if self.value_range is not None:
@@ -146,11 +147,11 @@ class ImageReader:
     ) -> Image.Image:
         """Return a TIFF as RGB; raise if rasterio is not installed."""
         try:
-            from overfly.runtime.images.geotiff import read_bands
-        except ImportError:
-            raise ImageError(
-                f'{path} is a TIFF of {layout}: to read it, run  python -m pip install "overfly[geo]"'
-            ) from None
+            require_extra("geo", "rasterio")
+        except MissingExtraError as error:
+            raise ImageError(f"{path} is a TIFF of {layout}: {error}") from None
+        from overfly.runtime.images.geotiff import read_bands
+
         n_bytes = layout.width * layout.height * BYTES_PER_PIXEL + path.stat().st_size
         reserved.enter_context(DECODING_BUDGET.reserve(n_bytes))
         values = read_bands(stream, layout)

@@ -115,6 +115,7 @@ def test_the_example_of_every_help_runs(overfly, folders, monkeypatch, command):
 def test_verbose_shows_the_log_and_quiet_hides_all_but_the_result(overfly, fp32_bundle, tiny_data):
     predict = ("predict", fp32_bundle[0], tiny_data / "harbor", "--device", "CPU")
     usual, verbose, quiet = overfly(*predict), overfly(*predict, "-v"), overfly(*predict, "-q")
+    assert "overfly.runtime.classifier: " in overfly("-v", *predict).err
     assert usual.out == verbose.out == quiet.out != ""
     assert "overfly." not in usual.err
     assert "overfly.runtime.classifier: " in verbose.err

@@ -1,4 +1,4 @@
-"""torchrun starts ``overfly train`` in several processes, which come to what one process comes to."""
+"""torchrun starts ``overfly train`` in several processes, with the same result as a single process."""
 
 import csv
 import json
@@ -76,7 +76,7 @@ def data(tmp_path_factory, small_pixels):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A weights file of ResNet18 whose batch normalizations have the statistics of images, and so normalise."""
+    """A weights file of ResNet18 whose batch normalizations have the statistics of images, and so normalize."""
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)

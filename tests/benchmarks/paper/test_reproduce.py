@@ -173,10 +173,10 @@ def test_a_run_of_other_options_is_an_error_before_anything_is_trained(reproduce
     out, *_ = reproduced
     job = make_job(shutil.copytree(out, tmp_path / "tables"))
     shutil.rmtree(job.out / "mobilenet_v2-scratch")
-    message = assert_refused(replace(job, epochs=2), "--out")
+    message = assert_refused(replace(job, epochs=2), "another output")
     assert message == (
         f"{job.out / 'mobilenet_v2'} has a run with epochs = 1, expected 2: "
-        "use the options and data of that run, or choose another --out"
+        "use the options and data of that run, or choose another output"
     )
     assert_refused(replace(job, seed=1), job.out / "mobilenet_v2", "seed = 0", "expected 1")
     other = torch.load(weights, weights_only=True)
@@ -195,7 +195,7 @@ def test_an_out_that_can_not_be_is_an_error_and_nothing_is_written(make_job, tin
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError) as caught:
         reproduce(make_job(tmp_path / "file"))
-    assert str(caught.value) == f"{tmp_path / 'file'} is a file: choose another --out"
+    assert str(caught.value) == f"{tmp_path / 'file'} is a file: choose another output"
     inside = tiny_data / "tables"
     with pytest.raises(OutputError) as caught:
         reproduce(make_job(inside))

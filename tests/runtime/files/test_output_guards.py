@@ -22,7 +22,7 @@ from overfly.runtime.files.output_guards import (
 def test_an_existing_folder_is_refused(old, names):
     with pytest.raises(OutputError) as caught, atomic_folder(old):
         pytest.fail("the block must not run")
-    assert str(caught.value) == f"{old} exists already: choose another --out, or add --overwrite to replace it"
+    assert str(caught.value) == f"{old} exists already: choose another output, or add --overwrite to replace it"
     assert names(old.parent) == ["out"]
 
 
@@ -36,7 +36,7 @@ def test_a_parent_that_is_a_file_is_named(tmp_path, below):
     with pytest.raises(OutputError) as caught:
         check_overwrite(path, overwrite=True)
     parent = tmp_path / "notes.txt"
-    assert str(caught.value) == f"can't write to {path}: {parent} is a file, not a folder; choose another --out"
+    assert str(caught.value) == f"can't write to {path}: {parent} is a file, not a folder; choose another output"
 
 
 def test_the_current_and_the_topmost_folder_are_refused(tmp_path, monkeypatch):
@@ -44,7 +44,7 @@ def test_the_current_and_the_topmost_folder_are_refused(tmp_path, monkeypatch):
     for path, found in ((tmp_path, "the current folder"), (Path(tmp_path.anchor), "the topmost folder")):
         with pytest.raises(OutputError) as caught:
             check_overwrite(path, overwrite=True)
-        assert str(caught.value) == f"can't write to {path}: it is {found}; choose another --out"
+        assert str(caught.value) == f"can't write to {path}: it is {found}; choose another output"
 
 
 def test_an_output_that_holds_an_input_is_refused(tmp_path):
@@ -53,7 +53,7 @@ def test_an_output_that_holds_an_input_is_refused(tmp_path):
     for out in (data, tmp_path):
         with pytest.raises(OutputError) as caught:
             check_inputs_safe(out, [tmp_path.parent / "elsewhere", data])
-        assert str(caught.value) == f"can't write to {out}: it holds the input {data}; choose another --out"
+        assert str(caught.value) == f"can't write to {out}: it holds the input {data}; choose another output"
 
 
 def test_an_output_inside_the_data_folder_is_refused(tmp_path):
@@ -64,7 +64,7 @@ def test_an_output_inside_the_data_folder_is_refused(tmp_path):
         check_outside(data / "run", data)
     assert str(caught.value) == (
         f"can't write to {data / 'run'}: it is inside the data folder {data}, where each folder is a class; "
-        "choose another --out"
+        "choose another output"
     )
 
 
@@ -85,7 +85,7 @@ def test_the_name_of_a_device_is_refused_at_once_on_windows(tmp_path, monkeypatc
         check_overwrite(tmp_path / name, overwrite=True)
     found = (tmp_path / name).name
     assert str(caught.value) == (
-        f"can't write to {tmp_path / name}: {found} is a device on Windows; choose another --out"
+        f"can't write to {tmp_path / name}: {found} is a device on Windows; choose another output"
     )
     check_overwrite(tmp_path / f"{name[0]}-run", overwrite=True)
     check_overwrite(tmp_path / "console", overwrite=True)

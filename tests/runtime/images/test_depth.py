@@ -1,4 +1,4 @@
-"""Values of more or fewer bits become 8 bits, by their highest bits or by a range; a range that is not used is told."""
+"""Values of more or fewer bits become 8 bits, by their highest bits or by a range. A range not used is reported."""
 
 import logging
 from pathlib import Path

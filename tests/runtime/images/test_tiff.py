@@ -222,12 +222,12 @@ def test_what_can_not_become_8_bit_rgb_is_refused_with_the_reason(write_tiff, ba
 
 def test_without_rasterio_the_file_is_described_and_the_extra_named(write_tiff, bands, monkeypatch):
     path = write_tiff(bands(5).astype(np.uint16), compress="lzw", interleave="band")
-    monkeypatch.setitem(sys.modules, "overfly.runtime.images.geotiff", None)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(ImageError) as caught:
         load_image(path, SIZE)
     assert str(caught.value) == (
         f"{path} is a TIFF of 5 bands of 16 bits (unsigned, interleaved by band, LZW, black is zero): "
-        'to read it, run  python -m pip install "overfly[geo]"'
+        "this needs the package 'rasterio', which is not installed: run  python -m pip install \"overfly[geo]\""
     )
 
 
