@@ -26,10 +26,13 @@ class _Tag(IntEnum):
     STRIP_OFFSETS = 273
     ORIENTATION = 274
     SAMPLES = 277
+    ROWS_PER_STRIP = 278
     STRIP_BYTES = 279
     PLANAR = 284
     PREDICTOR = 317
     COLOR_MAP = 320
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
     TILE_OFFSETS = 324
     TILE_BYTES = 325
     EXTRA_SAMPLES = 338
@@ -256,12 +259,18 @@ class _Reader:
         tiled = _Tag.TILE_OFFSETS in tags
         offsets = tags[_Tag.TILE_OFFSETS if tiled else _Tag.STRIP_OFFSETS]
         sizes = tags.get(_Tag.TILE_BYTES if tiled else _Tag.STRIP_BYTES, [])
+        height, width = tags[_Tag.HEIGHT][0], tags[_Tag.WIDTH][0]
+        rows, columns = (_Tag.TILE_HEIGHT, _Tag.TILE_WIDTH) if tiled else (_Tag.ROWS_PER_STRIP, _Tag.WIDTH)
+        n_blocks = -(-height // max(1, one(rows, height))) * -(-width // max(1, one(columns, width)))
+        n_blocks *= 1 if one(_Tag.PLANAR, _BY_PIXEL) == _BY_PIXEL else n_bands
+        if len(offsets) < n_blocks:
+            raise ValueError(f"the TIFF stores {len(offsets)} of its {n_blocks} {'tiles' if tiled else 'strips'}")
         return TiffLayout(
             page=page,
             big_endian=self._order == ">",
             big_tiff=self._big,
-            width=tags[_Tag.WIDTH][0],
-            height=tags[_Tag.HEIGHT][0],
+            width=width,
+            height=height,
             bits=_for_each_band(tags.get(_Tag.BITS, [1]), n_bands),
             formats=_for_each_band(tags.get(_Tag.SAMPLE_FORMAT, [UNSIGNED]), n_bands),
             extra_samples=tuple(tags.get(_Tag.EXTRA_SAMPLES, ())),

@@ -262,7 +262,7 @@ def test_the_table_has_a_line_for_each_variant_and_overwrite_replaces_all(overfl
 
 def test_an_out_that_is_the_run_is_refused(overfly, content, tiny_run):
     before = content(tiny_run)
-    overfly("export", tiny_run, "--out", tiny_run, "--overwrite").assert_failed(tiny_run, "--out")
+    overfly("export", tiny_run, "--out", tiny_run, "--overwrite").assert_failed(tiny_run, "another output")
     assert content(tiny_run) == before
 
 

@@ -39,7 +39,7 @@ def test_a_data_folder_that_is_missing_is_an_error_and_nothing_is_written(overfl
 
 def test_an_out_that_is_a_file_is_an_error(overfly, tiny_data, tmp_path):
     (tmp_path / "tables").write_text("mine")
-    overfly("paper", tiny_data, "--out", tmp_path / "tables").assert_failed(tmp_path / "tables", "--out")
+    overfly("paper", tiny_data, "--out", tmp_path / "tables").assert_failed(tmp_path / "tables", "another output")
     assert (tmp_path / "tables").read_text() == "mine"
 
 

@@ -427,7 +427,7 @@ def test_a_file_name_that_is_not_utf8_is_trained_on(overfly, small_data, tmp_pat
 def test_an_out_that_holds_the_data_is_refused(overfly, content, small_data, briefly):
     before = content(small_data.parent)
     for out in (small_data, small_data.parent):
-        overfly("train", small_data, "--out", out, "--overwrite", *briefly).assert_failed(small_data, "--out")
+        overfly("train", small_data, "--out", out, "--overwrite", *briefly).assert_failed(small_data, "another output")
     assert content(small_data.parent) == before
 
 

@@ -140,6 +140,11 @@ def read_state_dict(path: Path) -> StateDict:
     ):
         raise WeightsError(f"the weights file {path} is not a state dict: {expected}")
     for key, value in content.items():
+        if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
+            raise WeightsError(
+                f"the weights file {path} has tensors of a kind that no layer takes, such as {key} ({value.dtype}, "
+                f"{value.layout}): expected dense real numbers"
+            )
         if not value.isfinite().all():
             raise WeightsError(
                 f"the weights file {path} has values that are not finite (NaN or infinity), such as in {key}: use "

@@ -78,6 +78,16 @@ def test_a_small_part_of_the_bits_gives_a_warning_with_the_range(caplog, n_bits,
     assert all(message.startswith(f"{PATH} ") and f"--range {low},{high}," in message for message in messages)
 
 
+@pytest.mark.parametrize(("odd", "warned"), [(17_000, 1), (65_535, 1), (3000, 1)])
+def test_a_few_bright_pixels_do_not_hide_a_dark_image(caplog, odd, warned):
+    values = np.tile(np.linspace(100, 3000, 64).astype(np.uint16), (64, 1))
+    values[0, :8] = odd
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        DepthConverter(None).to_8_bits(PATH, values, 16)
+        DepthConverter(None).to_8_bits(PATH, values * 16, 16)  # a bright one gives none
+    assert len(caplog.records) == warned
+
+
 def test_the_warning_comes_once_for_a_folder_and_for_the_folders_of_its_classes(caplog):
     converter = DepthConverter(None)
     values = np.array([0, 3000], np.uint16)
@@ -99,6 +109,6 @@ def test_the_message_of_the_warning(caplog):
         DepthConverter(None).to_8_bits(PATH, np.array([7, 4095], np.uint16), 16)
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"{PATH} has values in the range 7,4095 only, a small part of its 16 bits, so its contrast is low: "
+        f"{PATH} has nearly all values in the range 7,4095, a small part of its 16 bits, so its contrast is low: "
         "train with --range 7,4095, or with the range of all images"
     )

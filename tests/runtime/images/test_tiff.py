@@ -284,6 +284,20 @@ def test_a_file_whose_tags_are_damaged_is_named(tmp_path, byte_order):
         assert str(caught.value).startswith(f"{path} can't be decoded (")
 
 
+@pytest.mark.parametrize(("interleave", "n_strips"), [("pixel", 4), ("band", 12)])
+def test_a_file_that_lists_too_few_strips_is_refused(write_tiff, bands, interleave, n_strips):
+    path = write_tiff(bands(3), interleave=interleave, blockysize=4)
+    content = path.read_bytes()
+    for kind in (3, 4):
+        whole, part = (struct.pack("<HHI", 273, kind, n) for n in (n_strips, n_strips - 1))
+        content = content.replace(whole, part)
+    path.write_bytes(content)
+    with pytest.raises(ImageError) as caught:
+        load_image(path, SIZE)
+    assert str(caught.value).startswith(f"{path} ")
+    assert f"the TIFF stores {n_strips - 1} of its {n_strips} strips" in str(caught.value)
+
+
 def test_a_truncated_file_is_refused_whoever_decodes(write_tiff, bands):
     for n_bands in (3, 5):
         path = write_tiff(bands(n_bands), photometric="rgb")

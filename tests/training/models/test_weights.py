@@ -236,6 +236,22 @@ def test_a_value_that_is_not_finite_is_found_when_the_file_is_read(tmp_path, sta
     )
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)],
+    ids=["sparse", "complex"],
+)
+def test_a_tensor_that_no_layer_takes_is_named(tmp_path, state, tensor):
+    path = tmp_path / "w.pth"
+    torch.save({**state, "odd": tensor}, path)
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    assert str(caught.value) == (
+        f"the weights file {path} has tensors of a kind that no layer takes, such as odd ({tensor.dtype}, "
+        f"{tensor.layout}): expected dense real numbers"
+    )
+
+
 def write_folder(folder, name):
     folder.mkdir()
     (folder / name).touch()
