@@ -82,14 +82,16 @@ class DepthConverter:
             )
         if 0 < high - low < _MIN_CONTRAST * (1 << n_bits):
             self._warn(path, low, high, n_bits)
-        elif high > low:
-            # Few very bright pixels, or a value that stands for "no data", don't make a dark image bright.
-            rows = values[:: max(1, len(values) // _N_ROWS)]
-            stored = rows[rows < (1 << n_bits) - 1]
-            bright = int(np.percentile(stored, 99, method="nearest")) if stored.size else low
-            if low < bright < _DARK * (1 << n_bits):
-                self._warn(path, low, bright, n_bits)
+        elif low < (bright := _brightness(values, n_bits)) < _DARK * (1 << n_bits):
+            self._warn(path, low, bright, n_bits)
         return (values >> (n_bits - _BYTE)).astype(np.uint8)
+
+    def needs_low_bytes(self, high: npt.NDArray[np.uint8]) -> bool:
+        """Whether the low bytes of 16-bit values matter, given the high ones: for a range, or for a warning."""
+        if self.value_range is not None:
+            return True
+        contrast = int(high.max()) - int(high.min())
+        return contrast <= _MIN_CONTRAST * (1 << _BYTE) or _brightness(high, _BYTE) <= _DARK * (1 << _BYTE)
 
     def _warn(self, path: Path, low: int, high: int, n_bits: int) -> None:
         """Warn of an image with little contrast, unless there was one in its folder, or in one next to that."""
@@ -108,6 +110,16 @@ class DepthConverter:
             low,
             high,
         )
+
+
+def _brightness(values: npt.NDArray[Any], n_bits: int) -> int:
+    """Return the value that 99% do not exceed; the lowest one if there is no other than the highest possible.
+
+    Few very bright pixels, or a value that stands for "no data", don't make a dark image bright.
+    """
+    rows = values[:: max(1, len(values) // _N_ROWS)]
+    stored = rows[rows < (1 << n_bits) - 1]
+    return int(np.percentile(stored, 99, method="nearest") if stored.size else values.min())
 
 
 def _stretch(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:

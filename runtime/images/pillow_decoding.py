@@ -4,6 +4,7 @@ import ctypes
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -61,9 +62,15 @@ def open_image(stream: BinaryIO, layout: TiffLayout | None) -> ImageFile.ImageFi
 
 
 def decode_values(
-    stream: BinaryIO, image: ImageFile.ImageFile, layout: TiffLayout | None
+    stream: BinaryIO,
+    image: ImageFile.ImageFile,
+    layout: TiffLayout | None,
+    needs_low_bytes: Callable[[npt.NDArray[np.uint8]], bool],
 ) -> tuple[npt.NDArray[Any], int] | Image.Image:
     """Decode an opened image, and turn it upright.
+
+    Of 16-bit color, Pillow keeps the high bytes. The low ones are decoded only if `needs_low_bytes` says so, given the
+    high ones, because that takes as long again.
 
     Returns
     -------
@@ -76,7 +83,7 @@ def decode_values(
         return Image.fromarray(layout.palette()[np.asarray(upright)])
     if upright.mode.startswith("I"):
         return np.asarray(upright), 32 if upright.mode == "I" else 16
-    if _DEEP in raw_mode:
+    if _DEEP in raw_mode and needs_low_bytes(np.asarray(upright)[..., :3]):
         return _color_of_16_bits(stream, upright, raw_mode, layout), 16
     if "transparency" in upright.info:
         # Pillow warns if a palette with transparency is converted to RGB in one step.

@@ -139,7 +139,7 @@ class ImageReader:
         with open_image(stream, layout) as image:
             _check_size(path, image.width, image.height)
             reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
-            decoded = decode_values(stream, image, layout)
+            decoded = decode_values(stream, image, layout, self._depth.needs_low_bytes)
         return decoded if isinstance(decoded, Image.Image) else self._as_image(path, *decoded)
 
     def _decode_with_rasterio(

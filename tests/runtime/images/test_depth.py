@@ -112,3 +112,19 @@ def test_the_message_of_the_warning(caplog):
         f"{PATH} has nearly all values in the range 7,4095, a small part of its 16 bits, so its contrast is low: "
         "train with --range 7,4095, or with the range of all images"
     )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value_range", "needed"),
+    [
+        (0, 65_535, None, False),
+        (100, 3000, None, True),
+        (100, 3000, (0, 4095), True),
+        (0, 65_535, (0, 4095), True),
+        (30_000, 40_000, None, True),
+        (20_000, 60_000, None, False),
+    ],
+)
+def test_the_low_bytes_are_needed_for_a_range_or_a_warning_only(low, high, value_range, needed):
+    values = np.linspace(low, high, 4096).astype(np.uint16).reshape(64, 64)
+    assert DepthConverter(value_range).needs_low_bytes((values >> 8).astype(np.uint8)) is needed
