@@ -19,7 +19,7 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import hash_files
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.evaluation.golden_check import check_golden
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.inference import compile as compile_module
 from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.devices import list_devices, resolve_device, supports
@@ -122,7 +122,7 @@ def test_many_in_flight_give_each_image_its_own_answer_in_order(bundle):
 @pytest.mark.real
 def test_real_scenes_get_the_answers_of_the_cpu(bundle, real_data):
     paths = [min(folder.iterdir()) for folder in sorted(real_data.iterdir()) if folder.is_dir()]
-    images = np.stack([load_image(path, bundle.manifest.image.size) for path in paths])
+    images = np.stack([ImageReader(bundle.manifest.image.size).read(path) for path in paths])
     logits = {d: compile_variant(bundle, variant="fp16", device=d).logits(images) for d in ("GPU", "CPU")}
     assert len(images) == 21
     gpu, cpu = (logits[device].astype(np.float64) for device in ("GPU", "CPU"))

@@ -27,7 +27,7 @@ from PIL import Image
 from overfly.cli import run
 from overfly.cli.arguments import expand_wildcards
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 
 SIZE = 64
 
@@ -662,17 +662,17 @@ def test_every_row_has_its_own_name_and_a_public_source():
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("report", rows(IMAGE_FILES))
 def test_image(report, tiny_data, tmp_path):
-    pixels = load_image(min((tiny_data / "harbor").iterdir()), SIZE)
+    pixels = ImageReader(SIZE).read(min((tiny_data / "harbor").iterdir()))
     path = tmp_path / report.name
     report.write(path, pixels)
     if report.refused:
         with pytest.raises(ImageError) as caught:
-            load_image(path, SIZE)
+            ImageReader(SIZE).read(path)
         for part in (str(path), *report.refused):
             assert part in str(caught.value)
         return
     right = Image.fromarray(pixels).convert("L").convert("RGB") if report.gray else pixels
-    difference = np.abs(load_image(path, SIZE).astype(float) - np.asarray(right, float)).mean()
+    difference = np.abs(ImageReader(SIZE).read(path).astype(float) - np.asarray(right, float)).mean()
     assert difference <= report.tolerance
 
 

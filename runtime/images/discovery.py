@@ -54,7 +54,7 @@ class FolderContent:
 def find_images(paths: list[Path], *, reporter: Reporter = SILENT) -> list[Path]:
     """Return the files among `paths`, and the images in and below the folders among them, sorted within a folder.
 
-    The result may also have broken links and folders that can't be listed: `load_image` says what is wrong with each.
+    The result may also have broken links and folders that can't be listed: reading each says what is wrong with it.
     A note counts the folders that were passed over.
 
     Raises

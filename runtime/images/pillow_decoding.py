@@ -39,7 +39,7 @@ def silence_libraries() -> None:
 
     This holds for the whole process: a filter for a moment is not safe in the threads that decode.
     """
-    # An image above Pillow's limit; `load_image` has one of its own.
+    # An image above Pillow's limit; `ImageReader` has one of its own.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     # Damaged EXIF data or MPO indexes.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

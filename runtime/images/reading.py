@@ -89,7 +89,29 @@ class ImageReader:
         self._depth = DepthConverter(value_range)
 
     def read(self, path: Path) -> ImageBatch:
-        """Decode an image file and resize the image: uint8, shape ``[size, size, 3]``, RGB; see `load_image`."""
+        """Decode an image file and resize the image.
+
+        Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; of 16 bits the high byte is kept, unless there is a
+        `value_range`. Of more than three bands the first three are read. Transparency is dropped, and the EXIF
+        orientation is applied. Of a file with several pages the first is read that is not a reduced version of another.
+        A TIFF that Pillow is not known to read right is read with rasterio.
+
+        Parameters
+        ----------
+        path
+            A JPEG, PNG, TIFF, BMP or WebP file.
+
+        Returns
+        -------
+        ndarray
+            uint8, shape ``[size, size, 3]``, RGB.
+
+        Raises
+        ------
+        ImageError
+            If the file is missing, is not an image, is damaged, has more than `MAX_PIXELS` pixels or values that don't
+            fit into 16 bits, or needs rasterio, which is not installed.
+        """
         try:
             _check_is_file(path)
             with path.open("rb") as stream, ExitStack() as reserved:
@@ -167,39 +189,8 @@ class ImageReader:
         return Image.fromarray(self._depth.to_8_bits(path, values, n_bits)).convert("RGB")
 
 
-def load_image(path: Path, size: int, value_range: ValueRange | None = None) -> ImageBatch:
-    """Decode an image file and resize the image.
-
-    Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; of 16 bits the high byte is kept, unless there is a
-    `value_range`. Of more than three bands the first three are read. Transparency is dropped, and the EXIF orientation
-    is applied. Of a file with several pages the first is read that is not a reduced version of another. A TIFF that
-    Pillow is not known to read right is read with rasterio.
-
-    Parameters
-    ----------
-    path
-        A JPEG, PNG, TIFF, BMP or WebP file.
-    size
-        Height and width of the result in pixels.
-    value_range
-        See `ImageSpec`.
-
-    Returns
-    -------
-    ndarray
-        uint8, shape ``[size, size, 3]``, RGB.
-
-    Raises
-    ------
-    ImageError
-        If the file is missing, is not an image, is damaged, has more than `MAX_PIXELS` pixels or values that don't fit
-        into 16 bits, or needs rasterio, which is not installed.
-    """
-    return ImageReader(size, value_range).read(path)
-
-
 def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
-    """Resize uint8 RGB pixels of shape ``[height, width, 3]`` to ``[size, size, 3]`` as `load_image` does."""
+    """Resize uint8 RGB pixels of shape ``[height, width, 3]`` to ``[size, size, 3]`` as `ImageReader` does."""
     return pixels if pixels.shape == (size, size, 3) else _resize(Image.fromarray(pixels), size)
 
 

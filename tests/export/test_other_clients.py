@@ -12,7 +12,7 @@ import pytest
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_model_api_gives_our_labels_with_nothing_but_the_ir(bundle, images, tmp_
         expected = ours.predict(images)
     for path, prediction in zip(images, expected, strict=True):
         # At the model's size, as it would resize without antialiasing.
-        (top,) = theirs(load_image(path, 64)).top_labels
+        (top,) = theirs(ImageReader(64).read(path)).top_labels
         assert top.name == prediction.label
         assert top.confidence == pytest.approx(prediction.probabilities[0], abs=1e-3)
 
@@ -54,7 +54,7 @@ def test_onnx_runtime_runs_the_onnx_file_on_the_pixels_themselves(bundle, images
     session = onnxruntime.InferenceSession(bundle.path / "model.onnx", providers=["CPUExecutionProvider"])
     (given,), (returned,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 64, 64, 3])
-    images = np.stack([load_image(path, 64) for path in images])
+    images = np.stack([ImageReader(64).read(path) for path in images])
     (logits,) = session.run([returned.name], {given.name: images})
     with Classifier.from_bundle(bundle.path, device="CPU", variant="fp32") as ours:
         labels = [prediction.label for prediction in ours.predict(images)]

@@ -13,7 +13,7 @@ from PIL import Image
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.images import discovery as module
 from overfly.runtime.images.discovery import FolderEntries, find_images, images_below, list_entries, list_folder
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 
 SIZE = 8
 
@@ -157,7 +157,7 @@ def test_a_link_to_itself_is_named(tmp_path, link):
     path = link("loop.jpg", "loop.jpg")
     assert find_images([tmp_path]) == [path]
     with pytest.raises(ImageError, match=r"loop\.jpg"):
-        load_image(path, SIZE)
+        ImageReader(SIZE).read(path)
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
@@ -165,7 +165,7 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
     assert find_images([tmp_path]) == [path]
     assert find_images([path]) == [path]
     with pytest.raises(ImageError, match=r"dangling\.jpg"):
-        load_image(path, SIZE)
+        ImageReader(SIZE).read(path)
 
 
 def test_a_link_to_a_folder_above_is_not_followed(tmp_path, link):
@@ -217,7 +217,7 @@ def test_a_link_to_an_image_is_an_image(tmp_path, link, pixels):
     Image.fromarray(content).save(tmp_path / "real.png")
     path = link("linked.png", "real.png")
     assert find_images([tmp_path]) == [path, tmp_path / "real.png"]
-    assert (load_image(path, SIZE) == content).all()
+    assert (ImageReader(SIZE).read(path) == content).all()
 
 
 def test_a_folder_with_an_images_name_is_a_folder(tmp_path):
@@ -226,7 +226,7 @@ def test_a_folder_with_an_images_name_is_a_folder(tmp_path):
     assert find_images([tmp_path]) == [tmp_path / "folder.jpg" / "a.png"]
     assert find_images([tmp_path / "folder.jpg"]) == [tmp_path / "folder.jpg" / "a.png"]
     with pytest.raises(ImageError, match=r"folder\.jpg"):
-        load_image(tmp_path / "folder.jpg", SIZE)
+        ImageReader(SIZE).read(tmp_path / "folder.jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -234,7 +234,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     assert find_images([tmp_path]) == [tmp_path / "pipe.jpg"]
     with pytest.raises(ImageError, match=r"pipe\.jpg"):
-        load_image(tmp_path / "pipe.jpg", SIZE)
+        ImageReader(SIZE).read(tmp_path / "pipe.jpg")
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def closed_folder(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_listed_is_among_the_images_and_named(tmp_path, closed_folder):
     assert find_images([tmp_path]) == [tmp_path / "a.png", closed_folder]
     with pytest.raises(ImageError, match="closed"):
-        load_image(closed_folder, SIZE)
+        ImageReader(SIZE).read(closed_folder)
 
 
 def test_a_folder_that_cannot_be_listed_is_among_the_errors(tmp_path, closed_folder):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from overfly.runtime.errors import ImageError
 from overfly.runtime.images.metadata import without_metadata
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 
 SIZE = 24
 NOISE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
@@ -73,14 +73,14 @@ JPEGS = {
 @pytest.mark.parametrize("name", PNGS)
 def test_a_png_is_read_whatever_its_metadata(tmp_path, name):
     (tmp_path / "scene.png").write_bytes(PNGS[name])
-    assert (load_image(tmp_path / "scene.png", SIZE) == NOISE).all()
+    assert (ImageReader(SIZE).read(tmp_path / "scene.png") == NOISE).all()
 
 
 @pytest.mark.parametrize("name", JPEGS)
 def test_a_jpeg_is_read_whatever_its_metadata(tmp_path, name):
     (tmp_path / "scene.jpg").write_bytes(JPEGS[name])
     with Image.open(io.BytesIO(encoded("jpeg"))) as image:
-        assert (load_image(tmp_path / "scene.jpg", SIZE) == np.asarray(image)).all()
+        assert (ImageReader(SIZE).read(tmp_path / "scene.jpg") == np.asarray(image)).all()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_jpeg_is_read_whatever_its_metadata(tmp_path, name):
 def test_the_orientation_is_applied_although_other_metadata_is_damaged(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with Image.open(io.BytesIO(encoded("png" if name.endswith("png") else "jpeg"))) as image:
-        assert (load_image(tmp_path / name, SIZE) == np.rot90(np.asarray(image), -1)).all()
+        assert (ImageReader(SIZE).read(tmp_path / name) == np.rot90(np.asarray(image), -1)).all()
 
 
 def test_the_color_transform_of_a_cmyk_jpeg_is_kept(tmp_path):
@@ -104,7 +104,7 @@ def test_the_color_transform_of_a_cmyk_jpeg_is_kept(tmp_path):
     sound.write_bytes(content)
     damaged.write_bytes(content[:2] + segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\x00") + content[2:])
     assert b"Adobe" in without_metadata(io.BytesIO(content)).getvalue()
-    assert (load_image(damaged, SIZE) == load_image(sound, SIZE)).all()
+    assert (ImageReader(SIZE).read(damaged) == ImageReader(SIZE).read(sound)).all()
 
 
 @pytest.mark.parametrize("name", [b"IDAT", b"PLTE"])
@@ -115,7 +115,7 @@ def test_a_png_without_a_chunk_that_it_needs_is_refused(tmp_path, name):
     path = tmp_path / "scene.png"
     path.write_bytes(stream.getvalue().replace(name, name.swapcase()[:1] + name[1:]))
     with pytest.raises(ImageError) as caught:
-        load_image(path, SIZE)
+        ImageReader(SIZE).read(path)
     assert str(caught.value).startswith(f"{path} ")
 
 
@@ -135,10 +135,10 @@ def test_nothing_reaches_standard_error(tmp_path):
 import sys
 from pathlib import Path
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 for path in Path(sys.argv[1]).iterdir():
     try:
-        load_image(path, 24)
+        ImageReader(24).read(path)
     except ImageError as error:
         print(error)
 """

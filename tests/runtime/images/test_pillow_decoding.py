@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from overfly.runtime.images.pillow_decoding import decode_values, open_image
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 
 
 @pytest.mark.parametrize("name", ["gray.png", "gray.tif", "rgb.png", "rgba.png", "la.png"])
@@ -21,7 +21,7 @@ def test_a_range_applies_to_all_16_bits_of_every_kind(png, tmp_path, name):
         color = {"la": 4, "rgb": 2, "rgba": 6}[name[:-4]]
         path = png(tmp_path / name, width=4, height=4, depth=16, color=color, rows=rows)
     expected = np.rint((deep - 1000) * 255 / 2000)[..., : 3 if "rgb" in name else 1]
-    assert np.abs(load_image(path, 4, (1000, 3000)) - expected).max() <= 1
+    assert np.abs(ImageReader(4, (1000, 3000)).read(path) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": "lzw"}, {"endianness": "big"}, {"interleave": "band"}])
@@ -29,7 +29,7 @@ def test_a_range_applies_to_all_16_bits_of_an_rgb_tiff(write_tiff, options):
     deep = np.random.default_rng(1).integers(1000, 3000, (3, 4, 4)).astype(np.uint16)
     path = write_tiff(deep, photometric="rgb", **options)
     expected = np.moveaxis(np.rint((deep - 1000.0) * 255 / 2000), 0, 2)
-    assert np.abs(load_image(path, 4, (1000, 3000)) - expected).max() <= 1
+    assert np.abs(ImageReader(4, (1000, 3000)).read(path) - expected).max() <= 1
 
 
 def test_an_8_bit_image_comes_as_an_image(pixels):

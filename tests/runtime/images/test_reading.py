@@ -24,7 +24,7 @@ from overfly.runtime.errors import ImageError
 from overfly.runtime.images import reading
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.memory import MemoryBudget
-from overfly.runtime.images.reading import MAX_PIXELS, ImageSpec, load_image, resize_pixels
+from overfly.runtime.images.reading import MAX_PIXELS, ImageReader, ImageSpec, resize_pixels
 
 SIZE = 8
 
@@ -57,7 +57,7 @@ def triangle_resize(pixels, size):
 def refusal(path, size=SIZE):
     """Return why an image is refused: what its error says after the path."""
     with pytest.raises(ImageError) as caught:
-        load_image(path, size)
+        ImageReader(size).read(path)
     named, text = str(caught.value)[: len(f"{path} ")], str(caught.value)[len(f"{path} ") :]
     assert named == f"{path} "
     return text
@@ -76,7 +76,7 @@ def gray_rgb(values):
 
 def test_rgb_pixels_come_back_unchanged(image):
     path, content = image
-    loaded = load_image(path, SIZE)
+    loaded = ImageReader(SIZE).read(path)
     assert loaded.dtype == np.uint8
     assert loaded.shape == (SIZE, SIZE, 3)
     assert (loaded == content).all()
@@ -85,20 +85,20 @@ def test_rgb_pixels_come_back_unchanged(image):
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".bmp"])
 def test_formats_without_loss(tmp_path, pixels, suffix):
     content = pixels(SIZE)
-    assert (load_image(save(tmp_path / f"scene{suffix}", content), SIZE) == content).all()
+    assert (ImageReader(SIZE).read(save(tmp_path / f"scene{suffix}", content)) == content).all()
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_formats_with_loss(tmp_path, suffix):
     content = np.full((16, 16, 3), (200, 90, 30), np.uint8)
     path = save(tmp_path / f"scene{suffix}", content, quality=95)
-    assert np.abs(load_image(path, 16).astype(int) - content).max() <= 4
+    assert np.abs(ImageReader(16).read(path).astype(int) - content).max() <= 4
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
 def test_grayscale(tmp_path, pixels, suffix):
     content = pixels(SIZE, channels=1)
-    assert (load_image(save(tmp_path / f"gray{suffix}", content), SIZE) == gray_rgb(content)).all()
+    assert (ImageReader(SIZE).read(save(tmp_path / f"gray{suffix}", content)) == gray_rgb(content)).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -106,7 +106,7 @@ def test_one_bit(tmp_path, pixels, suffix):
     content = np.where(pixels(SIZE, channels=1) > 127, 255, 0).astype(np.uint8)
     path = save(tmp_path / f"bit{suffix}", content, mode="1")
     assert mode_of(path) == "1"
-    assert (load_image(path, SIZE) == gray_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == gray_rgb(content)).all()
 
 
 @pytest.mark.parametrize("transparency", [None, 1, bytes([255, 0, 128, 7])])
@@ -118,14 +118,14 @@ def test_palette(tmp_path, transparency):
     options = {} if transparency is None else {"transparency": transparency}
     image.save(tmp_path / "palette.png", **options)
     assert mode_of(tmp_path / "palette.png") == "P"
-    assert (load_image(tmp_path / "palette.png", SIZE) == colors[index]).all()
+    assert (ImageReader(SIZE).read(tmp_path / "palette.png") == colors[index]).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_transparency_is_dropped_and_the_color_below_kept(tmp_path, pixels, suffix):
     content = pixels(SIZE, channels=4)
     content[0, :, 3] = 0
-    assert (load_image(save(tmp_path / f"rgba{suffix}", content), SIZE) == content[..., :3]).all()
+    assert (ImageReader(SIZE).read(save(tmp_path / f"rgba{suffix}", content)) == content[..., :3]).all()
 
 
 def test_grayscale_with_transparency(tmp_path, pixels):
@@ -133,7 +133,7 @@ def test_grayscale_with_transparency(tmp_path, pixels):
     path = tmp_path / "la.png"
     Image.frombytes("LA", (SIZE, SIZE), content.tobytes()).save(path)
     assert mode_of(path) == "LA"
-    assert (load_image(path, SIZE) == gray_rgb(content[..., 0])).all()
+    assert (ImageReader(SIZE).read(path) == gray_rgb(content[..., 0])).all()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_grayscale_with_transparency(tmp_path, pixels):
 def test_cmyk_jpeg(tmp_path, ink, rgb):
     Image.new("CMYK", (16, 16), ink).save(tmp_path / "print.jpg", quality=95)
     assert mode_of(tmp_path / "print.jpg") == "CMYK"
-    assert np.abs(load_image(tmp_path / "print.jpg", 16).astype(int) - rgb).max() <= 4
+    assert np.abs(ImageReader(16).read(tmp_path / "print.jpg").astype(int) - rgb).max() <= 4
 
 
 SIXTEEN = np.array([[0, 1, 255, 256], [257, 511, 512, 32767], [32768, 40000, 65279, 65280], [65281, 65534, 65535, 300]])
@@ -156,13 +156,13 @@ HIGH_BYTES = np.array([[0, 0, 0, 1], [1, 1, 2, 127], [128, 156, 254, 255], [255,
 def test_of_16_bit_grayscale_the_high_byte_counts(tmp_path, suffix):
     path = save(tmp_path / f"deep{suffix}", SIXTEEN.astype(np.uint16))
     assert mode_of(path).startswith("I")
-    assert (load_image(path, 4) == gray_rgb(HIGH_BYTES)).all()
+    assert (ImageReader(4).read(path) == gray_rgb(HIGH_BYTES)).all()
 
 
 def test_big_endian_16_bit_tiff(tmp_path):
     Image.frombytes("I;16B", (4, 4), SIXTEEN.astype(">u2").tobytes()).save(tmp_path / "deep.tif")
     assert mode_of(tmp_path / "deep.tif") == "I;16B"
-    assert (load_image(tmp_path / "deep.tif", 4) == gray_rgb(HIGH_BYTES)).all()
+    assert (ImageReader(4).read(tmp_path / "deep.tif") == gray_rgb(HIGH_BYTES)).all()
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, 3), (6, 4)])
@@ -170,20 +170,20 @@ def test_of_16_bit_color_png_the_high_byte_counts(png, tmp_path, color, channels
     deep = np.random.default_rng(1).integers(0, 65536, (4, 4, channels)).astype(">u2")
     rows = [row.tobytes() for row in deep]
     path = png(tmp_path / "deep.png", width=4, height=4, depth=16, color=color, rows=rows)
-    assert (load_image(path, 4) == (deep >> 8)[..., :3]).all()
+    assert (ImageReader(4).read(path) == (deep >> 8)[..., :3]).all()
 
 
 def test_a_16_bit_image_of_another_size_is_resized_after_the_conversion(tmp_path):
     deep = np.random.default_rng(1).integers(0, 65536, (13, 9)).astype(np.uint16)
     expected = Image.fromarray((deep >> 8).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    loaded = load_image(save(tmp_path / "deep.png", deep), SIZE)
+    loaded = ImageReader(SIZE).read(save(tmp_path / "deep.png", deep))
     assert (loaded == gray_rgb(np.asarray(expected))).all()
 
 
 def test_32_bit_integers_within_16_bits(tmp_path):
     path = save(tmp_path / "int.tif", SIXTEEN.astype(np.int32))
     assert mode_of(path) == "I"
-    assert (load_image(path, 4) == gray_rgb(HIGH_BYTES)).all()
+    assert (ImageReader(4).read(path) == gray_rgb(HIGH_BYTES)).all()
 
 
 @pytest.mark.parametrize("value", [-1, 65536, 2**31 - 1])
@@ -210,7 +210,7 @@ def test_of_several_pages_the_first_counts(tmp_path, pixels):
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     with Image.open(tmp_path / "pages.tif") as image:
         assert image.n_frames == 3
-    assert (load_image(tmp_path / "pages.tif", SIZE) == pixels(SIZE, seed=0)).all()
+    assert (ImageReader(SIZE).read(tmp_path / "pages.tif") == pixels(SIZE, seed=0)).all()
 
 
 ORIENTATIONS = {
@@ -232,13 +232,13 @@ def test_exif_orientation(tmp_path, pixels, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / f"turned{suffix}", content, exif=exif)
-    assert (load_image(path, SIZE) == ORIENTATIONS[orientation](content)).all()
+    assert (ImageReader(SIZE).read(path) == ORIENTATIONS[orientation](content)).all()
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (20, 37), (37, 20), (5, 3), (8, 16), (16, 8), (1, 1), (1, 50)])
 def test_other_sizes_are_resized_whole(tmp_path, pixels, shape):
     content = pixels(*shape)
-    loaded = load_image(save(tmp_path / "other.png", content), SIZE)
+    loaded = ImageReader(SIZE).read(save(tmp_path / "other.png", content))
     pillow = Image.fromarray(content).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     assert (loaded == np.asarray(pillow)).all()
     assert np.abs(loaded - triangle_resize(content, SIZE)).max() <= 1.01
@@ -249,7 +249,7 @@ def test_a_palette_is_resized_as_colors_not_as_numbers(tmp_path, pixels):
     path = save(tmp_path / "palette.png", content, mode="P")
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
-    assert (load_image(path, SIZE) == expected).all()
+    assert (ImageReader(SIZE).read(path) == expected).all()
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9])
@@ -293,8 +293,8 @@ def test_a_decompression_bomb_is_refused_by_its_header(png, tmp_path, side):
 
 def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(png, tmp_path):
     path = png(tmp_path / "bomb.png", width=14_000, height=14_000, depth=8, color=2, rows=[b"\0" * 30])
-    code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import load_image\n"
-    code += "try: load_image(Path(sys.argv[1]), 32)\nexcept ValueError as error: sys.exit(str(error))"
+    code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import ImageReader\n"
+    code += "try: ImageReader(32).read(Path(sys.argv[1]))\nexcept ValueError as error: sys.exit(str(error))"
     result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert result.stderr.count("\n") == 1
     assert str(path) in result.stderr
@@ -313,14 +313,14 @@ def test_a_spec_reads_images_as_it_says_and_refuses_what_is_no_range(tmp_path):
 def test_with_a_range_signed_and_floating_point_pixels_are_read(write_tiff, dtype):
     values = np.random.default_rng(1).integers(-100, 100, (3, 4, 4)).astype(dtype)
     expected = np.moveaxis(np.rint((values.astype(float) + 100) * 255 / 200), 0, 2)
-    assert np.abs(load_image(write_tiff(values), 4, (-100, 100)) - expected).max() <= 1
+    assert np.abs(ImageReader(4, (-100, 100)).read(write_tiff(values)) - expected).max() <= 1
 
 
 def test_a_100_megapixel_image_is_read(tmp_path):
     """As many pixels as a drone's camera has. Pillow's warning of them is an error in tests, so that it would show."""
     Image.new("L", (12288, 8192), 77).save(tmp_path / "drone.png", compress_level=1)
-    code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import load_image\n"
-    code += "print(load_image(Path(sys.argv[1]), 2).tolist())"
+    code = "import sys; from pathlib import Path; from overfly.runtime.images.reading import ImageReader\n"
+    code += "print(ImageReader(2).read(Path(sys.argv[1])).tolist())"
     command = [sys.executable, "-c", code, tmp_path / "drone.png"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.stdout, result.stderr) == (f"{[[[77] * 3] * 2] * 2}\n", "")
@@ -340,9 +340,9 @@ def test_a_damaged_large_image_does_not_wait_for_its_own_memory(tmp_path, monkey
 
 def test_loading_leaves_no_file_open(tmp_path, image):
     path, _ = image
-    load_image(path, SIZE)
+    ImageReader(SIZE).read(path)
     path.rename(tmp_path / "moved.png")  # Windows refuses this while the file is open
-    assert load_image(tmp_path / "moved.png", SIZE).shape == (SIZE, SIZE, 3)
+    assert ImageReader(SIZE).read(tmp_path / "moved.png").shape == (SIZE, SIZE, 3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -350,7 +350,7 @@ def test_awkward_names(tmp_path, pixels, name):
     content = pixels(SIZE)
     path = save(tmp_path / name, content)
     assert find_images([tmp_path]) == [path]
-    assert (load_image(path, SIZE) == content).all()
+    assert (ImageReader(SIZE).read(path) == content).all()
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="file names are Unicode here")
@@ -360,7 +360,7 @@ def test_a_name_that_is_no_utf8(tmp_path, pixels):
     Image.fromarray(pixels(SIZE)).save(stream, "PNG")
     path.write_bytes(stream.getvalue())
     assert find_images([tmp_path]) == [path]
-    assert (load_image(path, SIZE) == pixels(SIZE)).all()
+    assert (ImageReader(SIZE).read(path) == pixels(SIZE)).all()
     path.write_bytes(b"")
     assert refusal(path)
 
@@ -383,14 +383,14 @@ def test_an_image_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
     views = [Image.fromarray(pixels(24, seed=i)) for i in range(2)]
     views[0].save(tmp_path / "stereo.jpg", "MPO", save_all=True, append_images=views[1:], quality=95)
     views[0].save(tmp_path / "one.jpg", quality=95)
-    assert (load_image(tmp_path / "stereo.jpg", 24) == load_image(tmp_path / "one.jpg", 24)).all()
+    assert (ImageReader(24).read(tmp_path / "stereo.jpg") == ImageReader(24).read(tmp_path / "one.jpg")).all()
 
 
 def test_16_bits_take_no_more_memory_than_they_need(tmp_path):
     Image.fromarray(np.zeros((2000, 2000), np.uint16)).save(tmp_path / "deep.png")
     tracemalloc.start()
     try:
-        load_image(tmp_path / "deep.png", 8)
+        ImageReader(8).read(tmp_path / "deep.png")
         # In numpy: two bytes for each pixel, the same shifted, and one byte of the result.
         assert tracemalloc.get_traced_memory()[1] < 6 * 2000 * 2000
     finally:
@@ -419,7 +419,7 @@ def test_arrays_are_resized_as_files_are(tmp_path, pixels, shape):
     Image.fromarray(content).save(tmp_path / "a.png")
     resized = resize_pixels(content, SIZE)
     assert resized.dtype == np.uint8
-    assert (resized == load_image(tmp_path / "a.png", SIZE)).all()
+    assert (resized == ImageReader(SIZE).read(tmp_path / "a.png")).all()
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
@@ -465,7 +465,7 @@ def load_content(content, suffix):
         path = Path(folder, f"scene{suffix}")
         path.write_bytes(content)
         try:
-            return load_image(path, SIZE)
+            return ImageReader(SIZE).read(path)
         except ImageError as error:
             assert str(error).startswith(f"{path} ")  # noqa: PT017 - either end is right, this one has a form
             return None
@@ -541,7 +541,7 @@ def test_a_photograph_with_an_odd_tag_is_turned_too(tmp_path, tag, kind):
     path.write_bytes(encoded("jpeg", exif=odd_exif(tag, kind, b"\xff\xff\xff\xff")))
     with Image.open(path) as image:
         turned = np.rot90(np.asarray(image), -1)
-    assert (load_image(path, 24) == turned).all()
+    assert (ImageReader(24).read(path) == turned).all()
 
 
 def bomb_png():
@@ -592,6 +592,6 @@ def test_names_with_control_characters_are_names_like_others(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(encoded("png"))
     assert find_images([tmp_path]) == [path]
-    assert (load_image(path, 24) == NOISE).all()
+    assert (ImageReader(24).read(path) == NOISE).all()
     path.write_bytes(b"no image")
     assert refusal(path)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from overfly.runtime.errors import ImageError
-from overfly.runtime.images.reading import load_image
+from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.images.tiff import read_tiff_layout
 
 SIZE = 16
@@ -72,7 +72,7 @@ def test_whatever_gdal_writes_is_read_with_the_values_that_rasterio_reads(file, 
             dataset.write(values.astype(dtype))
         with rasterio.open(path) as dataset:
             read = dataset.read().astype(int)
-        loaded = load_image(path, SIZE).astype(int)
+        loaded = ImageReader(SIZE).read(path).astype(int)
     if options.get("photometric") == "miniswhite":
         read = (1 << n_bits) - 1 - read
     expected = as_rgb(read >> (n_bits - 8) if n_bits > 8 else read * 255 // ((1 << n_bits) - 1))
@@ -83,19 +83,19 @@ def test_whatever_gdal_writes_is_read_with_the_values_that_rasterio_reads(file, 
 def test_16_bits_as_rasterio_writes_them_by_default(write_tiff, bands, n_bands):
     content = bands(n_bands)
     path = write_tiff(content.astype(np.uint16) * 257)
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 def test_five_bands_of_8_bits(write_tiff, bands):
     content = bands(5)
-    assert (load_image(write_tiff(content), SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(write_tiff(content)) == as_rgb(content)).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"tiled": True, "blockxsize": 16, "blockysize": 16}, {"endianness": "big"}])
 def test_16_bit_rgb_band_by_band(write_tiff, bands, options):
     content = bands(3)
     path = write_tiff(content.astype(np.uint16) * 257, photometric="rgb", interleave="band", **options)
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -103,7 +103,7 @@ def test_where_white_is_zero_the_values_are_inverted(write_tiff, bands, dtype):
     content = bands(1)
     deepest = np.iinfo(dtype).max
     path = write_tiff(deepest - content.astype(dtype) * (deepest // 255), photometric="miniswhite")
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 @pytest.mark.parametrize("scale", [1, 256, 257])
@@ -114,7 +114,7 @@ def test_a_palette_becomes_colors_whatever_its_scale(write_tiff, scale):
     written, other = ((colors.T * factor).astype("<u2").tobytes() for factor in (257, scale))
     assert written in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(written, other))
-    assert (load_image(path, SIZE) == colors[index[0]]).all()
+    assert (ImageReader(SIZE).read(path) == colors[index[0]]).all()
 
 
 @pytest.mark.parametrize("nbits", [1, 4, 8, 16])
@@ -125,7 +125,7 @@ def test_a_palette_that_gdal_writes(write_tiff, nbits):
     path = write_tiff(
         index.astype(np.uint16 if nbits == 16 else np.uint8), photometric="palette", colors=colors, **options
     )
-    assert (load_image(path, SIZE) == colors[index[0]]).all()
+    assert (ImageReader(SIZE).read(path) == colors[index[0]]).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": "deflate"}, {"interleave": "band"}])
@@ -138,7 +138,7 @@ def test_tiles_that_are_not_stored_are_zero(tmp_path, bands, options):
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(content[:, :16, 16:32], window=rasterio.windows.Window(16, 0, 16, 16))
     assert layout_of(path).sparse
-    assert (load_image(path, 64) == as_rgb(content)).all()
+    assert (ImageReader(64).read(path) == as_rgb(content)).all()
 
 
 def test_a_strip_of_no_bytes_is_zero_although_it_has_a_place(write_tiff, bands):
@@ -148,7 +148,7 @@ def test_a_strip_of_no_bytes_is_zero_although_it_has_a_place(write_tiff, bands):
     assert stored in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(stored, empty))
     content[:, 8:] = 0
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 @pytest.mark.parametrize("compress", ["ccittfax3", "ccittfax4"])
@@ -158,14 +158,14 @@ def test_a_fax_compression_that_pillow_reads(write_tiff, bands, compress, photom
     path = write_tiff(content, nbits=1, compress=compress, photometric=photometric)
     assert layout_of(path).pillow_is_right()
     white = 1 - content if photometric == "miniswhite" else content
-    assert (load_image(path, SIZE) == as_rgb(white * 255)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(white * 255)).all()
 
 
 def test_the_old_number_of_deflate(tmp_path, bands):
     content = as_rgb(bands(3))
     Image.fromarray(content).save(tmp_path / "scene.tif", compression="tiff_deflate")
     assert layout_of(tmp_path / "scene.tif").pillow_is_right()
-    assert (load_image(tmp_path / "scene.tif", SIZE) == content).all()
+    assert (ImageReader(SIZE).read(tmp_path / "scene.tif") == content).all()
 
 
 @pytest.mark.parametrize("compress", ["lerc", "webp", "zstd", "lzma"])
@@ -173,32 +173,34 @@ def test_a_compression_that_pillow_lacks(write_tiff, bands, compress):
     content = bands(3)
     options = {"webp_lossless": True} if compress == "webp" else {}
     path = write_tiff(content, photometric="rgb", compress=compress, **options)
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 def test_ycbcr_in_jpeg(write_tiff):
     content = np.broadcast_to(np.linspace(0, 255, SIZE).astype(np.uint8), (3, SIZE, SIZE))
     path = write_tiff(content, photometric="ycbcr", compress="jpeg")
-    assert np.abs(load_image(path, SIZE).astype(int) - as_rgb(content)).max() <= 4
+    assert np.abs(ImageReader(SIZE).read(path).astype(int) - as_rgb(content)).max() <= 4
 
 
 def test_8_bit_cmyk_becomes_rgb_in_both_readers(write_tiff, bands):
     content = bands(4)
     loaded = [
-        load_image(write_tiff(content, f"{layout}.tif", photometric="cmyk", interleave=layout, compress="zstd"), SIZE)
+        ImageReader(SIZE).read(
+            write_tiff(content, f"{layout}.tif", photometric="cmyk", interleave=layout, compress="zstd")
+        )
         for layout in ("pixel", "band")
     ]
     path = write_tiff(content, "pillow.tif", photometric="cmyk")
     assert layout_of(path).pillow_is_right()
     for pixels in loaded:
-        assert np.abs(pixels.astype(int) - load_image(path, SIZE)).max() <= 1
+        assert np.abs(pixels.astype(int) - ImageReader(SIZE).read(path)).max() <= 1
 
 
 def test_premultiplied_transparency_is_dropped_and_the_values_stay(write_tiff, bands):
     content = bands(4)
     path = write_tiff(content, photometric="rgb", alpha="premultiplied")
     assert layout_of(path).extra_samples == (1,)
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_premultiplied_transparency_is_dropped_and_the_values_stay(write_tiff, b
 def test_what_can_not_become_8_bit_rgb_is_refused_with_the_reason(write_tiff, bands, dtype, options, words):
     path = write_tiff((bands(4) // 2).astype(dtype), **options)
     with pytest.raises(ImageError) as caught:
-        load_image(path, SIZE)
+        ImageReader(SIZE).read(path)
     assert str(caught.value).startswith(f"{path} has ")
     assert words in str(caught.value)
 
@@ -224,7 +226,7 @@ def test_without_rasterio_the_file_is_described_and_the_extra_named(write_tiff, 
     path = write_tiff(bands(5).astype(np.uint16), compress="lzw", interleave="band")
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(ImageError) as caught:
-        load_image(path, SIZE)
+        ImageReader(SIZE).read(path)
     assert str(caught.value) == (
         f"{path} is a TIFF of 5 bands of 16 bits (unsigned, interleaved by band, LZW, black is zero): "
         "this needs the package 'rasterio', which is not installed: run  python -m pip install \"overfly[geo]\""
@@ -236,7 +238,7 @@ def test_without_rasterio_usual_files_are_read(write_tiff, bands, monkeypatch):
     monkeypatch.setitem(sys.modules, "overfly.runtime.images.geotiff", None)
     for depth, factor in (("uint8", 1), ("uint16", 257)):
         path = write_tiff(content.astype(depth) * factor, f"{depth}.tif", photometric="rgb", compress="deflate")
-        assert (load_image(path, SIZE) == as_rgb(content)).all()
+        assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 @pytest.mark.parametrize("pillow", [True, False])
@@ -249,7 +251,7 @@ def test_the_orientation_is_applied_whoever_decodes(tmp_path, bands, pillow):
         plain, premultiplied = (struct.pack("<HHIH", 338, 3, 1, meaning) for meaning in (2, 1))
         path.write_bytes(path.read_bytes().replace(plain, premultiplied))
     assert layout_of(path).pillow_is_right() == pillow
-    assert (load_image(path, SIZE) == np.rot90(content[..., :3], -1)).all()
+    assert (ImageReader(SIZE).read(path) == np.rot90(content[..., :3], -1)).all()
 
 
 @pytest.mark.parametrize("compress", ["deflate", "zstd"])
@@ -259,13 +261,13 @@ def test_a_reduced_version_before_the_image_is_passed_over(tmp_path, write_tiff,
     path = write_tiff(content, photometric="rgb", compress=compress, append_subdataset=True)
     layout = layout_of(path)
     assert (layout.page, layout.pillow_is_right()) == (1, compress == "deflate")
-    assert (load_image(path, SIZE) == as_rgb(content)).all()
+    assert (ImageReader(SIZE).read(path) == as_rgb(content)).all()
 
 
 def test_a_reduced_version_alone_is_read(tmp_path, bands):
     content = as_rgb(bands(3))
     Image.fromarray(content).save(tmp_path / "scene.tif", tiffinfo={254: 1})
-    assert (load_image(tmp_path / "scene.tif", SIZE) == content).all()
+    assert (ImageReader(SIZE).read(tmp_path / "scene.tif") == content).all()
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])
@@ -280,7 +282,7 @@ def test_a_file_whose_tags_are_damaged_is_named(tmp_path, byte_order):
     for content in (no_width, beyond, nowhere, no_page):
         path.write_bytes(magic + content)
         with pytest.raises(ImageError) as caught:
-            load_image(path, SIZE)
+            ImageReader(SIZE).read(path)
         assert str(caught.value).startswith(f"{path} can't be decoded (")
 
 
@@ -293,7 +295,7 @@ def test_a_file_that_lists_too_few_strips_is_refused(write_tiff, bands, interlea
         content = content.replace(whole, part)
     path.write_bytes(content)
     with pytest.raises(ImageError) as caught:
-        load_image(path, SIZE)
+        ImageReader(SIZE).read(path)
     assert str(caught.value).startswith(f"{path} ")
     assert f"the TIFF stores {n_strips - 1} of its {n_strips} strips" in str(caught.value)
 
@@ -303,7 +305,7 @@ def test_a_truncated_file_is_refused_whoever_decodes(write_tiff, bands):
         path = write_tiff(bands(n_bands), photometric="rgb")
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.raises(ImageError) as caught:
-            load_image(path, SIZE)
+            ImageReader(SIZE).read(path)
         assert str(caught.value).startswith(f"{path} can't be decoded (")
 
 
