@@ -99,9 +99,10 @@ def command(
 
 def _check_no_given_split(data: Path, split_file: Path | None) -> None:
     """Raise a UsageError if a split is given, because fractions would not change it."""
+    from overfly.training.data.layout import find_layout
     from overfly.training.data.split import given_split
 
-    if given := str(split_file) if split_file else given_split(data):
+    if given := str(split_file) if split_file else given_split(data, find_layout(data).parts):
         raise click.UsageError(f"the split is given by {given}: leave out --test-fraction and --val-fraction")
 
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,9 @@ def find_layout(folder: Path) -> Layout:
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"the data folder {folder} can't be used: found {found}, {_EXPECTED}")
     entries = list_entries(folder)
-    parts = _find_parts(folder, entries)
-    roots = {folder / name: list_entries(folder / name) for name in parts} or {folder: entries}
+    named = {path: list_entries(path) for path in entries.folders if part_named(path.name)}
+    parts = _find_parts(folder, entries, named)
+    roots = named if parts else {folder: entries}
     train = next((folder / name for name, part in parts.items() if part == "train"), folder)
     classes = _check_classes(train, roots[train])
     if parts and parts.keys() <= set(classes):
@@ -95,19 +97,20 @@ def part_named(name: str) -> str | None:
     return PARTS[match.lastindex - 1] if match and match.lastindex else None
 
 
-def _find_parts(folder: Path, entries: FolderEntries) -> dict[str, str]:
+def _find_parts(folder: Path, entries: FolderEntries, named: Mapping[Path, FolderEntries]) -> dict[str, str]:
     """Return the part for each part folder, by its name; empty if the folders are classes.
+
+    `named` has the content of those folders that have the name of a part.
 
     Raises
     ------
     DataError
         If some of the folders look like the parts of a split, but not all of them can be.
     """
-    parts = {path.name: part for path in entries.folders if (part := part_named(path.name))}
-    others = [path.name for path in entries.folders if path.name not in parts]
-    content = {name: list_entries(folder / name) for name in parts}
+    parts = {path.name: part for path in named if (part := part_named(path.name))}
+    others = [path.name for path in entries.folders if path not in named]
     # A class may have the name of a part: "train" is a vehicle. Then its images are directly in its folder.
-    if others and all(map(_images, content.values())):
+    if others and all(map(_images, named.values())):
         return {}
     if len(entries.folders) < _MIN_CLASSES or not parts:
         return {}
@@ -117,7 +120,7 @@ def _find_parts(folder: Path, entries: FolderEntries) -> dict[str, str]:
             f"{found}, but {others[0]} does not: keep nothing but class folders, or nothing but parts, in the data "
             "folder. If all are classes, move the images of each directly into its folder"
         )
-    if empty := [name for name in parts if not content[name].folders]:
+    if empty := [path.name for path, content in named.items() if not content.folders]:
         raise DataError(f"{found}, but {empty[0]} has no class folder in it: add its class folders, or remove it")
     if len(set(parts.values())) < len(parts):
         raise DataError(f"{found}, but two of them are the same part: merge or remove one")

@@ -1,7 +1,7 @@
 """The split of a data set into training, validation and test part: stratified, seeded, recorded by file hash."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +12,7 @@ from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
-from overfly.training.data.layout import PARTS, find_layout, part_named
+from overfly.training.data.layout import PARTS, part_named
 from overfly.training.run_layout import SPLIT_FILE
 
 SPLIT_SCHEMA = "overfly.split/1"
@@ -72,17 +72,13 @@ class Split:
         ]
 
 
-def given_split(folder: Path) -> str | None:
+def given_split(folder: Path, parts: Mapping[str, str]) -> str | None:
     """Return what divides a data folder: the path of a ``split.json`` in it, or its part folders; None if nothing does.
 
-    Raises
-    ------
-    DataError
-        If the folder is not laid out as expected.
+    `parts` are those of the folder's `Layout`.
     """
     if (folder / SPLIT_FILE).is_file():
         return str(folder / SPLIT_FILE)
-    parts = find_layout(folder).parts
     named = (name if part_named(name) == part else f"{name} (as the {part} part)" for name, part in parts.items())
     return f"the folders {', '.join(named)} of {folder}" if parts else None
 
@@ -106,7 +102,7 @@ def choose_split(
     DataError
         If no such split can be made or used; see `make_split`, `match_split` and `split_of_parts`.
     """
-    source = str(split_file) if split_file else given_split(dataset.folder)
+    source = str(split_file) if split_file else given_split(dataset.folder, dataset.parts)
     if source is None:
         return make_split(dataset, test_fraction=test_fraction, val_fraction=val_fraction, seed=seed)
     _find_unambiguous(dataset)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import DataError, DocumentError, SplitError
 from overfly.training.data.dataset import Dataset, LabeledImage, scan
-from overfly.training.data.layout import PARTS
+from overfly.training.data.layout import PARTS, find_layout
 from overfly.training.data.split import (
     SPLIT_SCHEMA,
     SplitFile,
@@ -427,7 +427,7 @@ def test_part_folders_are_the_split(make_folder, listener, names):
     assert (split.seed, split.test_fraction, split.val_fraction) == (None, 0.25, 3 / 18)
     in_order = ", ".join(sorted(names))
     assert heard.notes == [f"using the split given by the folders {in_order} of {folder}: 15 train, 3 val, 6 test"]
-    assert given_split(folder) == f"the folders {in_order} of {folder}"
+    assert given_split(folder, find_layout(folder).parts) == f"the folders {in_order} of {folder}"
 
 
 def test_a_split_of_part_folders_comes_back_from_its_file(make_folder, tmp_path):
@@ -494,7 +494,7 @@ def test_the_order_is_the_given_file_then_the_data_folders_file_then_its_part_fo
     heard = listener()
     assert choose_split(data, tmp_path / "given.json", **FRACTIONS, reporter=heard) == given
     assert choose_split(data, **FRACTIONS, reporter=heard) == in_folder
-    assert given_split(folder) == str(folder / "split.json")
+    assert given_split(folder, find_layout(folder).parts) == str(folder / "split.json")
     (folder / "split.json").unlink()
     assert choose_split(data, **FRACTIONS, reporter=heard) == by_hand
     assert [note.split(":")[0] for note in heard.notes] == [
@@ -528,7 +528,7 @@ def test_a_folder_in_place_of_a_split_file_is_named(scenes, tmp_path):
 
 def test_a_folder_that_nothing_divides_is_divided_by_the_seed(scenes, listener):
     heard = listener()
-    assert given_split(scenes) is None
+    assert given_split(scenes, find_layout(scenes).parts) is None
     expected = make_split(scan(scenes), **FRACTIONS)
     assert choose_split(scan(scenes), **FRACTIONS, reporter=heard) == expected
     assert heard.notes == []
