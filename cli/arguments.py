@@ -8,11 +8,6 @@ from pathlib import Path
 
 import click
 
-# Names that Windows gives to devices, in every folder and with any suffix.
-_RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
-    f"{p}{n}" for p in ("COM", "LPT") for n in "123456789¹²³"
-}
-
 
 def expand_wildcards(arguments: Sequence[str]) -> Iterator[str]:
     """Yield the arguments with ``*`` and ``?`` expanded as a shell does; Windows leaves that to the program.
@@ -41,6 +36,7 @@ def check_quotes(arguments: Sequence[str]) -> None:
 
 def check_not_reserved(path: Path) -> None:
     """Raise a BadParameter if Windows reserves a name in the path for a device, such as ``con`` or ``nul.txt``."""
-    for part in path.parts:
-        if part.partition(".")[0].rstrip(" ").upper() in _RESERVED:
-            raise click.BadParameter(f"Windows reserves the name {part!r} for a device; choose another one")
+    from overfly.runtime.files.output_guards import windows_device
+
+    if (device := windows_device(path)) is not None:
+        raise click.BadParameter(f"Windows reserves the name {device!r} for a device; choose another one")

@@ -51,7 +51,7 @@ def work_folder(job: "TrainJob", *, resume: bool, overwrite: bool) -> Iterator[N
         remove_partials(job.work)
     elif overwrite:
         remove(job.work)
-    with explain_os_errors(job.work, "choose another output"):
+    with explain_os_errors(job.work):
         job.work.mkdir(parents=True, exist_ok=resume)
     try:
         yield

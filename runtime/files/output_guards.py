@@ -1,6 +1,5 @@
 """Checks before an output is written, so that nothing of value is overwritten."""
 
-import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,13 +9,17 @@ from pathlib import Path
 from overfly.runtime.errors import OutputError, OverflyError
 from overfly.runtime.files.replacing import restore_replaced
 
+_REMEDY = "choose another output"
+
 # Windows has these devices in every folder, whatever follows a dot. It makes a temporary file with such a name in it,
 # but not the final one.
-_DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.IGNORECASE)
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{p}{n}" for p in ("COM", "LPT") for n in "123456789¹²³"
+}
 
 
 @contextmanager
-def explain_os_errors(path: Path, remedy: str = "choose another output") -> Iterator[None]:
+def explain_os_errors(path: Path, remedy: str = _REMEDY) -> Iterator[None]:
     """Turn an OSError inside the block into an OutputError that names the output `path` and the remedy.
 
     Raises
@@ -42,7 +45,7 @@ def check_inputs_safe(path: Path, inputs: Iterable[Path]) -> None:
     """
     for given in inputs:
         if path.resolve() in (given.resolve(), *given.resolve().parents):
-            raise OutputError(f"can't write to {path}: it holds the input {given}; choose another output")
+            raise OutputError(f"can't write to {path}: it holds the input {given}; {_REMEDY}")
 
 
 def check_outside(path: Path, data: Path) -> None:
@@ -57,9 +60,13 @@ def check_outside(path: Path, data: Path) -> None:
     folder = path.absolute().parent.resolve()
     if data.resolve() in (folder, *folder.parents):
         raise OutputError(
-            f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; "
-            "choose another output"
+            f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; {_REMEDY}"
         )
+
+
+def windows_device(path: Path) -> str | None:
+    """Return the first name in a path that Windows reserves for a device, such as ``con`` or ``nul.txt``, else None."""
+    return next((name for name in path.parts if name.partition(".")[0].rstrip(" ").upper() in _DEVICES), None)
 
 
 def check_temporary_folder() -> None:
@@ -90,18 +97,17 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
         If `path` exists and may not be replaced, a parent of it is a file, it is the current or the topmost folder,
         or the system refuses the name.
     """
-    name = path.absolute().name
-    if not name:
-        raise OutputError(f"can't write to {path}: it is the topmost folder; choose another output")
-    if sys.platform == "win32" and _DEVICE_NAME.fullmatch(name):
-        raise OutputError(f"can't write to {path}: {name} is a device on Windows; choose another output")
+    if not path.absolute().name:
+        raise OutputError(f"can't write to {path}: it is the topmost folder; {_REMEDY}")
+    if sys.platform == "win32" and (device := windows_device(path)):
+        raise OutputError(f"can't write to {path}: {device} is a device on Windows; {_REMEDY}")
     with explain_os_errors(path):
         restore_replaced(path)
         if path.absolute() == Path.cwd():
-            raise OutputError(f"can't write to {path}: it is the current folder; choose another output")
+            raise OutputError(f"can't write to {path}: it is the current folder; {_REMEDY}")
         for parent in path.absolute().parents:
             if parent.exists() and not parent.is_dir():
-                raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; choose another output")
+                raise OutputError(f"can't write to {path}: {parent} is a file, not a folder; {_REMEDY}")
         is_empty = path.is_dir() and not any(path.iterdir())
         if path.exists() and not is_empty and not overwrite:
-            raise OutputError(f"{path} exists already: choose another output, or add --overwrite to replace it")
+            raise OutputError(f"{path} exists already: {_REMEDY}, or add --overwrite to replace it")
