@@ -6,21 +6,17 @@ Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
 import importlib
 import logging
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 
 import click
 
 from overfly.cli.arguments import check_quotes, expand_wildcards
 from overfly.cli.streams import ignore_gone_reader, is_reader_gone, prepare_streams, write_error
-from overfly.runtime.cpp_runtime import explain_missing_dll
 from overfly.runtime.errors import OverflyError
-from overfly.runtime.machine import system_name
 
 # In the order in which a user meets them.
 COMMANDS = ("demo", "fetch", "sample", "train", "export", "bench", "compare", "devices", "check", "predict", "paper")
@@ -98,6 +94,11 @@ def _log_to_stderr() -> Iterator[None]:
         yield
     finally:
         if _LOGGER.isEnabledFor(logging.INFO):
+            import platform
+            from importlib.metadata import version
+
+            from overfly.runtime.machine import system_name
+
             versions = f"overfly {version('overfly')}, Python {platform.python_version()}, {system_name()}"
             logging.getLogger("overfly.cli").info("%s: %.1f s", versions, time.perf_counter() - start)
         _LOGGER.removeHandler(handler)
@@ -163,6 +164,8 @@ def _sentence(error: OverflyError | OSError | ImportError) -> str | None:
     """
     if isinstance(error, OverflyError):
         return str(error)
+    from overfly.runtime.cpp_runtime import explain_missing_dll
+
     missing_dll = explain_missing_dll(error)
     if missing_dll is not None or isinstance(error, ImportError):
         return missing_dll
