@@ -19,8 +19,21 @@ if TYPE_CHECKING:
 
 # The fields of a recipe that had options of their own in earlier versions.
 _NOW_SET = (
-    *("optimizer", "weight_decay", "warmup_fraction", "schedule", "label_smoothing", "sam_rho", "sam_fraction"),
-    *("batch_norm", "frozen_fraction", "ema_decay", "keep", "dihedral", "rotation", "min_crop", "jitter"),
+    "optimizer",
+    "weight_decay",
+    "warmup_fraction",
+    "schedule",
+    "label_smoothing",
+    "sam_rho",
+    "sam_fraction",
+    "batch_norm",
+    "frozen_fraction",
+    "ema_decay",
+    "keep",
+    "dihedral",
+    "rotation",
+    "min_crop",
+    "jitter",
 )
 # Options of earlier versions, by command, and what to give instead.
 RENAMED = {

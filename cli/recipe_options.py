@@ -10,8 +10,14 @@ from overfly.training.recipe import FIELDS, RECIPES, Interval, Recipe, override
 
 # The fields with an option of their own; all others are set by --set.
 OWN_FIELDS = (
-    *("model", "epochs", "batch_size", "image_size"),
-    *("learning_rate", "precision", "test_fraction", "val_fraction"),
+    "model",
+    "epochs",
+    "batch_size",
+    "image_size",
+    "learning_rate",
+    "precision",
+    "test_fraction",
+    "val_fraction",
 )
 
 

@@ -6,9 +6,18 @@ from typing import Any
 _LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
 # Operations that only move or pick values: a tensor that was in INT8 stays in INT8.
 _MOVES = {
-    "Concat", "Gather", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "StridedSlice", "Transpose", "Unsqueeze",
+    "Concat",
+    "Gather",
+    "MaxPool",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "StridedSlice",
+    "Transpose",
+    "Unsqueeze",
     "VariadicSplit",
-}  # fmt: skip
+}
 # Operations between stored INT8 weights and the layer that uses them.
 _WEIGHT_DECODING = {"Convert", "Multiply", "Reshape", "Subtract", "Transpose"}
 _INT8 = {"i8", "u8"}

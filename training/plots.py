@@ -24,10 +24,21 @@ _MOST_PIXELS = 5000
 _OWN_FONT = "DejaVu Sans"
 # Fonts of Windows, Linux and macOS for other scripts, mainly those of East Asia and India.
 _MORE_FONTS = (
-    "Segoe UI", "Microsoft YaHei", "Malgun Gothic", "Yu Gothic", "Nirmala UI", "Leelawadee UI", "Noto Sans CJK JP",
-    "WenQuanYi Zen Hei", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Hiragino Sans", "PingFang SC",
+    "Segoe UI",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Yu Gothic",
+    "Nirmala UI",
+    "Leelawadee UI",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Hiragino Sans",
+    "PingFang SC",
     "Apple SD Gothic Neo",
-)  # fmt: skip
+)
 
 
 def plot_curves(path: Path, history: Sequence["Epoch"]) -> None:
