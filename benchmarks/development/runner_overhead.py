@@ -14,6 +14,7 @@ Each comparison is a ratio, measured over several rounds:
 Close all other programs first. On a shared machine, only the ratios are meaningful.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -90,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("runner_overhead", n_rounds=11)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--images", type=Path, required=True, help="a folder of images to read")
+    parser.add_argument("--pictures", type=_renamed_to_images, help=argparse.SUPPRESS)
     parser.add_argument("--variant", default="int8", help="default: %(default)s")
     parser.add_argument("--device", default="CPU", help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds per measurement; default: %(default)s")
@@ -98,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     test = OverheadTest(options.bundle, paths, options.variant, options.device, options.rounds, options.seconds)
     results = [compare_latency(test), compare_throughput(test), compare_files(test), compare_start(test)]
     show(results, as_json=options.json)
+
+
+def _renamed_to_images(folder: str) -> None:
+    """Name the new option; the parser turns the error into wrong usage."""
+    raise argparse.ArgumentTypeError(f"it is now --images: use --images {folder}")
 
 
 def compare_latency(test: OverheadTest) -> ABResult:

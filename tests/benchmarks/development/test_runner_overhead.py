@@ -36,4 +36,4 @@ def test_the_old_name_of_an_option_is_answered_with_the_new_one(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["bundle", "--pictures", "folder"])
     assert stopped.value.code == 2
-    assert "--images" in capsys.readouterr().err.splitlines()[-1]
+    assert "--images folder" in capsys.readouterr().err.splitlines()[-1]
