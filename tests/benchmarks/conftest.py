@@ -236,3 +236,19 @@ def golden():
         return path.read_text(encoding="utf-8")
 
     return call
+
+
+@pytest.fixture
+def printed_by(monkeypatch, capsys):
+    """A function that prints a table on a terminal of 80 columns, and returns its lines without blanks at the ends."""
+
+    def call(show, content):
+        monkeypatch.setenv("COLUMNS", "80")
+        show(content)
+        printed, errors = capsys.readouterr()
+        assert errors == ""
+        lines = [line.rstrip() for line in printed.splitlines()]
+        assert max(map(len, lines)) <= 80
+        return "\n".join(lines) + "\n"
+
+    return call

@@ -31,14 +31,9 @@ def two_reports(report, box, saved, monkeypatch, tmp_path):
     return compare([Path("report0"), Path("report1")])
 
 
-def test_the_table_that_is_printed_is_the_golden_one(two_reports, golden, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
-    print_comparison(two_reports)
-    printed, errors = capsys.readouterr()
-    assert errors == ""
-    text = "\n".join(line.rstrip() for line in printed.splitlines()) + "\n"
-    assert text == golden("comparison.txt", text)
-    assert max(map(len, text.splitlines())) <= 80
+def test_the_table_that_is_printed_is_the_golden_one(two_reports, golden, printed_by):
+    table = printed_by(print_comparison, two_reports)
+    assert table == golden("comparison.txt", table)
 
 
 def test_the_first_report_has_three_columns_and_each_other_report_six():

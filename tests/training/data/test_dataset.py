@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -106,12 +107,17 @@ def test_files_that_are_not_images_are_listed(make_folder):
     assert len(dataset.images) == 24
 
 
+def copy_an_image(folder, names):
+    """Copy one image of the data folder to other names in it."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "field" / "field00.png", folder / name)
+
+
 def test_hidden_files_and_folders_are_skipped(make_folder):
     folder = make_folder()
-    content = (folder / "field" / "field00.png").read_bytes()
-    for name in [".cache/a.png", "field/.field00.png", "field/.thumbnails/a.png", "roofs/.ipynb_checkpoints/b.txt"]:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
+    names = [".cache/a.png", "field/.field00.png", "field/.thumbnails/a.png", "roofs/.ipynb_checkpoints/b.txt"]
+    copy_an_image(folder, names)
     dataset = scan(folder)
     assert dataset.classes == ("field", "harbor", "roofs")
     assert [s.name for s in dataset.images if "/." in s.name] == []
@@ -120,10 +126,8 @@ def test_hidden_files_and_folders_are_skipped(make_folder):
 
 def test_folders_that_systems_made_are_passed_over(make_folder):
     folder = make_folder()
-    content = (folder / "field" / "field00.png").read_bytes()
-    for name in ["field/@eaDir/a.png", "__MACOSX/field/b.png", "$RECYCLE.BIN/c.png", "System Volume Information/d"]:
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_bytes(content)
+    names = ["field/@eaDir/a.png", "__MACOSX/field/b.png", "$RECYCLE.BIN/c.png", "System Volume Information/d"]
+    copy_an_image(folder, names)
     dataset = scan(folder)
     assert len(dataset.images) == 24
     assert dataset.passed_over == ("$RECYCLE.BIN", "System Volume Information", "__MACOSX", "field/@eaDir")
