@@ -2,7 +2,7 @@
 
 from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import OK, Difference, Ratio
+from overfly.benchmarks.results.row_records import OK, Difference, Latency, Quality, Ratio, Speed
 
 NOT_SIGNIFICANT = "~"
 
@@ -65,3 +65,18 @@ def recommendation_sentence(report: Report) -> str:
 def failures(report: Report) -> list[str]:
     """Return a sentence for each row that failed."""
     return [f"{row.name} failed: {row.status}" for row in report.rows if row.status != OK]
+
+
+def latency_text(latency: Latency) -> str:
+    """Return latencies in words."""
+    percentiles = {"p50": latency.p50, "p90": latency.p90, "p99": latency.p99}
+    texts = [f"{name} {number_format.milliseconds(ms)}" for name, ms in percentiles.items() if ms is not None]
+    return f"{', '.join(texts)} ms; {latency.n:,} samples"
+
+
+def accuracy_text(quality: Quality, speed: Speed) -> str:
+    """Return a row's position in the scatter plot in words."""
+    accuracy = quality.accuracy
+    interval = number_format.interval(accuracy.ci95, number_format.percent)
+    p50 = number_format.milliseconds(speed.latency_ms.p50)
+    return f"{number_format.percent(accuracy.value)}% ({interval}%) at {p50} ms"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from overfly.benchmarks.results.records import Report
-from overfly.runtime.evaluation.metrics import ClassCounts, Confusion, confusion_matrix, f1_per_class
+from overfly.runtime.evaluation.metrics import ClassCounts, Confusion, confusion_matrix, f1_per_class, most_confused
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,12 @@ def confusion_of(report: Report, index: int | None) -> Confusion | None:
     truth = np.array(report.images.truth, dtype=np.int64)
     predicted = np.array(measurements.predictions, dtype=np.int64)
     return confusion_matrix(truth, predicted, n_classes=len(report.classes))
+
+
+def frequent_errors(report: Report, index: int, *, n_pairs: int) -> list[tuple[str, str, int]]:
+    """Return a row's most frequent errors: true class, predicted class, number of images; none if the row failed."""
+    confusion = confusion_of(report, index)
+    return [] if confusion is None else most_confused(confusion, report.classes, n_pairs=n_pairs)
 
 
 def class_scores(report: Report) -> list[ClassScore]:

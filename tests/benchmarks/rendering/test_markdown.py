@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from overfly.benchmarks.rendering.html import report_html
-from overfly.benchmarks.rendering.markdown import escape, markdown_table, report_markdown
+from overfly.benchmarks.rendering.markdown import escape, report_markdown
 from overfly.benchmarks.results.records import Reason, Validity
 
 
@@ -67,12 +67,3 @@ def test_without_a_row_that_worked_there_are_no_classes(report, n_rows):
 )
 def test_no_markup_is_seen_in_an_escaped_text(text, escaped):
     assert escape(text) == escaped
-
-
-def test_a_table_has_its_texts_on_the_left_and_its_numbers_on_the_right():
-    assert markdown_table(("**class**", "n"), [("a|b", "3"), ("c", "12")]).splitlines() == [
-        "| **class** | n |",
-        "| --- | ---: |",
-        "| a&#124;b | 3 |",
-        "| c | 12 |",
-    ]
