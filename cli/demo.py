@@ -9,6 +9,7 @@ import click
 from overfly.cli import options
 from overfly.cli.options import option
 from overfly.cli.output import print_document
+from overfly.cli.recipe_options import field_option
 
 _DEFAULT_OUT = Path("overfly-demo")
 
@@ -34,18 +35,8 @@ _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 )
 @click.argument("out", type=options.OUTPUT, required=False)
 @option("--data", type=options.PATH, show_default="a drawn data set", help="Your own labeled folder.")
-@option(
-    "--weights",
-    metavar="imagenet|none|FILE",
-    show_default="none for the drawn data set, imagenet for your own",
-    help="Initial weights.",
-)
-@option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    show_default=f"{_SAMPLE_RECIPE['epochs']} for the drawn data set, {_OWN_DATA_RECIPE['epochs']} for your own",
-    help="Passes over the training part.",
-)
+@options.weights(show_default="none for the drawn data set, imagenet for your own")
+@field_option("epochs", f"{_SAMPLE_RECIPE['epochs']} for the drawn data set, {_OWN_DATA_RECIPE['epochs']} for your own")
 @options.seed
 @options.overwrite
 @options.as_json

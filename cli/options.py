@@ -47,7 +47,7 @@ _UNREACHED = 1_000_000
 
 
 class _NonEmptyPath(click.Path):
-    """A path. click takes an empty text, such as a shell variable that is not set, for ``.``; this type refuses it."""
+    """A path. click takes an empty text, such as a shell variable that is not set, for ``.``; this type rejects it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; an empty one is wrong usage."""
@@ -57,7 +57,7 @@ class _NonEmptyPath(click.Path):
 
 
 class _OutputPath(_NonEmptyPath):
-    """A path to write. On Windows, a name such as ``con`` would fail when the work is done; this type refuses it."""
+    """A path to write. On Windows, a name such as ``con`` would fail when the work is done; this type rejects it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; a reserved name is wrong usage."""
@@ -72,7 +72,7 @@ OUTPUT = _OutputPath(path_type=Path)
 
 
 class Real(click.FloatRange):
-    """A number in a range. click accepts ``nan`` and ``inf``; this type refuses them."""
+    """A number in a range. click accepts ``nan`` and ``inf``; this type rejects them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number; one that is not finite is wrong usage."""
@@ -136,6 +136,12 @@ def device(auto: str) -> Callable[[FC], FC]:
     """Return the option ``--device`` for a command in which ``auto`` means what the text `auto` says."""
     text = f"OpenVINO's name of the device: CPU, GPU, GPU.0, NPU, AUTO, ...; auto is {auto}."
     return option("--device", default="auto", metavar="NAME", help=text)
+
+
+def weights(**default: Any) -> Callable[[FC], FC]:
+    """Return the option ``--weights`` for a command that trains; `default` is click's `default` or `show_default`."""
+    text = "Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file."
+    return option("--weights", metavar="imagenet|none|FILE", help=text, **default)
 
 
 def out(what: str) -> Callable[[FC], FC]:

@@ -8,7 +8,9 @@ import click
 from overfly.cli import options
 from overfly.cli.options import option
 from overfly.cli.output import print_document
+from overfly.cli.recipe_options import field_option
 from overfly.training.models.registry import MODELS
+from overfly.training.recipe import FIELDS, PAPER
 
 
 @click.command(
@@ -23,8 +25,13 @@ from overfly.training.models.registry import MODELS
     types=dict.fromkeys(MODELS, click.STRING),
     text="Pretrained weights of a model, instead of torchvision's; may be repeated.",
 )
-@option("--epochs", type=click.IntRange(min=1), show_default="60, like the paper", help="Number of epochs.")
-@option("--image-size", type=click.IntRange(64), show_default="256, like the paper", help="Height and width in pixels.")
+@field_option("epochs", f"{PAPER.epochs}, like the paper")
+@option(
+    "--image-size",
+    type=click.IntRange(64),
+    show_default=f"{PAPER.image_size}, like the paper",
+    help=FIELDS["image_size"].help,
+)
 @options.seed
 @options.as_json
 def command(out: Path, as_json: bool, **choices: Any) -> None:

@@ -1,5 +1,6 @@
 """The options that change a recipe, made from its fields, and the help that shows them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -62,13 +63,14 @@ def recipe_options(function: FC) -> FC:
     # The option that is added last is the first in the help.
     function = add_set(function)
     for name in reversed(OWN_FIELDS):
-        default = str(getattr(RECIPES["default"], name))
-        add_field = options.option(
-            _flag(name), name, type=_value_type(name), show_default=default, help=FIELDS[name].help
-        )
-        function = add_field(function)
+        function = field_option(name, str(getattr(RECIPES["default"], name)))(function)
     add_recipe = options.option("--recipe", type=recipes, default="default", help="Recipe to change.")
     return add_recipe(add_help(function))
+
+
+def field_option(name: str, default: str) -> Callable[[FC], FC]:
+    """Return the option of a field; its help shows `default`, and the command gets None if it was not given."""
+    return options.option(_flag(name), name, type=_value_type(name), show_default=default, help=FIELDS[name].help)
 
 
 def changed_recipe(name: str, settings: dict[str, object], **changes: object) -> tuple[Recipe, set[str]]:

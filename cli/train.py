@@ -11,6 +11,7 @@ import click
 from overfly.cli import options
 from overfly.cli.options import option
 from overfly.cli.recipe_options import OWN_FIELDS, RecipeCommand, changed_recipe, recipe_options
+from overfly.training.recipe import ACCELERATORS
 
 if TYPE_CHECKING:
     from overfly.training.run import RunRecord
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
 @click.argument("data", type=options.PATH)
 @options.out("run")
 @recipe_options
-@option(
-    "--weights",
-    default="imagenet",
-    metavar="imagenet|none|FILE",
-    help="Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file.",
-)
+@options.weights(default="imagenet")
 @option(
     "--split",
     "split_file",
@@ -41,7 +37,7 @@ if TYPE_CHECKING:
 @options.seed
 @option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "xpu"]),
+    type=click.Choice(["auto", "cpu", *ACCELERATORS]),
     default="auto",
     help="Where to train; auto takes a GPU if PyTorch has one, else the CPU.",
 )

@@ -64,10 +64,15 @@ def read_document(
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise error(f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?") from None
+        raise error(missing_document(path, schema)) from None
     except (OSError, ValueError) as cause:
         raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
     return parse_document(text, path, record_type, schema=schema, error=error)
+
+
+def missing_document(path: Path, schema: str) -> str:
+    """Return the sentence for a document that is not there."""
+    return f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?"
 
 
 def parse_document(

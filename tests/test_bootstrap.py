@@ -97,7 +97,7 @@ def test_a_failed_attempt_is_one_sentence_and_the_next_one_starts_clean(bootstra
 
 
 @pytest.mark.parametrize("version", [(2, 7), (3, 9), (3, 14)])
-def test_an_unsuitable_python_is_refused_in_one_sentence(bootstrap, monkeypatch, version):
+def test_an_unsuitable_python_is_rejected_in_one_sentence(bootstrap, monkeypatch, version):
     monkeypatch.setattr(bootstrap.sys, "version_info", (*version, 0))
     with pytest.raises(SystemExit) as caught:
         _main(bootstrap, monkeypatch, "demo")
@@ -107,10 +107,10 @@ def test_an_unsuitable_python_is_refused_in_one_sentence(bootstrap, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("enabled", "length", "refused"), [(0, 68, True), (0, 67, False), (1, 200, False), (None, 68, True)]
+    ("enabled", "length", "rejected"), [(0, 68, True), (0, 67, False), (1, 200, False), (None, 68, True)]
 )
-def test_a_folder_too_deep_for_windows_is_refused_unless_long_paths_are_enabled(
-    bootstrap, monkeypatch, enabled, length, refused
+def test_a_folder_too_deep_for_windows_is_rejected_unless_long_paths_are_enabled(
+    bootstrap, monkeypatch, enabled, length, rejected
 ):
     def query(_key, name):
         assert name == "LongPathsEnabled"
@@ -123,7 +123,7 @@ def test_a_folder_too_deep_for_windows_is_refused_unless_long_paths_are_enabled(
     monkeypatch.setattr(bootstrap, "os", SimpleNamespace(name="nt", path=os.path, listdir=os.listdir, remove=os.remove))
     monkeypatch.setattr(bootstrap, "install", lambda _extra: None)
     monkeypatch.setattr(bootstrap, "ROOT", "x" * length)
-    if not refused:
+    if not rejected:
         assert _main(bootstrap, monkeypatch, "demo") == 0
         return
     with pytest.raises(SystemExit) as caught:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# PyTorch's accelerators to train on, the preferred one first. Here, because the command line must not wait for PyTorch.
+ACCELERATORS = ("cuda", "xpu")
+
 # The channel statistics of ImageNet, with which torchvision's weights were trained.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)

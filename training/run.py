@@ -29,6 +29,7 @@ class ConfusedPair:
     """How many of the `n_true` test images of the class `truth` were classified as `taken_for`."""
 
     truth: str
+    # Its name is a key of run.json, and runs that exist must stay valid.
     taken_for: str
     n_images: int
     n_true: int

@@ -4,6 +4,7 @@ import torch
 
 from overfly.runtime.errors import RunError
 from overfly.runtime.inference.devices import describe_machine
+from overfly.training.recipe import ACCELERATORS
 
 
 def choose_device(name: str) -> torch.device:
@@ -14,8 +15,7 @@ def choose_device(name: str) -> torch.device:
     RunError
         If the device is not available.
     """
-    available = [d for d, module in (("cuda", torch.cuda), ("xpu", torch.xpu)) if module.is_available()]
-    available.append("cpu")
+    available = [*(name for name in ACCELERATORS if torch.get_device_module(name).is_available()), "cpu"]
     if name == "auto":
         return torch.device(available[0])
     if name not in available:

@@ -15,6 +15,7 @@ from overfly.benchmarks.models.loaders import Model
 from overfly.benchmarks.results.row_records import Measurements, ThroughputSample
 from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import OverflyError, last_line
+from overfly.runtime.evaluation.parity import NOT_FINITE
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.pipeline import ordered_results
 from overfly.runtime.machine import decoding_depth, decoding_threads
@@ -184,7 +185,7 @@ class _Stopwatch:
         sample, logits = self._time_stream(model, lambda indices: (pixels[i] for i in indices), share)
         evaluated = logits[: len(share)]
         if not np.isfinite(evaluated).all():
-            raise ValueError("some logits are not finite numbers")
+            raise ValueError(NOT_FINITE)
         predictions = (*before.predictions, *(int(of_image.argmax()) for of_image in evaluated))
         return replace(before, predictions=predictions, throughput_rounds=(*before.throughput_rounds, sample))
 

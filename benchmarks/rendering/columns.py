@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
+from overfly.runtime.evaluation.metrics import TITLES
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -71,9 +72,9 @@ def _metric(name: str, *arguments: Any, **options: Any) -> Column[Row, float]:  
 
 # By the names of `runtime.evaluation.metrics.METRICS`. The details show the interval of each in the same format.
 METRIC_COLUMNS: dict[str, Column[Row, float]] = {
-    "accuracy": _metric("accuracy", "accuracy %", number_format.percent, "top-1\n%", bar_end=1.0),
-    "f1_macro": _metric("f1_macro", "macro F1", number_format.decimal, "F1"),
-    "kappa": _metric("kappa", "kappa", number_format.decimal),
+    "accuracy": _metric("accuracy", f"{TITLES['accuracy']} %", number_format.percent, "top-1\n%", bar_end=1.0),
+    "f1_macro": _metric("f1_macro", TITLES["f1_macro"], number_format.decimal, "F1"),
+    "kappa": _metric("kappa", TITLES["kappa"], number_format.decimal),
 }
 
 # Also the columns of a comparison.

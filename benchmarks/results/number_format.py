@@ -8,7 +8,6 @@ from overfly.runtime.machine import MEBIBYTE
 T = TypeVar("T")
 
 NONE = "-"
-_LARGE = 100
 _SMALLEST_P = 0.001
 
 
@@ -33,19 +32,18 @@ def p_value(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Return milliseconds with about three significant digits."""
-    return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004
+    """Return milliseconds with three significant digits, and at most two decimals."""
+    return _three_digits(value, max_decimals=2)
 
 
 def rate(value: float) -> str:
-    """Return images per second, as a whole number from 100 on."""
-    return f"{value:,.0f}" if value >= _LARGE else f"{value:.1f}"
+    """Return images per second with three significant digits, and at most one decimal."""
+    return _three_digits(value, max_decimals=1)
 
 
 def mebibytes(n_bytes: int) -> str:
-    """Return bytes as MiB."""
-    size = n_bytes / MEBIBYTE
-    return f"{size:.0f}" if size >= _LARGE else f"{size:.1f}"
+    """Return bytes as MiB with three significant digits, and at most one decimal."""
+    return _three_digits(n_bytes / MEBIBYTE, max_decimals=1)
 
 
 def interval(bounds: tuple[float, float], text: Callable[[float], str]) -> str:
@@ -54,8 +52,16 @@ def interval(bounds: tuple[float, float], text: Callable[[float], str]) -> str:
 
 
 def factor(value: float) -> str:
-    """Return a factor with one decimal, as a whole number from 100 on."""
-    return f"{value:.0f}" if value >= _LARGE else f"{value:.1f}"
+    """Return a factor with three significant digits, and at most one decimal."""
+    return _three_digits(value, max_decimals=1)
+
+
+def _three_digits(value: float, *, max_decimals: int) -> str:
+    """Return a number with three significant digits after it was rounded; one of four digits or more is not cut."""
+    for decimals in range(max_decimals, 0, -1):
+        if round(value, decimals) < 10 ** (3 - decimals):
+            return f"{value:.{decimals}f}"
+    return f"{value:,.0f}"
 
 
 def images(number: int, sign: str = "d") -> str:

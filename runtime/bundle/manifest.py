@@ -6,7 +6,7 @@ from pathlib import Path
 
 from overfly.runtime.bundle.storage import BundleFiles, is_plain_name
 from overfly.runtime.bundle.variants import VARIANTS
-from overfly.runtime.documents import ADDED_LATER, dump_document, parse_document
+from overfly.runtime.documents import ADDED_LATER, dump_document, missing_document, parse_document
 from overfly.runtime.errors import BundleError
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.files.hashing import sha256_file
@@ -111,7 +111,7 @@ class VariantRecord:
     calibration, float_layers
         For INT8: the images that set its ranges, and every layer that is not in INT8.
     steering
-        Of accuracy control, for INT8 with a limit on the accuracy that it may lose.
+        The record of accuracy control, for INT8 with a limit on the accuracy that it may lose.
     """
 
     xml: str
@@ -120,6 +120,7 @@ class VariantRecord:
     parity: Parity
     calibration: CalibrationRecord | None
     float_layers: tuple[FloatLayer, ...] | None = None
+    # Its name is a key of manifest.json, and manifests that exist must stay valid.
     steering: AccuracyControl | None = None
 
 
@@ -239,9 +240,7 @@ def read_manifest(path: Path, files: BundleFiles) -> Manifest:
             if len(content) > _MAX_MANIFEST_BYTES:
                 raise BundleError(f"{manifest_path} is longer than {_MAX_MANIFEST_BYTES} bytes: copy the bundle again")
     except FileNotFoundError:
-        raise BundleError(
-            f"{manifest_path} is missing: expected a file with schema {BUNDLE_SCHEMA}; is {path} complete?"
-        ) from None
+        raise BundleError(missing_document(manifest_path, BUNDLE_SCHEMA)) from None
     # overfly writes ASCII, so a byte that is no UTF-8 does not get past the comparison below.
     text = content.decode(errors="replace")
     manifest = parse_document(text, manifest_path, Manifest, schema=BUNDLE_SCHEMA, error=BundleError)

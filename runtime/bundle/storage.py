@@ -4,7 +4,6 @@ An entry of a .zip can do no harm: its name comes from the manifest, it is never
 `overfly.runtime.bundle.bundle` stops at the size that the manifest lists.
 """
 
-import re
 import stat
 import zipfile
 import zlib
@@ -14,16 +13,10 @@ from pathlib import Path
 
 from overfly.runtime.errors import BundleError
 from overfly.runtime.files.hashing import CHUNK_BYTES
+from overfly.runtime.images.discovery import SYSTEM_NAMES
 
 # What zipfile raises for damaged and encrypted archives, and for compression methods that it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
-
-# What macOS, Windows, KDE and Synology leave in folders.
-_SYSTEM_NAME = re.compile(
-    r"\._.*|\.DS_Store|\.fseventsd|\.localized|\.Spotlight-V100|\.Trashes|__MACOSX"
-    r"|desktop\.ini|(eh)?thumbs\.db|\.directory|@eaDir",
-    re.IGNORECASE,
-)
 
 # The earliest date of the format. With a fixed date, the same files always give the same .zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -103,7 +96,7 @@ def is_plain_name(name: str) -> bool:
 
 def is_system_name(name: str) -> bool:
     """Whether a name in a bundle is a file or folder that an operating system leaves, such as ``.DS_Store``."""
-    return _SYSTEM_NAME.fullmatch(name.partition("/")[0]) is not None
+    return SYSTEM_NAMES.fullmatch(name.partition("/")[0]) is not None
 
 
 def write_zip(path: Path, folder: Path) -> None:

@@ -9,7 +9,7 @@ from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
 from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import DeviceError
-from overfly.runtime.evaluation.parity import Bounds, compare_logits, missed_bounds, parity_bounds
+from overfly.runtime.evaluation.parity import NOT_FINITE, Bounds, compare_logits, missed_bounds, parity_bounds
 from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.devices import is_meta, resolve_device, supports
 from overfly.runtime.inference.runner import Runner
@@ -82,7 +82,7 @@ def check_golden(runner: Runner, golden: ReferenceSet, signed_off: Parity) -> Ch
     bounds = parity_bounds(runner.variant, runner.execution_precision, signed_off)
     if not np.isfinite(logits).all():
         parity = Parity(len(logits), float("inf"), 0.0, 0.0)
-        return CheckResult(runner, parity, bounds, ("some logits are not finite numbers",))
+        return CheckResult(runner, parity, bounds, (NOT_FINITE,))
     parity = compare_logits(golden.logits, logits)
     return CheckResult(runner, parity, bounds, tuple(missed_bounds(parity, bounds)))
 

@@ -8,6 +8,8 @@ from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.bundle.manifest import Parity
 from overfly.runtime.bundle.variants import VARIANTS
 
+NOT_FINITE = "some logits are not finite numbers"
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:

@@ -95,7 +95,7 @@ def check_overwrite(path: Path, *, overwrite: bool) -> None:
     ------
     OutputError
         If `path` exists and may not be replaced, a parent of it is a file, it is the current or the topmost folder,
-        or the system refuses the name.
+        or the system rejects the name.
     """
     if not path.absolute().name:
         raise OutputError(f"can't write to {path}: it is the topmost folder; {_REMEDY}")

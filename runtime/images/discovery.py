@@ -12,11 +12,13 @@ from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 
-# Folders that are not hidden, but that no person made: of Synology and QNAP, of zip files from a Mac, of Windows, of
-# file systems, of file servers for a Mac, and of Python.
-_SYSTEM_FOLDERS = re.compile(
-    r"@eaDir|#recycle|#snapshot|@Recycle|@Recently-Snapshot|__MACOSX|\$.*|RECYCLER|System Volume Information"
-    r"|lost\+found|found\.\d{3}|Network Trash Folder|Temporary Items|__pycache__",
+# Files and folders that no person made: of Synology and QNAP, of macOS, its zip files and its file servers, of KDE, of
+# Windows, of file systems, and of Python.
+SYSTEM_NAMES = re.compile(
+    r"@eaDir|#recycle|#snapshot|@Recycle|@Recently-Snapshot"
+    r"|\._.*|\.DS_Store|\.fseventsd|\.localized|\.Spotlight-V100|\.Trashes|__MACOSX"
+    r"|Network Trash Folder|Temporary Items|\.directory|desktop\.ini|(eh)?thumbs\.db|\$.*|RECYCLER"
+    r"|System Volume Information|lost\+found|found\.\d{3}|__pycache__",
     re.IGNORECASE,
 )
 # Windows gives them with the names, without another call to the system.
@@ -145,7 +147,7 @@ def list_entries(folder: Path) -> FolderEntries:
             path, hidden = folder / entry.name, _is_hidden(entry)
             if not _is_folder(entry):
                 files += [] if hidden else [path]
-            elif hidden or _SYSTEM_FOLDERS.fullmatch(entry.name):
+            elif hidden or SYSTEM_NAMES.fullmatch(entry.name):
                 passed_over.append(path)
             else:
                 folders.append(path)

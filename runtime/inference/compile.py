@@ -82,7 +82,7 @@ def compile_variant(
         try:
             compiled = compile_for_single_images(model, target, config)
         except RuntimeError as error:
-            # OpenVINO does not always name the value that it refuses.
+            # OpenVINO does not always name the value that it rejects.
             precision = "" if execution_precision == "auto" else f" in {execution_precision}"
             more = "".join(f" with {name}={value}" for name, value in (properties or {}).items())
             raise DeviceError(

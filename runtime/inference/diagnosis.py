@@ -35,9 +35,7 @@ def _explain_linux_gpu() -> str:
     nodes = sorted(_DRI.glob("renderD*"))
     if not nodes and not _is_wsl():
         return "there is an OpenCL loader but no render node under /dev/dri: no GPU, or its kernel driver is not loaded"
-    if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return f"{nodes[0]} can't be opened; run  sudo usermod -aG render $USER  and log in again"
-    return (
+    return _explain_permissions(nodes) or (
         "there is an OpenCL loader but no Intel driver behind it; on Debian or Ubuntu run  "
         "sudo apt install intel-opencl-icd"
     )
@@ -48,9 +46,16 @@ def _explain_linux_npu() -> str:
     nodes = sorted(_ACCEL.glob("accel*"))
     if not nodes:
         return "there is no /dev/accel device: this processor has no NPU, or the intel_vpu kernel driver is not loaded"
-    if not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return f"{nodes[0]} can't be opened; run  sudo usermod -aG render $USER  and log in again"
-    return "install Intel's linux-npu-driver (level-zero and compiler) for this distribution"
+    return _explain_permissions(nodes) or (
+        "install Intel's linux-npu-driver (level-zero and compiler) for this distribution"
+    )
+
+
+def _explain_permissions(nodes: list[Path]) -> str | None:
+    """Return a sentence if there are device nodes but this user can open none of them."""
+    if not nodes or any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
+        return None
+    return f"{nodes[0]} can't be opened; run  sudo usermod -aG render $USER  and log in again"
 
 
 def _is_wsl() -> bool:

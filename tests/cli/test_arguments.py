@@ -92,7 +92,7 @@ def test_other_names_are_not_reserved(name):
     ],
     ids=" ".join,
 )
-def test_an_output_with_a_reserved_name_is_refused_before_the_work_on_windows_alone(on_windows, folder, arguments):
+def test_an_output_with_a_reserved_name_is_rejected_before_the_work_on_windows_alone(on_windows, folder, arguments):
     before = sorted(folder.rglob("*"))
     on_windows(*arguments).assert_misused(repr(arguments[-1]))
     assert sorted(folder.rglob("*")) == before

@@ -137,7 +137,7 @@ def test_other_answers_with_the_right_hashes_are_invalid(overfly, bundle, change
     assert result.err == ""
     lines = result.out.splitlines()
     assert [line.split()[:2] for line in lines[:3]] == [["VALID", "fp32"], ["VALID", "fp16"], ["INVALID", "int8"]]
-    assert lines[-1].strip() == "use --variant fp32: with it the answers are those that were signed off"
+    assert "--variant fp32" in lines[-1]
 
 
 def test_json_says_which_variant_is_invalid_and_why(overfly, bundle, change_weights):
@@ -147,7 +147,7 @@ def test_json_says_which_variant_is_invalid_and_why(overfly, bundle, change_weig
     printed = {line["variant"]: line for line in map(json.loads, result.out.splitlines())}
     assert [printed[name]["valid"] for name in VARIANTS] == [True, True, False]
     assert printed["int8"]["problems"]
-    assert printed["int8"]["remedy"].startswith("use --variant fp32")
+    assert "--variant fp32" in printed["int8"]["remedy"]
     assert printed["fp32"]["remedy"] is None
     assert printed["int8"]["parity"]["min_cosine"] < printed["int8"]["bounds"]["min_cosine"]
 
@@ -158,10 +158,10 @@ def test_weights_that_give_no_numbers_are_invalid_and_the_json_still_parses(over
     result = overfly("check", bundle, "--device", "CPU", "--variant", "fp32", "--json", "--no-cache")
     assert result.code == 1
 
-    def refuse(constant):
+    def reject(constant):
         raise AssertionError(f"{constant} is no JSON")
 
-    printed = json.loads(result.out, parse_constant=refuse)
+    printed = json.loads(result.out, parse_constant=reject)
     assert printed["valid"] is False
     assert printed["problems"]
 
@@ -196,7 +196,7 @@ def test_an_added_file_is_named(overfly, bundle):
         ({"files": {"../outside": {"sha256": "0", "size_bytes": 1}}}, "../outside"),
     ],
 )
-def test_a_manifest_that_is_not_ours_is_refused_with_the_key(overfly, bundle, change, named):
+def test_a_manifest_that_is_not_ours_is_rejected_with_the_key(overfly, bundle, change, named):
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     (bundle / "manifest.json").write_text(json.dumps({**manifest, **change}), encoding="utf-8")
     overfly("check", bundle, "--device", "CPU").assert_failed(bundle / "manifest.json", named)
@@ -233,7 +233,7 @@ def test_an_operator_that_computes_wrongly_is_caught_though_every_hash_is_right(
     lines = [line.strip() for line in result.out.splitlines()]
     assert lines[0].startswith("INVALID fp16 on CPU (")
     assert len(lines) > 2
-    assert lines[-1] == "use --variant fp32: with it the answers are those that were signed off"
+    assert "--variant fp32" in lines[-1]
 
 
 def test_a_precision_that_the_device_lacks_is_shown_with_the_one_in_use(overfly, tiny_bundle):

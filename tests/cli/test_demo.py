@@ -9,7 +9,7 @@ from overfly.runtime.bundle.bundle import Bundle
 
 
 @pytest.mark.parametrize("part", ["data", "run"])
-def test_an_existing_part_of_out_is_refused_and_left_alone(overfly, content, tiny_data, tmp_path, part):
+def test_an_existing_part_of_out_is_rejected_and_left_alone(overfly, content, tiny_data, tmp_path, part):
     (tmp_path / "demo" / part).mkdir(parents=True)
     (tmp_path / "demo" / part / "notes.txt").write_text("mine")
     before = content(tmp_path)
@@ -20,18 +20,18 @@ def test_an_existing_part_of_out_is_refused_and_left_alone(overfly, content, tin
 
 
 @pytest.mark.parametrize("part", ["bundle", "report"])
-def test_an_existing_later_part_is_refused_before_minutes_of_training(overfly, content, tiny_data, tmp_path, part):
+def test_an_existing_later_part_is_rejected_before_minutes_of_training(overfly, content, tiny_data, tmp_path, part):
     (tmp_path / "demo" / part).mkdir(parents=True)
     (tmp_path / "demo" / part / "notes.txt").write_text("mine")
     before = content(tmp_path)
-    # Weights that are not there stop it after the refusal that should have come.
+    # Weights that are not there stop it after the rejection that should have come.
     options = ("--data", tiny_data, "--weights", tmp_path / "no.pth")
     result = overfly("demo", tmp_path / "demo", "--epochs", 1, *options)
     result.assert_failed(tmp_path / "demo" / part)
     assert content(tmp_path) == before
 
 
-def test_an_out_that_is_a_file_is_refused(overfly, tiny_data, tmp_path):
+def test_an_out_that_is_a_file_is_rejected(overfly, tiny_data, tmp_path):
     (tmp_path / "demo").write_text("mine")
     options = ("--data", tiny_data, "--weights", "none")
     overfly("demo", tmp_path / "demo", *options).assert_failed(tmp_path / "demo")

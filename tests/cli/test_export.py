@@ -23,8 +23,8 @@ def run_folder(tiny_run, tmp_path):
 
 
 @pytest.fixture
-def refused(overfly, content, tmp_path):
-    """A function that exports and holds that it is refused, with nothing written or changed."""
+def check_rejected(overfly, content, tmp_path):
+    """A function that exports and holds that it is rejected, with nothing written or changed."""
 
     def call(run, *options, fragments):
         before = content(tmp_path)
@@ -66,7 +66,9 @@ def test_the_table_marks_int8_that_lost_everything(tiny_bundle):
     lost = replace(int8, parity=replace(int8.parity, top1_agreement=0.0))
     table = export_command._table(tiny_bundle, replace(manifest, variants={**manifest.variants, "int8": lost}))
     assert re.search(r"^int8 .* 0 of 24 images$", table, re.MULTILINE)
-    assert "int8: INVALID: top-1 agreement is 0.0%, expected at least 80.0%" in table.splitlines()
+    (invalid,) = (line for line in table.splitlines() if line.startswith("int8: INVALID: "))
+    assert " 0.0%" in invalid
+    assert " 80.0%" in invalid
     assert "INVALID" not in export_command._table(tiny_bundle, manifest)
 
 
@@ -100,7 +102,7 @@ def test_the_bundle_names_the_run_it_comes_from(fp32_bundle, tiny_run):
 
 @pytest.mark.parametrize("name", ["checkpoint.safetensors", "split.json", "run.json"])
 @pytest.mark.parametrize("change", ["missing", "altered", "cut"])
-def test_a_file_of_the_run_that_is_missing_or_altered_is_named(refused, run_folder, name, change):
+def test_a_file_of_the_run_that_is_missing_or_altered_is_named(check_rejected, run_folder, name, change):
     path = run_folder / name
     damaged = bytearray(path.read_bytes())
     if change == "missing":
@@ -110,7 +112,7 @@ def test_a_file_of_the_run_that_is_missing_or_altered_is_named(refused, run_fold
     else:
         damaged[len(damaged) // 2] ^= 0x80
         path.write_bytes(damaged)
-    refused(run_folder, fragments=(path,))
+    check_rejected(run_folder, fragments=(path,))
 
 
 @pytest.mark.parametrize(
@@ -122,45 +124,45 @@ def test_a_file_of_the_run_that_is_missing_or_altered_is_named(refused, run_fold
         ({"model": "lenet"}, "lenet"),
     ],
 )
-def test_a_record_that_is_not_ours_is_refused_with_the_key(refused, run_folder, change, named):
+def test_a_record_that_is_not_ours_is_rejected_with_the_key(check_rejected, run_folder, change, named):
     record = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
     (run_folder / "run.json").write_text(json.dumps({**record, **change}), encoding="utf-8")
-    refused(run_folder, fragments=(named,))
+    check_rejected(run_folder, fragments=(named,))
 
 
-def test_a_path_that_is_no_run_is_named(refused, tiny_bundle, tiny_data, tmp_path):
-    refused(tmp_path / "no", fragments=(tmp_path / "no",))
-    refused(tiny_bundle, fragments=(tiny_bundle / "run.json",))
-    refused(tiny_data, fragments=(tiny_data / "run.json",))
+def test_a_path_that_is_no_run_is_named(check_rejected, tiny_bundle, tiny_data, tmp_path):
+    check_rejected(tmp_path / "no", fragments=(tmp_path / "no",))
+    check_rejected(tiny_bundle, fragments=(tiny_bundle / "run.json",))
+    check_rejected(tiny_data, fragments=(tiny_data / "run.json",))
 
 
-def test_data_that_moved_changed_or_lost_an_image_is_named(refused, tiny_run, tiny_data, tmp_path):
-    refused(tiny_run, "--data", tmp_path / "no", fragments=(tmp_path / "no", "--data"))
+def test_data_that_moved_changed_or_lost_an_image_is_named(check_rejected, tiny_run, tiny_data, tmp_path):
+    check_rejected(tiny_run, "--data", tmp_path / "no", fragments=(tmp_path / "no", "--data"))
     data = shutil.copytree(tiny_data, tmp_path / "data")
     split = json.loads((tiny_run / "split.json").read_text(encoding="utf-8"))
     name = next(file["name"] for file in split["files"] if file["part"] == "test")
     (data / name).write_bytes((data / name).read_bytes() + b"\0")
-    refused(tiny_run, "--data", data, fragments=(data / name,))
+    check_rejected(tiny_run, "--data", data, fragments=(data / name,))
     (data / name).unlink()
-    refused(tiny_run, "--data", data, fragments=(data / name, "--data"))
+    check_rejected(tiny_run, "--data", data, fragments=(data / name, "--data"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_an_existing_out_is_refused_and_left_alone(refused, tiny_run, tmp_path, kind):
+def test_an_existing_out_is_rejected_and_left_alone(check_rejected, tiny_run, tmp_path, kind):
     out = tmp_path / "bundle"
     if kind == "file":
         out.write_text("mine")
     else:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
-    refused(tiny_run, fragments=(out, "--overwrite"))
+    check_rejected(tiny_run, fragments=(out, "--overwrite"))
 
 
-def test_a_failed_overwrite_keeps_the_old_bundle(refused, run_folder, tmp_path):
+def test_a_failed_overwrite_keeps_the_old_bundle(check_rejected, run_folder, tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "notes.txt").write_text("old")
     (run_folder / "checkpoint.safetensors").write_bytes(b"")
-    refused(run_folder, "--overwrite", fragments=(run_folder / "checkpoint.safetensors",))
+    check_rejected(run_folder, "--overwrite", fragments=(run_folder / "checkpoint.safetensors",))
 
 
 # Runs the command line, which dies when it opens or renames a file once what the pattern names is there.
@@ -260,13 +262,13 @@ def test_the_table_has_a_line_for_each_variant_and_overwrite_replaces_all(overfl
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_an_out_that_is_the_run_is_refused(overfly, content, tiny_run):
+def test_an_out_that_is_the_run_is_rejected(overfly, content, tiny_run):
     before = content(tiny_run)
     overfly("export", tiny_run, "--out", tiny_run, "--overwrite").assert_failed(tiny_run, "another output")
     assert content(tiny_run) == before
 
 
-def test_an_out_inside_the_data_is_refused(overfly, content, tiny_run, tiny_data):
+def test_an_out_inside_the_data_is_rejected(overfly, content, tiny_run, tiny_data):
     before = content(tiny_data)
     inside = ("--data", tiny_data, "--out", tiny_data / "result")
     overfly("export", tiny_run, *inside).assert_failed(tiny_data / "result")

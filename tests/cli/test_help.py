@@ -231,7 +231,7 @@ def test_wrong_usage_is_exit_code_2_and_names_the_option(overfly, tmp_path, monk
 @pytest.mark.parametrize(
     "option", ["--learning-rate", "--test-fraction", "--val-fraction"], ids=lambda option: option.strip("-")
 )
-def test_not_a_number_is_refused_like_any_wrong_number(overfly, small_data, tmp_path, briefly, option):
+def test_not_a_number_is_rejected_like_any_wrong_number(overfly, small_data, tmp_path, briefly, option):
     result = overfly("train", small_data, "--out", tmp_path / "run", *briefly, option, "nan")
     assert result.code in {1, 2}
     assert option.strip("-").replace("-", "_") in result.err.replace("-", "_")
@@ -253,10 +253,8 @@ def test_debug_shows_the_traceback_and_without_it_there_is_none(start, tmp_path)
     plain = start("check", tmp_path / "nothing")
     _, err = plain.communicate()
     assert plain.returncode == 1
-    assert err == (
-        f"overfly: {tmp_path / 'nothing'} is not a bundle: found nothing, "
-        "expected the folder or .zip written by overfly export\n"
-    )
+    assert err.startswith(f"overfly: {tmp_path / 'nothing'} ")
+    assert err.count("\n") == 1
     debugged = start("check", tmp_path / "nothing", "--debug")
     _, err = debugged.communicate()
     assert debugged.returncode == 1

@@ -559,7 +559,7 @@ def test_openvinos_own_devices_give_the_same_answer_as_the_cpu(overfly, tiny_bun
 @pytest.mark.parametrize(
     "change", [{"variants": {}}, {"classes": []}, {"classes": ["a", "a"]}, {"classes": ["a", "b", "c"]}], ids=str
 )
-def test_a_manifest_that_can_not_be_true_is_refused(overfly, tiny_bundle, images, seal, tmp_path, change):
+def test_a_manifest_that_can_not_be_true_is_rejected(overfly, tiny_bundle, images, seal, tmp_path, change):
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))

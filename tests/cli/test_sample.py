@@ -37,7 +37,7 @@ def test_it_is_deterministic_by_seed(overfly, content, drawn, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_an_existing_out_is_refused_and_left_alone(overfly, content, tmp_path, kind):
+def test_an_existing_out_is_rejected_and_left_alone(overfly, content, tmp_path, kind):
     out = tmp_path / "out"
     if kind == "file":
         out.write_text("mine")

@@ -263,8 +263,8 @@ def test_a_lost_process_ends_all_and_what_was_saved_goes_on(begin, torchrun, dat
     err = after_second_epoch(process, lambda: os.kill(workers(process)[lost], signal.SIGKILL))
     assert process.returncode == 1
     sentence = next(line for line in err.splitlines() if line.startswith("overfly: "))
-    assert sentence.startswith(f"overfly: process {1 - lost} of 2 lost the connection to another process (")
-    assert sentence.endswith("then restart all of them with the same command and --resume")
+    assert sentence.startswith(f"overfly: process {1 - lost} of 2 ")
+    assert sentence.endswith(" --resume")
     assert not out.exists()
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err
@@ -279,10 +279,8 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
     err = after_second_epoch(process, lambda: process.send_signal(signal.SIGINT))
     assert process.returncode != 0
     printed = [line for line in err.splitlines() if line.startswith(("interrupted", "overfly: "))]
-    assert printed == [
-        f"interrupted: {out}.unfinished holds the saved state; continue with the same command and --resume",
-        "overfly: interrupted",
-    ]
+    assert printed[0].startswith(f"interrupted: {out}.unfinished ")
+    assert printed[1:] == ["overfly: interrupted"]
     shutil.copytree(f"{out}.unfinished", tmp_path / "alone.unfinished")
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err

@@ -187,7 +187,7 @@ def test_a_divided_data_folder_has_its_fractions(overfly, trained, tmp_path, bri
     result.assert_misused(str(folder), "--test-fraction", "--val-fraction")
 
 
-def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefly):
+def test_a_split_that_does_not_fit_is_rejected(overfly, trained, tmp_path, briefly):
     data = shutil.copytree(trained[0], tmp_path / "data")
     split = trained[1] / "split.json"
     arguments = ("train", data, "--out", tmp_path / "run", *briefly, "--split")
@@ -203,7 +203,7 @@ def test_a_split_that_does_not_fit_is_refused(overfly, trained, tmp_path, briefl
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_an_existing_out_is_refused_and_left_alone(overfly, content, small_data, tmp_path, briefly, kind):
+def test_an_existing_out_is_rejected_and_left_alone(overfly, content, small_data, tmp_path, briefly, kind):
     out = tmp_path / "run"
     if kind == "file":
         out.write_text("mine")
@@ -424,7 +424,7 @@ def test_a_file_name_that_is_not_utf8_is_trained_on(overfly, small_data, tmp_pat
     overfly("train", small_data, "--out", tmp_path / "run", *briefly).assert_done()
 
 
-def test_an_out_that_holds_the_data_is_refused(overfly, content, small_data, briefly):
+def test_an_out_that_holds_the_data_is_rejected(overfly, content, small_data, briefly):
     before = content(small_data.parent)
     for out in (small_data, small_data.parent):
         overfly("train", small_data, "--out", out, "--overwrite", *briefly).assert_failed(small_data, "another output")

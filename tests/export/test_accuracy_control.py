@@ -1,4 +1,4 @@
-"""INT8 within a bound: kept with layers reverted to floating point, or refused with their names."""
+"""INT8 within a bound: kept with layers reverted to floating point, or rejected with their names."""
 
 import logging
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def test_a_bound_that_is_kept_anyway_changes_nothing(make_run, val_fraction, par
     assert bound.variant("int8").steering == AccuracyControl(part, n_images, 0.0, 0.0, ())
 
 
-def test_a_bound_that_can_not_be_kept_is_refused_with_the_layers(make_run):
+def test_a_bound_that_can_not_be_kept_is_rejected_with_the_layers(make_run):
     run = make_run(hard=["features.0", "features.2", "classifier.1"])
     with pytest.raises(ParityError) as caught:
         export(job(run, max_drop_pp=1.0))
@@ -150,7 +150,7 @@ def test_the_model_that_keeps_the_bound_is_returned_and_recorded(
     assert ignored == ([] if restored is None else [list(reverted)])
 
 
-def test_without_validation_images_a_bound_is_refused(make_run):
+def test_without_validation_images_a_bound_is_rejected(make_run):
     run = make_run()
     everything = ExportJob(run=run, out=run.with_name("bundle"), variants=("int8",), n_calibration=60, max_drop_pp=1.0)
     with pytest.raises(ParityError) as caught:

@@ -108,7 +108,7 @@ def test_no_run_no_bundle(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_whose_labels_clients_could_not_tell_apart_is_refused(tiny_run, tmp_path):
+def test_a_run_whose_labels_clients_could_not_tell_apart_is_rejected(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     content = json.loads((run / "run.json").read_text(encoding="utf-8"))
     content["classes"][:2] = ["golf course", "golf_course"]

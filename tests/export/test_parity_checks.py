@@ -1,4 +1,4 @@
-"""A step that differs too much from PyTorch is refused."""
+"""A step that differs too much from PyTorch is rejected."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def reference(*logits):
     return Reference(names, ReferenceSet(np.zeros((len(answers), 4, 4, 3), np.uint8), answers))
 
 
-def test_a_step_that_disagrees_is_refused_with_its_worst_image():
+def test_a_step_that_disagrees_is_rejected_with_its_worst_image():
     expected = reference([1.0, 5.0], [3.0, 0.0])
     wrong = expected.golden.logits + np.array([[0, 0], [0, 4]], np.float32)
     with pytest.raises(ParityError) as caught:

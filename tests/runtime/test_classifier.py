@@ -119,7 +119,7 @@ def test_an_image_of_another_size_is_resized(classifier, tmp_path, pixels):
         ((0, SIZE, 3), np.uint8, "uint8 [0, 8, 3]"),
     ],
 )
-def test_an_array_of_another_kind_is_refused(classifier, shape, dtype, found):
+def test_an_array_of_another_kind_is_rejected(classifier, shape, dtype, found):
     with pytest.raises(ValueError, match="uint8") as caught:
         classifier.predict([np.zeros(shape, dtype)])
     assert str(caught.value) == f"the array is {found}, expected uint8 [height, width, 3]"
@@ -157,7 +157,7 @@ def test_what_is_neither_a_path_nor_an_array_is_named_by_its_type(classifier, im
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
-def test_fewer_than_one_class_is_refused(classifier, pixels, top_k):
+def test_fewer_than_one_class_is_rejected(classifier, pixels, top_k):
     for way in (classifier.predict, classifier.predict_stream, classifier.answers):
         with pytest.raises(ValueError, match="top_k") as caught:
             way([pixels(SIZE)], top_k=top_k)

@@ -1,4 +1,4 @@
-"""Documents come back as they went out, and anything else is refused with its place named."""
+"""Documents come back as they went out, and anything else is rejected with its place named."""
 
 import dataclasses
 import json
@@ -86,7 +86,7 @@ def test_round_trip(tmp_path, tree):
 
 @with_tmp_path
 @given(field=st.sampled_from([f.name for f in dataclasses.fields(Tree)]), value=json_values)
-def test_any_value_in_any_place_is_read_or_refused(tmp_path, field, value):
+def test_any_value_in_any_place_is_read_or_rejected(tmp_path, field, value):
     content = json.loads(dump_document(TREE, schema=SCHEMA))
     path = tmp_path / "tree.json"
     path.write_text(json.dumps({**content, field: value}), encoding="utf-8")
@@ -160,7 +160,7 @@ def test_a_misfit_is_named_with_its_place(edited, change, complaint):
 
 
 @pytest.mark.parametrize("schema", ["overfly.tree/2", "overfly.run/1", None, 1])
-def test_an_unknown_schema_is_refused(edited, schema):
+def test_an_unknown_schema_is_rejected(edited, schema):
     path = edited(lambda c: c.update(schema=schema))
     with pytest.raises(DocumentError) as caught:
         read_document(path, Tree, schema=SCHEMA)
@@ -227,7 +227,7 @@ def test_what_json_has_no_word_for_is_not_read(tmp_path, word):
         ("-1e905", r"leaf\.json .*-1e905"),
     ],
 )
-def test_a_number_too_large_for_a_float_is_refused(tmp_path, digits, said):
+def test_a_number_too_large_for_a_float_is_rejected(tmp_path, digits, said):
     path = tmp_path / "leaf.json"
     path.write_text(dump_document(LEAF, schema=SCHEMA).replace("0.5", digits), encoding="utf-8")
     with pytest.raises(DocumentError, match=said):

@@ -70,10 +70,10 @@ def test_memory_is_what_the_kernel_says():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
 def test_memory_that_the_system_does_not_tell_is_none(monkeypatch):
-    def refuse(name):
+    def reject(name):
         raise ValueError(name)
 
-    monkeypatch.setattr(os, "sysconf", refuse)
+    monkeypatch.setattr(os, "sysconf", reject)
     assert memory_bytes() is None
 
 

@@ -28,13 +28,11 @@ from overfly.training.data.split import SPLIT_SCHEMA, make_split
 from overfly.training.job import train
 from overfly.training.loop.schedule import learning_rate
 from overfly.training.loop.trainer import predict_logits
-from overfly.training.messages import data_notes
+from overfly.training.messages import data_notes, near_duplicate_notes
 from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 
 pytestmark = pytest.mark.usefixtures("small_model")
-
-PNG = "PNG"
 
 
 def read_json(path):
@@ -52,9 +50,9 @@ def test_the_files_of_a_run(finished):
     assert names == "checkpoint.safetensors confusion.png curves.png history.csv last run.json split.json"
     assert [path.name for path in run.path.parent.iterdir()] == ["run"]
     for name in ("curves.png", "confusion.png"):
-        with Image.open(run.path / name) as picture:
-            assert picture.format == PNG
-            assert len(picture.convert("L").getcolors()) > 10
+        with Image.open(run.path / name) as image:
+            assert image.format == "PNG"
+            assert len(image.convert("L").getcolors()) > 10
 
 
 def test_run_json(finished, recipe):
@@ -176,7 +174,7 @@ def test_a_split_can_be_used_again(finished, make_job, recipe):
     assert run.record.checkpoint_sha256 != finished[0].record.checkpoint_sha256
 
 
-def test_a_split_of_other_data_is_refused(finished, make_job, make_folder):
+def test_a_split_of_other_data_is_rejected(finished, make_job, make_folder):
     other = make_folder(seed=1)
     with pytest.raises(SplitError, match=r"field/field00\.png"):
         train(make_job(data=other, split_file=finished[0].path / "split.json"))
@@ -241,7 +239,7 @@ def test_errors_that_are_found_before_anything_is_written(make_job, tmp_path, re
 
 
 def cut(folder, name):
-    """Truncate a picture; return the data folder."""
+    """Truncate an image; return the data folder."""
     path = folder / name
     path.write_bytes(path.read_bytes()[:300])
     return folder
@@ -283,8 +281,8 @@ def test_near_duplicates_in_two_parts_are_noted_once(make_job, make_folder, reci
     folder = make_folder(n_images=10)
     for label in ("field", "harbor", "roofs"):
         for i in range(1, 10):
-            with Image.open(folder / label / f"{label}00.png") as picture:
-                picture.rotate(90 * (i % 4)).point([min(255, v + i) for v in range(256)] * 3).save(
+            with Image.open(folder / label / f"{label}00.png") as image:
+                image.rotate(90 * (i % 4)).point([min(255, v + i) for v in range(256)] * 3).save(
                     folder / label / f"{label}{i:02d}.png"
                 )
     job = make_job(data=folder, recipe=override(recipe, epochs=2))
@@ -293,12 +291,10 @@ def test_near_duplicates_in_two_parts_are_noted_once(make_job, make_folder, reci
         train(job, reporter=heard)
     *pairs, more, _ = heard.notes
     first, first_part, second, second_part = re.fullmatch(
-        r"(\S+) \((train|val)\) and (\S+) \((val|test)\) are near-duplicates in different parts of the split; "
-        "the test score may be too high",
-        pairs[0],
+        r"(\S+) \((train|val)\) and (\S+) \((val|test)\) .*", pairs[0]
     ).groups()
     assert len(pairs) == 3
-    n_more = int(re.fullmatch(r"(\d+) more pairs of near-duplicates; run\.json will list all", more)[1])
+    n_more = int(re.match(r"(\d+) more ", more)[1])
     again = listener()
     run = train(job, resume=True, reporter=again)
     assert not any("near-duplicates" in note for note in again.notes)
@@ -315,7 +311,7 @@ def test_near_duplicates_that_were_not_searched_for_are_noted(make_job, recipe, 
     monkeypatch.setattr("overfly.training.near_duplicates.MAX_PAIRS", 1)
     heard = listener()
     run = train(make_job(recipe=override(recipe, epochs=1)), reporter=heard)
-    assert heard.notes[0] == "near-duplicates were not searched for, because there are too many pairs of images"
+    assert [heard.notes[0]] == near_duplicate_notes(None)
     assert run.record.near_duplicates is None
 
 
@@ -366,8 +362,8 @@ def test_a_full_disk_leaves_the_saved_state_and_says_what_to_do(finished, make_j
     with full_disk(n_written), pytest.raises(OutputError) as caught:
         train(job)
     assert str(caught.value) == (
-        f"can't write to {job.work}: No space left on device; "
-        "the last saved state is intact: fix the problem, then rerun the same command with --resume"
+        f"can't write to {job.work}: {os.strerror(errno.ENOSPC)}; the last saved state is intact: "
+        "fix the problem, then rerun the same command with --resume"
     )
     assert not list(job.work.rglob("*.part"))
     heard = listener()
@@ -483,9 +479,7 @@ def test_a_training_on_part_folders_uses_their_split(make_job, make_folder, reci
         class_folder.rmdir()
     heard = listener()
     run = train(make_job(data=folder, recipe=override(recipe, epochs=1)), reporter=heard)
-    assert (
-        heard.notes[0] == f"using the split given by the folders Testing, Training of {folder}: 15 train, 0 val, 9 test"
-    )
+    assert all(part in heard.notes[0] for part in ("Testing, Training", str(folder), "15 train, 0 val, 9 test"))
     assert run.record.classes == ("field", "harbor", "roofs")
     assert (run.record.recipe.test_fraction, run.record.recipe.val_fraction) == (9 / 24, 0.0)
     assert run.record.metrics.n_images == 9
@@ -493,7 +487,7 @@ def test_a_training_on_part_folders_uses_their_split(make_job, make_folder, reci
     assert [image.label for image in run.split().images("test")] == [0] * 3 + [1] * 3 + [2] * 3
 
 
-def test_labels_that_collide_are_refused_before_anything_is_written(make_job, make_folder):
+def test_labels_that_collide_are_rejected_before_anything_is_written(make_job, make_folder):
     job = make_job(data=make_folder(classes=("dense residential", "dense_residential", "forest")))
     with pytest.raises(DataError, match="dense_residential"):
         train(job)

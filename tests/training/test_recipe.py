@@ -164,7 +164,7 @@ def test_override_takes_what_is_given_and_keeps_the_rest():
     assert override(PAPER) == PAPER
 
 
-def test_override_refuses_an_unknown_field():
+def test_override_rejects_an_unknown_field():
     with pytest.raises(TypeError, match="momentum"):
         override(PAPER, momentum=0.9)
 

@@ -51,7 +51,7 @@ def test_the_images_are_counted_and_a_subset_is_named(report):
 
 @pytest.mark.parametrize(("n_reasons", "noun"), [(1, "1 reason"), (3, "3 reasons")])
 def test_an_invalid_report_counts_its_reasons_and_its_recommendation_is_provisional(report, n_reasons, noun):
-    reasons = (Reason("the machine ran on battery", "plug it in"),) * n_reasons
+    reasons = (Reason("no mains", "plug it in"),) * n_reasons
     invalid = replace(report, validity=Validity(False, reasons))
     sentence = f"INVALID for {noun}: the figures are only a rough estimate."
     assert formatting.validity_sentence(invalid) == sentence
@@ -64,4 +64,4 @@ def test_a_valid_report_recommends_without_reserve(report):
 
 
 def test_only_rows_that_failed_are_failures(report):
-    assert formatting.failures(report) == ["OpenVINO fp16 GPU failed: GPU can't compile the fp16 variant"]
+    assert formatting.failures(report) == [f"OpenVINO fp16 GPU failed: {report.rows[3].status}"]

@@ -5,6 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from overfly.benchmarks.results.row_records import OK
+
 
 def test_its_figures_are_those_of_the_fakes(report):
     base, _, fp32, broken, int8 = report.rows
@@ -21,7 +23,7 @@ def test_its_figures_are_those_of_the_fakes(report):
     assert (int8.difference.images, int8.difference.mcnemar_p) == (-4, 0.125)
     assert int8.speed.latency_ms.n == 1020
     assert int8.speed.latency_ms.p99 == pytest.approx(2.55)
-    assert (broken.status, broken.quality, broken.p50_ms) == ("GPU can't compile the fp16 variant", None, None)
+    assert (broken.status != OK, broken.quality, broken.p50_ms) == (True, None, None)
     assert report.validity.valid
     assert report.recommendation.latency == report.recommendation.throughput == int8.deployment
 

@@ -167,7 +167,7 @@ def test_golden_arrays_of_the_wrong_shape(make_bundle, images, logits):
     assert str(folder / GOLDEN) in str(caught.value)
 
 
-def test_golden_images_that_unpack_to_more_than_there_can_be_are_refused(make_bundle, monkeypatch):
+def test_golden_images_that_unpack_to_more_than_there_can_be_are_rejected(make_bundle, monkeypatch):
     monkeypatch.setattr("overfly.runtime.bundle.bundle._MAX_GOLDEN_BYTES", 1000)
     bundle = Bundle.open(make_bundle())
     with pytest.raises(BundleError) as caught:

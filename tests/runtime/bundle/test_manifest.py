@@ -1,4 +1,4 @@
-"""A manifest describes its bundle, and any other text in its place is refused."""
+"""A manifest describes its bundle, and any other text in its place is rejected."""
 
 import json
 from dataclasses import replace
@@ -40,10 +40,8 @@ def test_a_manifest_is_read_as_it_was_written(bundle, tmp_path):
 def test_a_folder_without_a_manifest(tmp_path):
     with pytest.raises(BundleError) as caught:
         Bundle.open(tmp_path)
-    path = tmp_path / MANIFEST
-    assert str(caught.value) == (
-        f"{path} is missing: expected a file with schema overfly.bundle/1; is {tmp_path} complete?"
-    )
+    assert str(tmp_path / MANIFEST) in str(caught.value)
+    assert "overfly.bundle/1" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_a_manifest_that_is_too_long(bundle, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["../secret", "/etc/passwd", "sub/file", "..", ".", "", "..\\secret", "C:\\secret", "a/../../b", "x/"]
 )
-def test_names_that_lead_out_of_the_bundle_are_refused(make_bundle, name):
+def test_names_that_lead_out_of_the_bundle_are_rejected(make_bundle, name):
     folder = make_bundle()
     edit_manifest(folder, lambda c: c["files"].update({name: {"sha256": "0" * 64, "size_bytes": 1}}))
     with pytest.raises(BundleError) as caught:

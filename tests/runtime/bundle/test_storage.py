@@ -113,17 +113,14 @@ def test_a_missing_file_is_named(packed, name):
     rewrite(packed, lambda entries: [(info, content) for info, content in entries if info.filename != name])
     with pytest.raises(BundleError) as caught:
         Bundle.open(packed).verify()
-    assert str(caught.value).startswith(f"{packed / name} is missing: ")
+    assert str(packed / name) in str(caught.value)
 
 
 def test_an_added_file_is_named(packed):
     rewrite(packed, lambda entries: [*entries, (zipfile.ZipInfo("notes.txt"), b"")])
     with pytest.raises(BundleError) as caught:
         Bundle.open(packed).verify()
-    assert (
-        str(caught.value)
-        == f"{packed / 'notes.txt'} is not listed in the manifest: remove it, or copy the bundle again"
-    )
+    assert str(packed / "notes.txt") in str(caught.value)
 
 
 def test_what_a_mac_adds_to_a_zip_is_no_error(packed):
@@ -136,11 +133,12 @@ def test_an_altered_file_whose_zip_is_in_order_is_named(packed):
     rewrite(packed, lambda entries: [(i, c + b"\0" if i.filename == "fp32.bin" else c) for i, c in entries])
     with pytest.raises(BundleError) as caught:
         Bundle.open(packed).verify()
-    assert str(caught.value).startswith(f"{packed / 'fp32.bin'} was altered: its SHA-256 is not the ")
+    assert str(packed / "fp32.bin") in str(caught.value)
+    assert Bundle.open(packed).manifest.files["fp32.bin"].sha256[:12] in str(caught.value)
 
 
 def read_all(path):
-    """Return the manifest and every file of a bundle, or the sentence that it is refused with."""
+    """Return the manifest and every file of a bundle, or the sentence that it is rejected with."""
     try:
         opened = Bundle.open(path)
         opened.verify()
@@ -170,7 +168,7 @@ def test_no_byte_of_a_zip_changes_what_is_read(bundle, packed, data):
 
 @given(length=st.integers(0, 100_000))
 @settings(REPEATED, max_examples=50)
-def test_a_zip_that_was_cut_is_refused(packed, length):
+def test_a_zip_that_was_cut_is_rejected(packed, length):
     content = packed.read_bytes()
     try:
         packed.write_bytes(content[: min(length, len(content) - 1)])

@@ -16,6 +16,7 @@ from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, f
 from overfly.runtime.inference.compile import compile_variant
 
 PERFECT = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
+REMEDY = "use --variant fp32: with it the answers are those that were signed off"
 
 
 @pytest.fixture
@@ -38,11 +39,11 @@ def test_other_answers_miss_every_bound(runner, bundle):
     result = check_golden(runner, ReferenceSet(golden.images, np.roll(golden.logits, 1, axis=1)), PERFECT)
     assert not result.valid
     assert result.parity.top1_agreement < 1
-    assert result.problems == (
-        f"the worst cosine similarity is {result.parity.min_cosine:.4f}, expected at least 0.9999",
-        f"a logit differs by {result.parity.max_abs_diff:.2g}, expected at most 0.01",
-        f"top-1 agreement is {result.parity.top1_agreement:.1%}, expected at least 100.0%",
-    )
+    parity = result.parity
+    found = (f"{parity.min_cosine:.4f}", f"{parity.max_abs_diff:.2g}", f"{parity.top1_agreement:.1%}")
+    for problem, value, bound in zip(result.problems, found, ("0.9999", "0.01", "100.0%"), strict=True):
+        assert value in problem
+        assert bound in problem
 
 
 def test_one_image_in_the_wrong_place_is_enough(runner, bundle):
@@ -96,8 +97,7 @@ def broken(bundle, make_bundle, seal):
 def test_the_first_option_that_helps_is_named(broken):
     bundle, config = broken("fp16"), CheckConfig("fp16", "CPU")
     assert not check_golden(config.compile(bundle), bundle.golden(), PERFECT).valid
-    sentence = "use --variant fp32: with it the answers are those that were signed off"
-    assert find_remedy(bundle, bundle.golden(), config) == sentence
+    assert find_remedy(bundle, bundle.golden(), config) == REMEDY
 
 
 def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, mo
 
     monkeypatch.setattr(CheckConfig, "compile", compile_wrongly)
     remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU"))
-    assert remedy.startswith("use --execution-precision f32:")
+    assert "--execution-precision f32" in remedy
 
 
 def test_when_nothing_helps_it_says_what_was_tried(broken):
@@ -126,13 +126,13 @@ def test_a_remedy_that_can_not_be_compiled_is_passed_over(broken, monkeypatch):
     bundle = broken("fp16")
     right = CheckConfig.compile
 
-    def refuse_f32(config, opened):
+    def reject_f32(config, opened):
         if config.execution_precision == "f32":
             raise DeviceError("no f32 here")
         return right(config, opened)
 
-    monkeypatch.setattr(CheckConfig, "compile", refuse_f32)
-    assert find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU")).startswith("use --variant fp32:")
+    monkeypatch.setattr(CheckConfig, "compile", reject_f32)
+    assert find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU")) == REMEDY
 
 
 def test_with_one_variant_in_f32_there_is_nothing_else_to_try(bundle):
@@ -191,7 +191,7 @@ def test_the_cpu_that_helps_is_named(bundle, monkeypatch):
 
     monkeypatch.setattr(CheckConfig, "compile", compile_wrongly)
     remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "HETERO:CPU"))
-    assert remedy == "use --device CPU: with it the answers are those that were signed off"
+    assert "--device CPU" in remedy
 
 
 def test_a_setting_passes_everything_on(bundle):

@@ -117,7 +117,7 @@ def test_remove_deletes_a_link_and_not_what_it_points_to(old, names):
     assert names(old) == ["result.txt"]
 
 
-def refusal(number):
+def os_error(number):
     """The error that Windows gives: 5 access denied, 32 sharing violation."""
     error = PermissionError(13, "The file is in use by another program")
     error.winerror = number
@@ -134,7 +134,7 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def refuse(monkeypatch):
+def reject(monkeypatch):
     """A function that makes a function of `os` or `shutil` fail a number of times, as Windows does."""
 
     def start(module, name, number, times):
@@ -143,7 +143,7 @@ def refuse(monkeypatch):
 
         def call(*arguments, **options):
             if not options.get("ignore_errors") and next(left, None) is not None:
-                raise refusal(number)
+                raise os_error(number)
             return real(*arguments, **options)
 
         monkeypatch.setattr(module, name, call)
@@ -152,10 +152,10 @@ def refuse(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [5, 32])
-def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, names, clock, refuse, number, caplog):
+def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, names, clock, reject, number, caplog):
     caplog.set_level("INFO", "overfly")
     (tmp_path / "file").write_bytes(b"old")
-    refuse(os, "replace", number, 20)
+    reject(os, "replace", number, 20)
     write_atomically(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert len(clock) == 20
@@ -163,21 +163,21 @@ def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, na
     assert len(caplog.records) == 1
 
 
-def test_a_finished_folder_and_file_wait_for_the_scanner(old, clock, refuse):
-    refuse(os, "replace", 32, 5)
+def test_a_finished_folder_and_file_wait_for_the_scanner(old, clock, reject):
+    reject(os, "replace", 32, 5)
     with atomic_folder(old, overwrite=True) as partial:
         (partial / "result.txt").write_text("new", encoding="utf-8")
     assert (old / "result.txt").read_text(encoding="utf-8") == "new"
-    refuse(os, "replace", 5, 5)
+    reject(os, "replace", 5, 5)
     with atomic_file(old.with_name("bundle.zip")) as partial:
         partial.write_bytes(b"zip")
     assert old.with_name("bundle.zip").read_bytes() == b"zip"
     assert len(clock) == 10
 
 
-def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_stays(tmp_path, names, clock, refuse):
+def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_stays(tmp_path, names, clock, reject):
     (tmp_path / "file").write_bytes(b"old")
-    refuse(os, "replace", 32, None)
+    reject(os, "replace", 32, None)
     with pytest.raises(PermissionError):
         write_atomically(tmp_path / "file", b"new")
     assert 10 <= sum(clock) < 10.1
@@ -185,8 +185,8 @@ def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_st
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_in_the_way_is_an_error_at_once(tmp_path, clock, refuse):
-    refuse(os, "replace", 5, None)
+def test_a_folder_in_the_way_is_an_error_at_once(tmp_path, clock, reject):
+    reject(os, "replace", 5, None)
     (tmp_path / "file").mkdir()
     with pytest.raises(PermissionError):
         write_atomically(tmp_path / "file", b"new")
@@ -209,7 +209,7 @@ def protect(monkeypatch):
     def check(path):
         for each in (path, *path.rglob("*")):
             if each.exists() and not each.stat().st_mode & stat.S_IWUSR:
-                raise refusal(5)
+                raise os_error(5)
 
     for module, name in ((os, "replace"), (shutil, "rmtree")):
         real = getattr(module, name)
@@ -234,8 +234,8 @@ def test_overwrite_replaces_read_only_files(old, names, monkeypatch, clock):
     assert len(clock) == 2
 
 
-def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(old, clock, refuse, caplog):
-    refuse(shutil, "rmtree", 32, None)
+def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(old, clock, reject, caplog):
+    reject(shutil, "rmtree", 32, None)
     with atomic_folder(old, overwrite=True) as partial:
         (partial / "result.txt").write_text("new", encoding="utf-8")
     assert (old / "result.txt").read_text(encoding="utf-8") == "new"
@@ -244,7 +244,7 @@ def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(ol
     assert ".out.replaced" in warning
 
 
-@pytest.mark.skipif(os.name != "nt", reason="only Windows refuses to replace an open file")
+@pytest.mark.skipif(os.name != "nt", reason="only Windows fails to replace an open file")
 def test_a_program_that_reads_a_file_again_and_again_stops_nothing(tmp_path):
     path = tmp_path / "state"
     write_atomically(path, b"0")

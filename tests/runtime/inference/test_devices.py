@@ -126,7 +126,8 @@ def test_another_one_of_a_kind_that_is_there_is_not_called_absent(monkeypatch, n
     monkeypatch.setattr(devices, "core", OneOfEach)
     with pytest.raises(DeviceError) as caught:
         resolve_device(name)
-    assert str(caught.value) == f"unknown device {name!r}: found CPU, GPU, NPU; choose one of them, or auto"
+    assert str(caught.value).startswith(f"unknown device {name!r}: ")
+    assert "CPU, GPU, NPU" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [None, 0, b"CPU"])

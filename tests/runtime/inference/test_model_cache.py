@@ -183,7 +183,7 @@ def test_processes_that_write_one_key_at_once_always_leave_a_whole_one(folder):
         process.stdin.write("go\n")
         process.stdin.flush()
     n_whole = [int(process.communicate()[0]) for process in processes]
-    # Windows refuses to replace or open what the other one has open: no blob for a moment, but never half a one.
+    # Windows fails to replace or open what the other one has open: no blob for a moment, but never half a one.
     assert n_whole == [25, 25] or sys.platform == "win32"
     assert read_blob("key") in (b"a" * LARGE, b"b" * LARGE)
     assert [path.name for path in folder.iterdir()] == ["key.blob"]
@@ -271,11 +271,11 @@ def test_a_file_or_folder_in_the_way_stops_nothing(tmp_path, monkeypatch, depth)
 def test_a_full_or_read_only_disk_stops_nothing(monkeypatch, number):
     keep_blob("key", b"content")
 
-    def refuse(*_arguments, **_options):
+    def reject(*_arguments, **_options):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache, "write_atomically", refuse)
-    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(cache, "write_atomically", reject)
+    monkeypatch.setattr(os, "utime", reject)
     keep_blob("other", b"content")
     assert read_blob("other") is None
     # What others kept there can still be used.

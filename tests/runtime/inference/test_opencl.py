@@ -56,10 +56,10 @@ def test_a_device_that_does_not_tell_has_none(monkeypatch):
 
 
 def test_without_a_loader_there_is_none(monkeypatch):
-    def refuse(name):
+    def reject(name):
         raise OSError(name)
 
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(ctypes, "CDLL", reject)
     assert opencl.driver_version("Iris") is None
 
 

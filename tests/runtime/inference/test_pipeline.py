@@ -33,7 +33,7 @@ def _nothing_under_way():
     Work.under_way = 0
 
 
-def refused(reason):
+def failed(reason):
     """Return work that has failed."""
     future = Future()
     future.set_exception(ValueError(reason))
@@ -109,7 +109,7 @@ def test_with_room_for_one_each_is_answered_before_the_next_is_asked_for():
 
 
 def test_an_error_is_raised_in_its_place_after_the_answers_before_it():
-    answers = ordered_results([Completed(0), Completed(1), refused("two"), Completed(3)], 10)
+    answers = ordered_results([Completed(0), Completed(1), failed("two"), Completed(3)], 10)
     assert [next(answers), next(answers)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(answers)

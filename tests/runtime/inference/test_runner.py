@@ -92,7 +92,7 @@ def test_a_request_that_is_done_says_so(runner, stack):
     assert started.done()
 
 
-def test_an_image_of_another_shape_is_refused_and_the_runner_still_works(runner, stack, expected_logits):
+def test_an_image_of_another_shape_is_rejected_and_the_runner_still_works(runner, stack, expected_logits):
     for wrong in (np.zeros((SIZE, SIZE + 1, 3), np.uint8), np.zeros((SIZE, SIZE, 4), np.uint8)):
         with pytest.raises(ValueError, match="could not broadcast"):
             runner.start(wrong)
@@ -189,7 +189,7 @@ def test_closing_while_threads_infer_leaves_them_right_answers_until_it_is_close
         threads = [pool.submit(infer_until_closed, 50 * i) for i in range(4)]
         runner.logits(stack)
         runner.close()
-    assert [thread.result() for thread in threads] == 4 * ["the runner is closed: open the bundle again"]
+    assert all("closed" in thread.result() for thread in threads)
 
 
 def test_an_empty_stream_yields_nothing(runner):

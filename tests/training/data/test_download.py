@@ -225,7 +225,7 @@ def test_a_wrong_file_of_the_same_size_is_deleted(server, archive, tmp_path, sen
 
 
 @pytest.mark.parametrize("extra", [-10, 10])
-def test_a_file_of_another_size_is_refused_before_it_is_downloaded(server, archive, tmp_path, extra):
+def test_a_file_of_another_size_is_rejected_before_it_is_downloaded(server, archive, tmp_path, extra):
     server.content = CONTENT[:extra] if extra < 0 else CONTENT + bytes(extra)
     with pytest.raises(DownloadError) as caught:
         fetch(archive, tmp_path / "data")
@@ -243,7 +243,7 @@ def test_a_server_that_never_ends_does_not_fill_the_disk(server, archive, tmp_pa
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def test_an_existing_folder_is_refused_before_anything_is_requested(server, archive, tmp_path):
+def test_an_existing_folder_is_rejected_before_anything_is_requested(server, archive, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("mine")
     with pytest.raises(OutputError, match="data"):
@@ -253,13 +253,13 @@ def test_an_existing_folder_is_refused_before_anything_is_requested(server, arch
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def refuse(*_arguments, **_options):
+def reject(*_arguments, **_options):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_full_disk_leaves_a_download_that_can_be_resumed(server, archive, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "extract", refuse)
+        patch.setattr(zipfile.ZipFile, "extract", reject)
         with pytest.raises(OutputError) as caught:
             fetch(archive, tmp_path / "data")
     assert str(caught.value) == (
@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_a_download_that_can_be_resumed(server, archive, tmp_
 
 
 def test_a_folder_that_cannot_be_made_is_named_without_a_download(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "mkdir", reject)
     with pytest.raises(OutputError) as caught:
         fetch(archive, tmp_path / "data")
     assert f"{tmp_path / 'data'}: No space left on device" in str(caught.value)
@@ -333,6 +333,6 @@ def test_what_a_killed_unpacking_left_is_deleted(archive, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == others | {"data"}
 
 
-def test_the_topmost_folder_is_refused(archive):
+def test_the_topmost_folder_is_rejected(archive):
     with pytest.raises(OutputError, match="/"):
         fetch(archive, Path("/"), overwrite=True)

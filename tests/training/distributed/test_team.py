@@ -96,7 +96,7 @@ def test_only_cpus_and_gpus_of_cuda_are_shared(monkeypatch):
     )
 
 
-def test_processes_with_different_trainings_are_refused(monkeypatch):
+def test_processes_with_different_trainings_are_rejected(monkeypatch):
     first = TrainingIdentity(recipe=PAPER, seed=5, weights="none", split_sha256="a")
     monkeypatch.setattr(Team, "from_first", lambda *_: first)
     Team(1, 2).check_same(dataclasses.replace(first))

@@ -334,7 +334,7 @@ def test_stopped_before_the_first_save_or_after_the_last_the_run_is_the_same(fin
     assert not job.work.exists()
 
 
-def test_another_recipe_is_refused_by_the_name_of_its_field(unfinished, recipe):
+def test_another_recipe_is_rejected_by_the_name_of_its_field(unfinished, recipe):
     before = (unfinished.work / STATE).read_bytes()
     changed = dataclasses.replace(unfinished, recipe=override(recipe, learning_rate=0.004))
     with pytest.raises(RunError) as caught:
@@ -346,12 +346,12 @@ def test_another_recipe_is_refused_by_the_name_of_its_field(unfinished, recipe):
     assert (unfinished.work / STATE).read_bytes() == before
 
 
-def test_another_seed_is_refused(unfinished):
+def test_another_seed_is_rejected(unfinished):
     with pytest.raises(RunError, match="seed = 5, not 6"):
         train(dataclasses.replace(unfinished, seed=6), resume=True)
 
 
-def test_other_data_are_refused(unfinished, make_folder):
+def test_other_data_are_rejected(unfinished, make_folder):
     other = make_folder(seed=3)
     with pytest.raises(RunError, match="24 files") as caught:
         train(dataclasses.replace(unfinished, data=other), resume=True)
