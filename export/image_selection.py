@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from overfly.runtime.errors import DataError
+from overfly.runtime.files.access import describe_broken_link
 from overfly.training.data.dataset import LabeledImage
 from overfly.training.data.split import Split, sample_evenly
 
@@ -57,6 +59,11 @@ def select(split: Split, data: Path, *, n_calibration: int | None, seed: int) ->
         Number of calibration images; None takes 64, or one of each class if there are more classes.
     seed
         The run's seed.
+
+    Raises
+    ------
+    DataError
+        If a link that leads nowhere hides test images.
     """
     if n_calibration is None:
         n_calibration = max(N_CALIBRATION, len(split.classes))
@@ -66,7 +73,10 @@ def select(split: Split, data: Path, *, n_calibration: int | None, seed: int) ->
     # A split that was made elsewhere may have the same image in two parts.
     val, remaining = ([image for image in images if image.sha256 not in used] for images in (val, train))
     held_out = ImageSample("val", val) if val else ImageSample("train", remaining)
-    if any((data / image.name).is_file() for image in test):
+    paths = [data / image.name for image in test]
+    for broken in filter(None, map(describe_broken_link, paths)):
+        raise DataError(broken)
+    if any(path.is_file() for path in paths):
         golden = ImageSample("test", test)
     else:
         golden = held_out if held_out.images else ImageSample("train", train)

@@ -201,6 +201,12 @@ def linked_surveys(inputs):
     (first / "loop").symlink_to(first.resolve(), target_is_directory=True)
 
 
+def unmounted_survey(inputs):
+    """A class with a linked folder on a disk that is not mounted."""
+    first, _ = inputs.copy_classes("data")
+    (first / "survey1").symlink_to(Path("disk", "survey1").absolute(), target_is_directory=True)
+
+
 def all_twelve_are_used(_out):
     """Check that the run lists the images behind the links."""
     names = [file["name"] for file in json.loads(Path("run", "split.json").read_text(encoding="utf-8"))["files"]]
@@ -274,6 +280,22 @@ DATA_FOLDERS = [
         "predict {bundle} data --device CPU",
         shows=("survey1", "survey2"),
         hides=("Traceback", "loop"),
+    ),
+    CommandReport(
+        "a linked folder whose disk is not mounted",
+        "KatherLab/MediSwarm#481",
+        unmounted_survey,
+        "train data --out run {briefly}",
+        code=1,
+        shows=("survey1 is a link to", str(Path("disk", "survey1")), "mount"),
+    ),
+    CommandReport(
+        "predict on a linked folder whose disk is not mounted",
+        "KatherLab/MediSwarm#481",
+        unmounted_survey,
+        "predict {bundle} data --device CPU",
+        code=1,
+        shows=("survey1 is a link to", str(Path("disk", "survey1"))),
     ),
     CommandReport(
         "folders that systems made",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overfly.runtime.errors import DataError
+from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -27,7 +28,11 @@ _HAS_ATTRIBUTES = os.name == "nt"
 
 @dataclass(frozen=True, slots=True)
 class FolderEntries:
-    """What is directly in a folder: visible files, visible folders, and the folders that are passed over."""
+    """What is directly in a folder: visible files, visible folders, and the folders that are passed over.
+
+    A link that leads nowhere may have led to a folder on a disk that is not mounted. So it is among the folders, unless
+    its name is that of an image; listing it says where it leads.
+    """
 
     files: list[Path]
     folders: list[Path]
@@ -44,13 +49,13 @@ class FolderContent:
         Without hidden files. Sorted part by part, with upper case first, so that the order is the same on each system.
     passed_over
         Folders that are hidden or that a system made; their content is not in `files`.
-    errors
-        One for each folder that can't be listed.
+    unlistable
+        The folders that can't be listed, each with the error that says why.
     """
 
     files: list[Path]
     passed_over: list[Path]
-    errors: list[OSError]
+    unlistable: dict[Path, DataError]
 
 
 def find_images(paths: list[Path], *, reporter: Reporter = SILENT) -> list[Path]:
@@ -102,7 +107,7 @@ def list_folder(folder: Path) -> FolderContent:
     """
     files: list[Path] = []
     passed_over: list[Path] = []
-    errors: list[OSError] = []
+    unlistable: dict[Path, DataError] = {}
     listed: set[str] = set()
     folders: list[Path] = [folder]
     links: list[Path] = []
@@ -117,8 +122,8 @@ def list_folder(folder: Path) -> FolderContent:
         listed.add(real_place)
         try:
             here = list_entries(place)
-        except OSError as error:
-            errors.append(error)
+        except DataError as error:
+            unlistable[place] = error
             continue
         files += here.files
         passed_over += here.passed_over
@@ -128,7 +133,7 @@ def list_folder(folder: Path) -> FolderContent:
                 folders.append(path)
             elif not any(Path(os.path.realpath(parent)).is_relative_to(target) for parent in path.parents):
                 links.append(path)
-    return FolderContent(_sorted(files), _sorted(passed_over), errors)
+    return FolderContent(_sorted(files), _sorted(passed_over), unlistable)
 
 
 def list_entries(folder: Path) -> FolderEntries:
@@ -136,21 +141,24 @@ def list_entries(folder: Path) -> FolderEntries:
 
     Raises
     ------
-    OSError
+    DataError
         If it can't be listed.
     """
     files: list[Path] = []
     folders: list[Path] = []
     passed_over: list[Path] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path, hidden = folder / entry.name, _is_hidden(entry)
-            if not _is_folder(entry):
-                files += [] if hidden else [path]
-            elif hidden or SYSTEM_NAMES.fullmatch(entry.name):
-                passed_over.append(path)
-            else:
-                folders.append(path)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path, hidden = folder / entry.name, _is_hidden(entry)
+                if not _is_folder(entry):
+                    files += [] if hidden else [path]
+                elif hidden or SYSTEM_NAMES.fullmatch(entry.name):
+                    passed_over.append(path)
+                else:
+                    folders.append(path)
+    except OSError as error:
+        raise DataError(explain_unreadable(folder, error)) from error
     return FolderEntries(_sorted(files), _sorted(folders), _sorted(passed_over))
 
 
@@ -174,16 +182,18 @@ def _is_hidden(entry: os.DirEntry[str]) -> bool:
 
 def _images_and_unlistable(content: FolderContent) -> list[Path]:
     """Return the images of a folder, and the folders in it that can't be listed, sorted."""
-    unlistable = [Path(error.filename) for error in content.errors]
-    return _sorted([path for path in content.files if is_image_name(path)] + unlistable)
+    return _sorted([path for path in content.files if is_image_name(path)] + [*content.unlistable])
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder or a link to one; a link to itself is neither."""
+    """Whether an entry is a folder, a link to one, or something that can't be looked at and may be one."""
     try:
-        return entry.is_dir()
+        if entry.is_dir():
+            return True
+        is_lost = entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - Path.exists may raise
     except OSError:
-        return False
+        is_lost = True
+    return is_lost and not is_image_name(Path(entry.name))
 
 
 def _sorted(paths: list[Path]) -> list[Path]:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from overfly.runtime.documents import ADDED_LATER
 from overfly.runtime.errors import ImageError, MissingExtraError
 from overfly.runtime.extras import require_extra
+from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
 from overfly.runtime.images.memory import BYTES_PER_PIXEL, DECODING_BUDGET
 from overfly.runtime.images.metadata import without_metadata
@@ -118,12 +119,8 @@ class ImageReader:
                 return _resize(self._decode(path, stream, reserved), self.size)
         except ImageError:
             raise
-        except FileNotFoundError:
-            raise ImageError(f"{path} does not exist: expected an image") from None
-        except PermissionError:
-            raise ImageError(
-                f"{path} can't be opened: you have no permission to read it; change its permissions"
-            ) from None
+        except (FileNotFoundError, PermissionError) as error:
+            raise ImageError(explain_unreadable(path, error)) from None
         except UnidentifiedImageError:
             found = "is empty" if path.stat().st_size == 0 else "has no known image format, or a damaged header"
             raise ImageError(f"{path} {found}: expected {', '.join(FORMATS)}; remove or replace it") from None
@@ -196,11 +193,14 @@ def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
 
 def _check_is_file(path: Path) -> None:
     """Raise if `path` is a folder, or something like a pipe, from which a read might never return."""
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        # `images_below` also returns folders that could not be listed: this raises the error that says why.
-        os.listdir(path)  # noqa: PTH208
-        raise ImageError(f"{path} is a folder: expected an image")
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            # `images_below` also returns folders that could not be listed: this raises the error that says why.
+            os.listdir(path)  # noqa: PTH208
+            raise ImageError(f"{path} is a folder: expected an image")
+    except OSError as error:
+        raise ImageError(explain_unreadable(path, error)) from None
     if not stat.S_ISREG(mode):
         raise ImageError(f"{path} is a device, pipe or socket: expected an image; remove it")
 

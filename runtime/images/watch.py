@@ -97,13 +97,10 @@ class FolderWatch:
         return not seen.delivered
 
     def _forget_deleted(self, images: Sequence[Path]) -> None:
-        """Drop what is known of files that are gone, unless their whole folder is gone."""
-        absent = [folder for folder in self._folders if not folder.is_dir()]
-        there = set(images)
+        """Drop what is known of files that are gone, unless a folder that holds them can't be listed now."""
+        there = set(images)  # also the folders that can't be listed
         self._seen = {
-            path: seen
-            for path, seen in self._seen.items()
-            if path in there or any(folder in path.parents for folder in absent)
+            path: seen for path, seen in self._seen.items() if path in there or not there.isdisjoint(path.parents)
         }
 
     def _update(self, path: Path) -> bool:

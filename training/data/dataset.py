@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from overfly.runtime.errors import DataError, ImageError
+from overfly.runtime.files.access import describe_broken_link
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.images.discovery import is_image_name, list_folder, suffix_list
 from overfly.runtime.images.reading import ImageBatch, ImageReader
@@ -83,10 +84,8 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
     Raises
     ------
     DataError
-        If the folder is not laid out as expected, if a class has no image to train on, or if something with the name of
-        an image is not a file.
-    OSError
-        If a folder can't be listed.
+        If the folder is not laid out as expected, if a folder in it can't be listed, if a class has no image to train
+        on, or if something with the name of an image is not a file.
     """
     layout = find_layout(folder)
     labeled: list[tuple[Path, int]] = []
@@ -94,8 +93,8 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
     passed_over = list(layout.passed_over)
     for class_folder, label in layout.folders:
         content = list_folder(class_folder)
-        if content.errors:
-            raise content.errors[0]
+        for error in content.unlistable.values():
+            raise error
         found = [(path, label) for path in content.files if is_image_name(path)]
         if not found and layout.parts.get(class_folder.parent.name, "train") == "train":
             raise DataError(
@@ -107,7 +106,10 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
         passed_over += content.passed_over
     for path, _ in labeled:
         if not path.is_file():
-            raise DataError(f"{path} can't be read: it is not a file, and not a link to one; remove it")
+            raise DataError(
+                describe_broken_link(path)
+                or f"{path} can't be read: it is not a file, and not a link to one; remove it"
+            )
     hashes = _map_threads(lambda item: sha256_file(item[0]), labeled, progress)
 
     def names(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -197,7 +199,10 @@ def decode_unchanged(
     for image in items:
         path = folder / image.name
         if not path.is_file():
-            raise DataError(f"{path} of the run's split is missing: pass the folder that was trained on with --data")
+            raise DataError(
+                describe_broken_link(path)
+                or f"{path} of the run's split is missing: pass the folder that was trained on with --data"
+            )
         if sha256_file(path) != image.sha256:
             raise DataError(f"{path} has changed since the run was trained: restore it, or train again")
     return decode(folder, items, reader, progress=progress)

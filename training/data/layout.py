@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overfly.runtime.errors import DataError
+from overfly.runtime.files.access import describe_broken_link
 from overfly.runtime.images.discovery import FolderEntries, is_image_name, list_entries
 
 PARTS = ("train", "val", "test")
@@ -62,7 +63,9 @@ def find_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
-        raise DataError(f"the data folder {folder} can't be used: found {found}, {_EXPECTED}")
+        raise DataError(
+            describe_broken_link(folder) or f"the data folder {folder} can't be used: found {found}, {_EXPECTED}"
+        )
     entries = list_entries(folder)
     named = {path: list_entries(path) for path in entries.folders if part_named(path.name)}
     parts = _find_parts(folder, entries, named)

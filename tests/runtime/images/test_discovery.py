@@ -1,6 +1,7 @@
 """Images are found by their names, in a fixed order; links are followed, and what systems made is passed over."""
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path, PureWindowsPath
@@ -85,6 +86,9 @@ class WindowsEntry(SimpleNamespace):
 
     def is_dir(self):
         return self.folder
+
+    def is_symlink(self):
+        return False
 
     def stat(self, *, follow_symlinks):
         assert not follow_symlinks
@@ -263,10 +267,68 @@ def test_a_folder_that_cannot_be_listed_is_among_the_images_and_named(tmp_path, 
         ImageReader(SIZE).read(closed_folder)
 
 
-def test_a_folder_that_cannot_be_listed_is_among_the_errors(tmp_path, closed_folder):
+def test_a_folder_that_cannot_be_listed_is_kept_with_the_reason(tmp_path, closed_folder):
     content = list_folder(tmp_path)
     assert content.files == [tmp_path / "a.png"]
-    assert [error.filename for error in content.errors] == [str(closed_folder)]
+    assert list(content.unlistable) == [closed_folder]
+    assert str(closed_folder) in str(content.unlistable[closed_folder])
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_a_folder_that_fails_while_it_is_listed_is_named(tmp_path, monkeypatch, code):
+    make_images(tmp_path / "a" / "1.png", tmp_path / "b" / "2.png")
+    scan = os.scandir
+
+    class Broken:
+        """Entries of a folder on a disk that fails after the first of them."""
+
+        def __init__(self, entries):
+            self.entries = list(entries)
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda *_: None  # noqa: E731
+
+        def __iter__(self):
+            yield self.entries[0]
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "scandir", lambda path: Broken(scan(path)) if Path(path).name == "b" else scan(path))
+    content = list_folder(tmp_path)
+    assert content.files == [tmp_path / "a" / "1.png"]
+    assert os.strerror(code) in str(content.unlistable[tmp_path / "b"])
+
+
+def test_an_entry_that_cannot_be_looked_at_is_a_folder_unless_its_name_is_that_of_an_image(tmp_path, monkeypatch):
+    class Lost(SimpleNamespace):
+        """An entry of a network folder whose server does not answer."""
+
+        def is_dir(self):
+            raise OSError(errno.EIO, "Input/output error")
+
+    entries = [Lost(name=name) for name in ("site", "a.png", ".hidden", "@eaDir")]
+    monkeypatch.setattr(os, "scandir", lambda _folder: contextlib.nullcontext(entries))
+    found = list_entries(tmp_path)
+    assert found == FolderEntries(
+        [tmp_path / "a.png"], [tmp_path / "site"], [tmp_path / ".hidden", tmp_path / "@eaDir"]
+    )
+
+
+def test_a_link_to_a_folder_that_is_gone_is_among_the_images_and_named(tmp_path, link):
+    make_images(tmp_path / "harbor" / "1.png")
+    path = link("harbor/site1", tmp_path / "disk" / "survey")
+    link("harbor/.lock", "nobody@nowhere")
+    assert find_images([tmp_path]) == [tmp_path / "harbor" / "1.png", path]
+    with pytest.raises(ImageError) as caught:
+        ImageReader(SIZE).read(path)
+    assert str(path) in str(caught.value)
+    assert str(tmp_path / "disk" / "survey") in str(caught.value)
+
+
+def test_a_link_to_itself_without_the_name_of_an_image_is_named(tmp_path, link):
+    path = link("loop", "loop")
+    assert find_images([tmp_path]) == [path]
+    with pytest.raises(ImageError, match="leads back to itself"):
+        ImageReader(SIZE).read(path)
 
 
 @pytest.mark.parametrize("seed", range(40))

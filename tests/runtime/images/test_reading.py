@@ -280,7 +280,7 @@ def test_a_folder_named_like_an_image(tmp_path):
 
 
 def test_an_image_that_is_not_there(tmp_path):
-    assert refusal(tmp_path / "absent.jpg") == "does not exist: expected an image"
+    assert refusal(tmp_path / "absent.jpg") == "does not exist: check the path"
 
 
 @pytest.mark.parametrize("side", [14_000, 30_000])

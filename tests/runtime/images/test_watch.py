@@ -188,6 +188,22 @@ def test_a_folder_that_is_away_for_a_while_comes_back_with_its_images_known(tmp_
     assert [watch.take_ready() for _ in range(3)] == [[], [tmp_path / "in" / "new.jpg"], []]
 
 
+def test_a_linked_folder_whose_disk_is_away_for_a_while_comes_back_with_its_images_known(tmp_path, clock):
+    (tmp_path / "watched").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "a.jpg").write_bytes(b"x")
+    try:
+        (tmp_path / "watched" / "site").symlink_to(tmp_path / "disk")
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    watch = FolderWatch([tmp_path / "watched"], patience_s=10, clock=clock)
+    assert [watch.take_ready() for _ in range(2)] == [[], [tmp_path / "watched" / "site" / "a.jpg"]]
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    assert [watch.take_ready() for _ in range(2)] == [[], [tmp_path / "watched" / "site"]]
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
+    assert [watch.take_ready() for _ in range(3)] == [[], [], []]
+
+
 def test_a_link_that_leads_nowhere_is_given_like_a_bad_image(tmp_path, watch):
     path = tmp_path / "a.jpg"
     try:

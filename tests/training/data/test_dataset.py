@@ -170,8 +170,34 @@ def test_a_class_folder_that_cannot_be_listed_is_an_error(make_folder, monkeypat
         return listing(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(PermissionError, match="harbor"):
+    with pytest.raises(DataError, match="harbor"):
         scan(folder)
+
+
+@pytest.mark.parametrize("name", ["lake", "harbor/site1", "harbor/deep/site2", "harbor/lost.png"])
+def test_a_link_that_leads_nowhere_is_an_error_that_says_where_it_leads(make_folder, tmp_path, name):
+    folder = make_folder()
+    (folder / "harbor" / "deep").mkdir()
+    try:
+        (folder / name).symlink_to(tmp_path / "disk" / "survey")
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    with pytest.raises(DataError) as caught:
+        scan(folder)
+    assert str(caught.value) == (
+        f"{folder / name} is a link to {tmp_path / 'disk' / 'survey'}, which does not exist: mount the disk that holds "
+        "it, or remove the link"
+    )
+
+
+def test_a_data_folder_that_is_a_link_to_nowhere_is_named(tmp_path):
+    try:
+        (tmp_path / "data").symlink_to(tmp_path / "disk")
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path / "data")
+    assert str(tmp_path / "disk") in str(caught.value)
 
 
 def test_part_folders_give_classes_and_parts(tmp_path):
@@ -374,3 +400,17 @@ def test_a_file_that_is_missing_or_changed_since_the_split_is_named(make_folder)
     assert str(caught.value) == (
         f"{path} of the run's split is missing: pass the folder that was trained on with --data"
     )
+
+
+def test_a_folder_of_the_split_whose_link_leads_nowhere_is_named(make_folder, tmp_path):
+    folder = make_folder()
+    images = scan(folder).images
+    (folder / "harbor").rename(tmp_path / "unmounted")
+    try:
+        (folder / "harbor").symlink_to(tmp_path / "disk")
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    with pytest.raises(DataError) as caught:
+        decode_unchanged(folder, images, ImageReader(32))
+    assert str(folder / "harbor") in str(caught.value)
+    assert str(tmp_path / "disk") in str(caught.value)

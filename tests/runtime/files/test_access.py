@@ -1,0 +1,39 @@
+"""What can't be read is named with the reason and a remedy."""
+
+import errno
+import os
+
+import pytest
+
+from overfly.runtime.files.access import describe_broken_link, explain_unreadable
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (errno.ENOENT, "{path} does not exist: check the path"),
+        (errno.EACCES, "{path} can't be opened: you have no permission to read it; change its permissions"),
+        (errno.ELOOP, "{path} is a link that leads back to itself: remove it"),
+        (
+            errno.EIO,
+            f"{{path}} can't be read ({os.strerror(errno.EIO)}): check the disk or the network folder that holds it",
+        ),
+    ],
+)
+def test_the_error_of_the_system_becomes_a_sentence(tmp_path, code, sentence):
+    path = tmp_path / "site"
+    assert explain_unreadable(path, OSError(code, os.strerror(code), str(path))) == sentence.format(path=path)
+
+
+def test_the_broken_link_may_be_a_folder_above(tmp_path):
+    try:
+        (tmp_path / "site").symlink_to(tmp_path / "disk")
+    except OSError:
+        pytest.skip("this system lets users make no symbolic links")
+    path = tmp_path / "site" / "deep" / "a.png"
+    assert describe_broken_link(path) == (
+        f"{path} can't be read: {tmp_path / 'site'} is a link to {tmp_path / 'disk'}, which does not exist: mount the "
+        "disk that holds it, or remove the link"
+    )
+    (tmp_path / "disk").mkdir()
+    assert describe_broken_link(path) is None
