@@ -1,34 +1,30 @@
 """A comparison of reports as one table for a terminal."""
 
-from collections.abc import Callable
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from overfly.benchmarks.comparison.compare import Comparison, Entry
+from overfly.benchmarks.comparison.compare import Comparison
 from overfly.benchmarks.rendering.columns import LATENCY, METRIC_COLUMNS, SPEED, THROUGHPUT, Column
 from overfly.benchmarks.rendering.terminal import table_of_models
-from overfly.benchmarks.results import number_format
 
 
-def _like(column: Column[Any, Any], value: Callable[[Entry], Any]) -> Column[Entry, Any]:
-    """Return a column with the unit and the format of a column of the report."""
-    return Column((column.narrow_title or column.title).splitlines()[-1], value, column.format)
+def _like(column: Column, path: str) -> Column:
+    """Return a column with the unit and the format of a column of the report, for an `Entry`."""
+    return Column((column.narrow_title or column.title).splitlines()[-1], path, column.format)
 
 
-_ACCURACY = _like(METRIC_COLUMNS["accuracy"], lambda entry: entry.accuracy)
-_LATENCY = _like(LATENCY, lambda entry: entry.latency_p50_ms)
-_RATE = _like(THROUGHPUT, lambda entry: entry.throughput_ips)
+_ACCURACY = _like(METRIC_COLUMNS["accuracy"], "accuracy")
+_LATENCY = _like(LATENCY, "latency_p50_ms")
+_RATE = _like(THROUGHPUT, "throughput_ips")
 _FIRST = (_ACCURACY, _LATENCY, _RATE)
-_OTHER: tuple[Column[Entry, Any], ...] = (
+_OTHER = (
     _ACCURACY,
-    Column("other\nlabels", lambda entry: entry.n_changed, str),
+    Column("other\nlabels", "n_changed", str),
     _LATENCY,
-    _like(SPEED, lambda entry: entry.latency_speedup),
+    _like(SPEED, "latency_speedup"),
     _RATE,
-    _like(SPEED, lambda entry: entry.throughput_speedup),
+    _like(SPEED, "throughput_speedup"),
 )
 
 
@@ -43,9 +39,7 @@ def comparison_table(comparison: Comparison) -> Table:
             table.add_column(Text(title), justify="right")
     for line in comparison.lines:
         cells = [
-            number_format.NONE if entry is None else column.text(entry)
-            for index, entry in enumerate(line.entries)
-            for column in (_OTHER if index else _FIRST)
+            column.text(entry) for index, entry in enumerate(line.entries) for column in (_OTHER if index else _FIRST)
         ]
         table.add_row(*map(Text, (line.name, *cells)))
     return table

@@ -2,29 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.results import number_format
-from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
 from overfly.runtime.evaluation.metrics import TITLES
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 LARGEST = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Column(Generic[S, T]):
-    """A figure or a fact of every row (`S`: a row of a report, or an entry of a comparison).
+class Column:
+    """A figure or a fact of every row: a row of a report, or an entry of a comparison.
 
     Attributes
     ----------
     title
         Its name, with the unit.
-    value
-        Returns it for a row; None if the row does not have it.
+    path
+        Where the row has it: attributes of attributes, such as ``speed.throughput_ips``.
     format
         Turns it into text, without the unit.
     narrow_title
@@ -38,61 +34,44 @@ class Column(Generic[S, T]):
     """
 
     title: str
-    value: Callable[[S], T | None]
-    format: Callable[[T], str]
+    path: str
+    format: Callable[[Any], str]
     narrow_title: str = ""
     is_number: bool = True
-    note: Callable[[T], str] | None = None
+    note: Callable[[Any], str] | None = None
     bar_end: float | None = None
 
-    def text(self, row: S) -> str:
+    def value(self, row: object) -> Any:  # noqa: ANN401 - whatever the row has there
+        """Return its value for a row; None if the row lacks it, or lacks what contains it because it failed."""
+        found: Any = row
+        for name in self.path.split("."):
+            found = None if found is None else getattr(found, name)
+        return found
+
+    def text(self, row: object) -> str:
         """Return the text of a row, a dash if it has no value."""
         return number_format.optional(self.value(row), self.format)
 
 
-def of_quality(get: Callable[[Quality], T]) -> Callable[[Row], T | None]:
-    """Return a function that gets something from a row's quality, None if the row failed."""
-    return lambda row: None if row.quality is None else get(row.quality)
-
-
-def of_speed(get: Callable[[Speed], T]) -> Callable[[Row], T | None]:
-    """Return a function that gets something from a row's speed, None if the row failed."""
-    return lambda row: None if row.speed is None else get(row.speed)
-
-
-def of_difference(get: Callable[[Difference], T]) -> Callable[[Row], T | None]:
-    """Return a function that gets something from a row's difference to the baseline, None if there is none."""
-    return lambda row: None if row.difference is None else get(row.difference)
-
-
-def _metric(name: str, *arguments: Any, **options: Any) -> Column[Row, float]:  # noqa: ANN401 - as `Column` takes them
-    """Return the column of a metric of `Quality`."""
-    return Column(arguments[0], of_quality(lambda quality: getattr(quality, name).value), *arguments[1:], **options)
-
-
 # By the names of `runtime.evaluation.metrics.METRICS`. The details show the interval of each in the same format.
-METRIC_COLUMNS: dict[str, Column[Row, float]] = {
-    "accuracy": _metric("accuracy", f"{TITLES['accuracy']} %", number_format.percent, "top-1\n%", bar_end=1.0),
-    "f1_macro": _metric("f1_macro", TITLES["f1_macro"], number_format.decimal, "F1"),
-    "kappa": _metric("kappa", TITLES["kappa"], number_format.decimal),
+METRIC_COLUMNS = {
+    "accuracy": Column(
+        f"{TITLES['accuracy']} %", "quality.accuracy.value", number_format.percent, "top-1\n%", bar_end=1.0
+    ),
+    "f1_macro": Column(TITLES["f1_macro"], "quality.f1_macro.value", number_format.decimal, "F1"),
+    "kappa": Column(TITLES["kappa"], "quality.kappa.value", number_format.decimal),
 }
 
 # Also the columns of a comparison.
-LATENCY: Column[Row, float] = Column(
-    "p50 ms", lambda row: row.p50_ms, number_format.milliseconds, "p50\nms", bar_end=LARGEST
-)
-SPEED: Column[Row, Ratio] = Column(
-    "speed", of_difference(lambda d: d.latency_speedup), formatting.speedup, note=formatting.speedup_note
-)
-THROUGHPUT: Column[Row, float] = Column(
-    "images/s", of_speed(lambda speed: speed.throughput_ips), number_format.rate, "img/s", bar_end=LARGEST
-)
+LATENCY = Column("p50 ms", "speed.latency_ms.p50", number_format.milliseconds, "p50\nms", bar_end=LARGEST)
+SPEED = Column("speed", "difference.latency_speedup", formatting.speedup, note=formatting.speedup_note)
+THROUGHPUT = Column("images/s", "speed.throughput_ips", number_format.rate, "img/s", bar_end=LARGEST)
 
 # After the row's name, with which every view begins.
-COLUMNS: tuple[Column[Row, Any], ...] = (
+COLUMNS = (
     Column(
         "computed in",
-        lambda row: row.execution.execution_precision,
+        "execution.execution_precision",
         str,
         "runs\nin",
         is_number=False,
@@ -101,7 +80,7 @@ COLUMNS: tuple[Column[Row, Any], ...] = (
     METRIC_COLUMNS["accuracy"],
     Column(
         "images vs baseline",
-        lambda row: row.difference,
+        "difference",
         formatting.image_difference,
         "vs\nbase",
         note=formatting.image_difference_note,
@@ -109,13 +88,7 @@ COLUMNS: tuple[Column[Row, Any], ...] = (
     *(column for name, column in METRIC_COLUMNS.items() if name != "accuracy"),
     LATENCY,
     SPEED,
-    Column(
-        "file to label ms",
-        of_speed(lambda speed: speed.file_latency_ms.p50),
-        number_format.milliseconds,
-        "file\nms",
-        bar_end=LARGEST,
-    ),
+    Column("file to label ms", "speed.file_latency_ms.p50", number_format.milliseconds, "file\nms", bar_end=LARGEST),
     THROUGHPUT,
-    Column("size MiB", lambda row: row.spec.size_bytes, number_format.mebibytes, "MiB", bar_end=LARGEST),
+    Column("size MiB", "spec.size_bytes", number_format.mebibytes, "MiB", bar_end=LARGEST),
 )

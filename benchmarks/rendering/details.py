@@ -1,54 +1,44 @@
 """What every view shows besides the results table: the other figures of the rows, short names, and the machine."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 from overfly.benchmarks.rendering import formatting
-from overfly.benchmarks.rendering.columns import METRIC_COLUMNS, Column, of_difference, of_quality, of_speed
+from overfly.benchmarks.rendering.columns import METRIC_COLUMNS, Column
 from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import Probe, Row
-
-T = TypeVar("T")
+from overfly.benchmarks.results.row_records import Row
 
 
-def _of_probe(get: Callable[[Probe], T]) -> Callable[[Row], T | None]:
-    """Return a function that gets something from a row's probe, None if it was not measured."""
-    return lambda row: None if row.probe is None else get(row.probe)
-
-
-def _interval(name: str, column: Column[Row, float]) -> Column[Row, tuple[float, float]]:
+def _interval(name: str, column: Column) -> Column:
     """Return the 95% interval of a metric, in the format of its column."""
     return Column(
         f"{column.title}, 95% interval",
-        of_quality(lambda quality: getattr(quality, name).ci95),
+        f"quality.{name}.ci95",
         lambda bounds: number_format.interval(bounds, column.format),
     )
 
 
 # The figures that the results table leaves out.
-DETAILS: tuple[Column[Row, Any], ...] = (
+DETAILS = (
     *(_interval(name, column) for name, column in METRIC_COLUMNS.items()),
-    Column("points vs baseline", of_difference(lambda d: d.accuracy_pp), "{:+.2f}".format),
-    Column("McNemar p", of_difference(lambda d: d.mcnemar_p), number_format.p_value),
-    Column("agreement %", of_difference(lambda d: d.agreement), number_format.percent),
-    Column("p90 ms", of_speed(lambda s: s.latency_ms.p90), number_format.milliseconds),
-    Column("p99 ms", of_speed(lambda s: s.latency_ms.p99), number_format.milliseconds),
-    Column("mean ms", of_speed(lambda s: s.latency_ms.mean), number_format.milliseconds),
-    Column("sd ms", of_speed(lambda s: s.latency_ms.std), number_format.milliseconds),
-    Column("samples", of_speed(lambda s: s.latency_ms.n), "{:,}".format),
-    Column("latency, speed", of_difference(lambda d: d.latency_speedup), formatting.speedup_range),
-    Column("throughput, speed", of_difference(lambda d: d.throughput_speedup), formatting.speedup_range),
-    Column("file to label, p90 ms", of_speed(lambda s: s.file_latency_ms.p90), number_format.milliseconds),
-    Column("file to label, images/s", of_speed(lambda s: s.file_throughput_ips), number_format.rate),
-    Column("first inference ms", _of_probe(lambda p: p.first_inference_ms), number_format.milliseconds),
-    Column("load ms, cold", _of_probe(lambda p: p.load_ms.cold), number_format.milliseconds),
-    Column("load ms, cached", _of_probe(lambda p: p.load_ms.cached), number_format.milliseconds),
-    Column("peak memory MiB", _of_probe(lambda p: p.peak_rss_bytes), number_format.mebibytes),
-    Column("CPU threads", lambda row: row.execution.n_threads, str),
-    Column("requested precision", lambda row: row.execution.requested_precision, str),
-    Column("device", lambda row: row.execution.device_name, str),
+    Column("points vs baseline", "difference.accuracy_pp", "{:+.2f}".format),
+    Column("McNemar p", "difference.mcnemar_p", number_format.p_value),
+    Column("agreement %", "difference.agreement", number_format.percent),
+    Column("p90 ms", "speed.latency_ms.p90", number_format.milliseconds),
+    Column("p99 ms", "speed.latency_ms.p99", number_format.milliseconds),
+    Column("mean ms", "speed.latency_ms.mean", number_format.milliseconds),
+    Column("sd ms", "speed.latency_ms.std", number_format.milliseconds),
+    Column("samples", "speed.latency_ms.n", "{:,}".format),
+    Column("latency, speed", "difference.latency_speedup", formatting.speedup_range),
+    Column("throughput, speed", "difference.throughput_speedup", formatting.speedup_range),
+    Column("file to label, p90 ms", "speed.file_latency_ms.p90", number_format.milliseconds),
+    Column("file to label, images/s", "speed.file_throughput_ips", number_format.rate),
+    Column("first inference ms", "probe.first_inference_ms", number_format.milliseconds),
+    Column("load ms, cold", "probe.load_ms.cold", number_format.milliseconds),
+    Column("load ms, cached", "probe.load_ms.cached", number_format.milliseconds),
+    Column("peak memory MiB", "probe.peak_rss_bytes", number_format.mebibytes),
+    Column("CPU threads", "execution.n_threads", str),
+    Column("requested precision", "execution.requested_precision", str),
+    Column("device", "execution.device_name", str),
 )
 
 

@@ -1,7 +1,6 @@
 """The report as one HTML file that loads nothing from elsewhere."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from overfly.benchmarks.rendering.columns import COLUMNS, LARGEST, Column
 from overfly.benchmarks.rendering.templates import render
@@ -58,7 +57,7 @@ def _cells(report: Report) -> list[list[Cell]]:
     return table
 
 
-def _full_bar(column: Column[Row, Any], rows: tuple[Row, ...]) -> float | None:
+def _full_bar(column: Column, rows: tuple[Row, ...]) -> float | None:
     """Return the value of a column's full bar; None if no row has a value."""
     values = [value for row in rows if (value := column.value(row)) is not None]
     return max(values, default=None) if column.bar_end == LARGEST else column.bar_end
