@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @options.no_cache
 @options.as_json
 def command(bundle: Path, variants: tuple[str, ...], as_json: bool, **choices: Any) -> None:
-    """Check every file of BUNDLE, run its golden images on a device, and compare with the answers signed off at export.
+    """Check every file of BUNDLE, run its golden images on a device, and compare the answers with those of the export.
 
-    If they differ, it tries f32, no Winograd convolutions, the other variants and the CPU, and names what helps.
+    If they differ, try f32, no Winograd convolutions, the other variants and the CPU, and name what helps.
     """
     from overfly.runtime.bundle.bundle import Bundle
     from overfly.runtime.evaluation.golden_check import CheckConfig, check_golden, find_remedy

@@ -10,7 +10,7 @@ from overfly.cli import options
 @click.command(short_help="List the devices that OpenVINO can use here.", epilog=options.example("overfly devices"))
 @options.as_json
 def command(as_json: bool) -> None:
-    """List the devices that OpenVINO can use on this machine; for a missing GPU or NPU, say what it needs."""
+    """List the devices that OpenVINO can use on this machine, and say why a GPU or NPU is missing."""
     from dataclasses import asdict
 
     from overfly.runtime.inference.devices import list_devices

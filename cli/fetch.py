@@ -30,7 +30,7 @@ def _check_url(_context: click.Context, _option: click.Parameter, url: str | Non
     metavar="URL",
     callback=_check_url,
     show_default="the publisher's",
-    help="Download from another place; the hash is still verified.",
+    help="Download from this URL instead; the hash is still verified.",
 )
 @options.overwrite
 def command(name: str, out: Path, url: str | None, overwrite: bool) -> None:

@@ -140,7 +140,9 @@ def device(auto: str) -> Callable[[FC], FC]:
 
 def weights(**default: Any) -> Callable[[FC], FC]:
     """Return the option ``--weights`` for a command that trains; `default` is click's `default` or `show_default`."""
-    text = "Initial weights: torchvision's for ImageNet (downloaded once), random, or a .pth or .safetensors file."
+    text = (
+        "Initial weights: torchvision's for ImageNet (downloaded once), none (random), or a .pth or .safetensors file."
+    )
     return option("--weights", metavar="imagenet|none|FILE", help=text, **default)
 
 

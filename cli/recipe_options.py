@@ -64,7 +64,7 @@ def recipe_options(function: FC) -> FC:
     function = add_set(function)
     for name in reversed(OWN_FIELDS):
         function = field_option(name, str(getattr(RECIPES["default"], name)))(function)
-    add_recipe = options.option("--recipe", type=recipes, default="default", help="Recipe to change.")
+    add_recipe = options.option("--recipe", type=recipes, default="default", help="Recipe to start from.")
     return add_recipe(add_help(function))
 
 

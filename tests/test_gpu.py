@@ -159,7 +159,7 @@ def test_bench_reports_the_gpu_by_its_name(gpu_bundle, gpu_run, tiny_data, tmp_p
     out = tmp_path / "report"
     arguments = ["--data", tiny_data, "--run", gpu_run, "--device", "GPU", "--quick", "--out", out]
     # In a process of its own, as a user has it. In one that has used the CPU for long, what emulates the GPU was seen
-    # to wait for itself for ever, in TaskExecutor::TaskGroup::WaitForAll of Intel's OpenCL for CPUs.
+    # to wait for itself without end, in TaskExecutor::TaskGroup::WaitForAll of Intel's OpenCL for CPUs.
     emulation = sys.modules.get("emulated_gpu")
     python = [sys.executable] if emulation is None else [sys.executable, emulation.__file__]
     command = [*python, "-m", "overfly.cli", "bench", gpu_bundle, *arguments]

@@ -85,7 +85,7 @@ def test_check_and_predict_answer(trip, real_data, capsys):
 def make_hard(easy: Path, hard: Path) -> Path:
     """Copy a run, with equal answers in fp32, but with channels of one tensor whose sizes go from 1 to 1000.
 
-    They are those between the first two blocks of MobileNetV2, with no activation and no other way beside it: what
+    They are those between the first two blocks of MobileNetV2, with no activation and no parallel path: what
     the batch normalization multiplies, the next convolution divides. In INT8 all channels share one scale.
     """
     source = Run.open(easy)

@@ -120,7 +120,7 @@ class Recipe:
         Interval(0, math.inf, high_open=True),
         "SAM perturbation radius (rho); doubles the time of a step; 0 disables SAM.",
     )
-    sam_fraction: float = _field(0.5, _FRACTION, "Fraction of all steps that use SAM: the last ones.")
+    sam_fraction: float = _field(0.5, _FRACTION, "Fraction of all steps that use SAM; they are the last ones.")
     batch_norm: str = _field(
         "train",
         ("train", "frozen"),
@@ -130,20 +130,22 @@ class Recipe:
         0.175, _FRACTION, "Fraction of the convolutions, from the first one on, that keep their pretrained weights."
     )
     ema_decay: float = _field(
-        0.998, _BELOW_ONE, "Decay per step of the moving average of the weights, which is kept; 0 disables it."
+        0.998,
+        _BELOW_ONE,
+        "Decay per step of the moving average of the weights, which is what the run keeps; 0 disables it.",
     )
     keep: str = _field(
         "last", ("last", "best"), "Epoch whose weights are kept: the last, or the best by validation accuracy."
     )
     dihedral: bool = _field(
-        True, (True, False), "Rotate by quarter turns and mirror at random: an image from above has no upright."
+        True, (True, False), "Rotate by quarter turns and mirror at random: an aerial image has no upright orientation."
     )
     rotation: float = _field(180.0, Interval(0, 180), "Largest random rotation in degrees, in both directions.")
     min_crop: float = _field(0.85, _POSITIVE, "Smallest side of a random square crop, as a fraction; 1 disables it.")
     jitter: float = _field(0.2, _BELOW_ONE, "Largest relative change of brightness and of contrast.")
     test_fraction: float = _field(0.2, _INSIDE, "Fraction of each class for the test part.")
     val_fraction: float = _field(
-        0.0, _BELOW_ONE, "Fraction of each class, without its test images, for the validation part; 0: no such part."
+        0.0, _BELOW_ONE, "Fraction of each class, without its test images, for the validation part; 0 makes none."
     )
 
     def __post_init__(self) -> None:

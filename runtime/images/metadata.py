@@ -55,7 +55,7 @@ def _jpeg_without_metadata(content: bytes) -> io.BytesIO | None:
     See ITU-T T.81, annex B: before the first scan, each segment is a marker, its length and its data.
     """
     kept = [_START_OF_IMAGE]
-    # If the length of a segment is wrong, the search goes on with the next marker, as that of libjpeg does.
+    # If the length of a segment is wrong, the search continues with the next marker, as in libjpeg.
     marker = _MARKER.search(content, len(_START_OF_IMAGE))
     while marker is not None:
         kind = marker[0][-1]

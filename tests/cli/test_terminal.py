@@ -98,7 +98,7 @@ def test_a_training_is_a_table_above_its_bars_and_ends_with_the_whole_of_it(smal
     screen, out = on_terminal(arguments, stdout_too=stdout_too)
     lines = visible_lines(re.sub(r"\x1b\[[0-9;]*m", "", screen))  # the head is bold, word by word
     heads = [i for i, line in enumerate(lines) if line.split() == ["epoch", "loss", "images/s", "time", "left"]]
-    # Drawn anew whenever something moves; the last one stays.
+    # Drawn again whenever something moves; the last one stays.
     assert len(heads) > 1
     rows = [line.split() for line in lines[heads[-1] + 1 :] if " of 3 " in line]
     assert [row[0] for row in rows] == ["1", "2", "3"]

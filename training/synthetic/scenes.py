@@ -144,12 +144,12 @@ def _house_rows(canvas: Canvas, street_m: float, block_m: float) -> Iterator[Sha
                 continue
             length_m, depth_m = lot_m * canvas.between(0.72, 0.88), canvas.between(8.0, 0.29 * block_m)
             y = street_m + side * (8.2 + depth_m / 2 + canvas.between(0, 1.6))
-            beside = (float(x) + canvas.between(-0.3, 0.3) * lot_m, street_m + side * 7.5)
-            yield Shape(rectangle(beside, 2.8, 6.5), scaled(drive, canvas.between(0.85, 1.05)))
+            driveway = (float(x) + canvas.between(-0.3, 0.3) * lot_m, street_m + side * 7.5)
+            yield Shape(rectangle(driveway, 2.8, 6.5), scaled(drive, canvas.between(0.85, 1.05)))
             heading = 0.0 if canvas.chance(0.5) else np.pi
             yield from house(canvas, (float(x), y), heading, (length_m, depth_m))
             if canvas.chance(0.45):
-                yield from car(canvas, beside, np.pi / 2)
+                yield from car(canvas, driveway, np.pi / 2)
             if canvas.chance(0.4):
                 yield from car(canvas, (float(x) + canvas.between(-4, 4), street_m + side * 3.1), heading)
 
@@ -259,7 +259,7 @@ def _pier(canvas: Canvas, y: float, longest_m: float, planks: Color) -> list[Sha
 
 
 def _quay(canvas: Canvas) -> None:
-    """Lay solid ground at one end of the piers, with a wall and parked cars."""
+    """Lay solid ground at one end of the piers, with a wall and driveway cars."""
     edge_m = canvas.between(0.28, 0.42) * canvas.extent_m
     land = canvas.edge(canvas.u - np.float32(edge_m))
     canvas.lay(ground.asphalt(canvas, canvas.pick((*ground.ASPHALTS, *ground.CONCRETE))), land)

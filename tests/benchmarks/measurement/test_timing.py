@@ -30,7 +30,7 @@ def test_a_slow_row_stops_early_but_not_below_its_floor(clock, fake, images, pla
     assert [len(samples) for samples in row.latency_rounds_ms] == [2, 2]
 
 
-def test_a_row_that_fails_keeps_its_reason_and_the_others_go_on(clock, fake, images, plan):
+def test_a_row_that_fails_keeps_its_reason_and_the_others_continue(clock, fake, images, plan):
     rows = [fake(latency_ms=1, stream_ms=1, breaks_at=3), fake(latency_ms=1, stream_ms=1)]
     first, second = measure(rows, images(4), plan, clock=clock)
     assert first == "failed while it was measured: out of memory"

@@ -27,7 +27,7 @@ def packed(bundle):
 
 
 def rewrite(path, change):
-    """Write a .zip anew, each entry as `change` returns it: a list of (ZipInfo, content)."""
+    """Write a .zip again, each entry as `change` returns it: a list of (ZipInfo, content)."""
     with zipfile.ZipFile(path) as archive:
         entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
     with zipfile.ZipFile(path, "w") as archive:

@@ -140,7 +140,7 @@ def test_a_bundle_in_another_place_uses_the_same_model(bundle, never_compile, an
     assert answers_right(Bundle.open(shutil.copytree(bundle.path, tmp_path / "copy")))
 
 
-def test_an_altered_model_with_the_hashes_in_order_is_compiled_anew(bundle, images, expected_logits, make_bundle):
+def test_an_altered_model_with_the_hashes_in_order_is_compiled_again(bundle, images, expected_logits, make_bundle):
     before = compile_variant(bundle, variant="fp32", device="CPU").logits(images)
     altered = make_bundle("altered", weights=np.ones((SIZE * SIZE * 3, 4), np.float32))
     for name in ("fp32.xml", "fp32.bin"):

@@ -1,4 +1,4 @@
-"""torchvision's models can be had beside any build of PyTorch, and no floor is ever imported under its bare name."""
+"""torchvision's models can be imported with any build of PyTorch, and no floor is ever imported under its bare name."""
 
 import subprocess
 import sys
