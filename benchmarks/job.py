@@ -350,7 +350,7 @@ def measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, reporte
             left_s = (time.monotonic() - start) * (plan.n_rounds - 1)
             reporter.note(f"the first of {plan.n_rounds} rounds is done; about {max(1, round(left_s / 60))} min left")
 
-    loaded = {i: job.loaded.model for i, job in enumerate(jobs) if job.loaded is not None}
+    loaded = {i: job.loaded for i, job in enumerate(jobs) if job.loaded is not None}
     results = measure(list(loaded.values()), images, plan, progress=progress)
     for i, result in zip(loaded, results, strict=True):
         if isinstance(result, str):

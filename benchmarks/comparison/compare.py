@@ -1,13 +1,14 @@
 """Compare reports of the same bundle and the same images, from several machines or several times."""
 
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import Ratio, Row
+from overfly.benchmarks.results.row_records import Ratio
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.errors import ComparisonError
@@ -48,13 +49,13 @@ class Entry:
     """
 
     execution_precision: str | None
-    accuracy: float | None
-    latency_p50_ms: float | None
-    file_latency_p50_ms: float | None
-    throughput_ips: float | None
-    latency_speedup: Ratio | None
-    throughput_speedup: Ratio | None
-    n_changed: int | None
+    accuracy: float
+    latency_p50_ms: float
+    file_latency_p50_ms: float
+    throughput_ips: float
+    latency_speedup: Ratio | None = None
+    throughput_speedup: Ratio | None = None
+    n_changed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,32 +144,26 @@ def _images(report: Report) -> str:
 
 def _entry(name: str, report: Report, first: Report) -> Entry | None:
     """Return the figures of the row with this name in a report, compared with the first report."""
-    row, reference_row = _find(name, report), _find(name, first)
-    if row is None or row.speed is None or row.measurements is None:
+    row, reference = (next((row for row in of.rows if row.name == name), None) for of in (report, first))
+    if row is None or row.quality is None or row.speed is None or row.measurements is None:
         return None
-    measured = row.measurements
-    reference = reference_row.measurements if reference_row else None
-    latency_speedup = throughput_speedup = n_changed = None
-    if reference is not None and report is not first:
-        latency_speedup = _ratio(medians_ms(reference.latency_rounds_ms), medians_ms(measured.latency_rounds_ms))
-        throughput_speedup = _ratio(rates_ips(measured.throughput_rounds), rates_ips(reference.throughput_rounds))
-        if first.images.names == report.images.names:
-            n_changed = sum(a != b for a, b in zip(reference.predictions, measured.predictions, strict=True))
-    return Entry(
+    entry = Entry(
         execution_precision=row.execution.execution_precision,
-        accuracy=row.quality.accuracy.value if row.quality else None,
-        latency_p50_ms=row.p50_ms,
+        accuracy=row.quality.accuracy.value,
+        latency_p50_ms=row.speed.latency_ms.p50,
         file_latency_p50_ms=row.speed.file_latency_ms.p50,
         throughput_ips=row.speed.throughput_ips,
-        latency_speedup=latency_speedup,
-        throughput_speedup=throughput_speedup,
-        n_changed=n_changed,
     )
-
-
-def _find(name: str, report: Report) -> Row | None:
-    """Return the row with this name."""
-    return next((row for row in report.rows if row.name == name), None)
+    if report is first or reference is None or reference.measurements is None:
+        return entry
+    here, there = row.measurements, reference.measurements
+    same_order = report.images.names == first.images.names
+    return replace(
+        entry,
+        latency_speedup=_ratio(medians_ms(there.latency_rounds_ms), medians_ms(here.latency_rounds_ms)),
+        throughput_speedup=_ratio(rates_ips(here.throughput_rounds), rates_ips(there.throughput_rounds)),
+        n_changed=sum(map(operator.ne, here.predictions, there.predictions)) if same_order else None,
+    )
 
 
 def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:

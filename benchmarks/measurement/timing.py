@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from overfly.benchmarks.models.loaders import Model
+from overfly.benchmarks.models.loaders import LoadedModel
 from overfly.benchmarks.results.row_records import Measurements, ThroughputSample
 from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import OverflyError, last_line
@@ -94,7 +94,7 @@ QUICK = Plan(
 
 
 def measure(
-    models: Sequence[Model],
+    models: Sequence[LoadedModel],
     images: ImageSource,
     plan: Plan,
     *,
@@ -161,7 +161,7 @@ class _Stopwatch:
     clock: Clock
     decoders: Executor
 
-    def measure_latency(self, model: Model, before: Measurements) -> Measurements:
+    def measure_latency(self, model: LoadedModel, before: Measurements) -> Measurements:
         """Time the model alone, one image after the other."""
 
         def infer(index: int) -> Callable[[], object]:
@@ -170,7 +170,7 @@ class _Stopwatch:
         samples = self._time_singles(infer, before.latency_rounds_ms, self.plan.latency_samples)
         return replace(before, latency_rounds_ms=(*before.latency_rounds_ms, samples))
 
-    def measure_file_latency(self, model: Model, before: Measurements) -> Measurements:
+    def measure_file_latency(self, model: LoadedModel, before: Measurements) -> Measurements:
         """Time the way from a file to a label, one image after the other."""
 
         def classify(index: int) -> Callable[[], object]:
@@ -179,7 +179,7 @@ class _Stopwatch:
         samples = self._time_singles(classify, before.file_latency_rounds_ms, self.plan.file_latency_samples)
         return replace(before, file_latency_rounds_ms=(*before.file_latency_rounds_ms, samples))
 
-    def measure_stream(self, model: Model, before: Measurements, *, share: Indices) -> Measurements:
+    def measure_stream(self, model: LoadedModel, before: Measurements, *, share: Indices) -> Measurements:
         """Stream the round's share of the images through the model, and keep its predictions."""
         pixels = self.images.pixels
         sample, logits = self._time_stream(model, lambda indices: (pixels[i] for i in indices), share)
@@ -189,7 +189,7 @@ class _Stopwatch:
         predictions = (*before.predictions, *(int(of_image.argmax()) for of_image in evaluated))
         return replace(before, predictions=predictions, throughput_rounds=(*before.throughput_rounds, sample))
 
-    def measure_file_stream(self, model: Model, before: Measurements, *, share: Indices) -> Measurements:
+    def measure_file_stream(self, model: LoadedModel, before: Measurements, *, share: Indices) -> Measurements:
         """Stream files to labels; threads decode images while the model infers, as in `runtime.classifier`."""
 
         def decode(indices: Iterable[int]) -> Iterator[ImageBatch]:
@@ -225,7 +225,7 @@ class _Stopwatch:
         return tuple(ns / _NS_PER_MS for ns in samples)
 
     def _time_stream(
-        self, model: Model, read: Callable[[Iterable[int]], Iterable[ImageBatch]], share: Indices
+        self, model: LoadedModel, read: Callable[[Iterable[int]], Iterable[ImageBatch]], share: Indices
     ) -> tuple[ThroughputSample, list[Logits]]:
         """Stream the images of a share repeatedly until `Plan.stream_min_s` has passed; return all logits."""
         order = (share if len(share) else np.arange(len(self.images.pixels))).tolist()

@@ -4,9 +4,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -63,63 +64,48 @@ class LoadSpec:
     cache: bool = False
 
 
-class Model(Protocol):
-    """A model that is ready to infer."""
-
-    def infer(self, image: ImageBatch) -> Logits:
-        """Take one uint8 ``[1, S, S, 3]`` image and return its float32 ``[1, n_classes]`` logits, latency first."""
-
-    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
-        """Take uint8 ``[S, S, 3]`` images and yield float32 ``[n_classes]`` logits in order, throughput first."""
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model, and where and how it is computed."""
+    """A model that is ready to infer.
 
-    model: Model
+    Attributes
+    ----------
+    infer
+        Takes one uint8 ``[1, S, S, 3]`` image and returns its float32 ``[1, n_classes]`` logits, latency first.
+    stream
+        Takes uint8 ``[S, S, 3]`` images and yields float32 ``[n_classes]`` logits in order, throughput first.
+    execution
+        Where and how it is computed.
+    """
+
+    infer: Infer
+    stream: Callable[[Iterable[ImageBatch]], Iterator[Logits]]
     execution: Execution
 
 
-@dataclass(frozen=True, slots=True)
-class OpenVinoModel:
-    """A model that was compiled twice: with the latency hint, and with the throughput hint."""
-
-    latency: Runner
-    throughput: Runner
-
-    def infer(self, image: ImageBatch) -> Logits:
-        """Infer one image with the latency hint."""
-        return self.latency.infer(image)
-
-    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
-        """Infer a stream with the throughput hint, with as many images in flight as the device asks for."""
-        return self.throughput.stream(images)
-
-
-class BatchModel:
-    """A function of a batch. Single images are batches of one; a stream is inferred in batches of `BATCH`.
+def stream_in_batches(infer: Infer, images: Iterable[ImageBatch], *, always_full: bool = False) -> Iterator[Logits]:
+    """Infer images in batches of `BATCH`.
 
     Parameters
     ----------
     infer
         Takes uint8 ``[N, S, S, 3]`` and returns float32 ``[N, n_classes]`` logits.
+    images
+        uint8 ``[S, S, 3]`` each.
     always_full
-        Fill up the last batch of a stream: a model compiled for fixed shapes would be compiled again for it.
+        Fill up the last batch: a model compiled for fixed shapes would be compiled again for it.
+
+    Yields
+    ------
+    numpy.ndarray
+        The float32 ``[n_classes]`` logits of each image, in order.
     """
-
-    def __init__(self, infer: Infer, *, always_full: bool = False) -> None:
-        self.infer = infer
-        self._always_full = always_full
-
-    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
-        """Infer a stream, batch by batch."""
-        source = iter(images)
-        while batch := list(islice(source, BATCH)):
-            n_images = len(batch)
-            if self._always_full:
-                batch += batch[-1:] * (BATCH - n_images)
-            yield from self.infer(np.stack(batch))[:n_images]
+    source = iter(images)
+    while batch := list(islice(source, BATCH)):
+        n_images = len(batch)
+        if always_full:
+            batch += batch[-1:] * (BATCH - n_images)
+        yield from infer(np.stack(batch))[:n_images]
 
 
 class Loader(ABC):
@@ -138,7 +124,7 @@ class Loader(ABC):
 
     def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - only some have a model cache
         """Load the model for single images only; `cached` takes it from the model cache."""
-        return self.load().model.infer
+        return self.load().infer
 
     def fill_cache(self) -> bool:
         """Put the model into the model cache; return False if this model is not cached."""
@@ -163,7 +149,7 @@ class OpenVinoLoader(Loader):
             execution_precision=latency.execution_precision,
             n_threads=latency.n_threads,
         )
-        return LoadedModel(OpenVinoModel(latency, throughput), execution)
+        return LoadedModel(latency.infer, throughput.stream, execution)
 
     def prepare(self) -> None:
         """Load the device's plugin."""
@@ -219,7 +205,8 @@ class OnnxRuntimeLoader(Loader):
         # 0 means its default, one thread for each physical core; it does not report their number.
         n_threads = session.get_session_options().intra_op_num_threads or None
         precision = "i8" if self.spec.configuration == STATIC else "f32"
-        return LoadedModel(BatchModel(infer), Execution("CPU", full_name("CPU"), "auto", precision, n_threads))
+        execution = Execution("CPU", full_name("CPU"), "auto", precision, n_threads)
+        return LoadedModel(infer, partial(stream_in_batches, infer), execution)
 
     def prepare(self) -> None:
         """Import ONNX Runtime."""
@@ -250,7 +237,7 @@ class PyTorchLoader(Loader):
 
     def load_for_latency(self, *, cached: bool) -> Infer:  # noqa: ARG002 - torch.compile always uses its cache
         """Load the model; `COMPILED` compiles it for one image."""
-        return self._load((1,)).model.infer
+        return self._load((1,)).infer
 
     def fill_cache(self) -> bool:
         """Drop the compiled model from memory, so that the next load takes it from torch.compile's cache."""
@@ -284,7 +271,7 @@ class PyTorchLoader(Loader):
             return logits
 
         execution = Execution("CPU", full_name("CPU"), "f32", "f32", torch.get_num_threads())
-        return LoadedModel(BatchModel(infer, always_full=is_compiled), execution)
+        return LoadedModel(infer, partial(stream_in_batches, infer, always_full=is_compiled), execution)
 
 
 _LOADERS: dict[str, type[Loader]] = {

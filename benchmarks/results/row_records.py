@@ -309,8 +309,3 @@ class Row:
     def deployment(self) -> Deployment:
         """The variant and the device, as a recommendation names them."""
         return Deployment(self.spec.variant, self.execution.device, self.execution.device_name)
-
-    @property
-    def p50_ms(self) -> float | None:
-        """Median latency of the model alone; None if the row failed."""
-        return None if self.speed is None else self.speed.latency_ms.p50

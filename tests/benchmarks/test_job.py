@@ -86,7 +86,8 @@ def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path)
 def test_the_figures_of_each_round_are_logged_at_level_debug(fake, images, plan, clock, caplog, monkeypatch):
     monkeypatch.setattr("overfly.benchmarks.job.measure", partial(measure, clock=clock))
     job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), 1024))
-    job.loaded = LoadedModel(fake(latency_ms=8, stream_ms=5), Execution("CPU", "a CPU", "auto"))
+    model = fake(latency_ms=8, stream_ms=5)
+    job.loaded = LoadedModel(model.infer, model.stream, Execution("CPU", "a CPU", "auto"))
     with caplog.at_level("DEBUG", "overfly"):
         measure_all([job], images(10), plan, SILENT)
     assert [record.args[0] for record in caplog.records] == [1, 2]

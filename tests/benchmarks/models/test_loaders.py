@@ -6,7 +6,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from overfly.benchmarks.models.loaders import BATCH, BatchModel, LoadSpec, compile_pytorch, loader_of
+from overfly.benchmarks.models.loaders import BATCH, LoadSpec, compile_pytorch, loader_of, stream_in_batches
 from overfly.runtime.errors import DeviceError
 from overfly.runtime.images.reading import ImageSpec
 from overfly.training.models.build import PreprocessedModel
@@ -37,10 +37,10 @@ def test_a_compiled_model_answers_like_the_plain_one_and_is_not_compiled_again_w
     compiled = compile_pytorch(model, (1, BATCH), SIZE)
     images = np.random.default_rng(0).integers(0, 256, (BATCH + 3, SIZE, SIZE, 3), dtype=np.uint8)
     expected = run_of(model)(images)
-    backend = BatchModel(run_of(compiled), always_full=True)
+    infer = run_of(compiled)
     with torch._dynamo.config.patch(error_on_recompile=True):
-        singles = np.concatenate([backend.infer(images[i : i + 1]) for i in range(3)])
-        streamed = np.stack(list(backend.stream(iter(images))))
+        singles = np.concatenate([infer(images[i : i + 1]) for i in range(3)])
+        streamed = np.stack(list(stream_in_batches(infer, images, always_full=True)))
     assert singles == pytest.approx(expected[:3], abs=1e-4)
     assert streamed == pytest.approx(expected, abs=1e-4)
 
@@ -67,7 +67,7 @@ def test_what_onnx_runtime_raises_while_it_runs_is_a_reason_of_ours(tmp_path):
     path.write_bytes(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     )
-    loaded = loader_of(LoadSpec(backend="onnxruntime", variant="fp32", bundle="", path=str(path))).load().model
+    loaded = loader_of(LoadSpec(backend="onnxruntime", variant="fp32", bundle="", path=str(path))).load()
     assert loaded.infer(np.full((1, SIZE, SIZE, 3), 7, np.uint8)).max() == 7
     with pytest.raises(DeviceError, match=r"model\.onnx"):
         loaded.infer(np.zeros((1, SIZE, SIZE, 4), np.uint8))
@@ -82,6 +82,6 @@ def test_a_stream_is_run_in_batches_and_a_fixed_shape_is_filled_up():
             seen.append(len(batch))
             return batch.reshape(len(batch), 1).astype(np.float32)
 
-        logits = list(BatchModel(run, always_full=always_full).stream(iter(images)))
+        logits = list(stream_in_batches(run, images, always_full=always_full))
         assert np.concatenate(logits).tolist() == list(range(BATCH + 3))
         assert seen == sizes

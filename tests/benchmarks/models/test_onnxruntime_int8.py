@@ -56,7 +56,7 @@ def test_the_int8_model_has_integer_weights_and_logits_near_those_of_the_origina
     assert any(part.dims == [N_CLASSES] and part.data_type == TensorProto.FLOAT for part in graph.initializer)
     assert any(part.dims == [N_CLASSES, 3, 3, 3] and part.data_type == TensorProto.INT8 for part in graph.initializer)
     original, quantized = (
-        loader_of(LoadSpec(backend="onnxruntime", variant="fp32", bundle="", path=str(path))).load().model.infer(images)
+        loader_of(LoadSpec(backend="onnxruntime", variant="fp32", bundle="", path=str(path))).load().infer(images)
         for path in (source, target)
     )
     assert not np.array_equal(quantized, original)

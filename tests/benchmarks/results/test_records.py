@@ -11,7 +11,7 @@ from overfly.benchmarks.results.row_records import OK
 def test_its_figures_are_those_of_the_fakes(report):
     base, _, fp32, broken, int8 = report.rows
     assert [report.baseline, report.compared_row] == [0, 4]
-    assert base.p50_ms == 40.0
+    assert base.speed.latency_ms.p50 == 40.0
     assert base.speed.file_latency_ms.p50 == 43.0
     assert base.speed.throughput_ips == pytest.approx(40)
     assert base.quality.accuracy.value == pytest.approx(59 / 60)
@@ -23,7 +23,7 @@ def test_its_figures_are_those_of_the_fakes(report):
     assert (int8.difference.images, int8.difference.mcnemar_p) == (-4, 0.125)
     assert int8.speed.latency_ms.n == 1020
     assert int8.speed.latency_ms.p99 == pytest.approx(2.55)
-    assert (broken.status != OK, broken.quality, broken.p50_ms) == (True, None, None)
+    assert (broken.status != OK, broken.quality, broken.speed) == (True, None, None)
     assert report.validity.valid
     assert report.recommendation.latency == report.recommendation.throughput == int8.deployment
 
