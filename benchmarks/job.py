@@ -54,6 +54,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import Dataset, decode, scan
+from overfly.training.data.notes import folder_notes
 
 REPORT_MARKDOWN = "report.md"
 REPORT_HTML = "report.html"
@@ -152,6 +153,8 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         check_run(bundle, job.run)
     load_before = background_load()
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    for note in folder_notes(dataset):
+        reporter.note(note)
     source, available = select_images(dataset, bundle.manifest)
     n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
     chosen = available if n_images is None else subsample(available, n_images)

@@ -243,6 +243,13 @@ DATA_FOLDERS = [
         shows=("Validation (as the test part)", "8 train", "4 test"),
     ),
     CommandReport(
+        "a folder that is already divided, by other names",
+        "huggingface/datasets#4015",
+        divided("UCM_train", "UCM_train", "UCM_test"),
+        "train data --out run {briefly}",
+        shows=("UCM_test, UCM_train", "8 train", "4 test"),
+    ),
+    CommandReport(
         "fractions for a folder that is already divided",
         "ultralytics/ultralytics#9911",
         divided("train", "test"),
@@ -311,6 +318,15 @@ DATA_FOLDERS = [
         folders_that_systems_made,
         "predict {bundle} data --device CPU",
         shows=("3 folders",),
+        hides=("Traceback", "thumbnail"),
+    ),
+    CommandReport(
+        "bench passes over them too, also when it can't judge the other images",
+        "immich-app/immich#30690",
+        folders_that_systems_made,
+        "bench {bundle} --data data --out report",
+        code=1,
+        shows=("passed over 3 folders",),
         hides=("Traceback", "thumbnail"),
     ),
     CommandReport(

@@ -23,7 +23,8 @@ from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
-from overfly.training.data.layout import PARTS
+from overfly.training.data.notes import data_notes
+from overfly.training.data.parts import PARTS
 from overfly.training.data.split import Split, choose_split, compare_splits, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
@@ -32,7 +33,7 @@ from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.memory import keep_freed_memory
-from overfly.training.messages import data_notes, epoch_row, near_duplicate_notes, position, report_progress
+from overfly.training.messages import epoch_row, near_duplicate_notes, position, report_progress
 from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.weights import load_pretrained
 from overfly.training.near_duplicates import NearDuplicate, near_duplicates

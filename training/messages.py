@@ -2,60 +2,13 @@
 
 from collections.abc import Sequence
 
-from overfly.runtime.bundle.labels import similar_labels
-from overfly.runtime.images.discovery import passed_over_note
-from overfly.runtime.reporter import Reporter, count_and_name, duration
-from overfly.training.data.dataset import Dataset, group_by_content
-from overfly.training.data.layout import part_named
+from overfly.runtime.reporter import Reporter, duration
 from overfly.training.loop.history import Epoch
 from overfly.training.loop.schedule import n_backward_passes
 from overfly.training.loop.trainer import Trainer
 from overfly.training.near_duplicates import NearDuplicate
 
 _N_SHOWN = 3
-
-
-def data_notes(dataset: Dataset) -> list[str]:
-    """Return what a person should know about the data before the training starts."""
-    notes = []
-    if dataset.ignored:
-        more = f" and {len(dataset.ignored) - 1} more" if len(dataset.ignored) > 1 else ""
-        notes.append(f"ignored {dataset.ignored[0]}{more}: not an image, by its name")
-    if dataset.outside:
-        notes.append(f"ignored {count_and_name(dataset.outside, 'image')} outside of the class folders")
-    if dataset.passed_over:
-        notes.append(passed_over_note(dataset.passed_over))
-    notes += [
-        f"the classes {' and '.join(map(ascii, names))} differ only in case, Unicode form or blanks: if they are one "
-        "class, move all images into one folder; if not, rename one"
-        for names in similar_labels(dataset.classes)
-    ]
-    inner = {name.split("/")[1] for name in (image.name for image in dataset.images) if name.count("/") > 1}
-    if not dataset.parts and len({part_named(name) for name in inner} - {None}) > 1:
-        found = ", ".join(sorted(name for name in inner if part_named(name)))
-        notes.append(
-            f"the folders {found} within the class folders do not divide the images: if they should, put the class "
-            "folders into folders of these names"
-        )
-    return notes + _duplicate_notes(dataset)
-
-
-def _duplicate_notes(dataset: Dataset) -> list[str]:
-    """Return a note about equal images in different classes, and one about equal images in the same class."""
-    conflicts: list[str] = []
-    repeated: list[str] = []
-    for first, *others in group_by_content(dataset.images).values():
-        for image in others:
-            pair = f"{first.name} and {image.name}"
-            (repeated if image.label == first.label else conflicts).append(pair)
-    notes = []
-    if conflicts:
-        pairs = count_and_name(conflicts, "pair")
-        notes.append(f"label conflict: equal images are in different classes, {pairs}; keep each image in one class")
-    if repeated:
-        pairs = count_and_name(repeated, "pair")
-        notes.append(f"equal images are in the same class, {pairs}; they go to the same part of the split")
-    return notes
 
 
 def near_duplicate_notes(pairs: Sequence[NearDuplicate] | None) -> list[str]:

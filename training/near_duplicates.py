@@ -15,7 +15,7 @@ from PIL import Image
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from overfly.runtime.images.reading import ImageBatch
-from overfly.training.data.layout import PARTS
+from overfly.training.data.parts import PARTS
 from overfly.training.data.split import Split
 from overfly.training.loop.augment import N_SYMMETRIES, apply_symmetry
 

@@ -24,11 +24,12 @@ from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode, scan
+from overfly.training.data.notes import data_notes
 from overfly.training.data.split import SPLIT_SCHEMA, make_split
 from overfly.training.job import train
 from overfly.training.loop.schedule import learning_rate
 from overfly.training.loop.trainer import predict_logits
-from overfly.training.messages import data_notes, near_duplicate_notes
+from overfly.training.messages import near_duplicate_notes
 from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 

@@ -1,6 +1,5 @@
 """Where a data folder has its class folders: directly in it, or in the folders of a split such as train and test."""
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +8,13 @@ from pathlib import Path
 from overfly.runtime.errors import DataError
 from overfly.runtime.files.access import describe_broken_link
 from overfly.runtime.images.discovery import FolderEntries, is_image_name, list_entries
-
-PARTS = ("train", "val", "test")
+from overfly.training.data.parts import part_folders, parts_named
 
 _MIN_CLASSES = 2
 _EXPECTED = "expected one folder for each class, with images in it"
 # Unicode's categories of control characters, line and paragraph separators, and Python's stand-ins for bytes that are
 # not UTF-8. A bundle could not write such a class name into its XML or on a line of its own.
 _NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
-# One group for each of `PARTS`. Also Training, valid, test_set, train-images and so on.
-_PART_FOLDER = re.compile(
-    r"(?:(train|training)|(val|valid|validation)|(test|testing))(?:[ _-]?(?:set|data|images))?", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +61,9 @@ def find_layout(folder: Path) -> Layout:
             describe_broken_link(folder) or f"the data folder {folder} can't be used: found {found}, {_EXPECTED}"
         )
     entries = list_entries(folder)
-    named = {path: list_entries(path) for path in entries.folders if part_named(path.name)}
-    parts = _find_parts(folder, entries, named)
-    roots = named if parts else {folder: entries}
+    inside = {path: list_entries(path) for path in entries.folders}
+    parts = _find_parts(folder, inside)
+    roots = inside if parts else {folder: entries}
     train = next((folder / name for name, part in parts.items() if part == "train"), folder)
     classes = _check_classes(train, roots[train])
     if parts and parts.keys() <= set(classes):
@@ -94,45 +88,50 @@ def find_layout(folder: Path) -> Layout:
     )
 
 
-def part_named(name: str) -> str | None:
-    """Return the part that a folder of this name stands for, None if it stands for none."""
-    match = _PART_FOLDER.fullmatch(name)
-    return PARTS[match.lastindex - 1] if match and match.lastindex else None
-
-
-def _find_parts(folder: Path, entries: FolderEntries, named: Mapping[Path, FolderEntries]) -> dict[str, str]:
+def _find_parts(folder: Path, inside: Mapping[Path, FolderEntries]) -> dict[str, str]:
     """Return the part for each part folder, by its name; empty if the folders are classes.
 
-    `named` has the content of those folders that have the name of a part.
+    `inside` has the content of each folder.
 
     Raises
     ------
     DataError
         If some of the folders look like the parts of a split, but not all of them can be.
     """
-    parts = {path.name: part for path in named if (part := part_named(path.name))}
-    others = [path.name for path in entries.folders if path not in named]
+    named = part_folders(inside)
+    others = [path.name for path in inside if path not in named]
     # A class may have the name of a part: "train" is a vehicle. Then its images are directly in its folder.
-    if others and all(map(_images, named.values())):
+    if others and all(_images(inside[path]) for path in named):
         return {}
-    if len(entries.folders) < _MIN_CLASSES or not parts:
+    if len(inside) < _MIN_CLASSES or not named:
         return {}
-    found = f"the folders {', '.join(parts)} of {folder} look like the parts of a split"
+    parts = {path.name: parts_named(path.name)[0] for path in named}
+    look = "folder {} of {} looks like a part" if len(named) == 1 else "folders {} of {} look like the parts"
+    found = f"the {look.format(', '.join(parts), folder)} of a split"
     if others:
         raise DataError(
             f"{found}, but {others[0]} does not: keep nothing but class folders, or nothing but parts, in the data "
             "folder. If all are classes, move the images of each directly into its folder"
         )
-    if empty := [path.name for path, content in named.items() if not content.folders]:
-        raise DataError(f"{found}, but {empty[0]} has no class folder in it: add its class folders, or remove it")
-    if len(set(parts.values())) < len(parts):
-        raise DataError(f"{found}, but two of them are the same part: merge or remove one")
-    if "train" not in parts.values():
-        raise DataError(f"{found}, but none of them is the train part: add it, or pass a folder of class folders")
+    if problem := _problem_of_parts(parts, inside):
+        raise DataError(f"{found}, but {problem}")
     if "test" not in parts.values():
         # The images that were kept apart are the only ones to test on; most public data sets call them so.
         return {name: "test" if part == "val" else part for name, part in parts.items()}
     return parts
+
+
+def _problem_of_parts(parts: Mapping[str, str], inside: Mapping[Path, FolderEntries]) -> str | None:
+    """Return why the folders can't be the parts of a split, and the remedy; None if they can."""
+    if empty := [path.name for path, content in inside.items() if not content.folders]:
+        return f"{empty[0]} has no class folder in it: add its class folders, or remove it"
+    if unclear := [name for name in parts if len(parts_named(name)) > 1]:
+        return f"{unclear[0]} may be {' or '.join(parts_named(unclear[0]))}: rename the folders to train, val and test"
+    if len(set(parts.values())) < len(parts):
+        return "two of them are the same part: merge or remove one, and rename the folders to train, val and test"
+    if "train" not in parts.values():
+        return "none of them is the train part: add it, or pass a folder of class folders"
+    return None
 
 
 def _check_classes(folder: Path, entries: FolderEntries) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
-from overfly.training.data.layout import PARTS, part_named
+from overfly.training.data.parts import PARTS, parts_named
 from overfly.training.run_layout import SPLIT_FILE
 
 SPLIT_SCHEMA = "overfly.split/1"
@@ -79,7 +79,7 @@ def given_split(folder: Path, parts: Mapping[str, str]) -> str | None:
     """
     if (folder / SPLIT_FILE).is_file():
         return str(folder / SPLIT_FILE)
-    named = (name if part_named(name) == part else f"{name} (as the {part} part)" for name, part in parts.items())
+    named = (name if part in parts_named(name) else f"{name} (as the {part} part)" for name, part in parts.items())
     return f"the folders {', '.join(named)} of {folder}" if parts else None
 
 

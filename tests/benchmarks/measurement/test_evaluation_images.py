@@ -15,7 +15,7 @@ from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PAR
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage
-from overfly.training.data.layout import PARTS
+from overfly.training.data.parts import PARTS
 from overfly.training.data.split import SPLIT_SCHEMA, Split, SplitFile
 from overfly.training.run_layout import SPLIT_FILE
 

@@ -53,6 +53,53 @@ def test_part_folders_are_known_by_their_names(tmp_path, names, parts):
     assert set(layout.folders) == {(tmp_path / name / kind, i) for name in names for i, kind in enumerate("ab")}
 
 
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (("UCM_train", "UCM_test"), ("train", "test")),
+        (("UCM-Train", "UCM-Valid", "UCM-Test"), ("train", "val", "test")),
+        (("train1", "test1"), ("train", "test")),
+        (("images_train", "images_val"), ("train", "test")),
+        (("train2017", "val2017", "test2017"), ("train", "val", "test")),
+        (("01_train", "02_val", "03_test"), ("train", "val", "test")),
+        (("ucmTrain", "ucmTest"), ("train", "test")),
+        (("UCMTrain", "UCMTest"), ("train", "test")),
+        (("train", "UCM_test"), ("train", "test")),
+        (("UCM train", "AID test"), ("train", "test")),
+        (("trainset2", "testset2"), ("train", "test")),
+        (("обучение train", "обучение test"), ("train", "test")),
+    ],
+)
+def test_part_folders_are_known_by_a_word_of_their_names_if_they_have_the_same_folders(tmp_path, names, parts):
+    kinds = ("a", "b", "c")
+    files = [f"{name}/{kind}/1.png" for name in names for kind in (kinds if "rain" in name else kinds[:2])]
+    layout = find_layout(make_tree(tmp_path, *files))
+    assert layout.classes == kinds
+    assert layout.parts == dict(zip(names, parts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "fragments"),
+    [
+        (("UCM_train", "UCM_test", "UCM_extra"), ("UCM_test, UCM_train", "UCM_extra does not")),
+        (("train1", "train2", "test1"), ("two of them are the same part",)),
+        (("train2017", "val2017", "test2017", "test2018"), ("two of them are the same part",)),
+        (("UCM_val", "UCM_test"), ("none of them is the train part",)),
+        (("UCM_train_val", "UCM_test"), ("UCM_train_val may be train or val",)),
+        (("UCM_TrainVal", "UCM_Test"), ("UCM_TrainVal may be train or val",)),
+    ],
+)
+def test_folders_that_may_be_parts_are_refused_if_it_is_not_clear_which(tmp_path, names, fragments):
+    found = refusal(make_tree(tmp_path, *(f"{name}/{kind}/1.png" for name in names for kind in "ab")))
+    for fragment in (str(tmp_path), *fragments):
+        assert fragment in found
+
+
+def test_a_part_without_class_folders_is_refused_whatever_its_name(tmp_path):
+    names = [f"UCM_{part}/{kind}/1.png" for part in ("train", "val") for kind in "ab"]
+    assert "UCM_test has no class folder in it" in refusal(make_tree(tmp_path, *names, "UCM_test/1.png"))
+
+
 def test_what_is_in_no_class_folder_of_a_part_is_reported(tmp_path):
     names = (
         "train/a/1.png",
@@ -76,6 +123,15 @@ def test_what_is_in_no_class_folder_of_a_part_is_reported(tmp_path):
         ("train/1.png", "test/2.png", "bus/3.png"),
         ("trainer/a/1.png", "tester/a/2.png"),
         ("train station/a/1.png", "test site/a/2.png"),
+        ("train_station/1.png", "railway train/2.png", "test_track/3.png"),
+        ("train_station/1.png", "test_station/2.png"),
+        ("train_station/2019/1.png", "train_station/2020/2.png", "harbor/2019/3.png", "harbor/2020/4.png"),
+        *[
+            tuple(f"{name}/{year}/1.png" for year in (2019, 2020) for name in names)
+            for names in (("train_station", "test_track", "harbor"), ("train_station", "train_depot"))
+        ],
+        ("train station/east/1.png", "train station/north/2.png", "test site/south/3.png", "test site/west/4.png"),
+        ("constraint/a/1.png", "constraint/b/2.png", "attestation/a/3.png", "attestation/b/4.png"),
     ],
 )
 def test_classes_may_be_named_like_parts_if_their_images_are_directly_in_them(tmp_path, names):
@@ -95,11 +151,13 @@ def test_classes_may_be_named_like_parts_if_their_images_are_directly_in_them(tm
 )
 def test_part_folders_next_to_class_folders_are_refused(tmp_path, names):
     found = refusal(make_tree(tmp_path, *names))
-    parts = ", ".join(sorted({name.partition("/")[0] for name in names} - {"a", "b"}))
+    parts = sorted({name.partition("/")[0] for name in names} - {"a", "b"})
+    look = f"folder train of {tmp_path} looks like a part"
+    if len(parts) > 1:
+        look = f"folders {', '.join(parts)} of {tmp_path} look like the parts"
     assert found == (
-        f"the folders {parts} of {tmp_path} look like the parts of a split, but a does not: keep nothing but class "
-        "folders, or nothing but parts, in the data folder. If all are classes, move the images of each directly into "
-        "its folder"
+        f"the {look} of a split, but a does not: keep nothing but class folders, or nothing but parts, in the data "
+        "folder. If all are classes, move the images of each directly into its folder"
     )
 
 
@@ -121,7 +179,7 @@ def test_two_folders_of_one_part_are_refused(tmp_path):
     )
     assert found == (
         f"the folders train, val, valid of {tmp_path} look like the parts of a split, but two of them are the same "
-        "part: merge or remove one"
+        "part: merge or remove one, and rename the folders to train, val and test"
     )
 
 

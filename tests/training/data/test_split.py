@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from overfly.runtime.documents import dump_document, write_document
 from overfly.runtime.errors import DataError, DocumentError, SplitError
 from overfly.training.data.dataset import Dataset, LabeledImage, scan
-from overfly.training.data.layout import PARTS, find_layout
+from overfly.training.data.layout import find_layout
+from overfly.training.data.parts import PARTS
 from overfly.training.data.split import (
     SPLIT_SCHEMA,
     SplitFile,
