@@ -40,12 +40,13 @@ def read_bands(stream: BinaryIO, layout: TiffLayout) -> npt.NDArray[Any]:
     ValueError
         If the file can't be decoded.
     """
-    stream.seek(0)
+    # GDAL writes what it says of damaged text to standard error, if it is no UTF-8 (rasterio 1.4.4).
+    content = layout.without_metadata(stream)[0].read()
     try:
         # In memory, because GDAL would take some names of files for addresses, and look for more files next to them.
         with (
-            rasterio.MemoryFile(stream.read(), filename="image.tif") as memory,
-            rasterio.open(f"GTIFF_DIR:{layout.page + 1}:{memory.name}", driver="GTiff") as dataset,
+            rasterio.MemoryFile(content, filename="image.tif") as memory,
+            memory.open(driver="GTiff") as dataset,
         ):
             if layout.photometric in {CMYK, YCBCR} and dataset.colorinterp[0] != ColorInterp.red:
                 raise ValueError(f"GDAL can't turn its {layout.colors} colors into RGB")

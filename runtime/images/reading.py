@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from overfly.runtime.documents import ADDED_LATER
 from overfly.runtime.errors import ImageError, MissingExtraError
@@ -17,7 +17,7 @@ from overfly.runtime.extras import require_extra
 from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
 from overfly.runtime.images.memory import BYTES_PER_PIXEL, DECODING_BUDGET
-from overfly.runtime.images.metadata import without_metadata
+from overfly.runtime.images.metadata import check_thumbnails, without_metadata
 from overfly.runtime.images.pillow_decoding import FORMATS, TURNS, decode_values, open_image, silence_libraries
 from overfly.runtime.images.tiff import (
     CMYK,
@@ -138,17 +138,19 @@ class ImageReader:
             _check_layout(path, layout, self._depth.value_range)
             if not layout.pillow_is_right():
                 return self._decode_with_rasterio(path, stream, layout, reserved)
+            if layout.damaged_metadata:
+                # Pillow may stop reading the tags there, and miss some that the pixels need.
+                stream, layout = layout.without_metadata(stream)
         try:
             return self._decode_with_pillow(path, stream, layout, reserved)
         except ImageError:
             raise
         except Exception:
-            sound = without_metadata(stream)
-            if sound is None:
-                raise
             reserved.close()  # or it would wait for itself
             with suppress(Exception):  # then the first error is the better one
-                return self._decode_with_pillow(path, sound, layout, reserved)
+                if layout is None:
+                    return self._decode_with_pillow(path, without_metadata(stream), None, reserved)
+                return self._decode_with_pillow(path, *layout.without_metadata(stream), reserved)
             raise
 
     def _decode_with_pillow(
@@ -157,6 +159,8 @@ class ImageReader:
         """Return an image as RGB."""
         with open_image(stream, layout) as image:
             _check_size(path, image.width, image.height)
+            if isinstance(image, JpegImagePlugin.JpegImageFile):
+                check_thumbnails(stream, (segment for _, segment in image.applist))
             reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
             decoded = decode_values(stream, image, layout, self._depth.needs_low_bytes)
         return decoded if isinstance(decoded, Image.Image) else self._as_image(path, *decoded)

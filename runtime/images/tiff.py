@@ -1,49 +1,17 @@
-"""Read the tags of a TIFF: what its pixels are, and whether Pillow is known to read them right.
+"""Describe the pixels of a TIFF, and decide whether Pillow is known to read them right.
 
-The numbers of tags and of their values are those of TIFF 6.0 (Adobe, 1992) and of libtiff's ``tiff.h``.
+The numbers of photometric interpretations and the like are those of TIFF 6.0 (Adobe, 1992) and of libtiff's ``tiff.h``.
 """
 
-import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-
-class _Tag(IntEnum):
-    """The tags that are read."""
-
-    NEW_SUBFILE_TYPE = 254
-    WIDTH = 256
-    HEIGHT = 257
-    BITS = 258
-    COMPRESSION = 259
-    PHOTOMETRIC = 262
-    FILL_ORDER = 266
-    STRIP_OFFSETS = 273
-    ORIENTATION = 274
-    SAMPLES = 277
-    ROWS_PER_STRIP = 278
-    STRIP_BYTES = 279
-    PLANAR = 284
-    PREDICTOR = 317
-    COLOR_MAP = 320
-    TILE_WIDTH = 322
-    TILE_HEIGHT = 323
-    TILE_OFFSETS = 324
-    TILE_BYTES = 325
-    EXTRA_SAMPLES = 338
-    SAMPLE_FORMAT = 339
-
-
-_TAGS = frozenset(_Tag)
-# The byte order, and whether it is a BigTIFF.
-_MAGIC = {b"II*\0": ("<", False), b"II+\0": ("<", True), b"MM\0*": (">", False), b"MM\0+": (">", True)}
-# The types of whole numbers, as NumPy names them.
-_NUMBER_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+from overfly.runtime.images.tiff_tags import Tag, TiffFile, TiffPage, open_tiff, tiff_without_metadata
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 _COLORS = {
@@ -130,6 +98,8 @@ class TiffLayout:
         Whether some strips or tiles are not stored.
     color_map
         The 3 * 2**bits values of a palette, all reds first; empty without one.
+    damaged_metadata
+        Whether a tag that the pixels don't need is damaged, in this page or one before it.
     """
 
     page: int
@@ -148,6 +118,7 @@ class TiffLayout:
     orientation: int
     sparse: bool
     color_map: tuple[int, ...]
+    damaged_metadata: bool
 
     def __str__(self) -> str:
         """Return what the page holds, for a message."""
@@ -182,6 +153,10 @@ class TiffLayout:
             and not (self.big_endian and self.big_tiff)
         )
 
+    def without_metadata(self, stream: BinaryIO) -> tuple[io.BytesIO, "TiffLayout"]:
+        """Return a copy with this page alone, and only the tags that its pixels need, and the layout of the copy."""
+        return tiff_without_metadata(stream, self.page), replace(self, page=0)
+
     def palette(self) -> npt.NDArray[np.uint8]:
         """Return the colors of the palette, uint8, shape ``[2**bits, 3]``.
 
@@ -211,115 +186,77 @@ def read_tiff_layout(stream: BinaryIO) -> TiffLayout | None:
     Raises
     ------
     ValueError
-        If the tags are damaged.
+        If tags that the pixels need are missing or damaged.
     """
-    stream.seek(0)
-    magic = _MAGIC.get(stream.read(4))
-    if magic is None:
+    file = open_tiff(stream)
+    if file is None:
         return None
-    try:
-        return _Reader(stream, *magic).layout()
-    except (struct.error, LookupError, OverflowError) as error:
-        raise ValueError("a tag of the TIFF is missing or damaged") from error
+    first: TiffPage | None = None
+    damaged = False
+    for index, page in enumerate(file.pages()):
+        damaged |= page.has_damaged_metadata()
+        # Bit 0 marks a reduced version of another page.
+        if not page.numbers(Tag.NEW_SUBFILE_TYPE, [0])[0] & 1:
+            return _describe(file, index, page, damaged)
+        first = first or page
+    if first is None:
+        raise ValueError("the TIFF has no page")
+    return _describe(file, 0, first, damaged)
 
 
-class _Reader:
-    """Reads the tags of a classic TIFF or a BigTIFF."""
+def _describe(file: TiffFile, index: int, page: TiffPage, damaged_metadata: bool) -> TiffLayout:
+    """Return the layout that the tags of a page describe."""
 
-    def __init__(self, stream: BinaryIO, byte_order: str, big: bool) -> None:
-        self._stream, self._order, self._big = stream, byte_order, big
-        self._entry = struct.Struct(f"{byte_order}HHQ8s" if big else f"{byte_order}HHI4s")
-        self._count, self._offset = ("u8", "u8") if big else ("u2", "u4")
-        self._first = 8 if big else 4
+    def one(tag: Tag, *default: int) -> int:
+        return page.numbers(tag, default or None)[0]
 
-    def layout(self) -> TiffLayout:
-        """Return the layout of the page that counts."""
-        (start,) = self._numbers(self._first, self._offset, 1)
-        first: Mapping[int, list[int]] | None = None
-        seen: set[int] = set()
-        while start and start not in seen:
-            tags, following = self._page(start)
-            # Bit 0 marks a reduced version of another page.
-            if not tags.get(_Tag.NEW_SUBFILE_TYPE, [0])[0] & 1:
-                return self._describe(len(seen), tags)
-            first = first or tags
-            seen.add(start)
-            start = following
-        if first is None:
-            raise ValueError("the TIFF has no page")
-        return self._describe(0, first)
-
-    def _describe(self, page: int, tags: Mapping[int, list[int]]) -> TiffLayout:
-        """Return the layout that the tags of a page describe."""
-
-        def one(tag: _Tag, default: int) -> int:
-            return tags.get(tag, [default])[0]
-
-        n_bands = one(_Tag.SAMPLES, 1)
-        tiled = _Tag.TILE_OFFSETS in tags
-        offsets = tags[_Tag.TILE_OFFSETS if tiled else _Tag.STRIP_OFFSETS]
-        sizes = tags.get(_Tag.TILE_BYTES if tiled else _Tag.STRIP_BYTES, [])
-        height, width = tags[_Tag.HEIGHT][0], tags[_Tag.WIDTH][0]
-        rows, columns = (_Tag.TILE_HEIGHT, _Tag.TILE_WIDTH) if tiled else (_Tag.ROWS_PER_STRIP, _Tag.WIDTH)
-        n_blocks = -(-height // max(1, one(rows, height))) * -(-width // max(1, one(columns, width)))
-        n_blocks *= 1 if one(_Tag.PLANAR, _BY_PIXEL) == _BY_PIXEL else n_bands
-        if len(offsets) < n_blocks:
-            raise ValueError(f"the TIFF stores {len(offsets)} of its {n_blocks} {'tiles' if tiled else 'strips'}")
-        return TiffLayout(
-            page=page,
-            big_endian=self._order == ">",
-            big_tiff=self._big,
-            width=width,
-            height=height,
-            bits=_for_each_band(tags.get(_Tag.BITS, [1]), n_bands),
-            formats=_for_each_band(tags.get(_Tag.SAMPLE_FORMAT, [UNSIGNED]), n_bands),
-            extra_samples=tuple(tags.get(_Tag.EXTRA_SAMPLES, ())),
-            photometric=tags[_Tag.PHOTOMETRIC][0],
-            compression=one(_Tag.COMPRESSION, 1),
-            planar=one(_Tag.PLANAR, _BY_PIXEL),
-            predictor=one(_Tag.PREDICTOR, 1),
-            fill_order=one(_Tag.FILL_ORDER, 1),
-            orientation=one(_Tag.ORIENTATION, 1),
-            sparse=0 in offsets or 0 in sizes,
-            color_map=tuple(tags.get(_Tag.COLOR_MAP, ())),
-        )
-
-    def _page(self, start: int) -> tuple[dict[int, list[int]], int]:
-        """Return the tags of a page that are whole numbers, and where the next page starts."""
-        (n_tags,) = self._numbers(start, self._count, 1)
-        entries = self._read(start + np.dtype(self._count).itemsize, n_tags * self._entry.size)
-        (following,) = self._numbers(self._stream.tell(), self._offset, 1)
-        tags = {}
-        for tag, kind, count, value in self._entry.iter_unpack(entries):
-            if tag in _TAGS and kind in _NUMBER_TYPES:
-                number = np.dtype(self._order + _NUMBER_TYPES[kind])
-                if count * number.itemsize > len(value):
-                    (place,) = np.frombuffer(value, self._order + self._offset).tolist()
-                    tags[tag] = self._numbers(place, _NUMBER_TYPES[kind], count)
-                else:
-                    tags[tag] = np.frombuffer(value, number, count).tolist()
-        return tags, following
-
-    def _numbers(self, place: int, kind: str, count: int) -> list[int]:
-        """Return whole numbers from a place in the file."""
-        number = np.dtype(self._order + kind)
-        numbers: list[int] = np.frombuffer(self._read(place, count * number.itemsize), number).tolist()
-        return numbers
-
-    def _read(self, place: int, size: int) -> bytes:
-        """Return bytes from a place in the file."""
-        self._stream.seek(place)
-        content = self._stream.read(size)
-        if len(content) < size:
-            raise ValueError("the tags of the TIFF reach beyond its end")
-        return content
+    n_bands = one(Tag.SAMPLES_PER_PIXEL, 1)
+    bits = _for_each_band(page.numbers(Tag.BITS_PER_SAMPLE, [1]), n_bands)
+    photometric = one(Tag.PHOTOMETRIC_INTERPRETATION)
+    return TiffLayout(
+        page=index,
+        big_endian=file.byte_order == ">",
+        big_tiff=file.big,
+        width=one(Tag.IMAGE_WIDTH),
+        height=one(Tag.IMAGE_LENGTH),
+        bits=bits,
+        formats=_for_each_band(page.numbers(Tag.SAMPLE_FORMAT, [UNSIGNED]), n_bands),
+        extra_samples=tuple(page.numbers(Tag.EXTRA_SAMPLES, ())),
+        photometric=photometric,
+        compression=one(Tag.COMPRESSION, 1),
+        planar=one(Tag.PLANAR_CONFIGURATION, _BY_PIXEL),
+        predictor=one(Tag.PREDICTOR, 1),
+        fill_order=one(Tag.FILL_ORDER, 1),
+        orientation=one(Tag.ORIENTATION, 1),
+        sparse=_is_sparse(page, n_bands),
+        color_map=tuple(page.numbers(Tag.COLOR_MAP, ())) if photometric == PALETTE else (),
+        damaged_metadata=damaged_metadata,
+    )
 
 
-def _for_each_band(values: list[int], n_bands: int) -> tuple[int, ...]:
+def _is_sparse(page: TiffPage, n_bands: int) -> bool:
+    """Whether some strips or tiles are not stored; raise ValueError if some are not even listed."""
+    height, width = page.numbers(Tag.IMAGE_LENGTH)[0], page.numbers(Tag.IMAGE_WIDTH)[0]
+    if Tag.TILE_OFFSETS in page:
+        offsets, sizes = page.numbers(Tag.TILE_OFFSETS), page.numbers(Tag.TILE_BYTE_COUNTS, [])
+        rows, columns = page.numbers(Tag.TILE_LENGTH)[0], page.numbers(Tag.TILE_WIDTH)[0]
+    else:
+        offsets, sizes = page.numbers(Tag.STRIP_OFFSETS), page.numbers(Tag.STRIP_BYTE_COUNTS, [])
+        rows, columns = page.numbers(Tag.ROWS_PER_STRIP, [height])[0], width
+    n_blocks = -(-height // max(1, rows)) * -(-width // max(1, columns))
+    if page.numbers(Tag.PLANAR_CONFIGURATION, [_BY_PIXEL])[0] != _BY_PIXEL:
+        n_blocks *= n_bands
+    if len(offsets) < n_blocks:
+        kind = "tiles" if Tag.TILE_OFFSETS in page else "strips"
+        raise ValueError(f"the TIFF stores {len(offsets)} of its {n_blocks} {kind}")
+    return 0 in offsets or 0 in sizes
+
+
+def _for_each_band(values: Sequence[int], n_bands: int) -> tuple[int, ...]:
     """Return a value for each band: some programs write one for all of them."""
     if not 0 < n_bands <= _MAX_BANDS:
         raise ValueError(f"the TIFF has {n_bands} bands, expected 1 to {_MAX_BANDS}")
-    return tuple(values * n_bands if len(values) == 1 else values[:n_bands])
+    return tuple(values) * n_bands if len(values) == 1 else tuple(values[:n_bands])
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -56,6 +56,11 @@ PNGS = {
     "megabytes of text": png_with(chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5 << 20)))),
     "megabytes of international text": png_with(chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(5 << 20)))),
     "megabytes of color profile": png_with(chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(5 << 20)))),
+    "wrong length of a text": png_with(
+        chunk(b"tEXt", b"Comment\0words")[:3] + b"\x40" + chunk(b"tEXt", b"Comment\0words")[4:]
+    ),
+    "EXIF data that is no EXIF data": png_with(chunk(b"eXIf", b"nothing")),
+    "color profile that is no profile": png_with(chunk(b"iCCP", b"icc")),
     "many texts": png_with(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20)))] * 70),
 }
 JPEGS = {
@@ -63,6 +68,12 @@ JPEGS = {
     "Photoshop block with a wrong length": jpeg_with(segment(0xED, b"Photoshop 3.0\x008BIM", length=21)),
     "malformed MPO": jpeg_with(segment(0xE2, b"MPF\0II*\0\x08\0\0\0\1\0\1\xb0\7\0\4\0\0\0\xff\xff\xff\xff\0\0\0\0")),
     "color profile cut short": jpeg_with(segment(0xE2, b"ICC_PROFILE\0")),
+    "color profile with a wrong count": jpeg_with(segment(0xE2, b"ICC_PROFILE\0\1\7abc")),
+    "short Adobe segment": jpeg_with(segment(0xEE, b"Adobe")),
+    "Adobe segment without a transform": jpeg_with(segment(0xEE, b"Adobe\0\x64\0\0")),
+    "garbled Adobe segment": jpeg_with(segment(0xEE, b"Adobx\0\x64\0\0\0\0\0")),
+    "short JFIF segment": jpeg_with(segment(0xE0, b"JFIF\0")),
+    "comment of no length": jpeg_with(segment(0xFE, b"", length=1)),
     "EXIF cut short": jpeg_with(segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\x09\0\x12\1\3\0")),
     "EXIF with a huge count": jpeg_with(
         segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", 0x0111, 2, 0xFFFFFFF0, 5) + bytes(4))
@@ -119,9 +130,71 @@ def test_a_png_without_a_chunk_that_it_needs_is_refused(tmp_path, name):
     assert str(caught.value).startswith(f"{path} ")
 
 
-def test_other_formats_are_left_alone():
-    assert without_metadata(io.BytesIO(encoded("webp"))) is None
-    assert without_metadata(io.BytesIO(b"\xff\xd8 and no scan")) is None
+def test_the_color_transform_of_an_rgb_jpeg_is_kept_although_other_metadata_is_damaged(tmp_path):
+    """Transform 0 says that the three channels are red, green and blue: without it they would count as YCbCr."""
+    rgb = encoded("jpeg", keep_rgb=True)
+    adobe = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
+    sound, damaged = tmp_path / "sound.jpg", tmp_path / "damaged.jpg"
+    sound.write_bytes(rgb[:2] + adobe + rgb[2:])
+    damaged.write_bytes(rgb[:2] + segment(0xEE, b"Adobe") + adobe + rgb[2:])
+    assert (ImageReader(SIZE).read(damaged) == ImageReader(SIZE).read(sound)).all()
+
+
+def test_a_png_whose_pixel_data_has_a_gap_is_refused(tmp_path):
+    """A damaged letter in a name makes one of several chunks of pixel data look like metadata."""
+    noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "png", compress_level=0)
+    first, second, third = stream.getvalue().split(b"IDAT", 3)[:3], b"iDAT", stream.getvalue().split(b"IDAT", 3)[3]
+    content = b"IDAT".join(first) + second + third
+    with pytest.raises(ValueError, match="gap"):
+        without_metadata(io.BytesIO(content))
+    (tmp_path / "scene.png").write_bytes(content)
+    with pytest.raises(ImageError):
+        ImageReader(400).read(tmp_path / "scene.png")
+
+
+WEBP = encoded("webp", lossless=True, exif=EXIF, icc_profile=b"a profile", xmp=b"<xmp/>")
+WEBPS = {
+    "wrong length of the file": WEBP[:4] + b"\1\0\0\0" + WEBP[8:],
+    "wrong length of the last chunk": WEBP.replace(b"XMP \6", b"XMP \xf6"),
+    "flags of data that is not there": WEBP[:20] + b"\xff" + WEBP[21:],
+    "chunk cut short": WEBP + b"EXIF\x20\0\0\0abc",
+}
+
+
+@pytest.mark.parametrize("name", WEBPS)
+def test_a_webp_is_read_whatever_its_metadata(tmp_path, name):
+    (tmp_path / "scene.webp").write_bytes(WEBPS[name])
+    assert (ImageReader(SIZE).read(tmp_path / "scene.webp") == np.rot90(NOISE, -1)).all()
+
+
+THUMBNAIL = b"some tags " + jpeg_with()
+
+
+@pytest.mark.parametrize("kind", [0xE1, 0xED])
+def test_a_thumbnail_is_never_taken_for_the_image(tmp_path, kind):
+    """A segment that ends too early leaves the rest of its thumbnail, which is a JPEG, before the image."""
+    content = jpeg_with(segment(kind, THUMBNAIL))
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(image.resize((SIZE, SIZE)))
+    n_read = 0
+    for length in range(2, len(THUMBNAIL) + 3):
+        path = tmp_path / "scene.jpg"
+        path.write_bytes(content[:4] + struct.pack(">H", length) + content[6:])
+        try:
+            pixels = ImageReader(SIZE).read(path)
+        except ImageError:
+            continue
+        n_read += 1
+        assert (pixels == expected).all(), length
+    assert n_read > 1
+
+
+def test_other_formats_and_what_is_no_image_are_refused():
+    for content in (encoded("bmp"), b"\xff\xd8 and no scan"):
+        with pytest.raises(ValueError, match="JPEG"):
+            without_metadata(io.BytesIO(content))
 
 
 def test_nothing_reaches_standard_error(tmp_path):

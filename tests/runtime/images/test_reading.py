@@ -531,7 +531,7 @@ def test_a_tiff_with_strip_offsets_of_another_type_is_named(tmp_path, kind):
     struct.pack_into("<H", content, strip_offsets + 2, kind)
     path = tmp_path / "scene.tif"
     path.write_bytes(content)
-    assert refusal(path) == "can't be decoded (a tag of the TIFF is missing or damaged): remove or replace it"
+    assert "StripOffsets (273)" in refusal(path)
 
 
 @pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0103, 7), (0x011A, 2), (0x0129, 4), (0x0213, 2)])
