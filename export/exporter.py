@@ -224,7 +224,7 @@ class _Export:
             parity = check_ir(xml, reference, spec.tolerance)
             if problems := problems_at_export(name, parity):
                 _LOGGER.warning(
-                    "do not deploy %s, which check will call INVALID: %s; limit what it may lose with --max-drop, or "
+                    "do not deploy %s, which check will call INVALID: %s; limit its loss with --max-drop, or "
                     "calibrate it with more images",
                     name,
                     ", ".join(problems),

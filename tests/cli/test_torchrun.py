@@ -268,7 +268,7 @@ def test_a_lost_process_ends_all_and_what_was_saved_is_continued(begin, torchrun
     assert not out.exists()
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err
-    assert err.startswith("continuing after epoch ")
+    assert err.startswith("continuing ")
     assert sha256_file(out / CHECKPOINT) == sha256_file(uninterrupted[0] / CHECKPOINT)
 
 
@@ -284,10 +284,10 @@ def test_interrupted_all_stop_after_the_same_step(begin, torchrun, data, tmp_pat
     shutil.copytree(f"{out}.unfinished", tmp_path / "alone.unfinished")
     code, _, err = torchrun(*command, "--resume")
     assert code == 0, err
-    assert re.match(r"continuing after (step \d of 3 in )?epoch \d+ of 12\n", err)
+    assert re.match(r"continuing .*epoch \d+ of 12\n", err)
     assert sha256_file(out / CHECKPOINT) == sha256_file(uninterrupted[0] / CHECKPOINT)
 
-    # One process can take up what two have left.
+    # One process can continue what two have left.
     alone = begin(sys.executable, *OVERFLY, data, "--out", tmp_path / "alone", *LONG, "--resume")
     _, err = alone.communicate(timeout=300)
     assert alone.returncode == 0, err

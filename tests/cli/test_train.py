@@ -350,7 +350,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_weights(python, overfly, tin
     changed.assert_failed(f"{out}.unfinished", "seed", "--overwrite")
     result = overfly(*arguments, "--resume")
     result.assert_done()
-    assert result.err.startswith("continuing after epoch 1 of 6\n")
+    assert re.match(r"continuing .*epoch 1 of 6\n", result.err)
     assert not any(line.startswith("epoch 1 of 6") for line in result.err.splitlines())
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
     assert record_of(out)["metrics"] == record_of(uninterrupted)["metrics"]
@@ -384,7 +384,7 @@ def test_interrupted_it_ends_with_the_same_weights(python, overfly, tiny_data, t
     assert stopped.err.splitlines()[-1] == "overfly: interrupted"
     result = overfly(*arguments, "--resume")
     result.assert_done()
-    assert re.match(r"continuing after (step [1-5] of 5 in )?epoch [1-5] of 6\n", result.err)
+    assert re.match(r"continuing .*epoch [1-5] of 6\n", result.err)
     assert sha256_file(out / "checkpoint.safetensors") == sha256_file(uninterrupted / "checkpoint.safetensors")
 
 

@@ -15,6 +15,7 @@ from overfly.export.ir import run_model
 from overfly.export.layers import float_layers
 from overfly.runtime.bundle.manifest import AccuracyControl
 from overfly.runtime.errors import ParityError
+from overfly.runtime.evaluation.parity import problems_at_export
 from overfly.runtime.images.reading import ImageReader
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import decode
@@ -50,9 +51,10 @@ def test_without_a_bound_int8_loses_with_a_warning_and_no_layer_is_reverted(make
     assert (int8.float_layers, int8.steering) == ((), None)
     assert int8.parity.top1_agreement == 0.5
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    (problem,) = problems_at_export("int8", int8.parity)
     assert warning.getMessage() == (
-        "do not deploy int8, which check will call INVALID: top-1 agreement is 50.0%, expected at least 80.0%; limit "
-        "what it may lose with --max-drop, or calibrate it with more images"
+        f"do not deploy int8, which check will call INVALID: {problem}; limit its loss with --max-drop, or calibrate "
+        "it with more images"
     )
     assert accuracy(bundle, run, "train") == 0.5
 

@@ -41,7 +41,7 @@ def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recip
     job.out.rename(job.out.with_name("first"))
     job.work.with_name("copy").rename(job.work)
     assert train(job, resume=True, reporter=heard).record.metrics.n_images == 6
-    assert heard.notes == ["continuing after epoch 2 of 2"] * 2
+    assert [note.endswith("epoch 2 of 2") for note in heard.notes] == [True, True]
 
 
 def test_two_trainings_do_not_write_to_the_same_place(make_job, listener):
@@ -82,6 +82,7 @@ def test_the_topmost_folder_is_no_output(make_job):
 
 def test_a_link_in_the_data_is_in_the_data(make_job, make_folder, tmp_path):
     folder = make_folder()
+    (tmp_path / "elsewhere").mkdir()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match=str(folder / "link")):
         train(make_job(data=folder, out=folder / "link"))

@@ -29,7 +29,7 @@ def reasons(machine):
         ({"load_before": 0.5}, "50%"),
         ({"load_during": 0.16}, "16%"),
         ({"power_source": "battery"}, "battery"),
-        ({"power_saving": "Windows battery saver"}, "Windows battery saver"),
+        ({"power_saving": "some saver"}, "some saver"),
         ({"n_train": 3}, "trained on 3 of the 10 "),
         ({"n_val": 2}, "validated on 2 of the 10 "),
         ({"n_available": 420}, "10 of 420"),

@@ -118,8 +118,7 @@ def test_a_precision_that_is_to_blame_is_found_before_another_variant(bundle, mo
 def test_when_nothing_helps_it_says_what_was_tried(broken):
     bundle = broken("fp16", "fp32")
     remedy = find_remedy(bundle, bundle.golden(), CheckConfig("fp16", "CPU"))
-    tried = "--execution-precision f32, --variant fp32 did not help"
-    assert remedy == f"{tried}: export the run again, or use another device"
+    assert remedy.startswith("--execution-precision f32, --variant fp32 did not help: ")
 
 
 def test_a_remedy_that_can_not_be_compiled_is_passed_over(broken, monkeypatch):

@@ -34,36 +34,52 @@ def linux(tmp_path, monkeypatch):
     return machine
 
 
-@pytest.mark.parametrize(
-    ("machine", "cause", "remedy"),
-    [
-        ({"wsl": True}, "WSL has no /dev/dxg", "wsl --update"),
-        ({"wsl": True, "dxg": True, "loader": False}, "libOpenCL.so.1 is missing", "ocl-icd-libopencl1"),
-        ({"wsl": True, "dxg": True}, "no Intel driver behind it", "intel-opencl-icd"),
-        ({"loader": False, "nodes": 1}, "libOpenCL.so.1 is missing", "sudo apt install"),
-        ({"nodes": 0}, "no render node under /dev/dri", "kernel driver is not loaded"),
-        ({"nodes": 2}, "no Intel driver behind it", "sudo apt install intel-opencl-icd"),
-        pytest.param({"nodes": 2, "readable": False}, "renderD128 can't be opened", "usermod -aG render", marks=links),
-    ],
+NO_WSL_GPU = (
+    "WSL has no /dev/dxg, so Windows does not share its GPU; install Intel's graphics driver on Windows, then run  "
+    "wsl --update  and  wsl --shutdown"
 )
-def test_gpu_on_linux(linux, machine, cause, remedy):
-    linux(**machine)
-    sentence = explain_absence("GPU")
-    assert cause in sentence
-    assert remedy in sentence
+NO_LOADER = (
+    "the OpenCL loader libOpenCL.so.1 is missing; on Debian or Ubuntu run  "
+    "sudo apt install ocl-icd-libopencl1 intel-opencl-icd"
+)
+NO_DRIVER = (
+    "there is an OpenCL loader but no Intel driver behind it; on Debian or Ubuntu run  "
+    "sudo apt install intel-opencl-icd"
+)
 
 
 @pytest.mark.parametrize(
-    ("machine", "cause"),
+    ("machine", "sentence"),
     [
-        ({"nodes": 0}, "this processor has no NPU, or the intel_vpu kernel driver is not loaded"),
-        ({"nodes": 1}, "install Intel's linux-npu-driver"),
-        pytest.param({"nodes": 1, "readable": False}, "accel128 can't be opened", marks=links),
+        ({"wsl": True}, NO_WSL_GPU),
+        ({"wsl": True, "dxg": True, "loader": False}, NO_LOADER),
+        ({"wsl": True, "dxg": True}, NO_DRIVER),
+        ({"loader": False, "nodes": 1}, NO_LOADER),
+        (
+            {"nodes": 0},
+            "there is an OpenCL loader but no render node under /dev/dri: no GPU, or its kernel driver is not loaded",
+        ),
+        ({"nodes": 2}, NO_DRIVER),
     ],
 )
-def test_npu_on_linux(linux, machine, cause):
+def test_gpu_on_linux(linux, machine, sentence):
     linux(**machine)
-    assert cause in explain_absence("NPU")
+    assert explain_absence("GPU") == sentence
+
+
+@links
+@pytest.mark.parametrize(("device", "node"), [("GPU", "_DRI/renderD128"), ("NPU", "_ACCEL/accel128")])
+def test_a_device_that_this_user_can_not_open(linux, tmp_path, device, node):
+    linux(nodes=2, readable=False)
+    assert explain_absence(device) == (
+        f"{tmp_path / node} can't be opened; run  sudo usermod -aG render $USER  and log in again"
+    )
+
+
+@pytest.mark.parametrize(("nodes", "remedy"), [(0, "intel_vpu"), (1, "linux-npu-driver")])
+def test_npu_on_linux(linux, nodes, remedy):
+    linux(nodes=nodes)
+    assert remedy in explain_absence("NPU")
 
 
 @pytest.mark.parametrize(
