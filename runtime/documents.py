@@ -62,11 +62,11 @@ def read_document(
         or has a value of the wrong type.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark in front
     except FileNotFoundError:
         raise error(missing_document(path, schema)) from None
     except (OSError, ValueError) as cause:
-        raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
+        raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.name} again") from cause
     return parse_document(text, path, record_type, schema=schema, error=error)
 
 
@@ -88,14 +88,27 @@ def parse_document(
     try:
         content = json.loads(text, parse_float=_parse_finite, parse_constant=_parse_finite)
     except (ValueError, RecursionError) as cause:
-        raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.parent} again") from cause
-    found = content.pop("schema", None) if isinstance(content, dict) else None
+        raise error(f"{path} can't be read as JSON ({cause}): make or copy {path.name} again") from cause
+    if not isinstance(content, dict):
+        kind = "an array" if isinstance(content, list) else "a single value"
+        raise error(f"{path} holds {kind}, expected an object with schema {schema!r}: pass another file")
+    found = content.pop("schema", None)
     if found != schema:
-        raise error(f"{path} has schema {found!r}, expected {schema!r}: it was written by another version of overfly")
+        what = "no schema" if found is None else f"schema {found!r}"
+        raise error(f"{path} has {what}, expected {schema!r}: {_explain_schema(found, schema)}")
     try:
         return typing.cast("Record", _build(record_type, content, "the file"))
     except _MismatchError as cause:
-        raise error(f"{path} is not a valid {schema} document: {cause}; make or copy {path.parent} again") from cause
+        raise error(f"{path} is not a valid {schema} document: {cause}; make or copy {path.name} again") from cause
+
+
+def _explain_schema(found: object, expected: str) -> str:
+    """Return why a document has another schema than the expected one, and what to do."""
+    if not (isinstance(found, str) and found.startswith("overfly.")):
+        return "it is no file of overfly; pass another one"
+    if found.partition("/")[0] == expected.partition("/")[0]:
+        return "it was written by another version of overfly"
+    return "it is another kind of file; pass another one"
 
 
 def _parse_finite(digits: str) -> float:

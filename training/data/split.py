@@ -1,21 +1,25 @@
 """The split of a data set into training, validation and test part: stratified, seeded, recorded by file hash."""
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, SplitError
+from overfly.runtime.files.access import describe_broken_link
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
 from overfly.training.data.parts import PARTS, parts_named
 from overfly.training.run_layout import SPLIT_FILE
 
 SPLIT_SCHEMA = "overfly.split/1"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,24 +200,33 @@ def read_split(path: Path) -> Split:
     """
     if path.is_dir():
         raise SplitError(f"{path} is a folder, expected a split.json: did you mean {path / SPLIT_FILE}?")
+    if not path.exists():
+        raise SplitError(describe_broken_link(path) or f"{path} does not exist: expected a split.json")
     return read_document(path, Split, schema=SPLIT_SCHEMA, error=SplitError)
 
 
 def match_split(split: Split, dataset: Dataset) -> Split:
     """Return `split` if the data folder holds exactly its files, unchanged.
 
+    A split that a person or another program wrote may have its classes in another order, hashes in upper case, and
+    paths as Windows writes them. The result has them as overfly writes them.
+
     Raises
     ------
     SplitError
-        If the classes or the files are others, or if the split can't be used: a file is listed twice, images with the
-        same content are in different parts, the test part is empty, or a class has no image to train on.
+        If the classes or the files are others, or if the split can't be used: a hash is none, a file is listed twice,
+        images with the same content are in different parts, the test part is empty, or a class has no image to train
+        on.
     """
-    if split.classes != dataset.classes:
-        differing = min(set(split.classes) ^ set(dataset.classes), default="their order")
+    if tuple(sorted(split.classes)) != dataset.classes:
+        differing = min(set(split.classes) ^ set(dataset.classes), default="one is listed twice")
         raise SplitError(
             f"the classes of the split are not those of {dataset.folder} (such as {differing}): "
             "pass the folder that was split, or make a new split"
         )
+    names = {image.name for image in dataset.images}
+    files = tuple(_as_written(file, names) for file in split.files)
+    split = replace(split, classes=dataset.classes, files=files)
     if changes := describe_changes(split.files, dataset.images):
         raise SplitError(
             f"{dataset.folder} is not as it was when the split was made: {changes}; restore the files, or make a new "
@@ -254,6 +267,21 @@ def sample_evenly(images: Sequence[LabeledImage], n: int, *, seed: int) -> list[
         by_class[images[i].label].append(images[i])
     rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
     return [image for one_of_each in rounds for image in one_of_each if image is not None][:n]
+
+
+def _as_written(file: SplitFile, names: Collection[str]) -> SplitFile:
+    """Return a file of a split with its name and hash as overfly writes them; raise a SplitError if it has no hash.
+
+    `names` are those of the data folder: on Linux a file may really have a backslash in its name.
+    """
+    sha256 = file.sha256.strip().lower()
+    if not _SHA256.fullmatch(sha256):
+        raise SplitError(
+            f"the SHA-256 of {file.name} in the split is {file.sha256!r}, expected 64 hexadecimal digits: make a new "
+            "split"
+        )
+    name = file.name if file.name in names else PurePosixPath(file.name.replace("\\", "/")).as_posix()
+    return SplitFile(name, sha256, file.part)
 
 
 def _check_fractions(test_fraction: float, val_fraction: float) -> None:

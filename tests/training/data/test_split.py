@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -324,6 +325,54 @@ def test_a_split_with_other_classes_does_not_fit(written, classes, differing):
         f"the classes of the split are not those of {folder} (such as {differing}): "
         "pass the folder that was split, or make a new split"
     )
+
+
+def by_hand(path, change=None, start=b""):
+    """Write a split again as a person or another program may have written it, and read it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for file in content["files"] if change else ():
+        change(file)
+    content["classes"].reverse()
+    path.write_bytes(start + json.dumps(content).encode())
+    return read_split(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.update(sha256=file["sha256"].upper()),
+        lambda file: file.update(name=file["name"].replace("/", "\\")),
+        lambda file: file.update(name=f"./{file['name']}"),
+        lambda file: file.update(name=f".\\{file['name']}", sha256=f"{file['sha256']} "),
+    ],
+)
+def test_a_split_may_be_spelled_in_other_ways(written, change):
+    folder, path, split = written
+    assert match_split(by_hand(path, change, start=b"\xef\xbb\xbf"), scan(folder)) == split
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="Windows has no such names")
+def test_a_name_may_really_have_a_backslash(make_folder):
+    folder = make_folder()
+    (folder / "field" / "field00.png").rename(folder / "field" / "a\\b.png")
+    split = make_split(scan(folder), test_fraction=0.25)
+    assert match_split(split, scan(folder)) == split
+
+
+@pytest.mark.parametrize("sha256", ["d41d8cd98f00b204e9800998ecf8427e", "the SHA-256 of the file", ""])
+def test_what_is_no_sha256_is_named(written, sha256):
+    folder, path, _ = written
+    with pytest.raises(SplitError) as caught:
+        match_split(by_hand(path, lambda file: file.update(sha256=sha256)), scan(folder))
+    assert str(caught.value) == (
+        f"the SHA-256 of field/field00.png in the split is {sha256!r}, expected 64 hexadecimal digits: make a new split"
+    )
+
+
+def test_a_split_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SplitError) as caught:
+        read_split(tmp_path / "absent.json")
+    assert str(caught.value) == f"{tmp_path / 'absent.json'} does not exist: expected a split.json"
 
 
 def test_split_errors_are_of_both_families():
