@@ -22,6 +22,8 @@ _MAX_BITS = 16
 _MIN_CONTRAST = 0.25
 # In none of them are 99% of the values, but for the highest possible one, below a fifth of the range.
 _DARK = 0.2
+# The image with the most has 13% of its values at the upper end.
+_CLIPPED = 0.15
 # The values of about as many rows say how bright an image is.
 _N_ROWS = 64
 
@@ -33,7 +35,7 @@ def check_range(low: float, high: float) -> None:
 
 
 class DepthConverter:
-    """Converts pixel values to 8 bits, and warns once per folder of values that use only a part of their bits.
+    """Converts pixel values to 8 bits, and warns once per folder of values that don't suit their bits or the range.
 
     Several threads may use it at once.
 
@@ -72,6 +74,7 @@ class DepthConverter:
                 values if n_bits == _BYTE else (values.astype(np.uint16) * 255 // ((1 << n_bits) - 1)).astype(np.uint8)
             )
         if self.value_range is not None:
+            self._check_clipping(path, values, *self.value_range)
             return _stretch(values, *self.value_range)
         n_bits = min(n_bits, _MAX_BITS)
         low, high = int(values.min()), int(values.max())
@@ -81,9 +84,9 @@ class DepthConverter:
                 "or convert it"
             )
         if 0 < high - low < _MIN_CONTRAST * (1 << n_bits):
-            self._warn(path, low, high, n_bits)
+            self._warn(path, _low_contrast(low, high, n_bits))
         elif low < (bright := _brightness(values, n_bits)) < _DARK * (1 << n_bits):
-            self._warn(path, low, bright, n_bits)
+            self._warn(path, _low_contrast(low, bright, n_bits))
         return (values >> (n_bits - _BYTE)).astype(np.uint8)
 
     def needs_low_bytes(self, high: npt.NDArray[np.uint8]) -> bool:
@@ -93,23 +96,44 @@ class DepthConverter:
         contrast = int(high.max()) - int(high.min())
         return contrast <= _MIN_CONTRAST * (1 << _BYTE) or _brightness(high, _BYTE) <= _DARK * (1 << _BYTE)
 
-    def _warn(self, path: Path, low: int, high: int, n_bits: int) -> None:
-        """Warn of an image with little contrast, unless there was one in its folder, or in one next to that."""
+    def _check_clipping(self, path: Path, values: npt.NDArray[Any], low: float, high: float) -> None:
+        """Warn of an image of which a range leaves much white, or all black."""
+        rows = _rows(values)
+        # Without values that stand for "no data".
+        stored = rows[rows < (np.finfo if rows.dtype.kind == "f" else np.iinfo)(rows.dtype).max]
+        if not stored.size:
+            return
+        clipped = float(np.mean(stored > high))
+        if clipped > _CLIPPED or stored.max() < low:
+            part, color = (f"{clipped:.0%} of them above", "white") if clipped else ("all of them below", "black")
+            self._warn(
+                path,
+                f"has values from {stored.min():g} to {stored.max():g}, {part} the range {low:g},{high:g}, so much of "
+                f"it becomes {color}: use images like those that the model is trained on, or a range that suits all of "
+                "them",
+            )
+
+    def _warn(self, path: Path, problem: str) -> None:
+        """Warn of an image, unless there was a warning in its folder, or in one next to that."""
         folder = path.absolute().parent
         with self._lock:
             if not self._warned.isdisjoint({folder, folder.parent}):
                 return
             self._warned |= {folder, folder.parent}
-        _LOGGER.warning(
-            "%s has nearly all values in the range %d,%d, a small part of its %d bits, so its contrast is low: train "
-            "with --range %d,%d, or with the range of all images",
-            path,
-            low,
-            high,
-            n_bits,
-            low,
-            high,
-        )
+        _LOGGER.warning("%s %s", path, problem)
+
+
+def _low_contrast(low: int, high: int, n_bits: int) -> str:
+    """Return what is wrong with values of which nearly all are in a small range."""
+    return (
+        f"has nearly all values in the range {low},{high}, a small part of its {n_bits} bits, so its contrast is low: "
+        f"train with --range {low},{high}, or with the range of all images"
+    )
+
+
+def _rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return some of the rows."""
+    return values[:: max(1, len(values) // _N_ROWS)]
 
 
 def _brightness(values: npt.NDArray[Any], n_bits: int) -> int:
@@ -117,7 +141,7 @@ def _brightness(values: npt.NDArray[Any], n_bits: int) -> int:
 
     Few very bright pixels, or a value that stands for "no data", don't make a dark image bright.
     """
-    rows = values[:: max(1, len(values) // _N_ROWS)]
+    rows = _rows(values)
     stored = rows[rows < (1 << n_bits) - 1]
     return int(np.percentile(stored, 99, method="nearest") if stored.size else values.min())
 

@@ -98,6 +98,59 @@ def test_the_warning_comes_once_for_a_folder_and_for_the_folders_of_its_classes(
     assert [record.args[0] for record in caplog.records] == [Path(names[0]), Path(names[3])]
 
 
+@pytest.mark.parametrize(
+    ("values", "dtype", "value_range", "warned"),
+    [
+        (np.linspace(0, 65534, 1000), np.uint16, (0, 4080), True),
+        (np.linspace(0, 4795, 1000), np.uint16, (0, 4080), False),  # 15% are above
+        (np.linspace(0, 4805, 1000), np.uint16, (0, 4080), True),
+        (np.linspace(0, 4000, 1000), np.uint16, (0, 4080), False),
+        (np.linspace(0, 4000, 1000), np.uint16, (10_000, 20_000), True),
+        (np.linspace(0, 10_000, 1000), np.uint16, (10_000, 20_000), False),
+        ([100] * 500 + [65535] * 500, np.uint16, (0, 4080), False),  # no data
+        ([65535] * 500, np.uint16, (0, 4080), False),
+        ([0.5, np.nan, np.inf, np.finfo(np.float32).max], np.float32, (0, 1), False),
+        ([0.5, 7.0, np.nan], np.float32, (0, 1), True),
+        ([-9999, 50], np.int16, (0, 100), False),
+        ([0, 255], np.uint8, (0, 100), False),
+    ],
+)
+def test_an_image_far_outside_the_range_gives_a_warning(caplog, values, dtype, value_range, warned):
+    n_bits = 8 * np.dtype(dtype).itemsize
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        for _ in range(2):
+            DepthConverter(value_range).to_8_bits(PATH, np.array([values], dtype), n_bits)
+    assert len(caplog.records) == 2 * warned
+
+
+def test_a_highlight_gives_no_warning(caplog):
+    values = np.full((64, 64), 2000, np.uint16)
+    values[:8] = 60_000
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        DepthConverter((0, 4080)).to_8_bits(PATH, values, 16)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("value_range", "problem"),
+    [
+        ((0, 4080), "75% of them above the range 0,4080, so much of it becomes white"),
+        ((50_000, 60_000), "all of them below the range 50000,60000, so much of it becomes black"),
+    ],
+)
+def test_the_message_of_an_image_outside_the_range_comes_once_for_a_folder(caplog, value_range, problem):
+    converter = DepthConverter(value_range)
+    values = np.array([100, 5000, 20_000, 30_000], np.uint16)
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        for name in ("a", "b"):
+            converter.to_8_bits(PATH.with_stem(name), values, 16)
+    (message,) = caplog.messages
+    assert message == (
+        f"{PATH} has values from 100 to 30000, {problem}: use images like those that the model is trained on, or a "
+        "range that suits all of them"
+    )
+
+
 @pytest.mark.parametrize("ends", [(1, 1), (2, 1), (float("nan"), 1), (0, float("inf"))])
 def test_what_is_no_range_is_named(ends):
     with pytest.raises(ValueError, match=f"{ends[0]},{ends[1]}"):
