@@ -25,10 +25,10 @@ from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
 from overfly.training.data.parts import PARTS
-from overfly.training.data.split import Split, choose_split, compare_splits, read_split
+from overfly.training.data.split import Split, choose_split, describe_changes, describe_moves, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
-from overfly.training.loop.checkpoint import Saver, read_checkpoint, restore_state, save_state
+from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state, save_state
 from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Trainer, predict_logits
@@ -186,7 +186,7 @@ def train(
         reporter = SILENT
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        prepared = prepare(job, reporter=reporter, team=team)
+        prepared = prepare(job, resume=resume, reporter=reporter, team=team)
         if not (resume and job.work.exists()):
             for note in near_duplicate_notes(prepared.near_duplicates):
                 reporter.note(note)
@@ -201,13 +201,17 @@ def train(
     return Run(job.out, record)
 
 
-def prepare(job: TrainJob, *, reporter: Reporter = SILENT, team: Team = ALONE) -> Prepared:
+def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT, team: Team = ALONE) -> Prepared:
     """Read the data, the weights and the split, and check everything that could make the training fail.
+
+    If a training is resumed, what has changed in the data is checked first, because it may cause other errors.
 
     The initial weights of the classifier come from PyTorch's global random generator.
     """
     device = team.own_device(choose_device(job.device))
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+    if resume and team.leads and (job.work / LAST).exists():
+        _check_unchanged(job, describe_changes(read_split(job.work / SPLIT_FILE).files, dataset.images))
     check_outside(job.out, job.data)
     check_labels(dataset.classes)
     for note in data_notes(dataset):
@@ -335,17 +339,21 @@ def _check_image_size(model: PreprocessedModel, recipe: Recipe) -> None:
 
 
 def _saved_state(prepared: Prepared) -> bytes | None:
-    """Return the saved state, None if there is none; raise RunError if the data folder has changed since then."""
+    """Return the saved state, None if there is none; raise RunError if files have moved to other parts since then."""
     work = prepared.job.work
     state = read_checkpoint(work)
-    if state is None or not (work / SPLIT_FILE).is_file():
-        return state
-    if changes := compare_splits(read_split(work / SPLIT_FILE), prepared.split):
-        raise RunError(
-            f"{prepared.job.data} has changed since the training in {work} was started: {changes}; undo that and "
-            "repeat the command with --resume, or start again with --overwrite"
-        )
+    if state is not None:
+        _check_unchanged(prepared.job, describe_moves(read_split(work / SPLIT_FILE), prepared.split))
     return state
+
+
+def _check_unchanged(job: TrainJob, changes: str) -> None:
+    """Raise RunError if there are changes since the training to resume was started."""
+    if changes:
+        raise RunError(
+            f"{job.data} has changed since the training in {job.work} was started: {changes}; undo that and repeat the "
+            "command with --resume, or start again with --overwrite"
+        )
 
 
 def _load(job: TrainJob, split: Split, part: str, reader: ImageReader, reporter: Reporter) -> Part:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from overfly.runtime.errors import DataError
 
 _WHITE_SPACE = re.compile(r"\s")
+_BLANKS = re.compile(r"[\s_]+")
+# Unicode's Default_Ignorable_Code_Point, as far as it is not of the category Cf (format): joiners, fillers, selectors.
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
 
 def model_api_label(class_name: str) -> str:
@@ -26,8 +29,19 @@ def check_labels(classes: Sequence[str]) -> None:
 
 
 def similar_labels(classes: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the groups of classes whose names differ only in case, in Unicode form or in blanks at the ends."""
-    return _groups(classes, lambda name: unicodedata.normalize("NFC", name).casefold().strip())
+    """Return the groups of classes whose names look alike.
+
+    They differ only in case, in their Unicode form (also in compatibility characters such as full-width letters), in
+    blanks and underscores, or in invisible characters.
+    """
+    return _groups(classes, _look)
+
+
+def _look(name: str) -> str:
+    """Return a name without what people overlook."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    visible = "".join(c for c in _INVISIBLE.sub("", folded) if unicodedata.category(c) != "Cf")
+    return _BLANKS.sub(" ", visible).strip()
 
 
 def _groups(classes: Sequence[str], key: Callable[[str], str]) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 
@@ -467,6 +468,17 @@ def test_a_change_of_the_data_is_named_when_a_training_is_resumed(make_job, make
     for path, before in content.items():
         path.write_bytes(before)
     assert train(job, resume=True).record.metrics.n_images == 6
+
+
+@pytest.mark.parametrize("name", ["newclass", "dense_harbor"])
+def test_a_class_of_copies_that_was_added_is_named_as_a_change(make_job, make_folder, listener, name):
+    folder = make_folder(classes=("field", "dense harbor"))
+    job = interrupted(make_job(data=folder), listener)
+    # Each of its images is in another class as well, and the label of dense_harbor is that of "dense harbor".
+    shutil.copytree(folder / "field", folder / name)
+    with pytest.raises(RunError) as caught:
+        train(job, resume=True)
+    assert f"8 files ({name}/field00.png, " in str(caught.value)
 
 
 def test_a_training_on_part_folders_uses_their_split(make_job, make_folder, recipe, listener):

@@ -14,8 +14,8 @@ def data_notes(dataset: Dataset) -> list[str]:
     """Return what a person should know about the data before a training starts."""
     notes = folder_notes(dataset)
     notes += [
-        f"the classes {' and '.join(map(ascii, names))} differ only in case, Unicode form or blanks: if they are one "
-        "class, move all images into one folder; if not, rename one"
+        f"the classes {' and '.join(map(ascii, names))} differ only in case, blanks, underscores, Unicode form or "
+        "invisible characters: if they are one class, move all images into one folder; if not, rename one"
         for names in similar_labels(dataset.classes)
     ]
     if split_note := _split_note(dataset):

@@ -247,13 +247,8 @@ def describe_changes(before: Iterable[SplitFile | LabeledImage], now: Iterable[S
     return ", ".join(f"{count_and_name(names, 'file')} {change}" for change, names in changes.items() if names)
 
 
-def compare_splits(before: Split, now: Split) -> str:
-    """Return which files of a split are others now, or in another part; empty if none is.
-
-    If the seed or the fractions differ, the parts are not compared.
-    """
-    if changes := describe_changes(before.files, now.files):
-        return changes
+def describe_moves(before: Split, now: Split) -> str:
+    """Return which files of a split are in another part now; empty if none is, or if the seed or fractions differ."""
     moved = sorted(file.name for file in {*before.files} - {*now.files})
     same_choices = replace(before, files=()) == replace(now, files=())
     return f"{count_and_name(moved, 'file')} moved to another part" if moved and same_choices else ""

@@ -29,7 +29,7 @@ def test_any_white_space_counts(other):
         check_labels(["a b", other])
 
 
-@pytest.mark.parametrize("other", ["a-b", "ab", "A b", "a  b", "a b c"])
+@pytest.mark.parametrize("other", ["a-b", "ab", "A b", "a  b", "a b c", "a_B", "a\u200b b"])
 def test_labels_that_differ_for_clients_are_accepted(other):
     check_labels(["a b", other])
 
@@ -42,6 +42,19 @@ def test_labels_that_differ_for_clients_are_accepted(other):
         ("\u00dcBUNG", "u\u0308bung"),
         ("harbor", "harbor "),
         ("STRASSE", "straße"),
+        ("dense residential", "dense_Residential"),
+        ("dense  residential", "dense residential"),
+        (" harbor", "harbor", "harbor_"),
+        ("har\u200bbor", "harbor"),
+        ("harbor", "\ufeffharbor"),
+        ("har\u00adbor", "harbor"),
+        ("harbor", "harbor\u200e"),
+        ("har\u2060bor", "harbor"),
+        ("harbor", "harbor\ufe0f"),
+        ("\u202eharbor\u202c", "Harbor"),
+        ("harbor", "\uff48arbor"),
+        ("\ufb01eld", "field"),
+        ("dense residential", "dense\u200b_\uff32esidential"),
     ],
 )
 def test_names_that_look_alike_are_found(names):
@@ -49,4 +62,4 @@ def test_names_that_look_alike_are_found(names):
 
 
 def test_different_names_do_not_look_alike():
-    assert similar_labels(["Bäder", "Bader", "harbor", "harbour", "a b", "ab"]) == []
+    assert similar_labels(["Bäder", "Bader", "harbor", "harbour", "a b", "ab", "a-b", "c1", "c2"]) == []

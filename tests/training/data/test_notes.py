@@ -65,8 +65,8 @@ def test_classes_that_look_alike_are_noted():
     contents = {"U\u0308bung/1.png": "1", "beach/2.png": "2", "\u00dcbung/3.png": "3"}
     (note,) = data_notes(dataset(contents))
     assert note == (
-        "the classes 'U\\u0308bung' and '\\xdcbung' differ only in case, Unicode form or blanks: if they are one "
-        "class, move all images into one folder; if not, rename one"
+        "the classes 'U\\u0308bung' and '\\xdcbung' differ only in case, blanks, underscores, Unicode form or "
+        "invisible characters: if they are one class, move all images into one folder; if not, rename one"
     )
 
 
