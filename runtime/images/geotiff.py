@@ -13,6 +13,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from overfly.runtime.errors import DecodingError
 from overfly.runtime.images.tiff import CMYK, PALETTE, WHITE_IS_ZERO, YCBCR, TiffLayout
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -37,8 +38,10 @@ def read_bands(stream: BinaryIO, layout: TiffLayout) -> npt.NDArray[Any]:
 
     Raises
     ------
-    ValueError
-        If the file can't be decoded.
+    RasterioError
+        If the file is damaged.
+    DecodingError
+        If GDAL lacks its compression, or does not turn its colors into RGB.
     """
     # GDAL writes what it says of damaged text to standard error, if it is no UTF-8 (rasterio 1.4.4).
     content = layout.without_metadata(stream)[0].read()
@@ -49,12 +52,14 @@ def read_bands(stream: BinaryIO, layout: TiffLayout) -> npt.NDArray[Any]:
             memory.open(driver="GTiff") as dataset,
         ):
             if layout.photometric in {CMYK, YCBCR} and dataset.colorinterp[0] != ColorInterp.red:
-                raise ValueError(f"GDAL can't turn its {layout.colors} colors into RGB")
+                raise DecodingError(f"GDAL can't turn its {layout.colors} colors into RGB")
             values: npt.NDArray[Any]
             if dataset.count < _N_COLORS or layout.photometric == PALETTE:
                 values = dataset.read(1)
             else:
                 values = np.moveaxis(dataset.read([1, 2, 3]), 0, 2)
     except RasterioError as error:
-        raise ValueError(f"GDAL: {error.__cause__ or error}") from error
+        if "missing codec" in str(error.__cause__ or error):
+            raise DecodingError(f"the installed rasterio can't read its compression ({layout})") from error
+        raise
     return (1 << layout.bits[0]) - 1 - values if layout.photometric == WHITE_IS_ZERO else values

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterable
 from typing import BinaryIO
 
+from overfly.runtime.errors import DecodingError
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPE_AT, _PALETTE_COLORS = 25, b"\3"
 _LOWER_CASE = 0x20
@@ -28,7 +30,7 @@ def without_metadata(stream: BinaryIO) -> io.BytesIO:
 
     Raises
     ------
-    ValueError
+    DecodingError
         If it is another format, or damaged in more than its metadata.
     """
     stream.seek(0)
@@ -39,11 +41,11 @@ def without_metadata(stream: BinaryIO) -> io.BytesIO:
         return _webp_without_metadata(content)
     if content.startswith(_START_OF_IMAGE):
         return _jpeg_without_metadata(content)
-    raise ValueError("not a PNG, JPEG or WebP file")
+    raise DecodingError("not a PNG, JPEG or WebP file")
 
 
 def check_thumbnails(stream: BinaryIO, segments: Iterable[bytes]) -> None:
-    """Raise ValueError if a segment of a JPEG ends too early, and the rest of its thumbnail comes before the image.
+    """Raise DecodingError if a segment of a JPEG ends too early, and the rest of its thumbnail comes before the image.
 
     A thumbnail is a JPEG itself. All decoders would show it then.
 
@@ -65,7 +67,7 @@ def check_thumbnails(stream: BinaryIO, segments: Iterable[bytes]) -> None:
         # After a whole image comes nothing, or the start of another one.
         following = _MARKER.match(content, end + len(_END_OF_IMAGE))
         if following is not None and following[0] != _START_OF_IMAGE:
-            raise ValueError("the length of its metadata is wrong, so its thumbnail can't be told from the image")
+            raise DecodingError("the length of its metadata is wrong, so its thumbnail can't be told from the image")
 
 
 def _png_without_metadata(content: bytes) -> io.BytesIO:
@@ -80,18 +82,18 @@ def _png_without_metadata(content: bytes) -> io.BytesIO:
         if chunk and (not name[0] & _LOWER_CASE or name == b"eXIf"):
             # A damaged name may turn a critical chunk into one that looks like metadata. Pixel data has no gaps.
             if name == b"IDAT" and name in kept and previous != name:
-                raise ValueError("the PNG has a gap in its pixel data")
+                raise DecodingError("the PNG has a gap in its pixel data")
             kept[name] = kept.get(name, b"") + chunk
         at += len(chunk)
         if not chunk:
             if not name[0] & _LOWER_CASE:
-                raise ValueError(f"the PNG has a damaged chunk {name!r}")
+                raise DecodingError(f"the PNG has a damaged chunk {name!r}")
             found = (match.start() - 4 for match in _PNG_NAME.finditer(content, at + 8))
             at = next((place for place in found if _png_chunk(content, place)[1]), len(content))
         previous = name
     # Without its palette, Pillow would show an image in shades of gray.
     if content[_COLOR_TYPE_AT : _COLOR_TYPE_AT + 1] == _PALETTE_COLORS and b"PLTE" not in kept:
-        raise ValueError("the PNG lacks its palette")
+        raise DecodingError("the PNG lacks its palette")
     return io.BytesIO(b"".join(kept.values()))
 
 
@@ -120,7 +122,7 @@ def _jpeg_without_metadata(content: bytes) -> io.BytesIO:
         if not is_metadata or kind == _APP1 or end - marker.end() >= _MIN_LENGTHS.get(kind, len(content)):
             kept.append(content[marker.end() - 2 : end])
         marker = _MARKER.search(content, end)
-    raise ValueError("the JPEG has no scan")
+    raise DecodingError("the JPEG has no scan")
 
 
 def _webp_without_metadata(content: bytes) -> io.BytesIO:

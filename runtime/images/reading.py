@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from overfly.runtime.documents import ADDED_LATER
-from overfly.runtime.errors import ImageError, MissingExtraError
+from overfly.runtime.errors import DecodingError, ImageError, MissingExtraError
 from overfly.runtime.extras import require_extra
 from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
@@ -117,18 +117,11 @@ class ImageReader:
             _check_is_file(path)
             with path.open("rb") as stream, ExitStack() as reserved:
                 return _resize(self._decode(path, stream, reserved), self.size)
-        except ImageError:
-            raise
-        except (FileNotFoundError, PermissionError) as error:
-            raise ImageError(explain_unreadable(path, error)) from None
-        except UnidentifiedImageError:
-            found = "is empty" if path.stat().st_size == 0 else "has no known image format, or a damaged header"
-            raise ImageError(f"{path} {found}: expected {', '.join(FORMATS)}; remove or replace it") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ImageError(f"{path} is too large: {error}; cut it into smaller images") from None
         except Exception as error:
             # Decoders raise many kinds of exceptions for damaged files, TypeError and struct.error among them.
-            raise ImageError(f"{path} can't be decoded ({error}): remove or replace it") from error
+            if isinstance(error, ImageError) and not isinstance(error, DecodingError):
+                raise
+            raise ImageError(_explain(path, error)) from error
 
     def _decode(self, path: Path, stream: BinaryIO, reserved: ExitStack) -> Image.Image:
         """Return an image as RGB; the memory that it takes stays reserved."""
@@ -193,6 +186,25 @@ class ImageReader:
 def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
     """Resize uint8 RGB pixels of shape ``[height, width, 3]`` to ``[size, size, 3]`` as `ImageReader` does."""
     return pixels if pixels.shape == (size, size, 3) else _resize(Image.fromarray(pixels), size)
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Return a sentence that says why an image can't be read. What decoders say of damage means little to users."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return explain_unreadable(path, error)
+    if isinstance(error, UnidentifiedImageError):
+        found = "is empty" if path.stat().st_size == 0 else "has no known image format, or a damaged header"
+        return f"{path} {found}: expected {', '.join(FORMATS)}; remove or replace it"
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return f"{path} is too large: expected at most {MAX_PIXELS} pixels; cut it into smaller images"
+    if isinstance(error, MemoryError):
+        return f"{path} does not fit into the memory that is free; cut it into smaller images"
+    reason = "its data is damaged or cut short"
+    if isinstance(error, DecodingError):
+        reason = str(error)
+    elif "nsupported" in str(error):
+        reason = f"its data is damaged, or of a kind that overfly does not read ({error})"
+    return f"{path} can't be decoded: {reason}; remove or replace it"
 
 
 def _check_is_file(path: Path) -> None:

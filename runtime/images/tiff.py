@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from overfly.runtime.errors import DecodingError
 from overfly.runtime.images.tiff_tags import Tag, TiffFile, TiffPage, open_tiff, tiff_without_metadata
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -165,12 +166,12 @@ class TiffLayout:
 
         Raises
         ------
-        ValueError
+        DecodingError
             If the color map is missing or has another length.
         """
         n_values = 3 << self.bits[0]
         if len(self.color_map) != n_values:
-            raise ValueError(f"the color map has {len(self.color_map)} values, expected {n_values}")
+            raise DecodingError(f"the color map has {len(self.color_map)} values, expected {n_values}")
         colors = np.array(self.color_map).reshape(3, -1).T
         if colors.max() > np.iinfo(np.uint8).max:
             colors >>= 8
@@ -185,7 +186,7 @@ def read_tiff_layout(stream: BinaryIO) -> TiffLayout | None:
 
     Raises
     ------
-    ValueError
+    DecodingError
         If tags that the pixels need are missing or damaged.
     """
     file = open_tiff(stream)
@@ -200,7 +201,7 @@ def read_tiff_layout(stream: BinaryIO) -> TiffLayout | None:
             return _describe(file, index, page, damaged)
         first = first or page
     if first is None:
-        raise ValueError("the TIFF has no page")
+        raise DecodingError("the TIFF has no page")
     return _describe(file, 0, first, damaged)
 
 
@@ -235,7 +236,7 @@ def _describe(file: TiffFile, index: int, page: TiffPage, damaged_metadata: bool
 
 
 def _is_sparse(page: TiffPage, n_bands: int) -> bool:
-    """Whether some strips or tiles are not stored; raise ValueError if some are not even listed."""
+    """Whether some strips or tiles are not stored; raise DecodingError if some are not even listed."""
     height, width = page.numbers(Tag.IMAGE_LENGTH)[0], page.numbers(Tag.IMAGE_WIDTH)[0]
     if Tag.TILE_OFFSETS in page:
         offsets, sizes = page.numbers(Tag.TILE_OFFSETS), page.numbers(Tag.TILE_BYTE_COUNTS, [])
@@ -248,14 +249,14 @@ def _is_sparse(page: TiffPage, n_bands: int) -> bool:
         n_blocks *= n_bands
     if len(offsets) < n_blocks:
         kind = "tiles" if Tag.TILE_OFFSETS in page else "strips"
-        raise ValueError(f"the TIFF stores {len(offsets)} of its {n_blocks} {kind}")
+        raise DecodingError(f"the TIFF stores {len(offsets)} of its {n_blocks} {kind}")
     return 0 in offsets or 0 in sizes
 
 
 def _for_each_band(values: Sequence[int], n_bands: int) -> tuple[int, ...]:
     """Return a value for each band: some programs write one for all of them."""
     if not 0 < n_bands <= _MAX_BANDS:
-        raise ValueError(f"the TIFF has {n_bands} bands, expected 1 to {_MAX_BANDS}")
+        raise DecodingError(f"the TIFF has {n_bands} bands, expected 1 to {_MAX_BANDS}")
     return tuple(values) * n_bands if len(values) == 1 else tuple(values[:n_bands])
 
 

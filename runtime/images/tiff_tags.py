@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from overfly.runtime.errors import DecodingError
+
 
 class Tag(IntEnum):
     """The tags that say how the pixels are stored."""
@@ -86,7 +88,7 @@ class TiffFile:
 
         Raises
         ------
-        ValueError
+        DecodingError
             If a page lies beyond the end of the file.
         """
         (start,) = self.offset.unpack(self.read(self.first, self.offset.size))
@@ -98,9 +100,9 @@ class TiffFile:
             start = page.following
 
     def read(self, place: int, size: int) -> bytes:
-        """Return bytes from a place in the file; raise ValueError if it has fewer."""
+        """Return bytes from a place in the file; raise DecodingError if it has fewer."""
         if place + size > self.size:
-            raise ValueError("the tags of the TIFF reach beyond its end")
+            raise DecodingError("the tags of the TIFF reach beyond its end")
         self._stream.seek(place)
         return self._stream.read(size)
 
@@ -134,16 +136,16 @@ class TiffPage:
 
         Raises
         ------
-        ValueError
+        DecodingError
             If the tag is damaged, or missing without a default.
         """
         kind, count, value = self._entries.get(tag, (0, 0, b""))
         if count == 0:
             if default is None:
-                raise ValueError(f"the TIFF lacks the tag {tag}")
+                raise DecodingError(f"the TIFF lacks the tag {tag}")
             return default
         if kind not in _NUMBER_TYPES or self._reaches_beyond(kind, count, value):
-            raise ValueError(f"the tag {tag} of the TIFF is damaged")
+            raise DecodingError(f"the tag {tag} of the TIFF is damaged")
         if not self._is_inline(kind, count):
             value = self._file.read(self._file.offset.unpack(value)[0], count * _SIZES[kind])
         numbers: list[int] = np.frombuffer(value, self._file.byte_order + _NUMBER_TYPES[kind], count).tolist()
@@ -192,7 +194,7 @@ def tiff_without_metadata(stream: BinaryIO, page: int) -> io.BytesIO:
     copy = io.BytesIO(stream.read())
     file = open_tiff(copy)
     if file is None:
-        raise ValueError("this is no TIFF")
+        raise DecodingError("this is no TIFF")
     tags = next(islice(file.pages(), page, None))
     copy.seek(tags.start)
     copy.write(tags.without_metadata())

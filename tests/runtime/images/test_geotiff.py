@@ -1,10 +1,13 @@
 """rasterio gives the values of the bands that count, or one error."""
 
+import struct
 import sys
 
 import numpy as np
 import pytest
+from rasterio.errors import RasterioError
 
+from overfly.runtime.errors import DecodingError
 from overfly.runtime.images.geotiff import read_bands
 from overfly.runtime.images.tiff import read_tiff_layout
 
@@ -37,14 +40,22 @@ def test_the_numbers_of_a_palette_stay_numbers(write_tiff, bands):
 
 
 def test_colors_that_gdal_does_not_convert_are_named(write_tiff, bands):
-    with pytest.raises(ValueError, match="CMYK"):
+    with pytest.raises(DecodingError, match="CMYK"):
         read(write_tiff(bands(4).astype(np.uint16), photometric="cmyk"))
 
 
-def test_a_damaged_file_is_one_error_with_what_gdal_says(write_tiff, bands):
+def test_a_damaged_file_is_an_error_of_rasterio(write_tiff, bands):
     path = write_tiff(bands(5), compress="zstd")
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ValueError, match="GDAL"):
+    with pytest.raises(RasterioError):
+        read(path)
+
+
+def test_a_compression_that_gdal_lacks_is_named(write_tiff, bands):
+    path = write_tiff(bands(5), compress="deflate")
+    deflate, jpeg_xl = (struct.pack("<HHII", 259, 3, 1, number) for number in (8, 50002))
+    path.write_bytes(path.read_bytes().replace(deflate, jpeg_xl))
+    with pytest.raises(DecodingError, match="JPEG XL"):
         read(path)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.runtime.errors import ImageError
+from overfly.runtime.errors import DecodingError, ImageError
 from overfly.runtime.images.metadata import without_metadata
 from overfly.runtime.images.reading import ImageReader
 
@@ -147,7 +147,7 @@ def test_a_png_whose_pixel_data_has_a_gap_is_refused(tmp_path):
     Image.fromarray(noise).save(stream, "png", compress_level=0)
     first, second, third = stream.getvalue().split(b"IDAT", 3)[:3], b"iDAT", stream.getvalue().split(b"IDAT", 3)[3]
     content = b"IDAT".join(first) + second + third
-    with pytest.raises(ValueError, match="gap"):
+    with pytest.raises(DecodingError, match="gap"):
         without_metadata(io.BytesIO(content))
     (tmp_path / "scene.png").write_bytes(content)
     with pytest.raises(ImageError):
@@ -193,7 +193,7 @@ def test_a_thumbnail_is_never_taken_for_the_image(tmp_path, kind):
 
 def test_other_formats_and_what_is_no_image_are_refused():
     for content in (encoded("bmp"), b"\xff\xd8 and no scan"):
-        with pytest.raises(ValueError, match="JPEG"):
+        with pytest.raises(DecodingError, match="JPEG"):
             without_metadata(io.BytesIO(content))
 
 
@@ -207,7 +207,7 @@ def test_nothing_reaches_standard_error(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from overfly.runtime.errors import ImageError
+from overfly.runtime.errors import DecodingError, ImageError
 from overfly.runtime.images.reading import ImageReader
 for path in Path(sys.argv[1]).iterdir():
     try:

@@ -39,6 +39,16 @@ def save(path, pixels, *, mode=None, **options):
     return path
 
 
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+
+
+def encoded(kind, image=None, **options):
+    """Return the bytes of an image file."""
+    stream = io.BytesIO()
+    (image or Image.fromarray(NOISE)).save(stream, kind, **options)
+    return stream.getvalue()
+
+
 def triangle_resize(pixels, size):
     """Resize `[H, W, 3]` as floats: bilinear, the filter widened when shrinking (antialiasing), separably."""
     result = pixels.astype(np.float64)
@@ -274,6 +284,44 @@ def test_what_is_no_image_is_described(tmp_path, content, reason):
     assert refusal(path) == f"{reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "lzw.tif", "zstd.tif", "raw.tif"])
+def test_a_damaged_image_is_called_that_in_plain_words(tmp_path, write_tiff, kind):
+    if kind.endswith("tif"):
+        options = {} if kind == "raw.tif" else {"compress": kind[:-4]}
+        path = write_tiff(np.moveaxis(NOISE, 2, 0), kind, photometric="rgb", **options)
+    else:
+        path = save(tmp_path / f"scene.{kind}", NOISE)
+    path.write_bytes(path.read_bytes()[:-300])
+    assert refusal(path, 24) == "can't be decoded: its data is damaged or cut short; remove or replace it"
+
+
+def test_what_pillow_does_not_support_keeps_its_words(tmp_path):
+    content = bytearray(encoded("bmp"))
+    struct.pack_into("<I", content, 30, 5)  # a PNG in a BMP
+    (tmp_path / "scene.bmp").write_bytes(content)
+    assert refusal(tmp_path / "scene.bmp") == (
+        "can't be decoded: its data is damaged, or of a kind that overfly does not read (Unsupported BMP compression "
+        "(5)); remove or replace it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error"), "can't be read (Input/output error): check the disk"),
+        (MemoryError(), "does not fit into the memory that is free"),
+    ],
+)
+def test_a_sound_image_is_not_called_damaged(tmp_path, monkeypatch, error, reason):
+    path = save(tmp_path / "scene.png", NOISE)
+
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    assert reason in refusal(path)
+
+
 def test_a_folder_named_like_an_image(tmp_path):
     (tmp_path / "x.jpg").mkdir()
     assert refusal(tmp_path / "x.jpg") == "is a folder: expected an image"
@@ -420,16 +468,6 @@ def test_arrays_are_resized_as_files_are(tmp_path, pixels, shape):
     resized = resize_pixels(content, SIZE)
     assert resized.dtype == np.uint8
     assert (resized == ImageReader(SIZE).read(tmp_path / "a.png")).all()
-
-
-NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-
-
-def encoded(kind, image=None, **options):
-    """Return the bytes of an image file."""
-    stream = io.BytesIO()
-    (image or Image.fromarray(NOISE)).save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def odd_exif(tag, kind, value):

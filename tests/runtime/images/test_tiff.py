@@ -283,7 +283,7 @@ def test_a_file_whose_tags_are_damaged_is_named(tmp_path, byte_order):
         path.write_bytes(magic + content)
         with pytest.raises(ImageError) as caught:
             ImageReader(SIZE).read(path)
-        assert str(caught.value).startswith(f"{path} can't be decoded (")
+        assert str(caught.value).startswith(f"{path} can't be decoded: ")
 
 
 @pytest.mark.parametrize(("interleave", "n_strips"), [("pixel", 4), ("band", 12)])
@@ -306,7 +306,7 @@ def test_a_truncated_file_is_refused_whoever_decodes(write_tiff, bands):
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.raises(ImageError) as caught:
             ImageReader(SIZE).read(path)
-        assert str(caught.value).startswith(f"{path} can't be decoded (")
+        assert str(caught.value).startswith(f"{path} can't be decoded: ")
 
 
 def test_other_files_have_no_layout():

@@ -120,7 +120,7 @@ def test_a_tag_that_is_missing_is_named(write_tiff, bands, tag):
     change_entry(path, tag, 0, 65000)
     with pytest.raises(ImageError) as caught:
         ImageReader(SIZE).read(path)
-    assert str(caught.value) == f"{path} can't be decoded (the TIFF lacks the tag {tag}): remove or replace it"
+    assert str(caught.value) == f"{path} can't be decoded: the TIFF lacks the tag {tag}; remove or replace it"
 
 
 @pytest.mark.parametrize("tag", [Tag.BITS_PER_SAMPLE, Tag.SAMPLE_FORMAT])
@@ -129,7 +129,7 @@ def test_a_tag_that_is_damaged_is_named(write_tiff, bands, tag):
     change_entry(path, tag, 8, 10**6)
     with pytest.raises(ImageError) as caught:
         ImageReader(SIZE).read(path)
-    assert str(caught.value) == f"{path} can't be decoded (the tag {tag} of the TIFF is damaged): remove or replace it"
+    assert str(caught.value) == f"{path} can't be decoded: the tag {tag} of the TIFF is damaged; remove or replace it"
 
 
 def test_tags_are_named_as_in_the_specification():
