@@ -209,10 +209,10 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     The initial weights of the classifier come from PyTorch's global random generator.
     """
     device = team.own_device(choose_device(job.device))
+    check_outside(job.out, job.data)
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     if resume and team.leads and (job.work / LAST).exists():
         _check_unchanged(job, describe_changes(read_split(job.work / SPLIT_FILE).files, dataset.images))
-    check_outside(job.out, job.data)
     check_labels(dataset.classes)
     for note in data_notes(dataset):
         reporter.note(note)

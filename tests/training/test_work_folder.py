@@ -82,7 +82,6 @@ def test_the_topmost_folder_is_no_output(make_job):
 
 def test_a_link_in_the_data_is_in_the_data(make_job, make_folder, tmp_path):
     folder = make_folder()
-    (tmp_path / "elsewhere").mkdir()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match=str(folder / "link")):
         train(make_job(data=folder, out=folder / "link"))
