@@ -97,10 +97,10 @@ def test_a_warm_cache_is_used_and_gives_the_same_answers(bundle, monkeypatch):
     images = bundle.golden().images
     before = cold.logits(images)
 
-    def reject(*_arguments):
+    def fail(*_arguments):
         raise AssertionError("compiled again, though the cache is warm")
 
-    monkeypatch.setattr(compile_module, "compile_for_single_images", reject)
+    monkeypatch.setattr(compile_module, "compile_for_single_images", fail)
     warm = compile_variant(bundle, variant="fp16", device="GPU", cache=True)
     assert warm.execution_precision == "f16"
     np.testing.assert_array_equal(warm.logits(images), before)

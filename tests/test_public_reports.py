@@ -34,7 +34,7 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class ImageReport:
-    """An image file that must be read with the right pixels, or refused with the true reason.
+    """An image file that must be read with the right pixels, or rejected with the true reason.
 
     Attributes
     ----------
@@ -44,8 +44,8 @@ class ImageReport:
         Mean absolute difference to the right pixels that the format itself costs, of 255.
     gray
         Whether the right pixels are the gray ones (the image's mode ``L``).
-    refused
-        Parts of the message, if the file must be refused. The message always names the path.
+    rejected
+        Parts of the message, if the file must be rejected. The message always names the path.
     """
 
     situation: str
@@ -54,7 +54,7 @@ class ImageReport:
     write: Callable[[Path, np.ndarray], object]
     tolerance: float = 0.0
     gray: bool = False
-    refused: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ IMAGE_FILES = [
         "python-pillow/Pillow#1888",
         "image.tif",
         lambda path, pixels: Image.fromarray(pixels[..., 0].astype(np.float32)).save(path),
-        refused=("floating-point",),
+        rejected=("floating-point",),
     ),
 ]
 
@@ -703,10 +703,10 @@ def test_image(report, tiny_data, tmp_path):
     pixels = ImageReader(SIZE).read(min((tiny_data / "harbor").iterdir()))
     path = tmp_path / report.name
     report.write(path, pixels)
-    if report.refused:
+    if report.rejected:
         with pytest.raises(ImageError) as caught:
             ImageReader(SIZE).read(path)
-        for part in (str(path), *report.refused):
+        for part in (str(path), *report.rejected):
             assert part in str(caught.value)
         return
     right = Image.fromarray(pixels).convert("L").convert("RGB") if report.gray else pixels

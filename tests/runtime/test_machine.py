@@ -70,10 +70,10 @@ def test_memory_is_what_the_kernel_says():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
 def test_memory_that_the_system_does_not_tell_is_none(monkeypatch):
-    def reject(name):
+    def fail(name):
         raise ValueError(name)
 
-    monkeypatch.setattr(os, "sysconf", reject)
+    monkeypatch.setattr(os, "sysconf", fail)
     assert memory_bytes() is None
 
 

@@ -113,10 +113,10 @@ def test_a_run_is_not_written_into_the_data(make_job, scenes):
 
 
 def test_a_folder_that_can_not_be_written_is_named_before_the_training(make_job, listener, monkeypatch):
-    def reject(*_arguments, **_options):
+    def fail(*_arguments, **_options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(pathlib.Path, "mkdir", reject)
+    monkeypatch.setattr(pathlib.Path, "mkdir", fail)
     heard = listener()
     with pytest.raises(OutputError, match=r"run\.unfinished"):
         train(make_job(), reporter=heard)

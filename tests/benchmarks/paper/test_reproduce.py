@@ -157,7 +157,7 @@ def test_an_interrupted_row_is_continued_and_finished_ones_stay(make_job, tmp_pa
         assert [getattr(ours, name) for name in FIGURES] == [getattr(theirs, name) for name in FIGURES]
 
 
-def assert_refused(job, *expected):
+def check_rejected(job, *expected):
     """Nothing is trained, the table stays as it is, and the message contains what is expected."""
     before, heard = files_of(job.out), Listener()
     with pytest.raises(OutputError) as caught:
@@ -173,22 +173,22 @@ def test_a_run_of_other_options_is_an_error_before_anything_is_trained(reproduce
     out, *_ = reproduced
     job = make_job(shutil.copytree(out, tmp_path / "tables"))
     shutil.rmtree(job.out / "mobilenet_v2-scratch")
-    message = assert_refused(replace(job, epochs=2), "another output")
+    message = check_rejected(replace(job, epochs=2), "another output")
     assert message == (
         f"{job.out / 'mobilenet_v2'} has a run with epochs = 1, expected 2: "
         "use the options and data of that run, or choose another output"
     )
-    assert_refused(replace(job, seed=1), job.out / "mobilenet_v2", "seed = 0", "expected 1")
+    check_rejected(replace(job, seed=1), job.out / "mobilenet_v2", "seed = 0", "expected 1")
     other = torch.load(weights, weights_only=True)
     torch.save({name: value + 1 for name, value in other.items()}, tmp_path / "other.pth")
-    assert_refused(replace(job, weights={"mobilenet_v2": str(tmp_path / "other.pth")}), "weights = sha256:")
+    check_rejected(replace(job, weights={"mobilenet_v2": str(tmp_path / "other.pth")}), "weights = sha256:")
 
 
 def test_a_run_on_other_images_is_an_error_that_names_both_folders(reproduced, make_job, tiny_data, tmp_path):
     out, *_ = reproduced
     fewer = shutil.copytree(tiny_data, tmp_path / "fewer")
     next((fewer / "forest").iterdir()).unlink()
-    assert_refused(make_job(shutil.copytree(out, tmp_path / "tables"), data=fewer), tiny_data, fewer)
+    check_rejected(make_job(shutil.copytree(out, tmp_path / "tables"), data=fewer), tiny_data, fewer)
 
 
 def test_an_out_that_can_not_be_is_an_error_and_nothing_is_written(make_job, tiny_data, tmp_path):

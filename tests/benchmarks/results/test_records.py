@@ -28,7 +28,7 @@ def test_its_figures_are_those_of_the_fakes(report):
     assert report.recommendation.latency == report.recommendation.throughput == int8.deployment
 
 
-def test_parts_that_do_not_fit_together_are_refused(report):
+def test_parts_that_do_not_fit_together_are_rejected(report):
     with pytest.raises(ValueError, match="60 image names"):
         replace(report, images=replace(report.images, truth=(0,)))
     with pytest.raises(ValueError, match=r"row 7.* 5 rows"):

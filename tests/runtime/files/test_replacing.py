@@ -134,7 +134,7 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def reject(monkeypatch):
+def fail(monkeypatch):
     """A function that makes a function of `os` or `shutil` fail a number of times, as Windows does."""
 
     def start(module, name, number, times):
@@ -152,10 +152,10 @@ def reject(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [5, 32])
-def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, names, clock, reject, number, caplog):
+def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, names, clock, fail, number, caplog):
     caplog.set_level("INFO", "overfly")
     (tmp_path / "file").write_bytes(b"old")
-    reject(os, "replace", number, 20)
+    fail(os, "replace", number, 20)
     write_atomically(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
     assert len(clock) == 20
@@ -163,21 +163,21 @@ def test_a_file_that_a_scanner_has_open_is_replaced_when_it_is_free(tmp_path, na
     assert len(caplog.records) == 1
 
 
-def test_a_finished_folder_and_file_wait_for_the_scanner(old, clock, reject):
-    reject(os, "replace", 32, 5)
+def test_a_finished_folder_and_file_wait_for_the_scanner(old, clock, fail):
+    fail(os, "replace", 32, 5)
     with atomic_folder(old, overwrite=True) as partial:
         (partial / "result.txt").write_text("new", encoding="utf-8")
     assert (old / "result.txt").read_text(encoding="utf-8") == "new"
-    reject(os, "replace", 5, 5)
+    fail(os, "replace", 5, 5)
     with atomic_file(old.with_name("bundle.zip")) as partial:
         partial.write_bytes(b"zip")
     assert old.with_name("bundle.zip").read_bytes() == b"zip"
     assert len(clock) == 10
 
 
-def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_stays(tmp_path, names, clock, reject):
+def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_stays(tmp_path, names, clock, fail):
     (tmp_path / "file").write_bytes(b"old")
-    reject(os, "replace", 32, None)
+    fail(os, "replace", 32, None)
     with pytest.raises(PermissionError):
         write_atomically(tmp_path / "file", b"new")
     assert 10 <= sum(clock) < 10.1
@@ -185,8 +185,8 @@ def test_a_file_that_stays_open_is_an_error_after_ten_seconds_and_the_old_one_st
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_in_the_way_is_an_error_at_once(tmp_path, clock, reject):
-    reject(os, "replace", 5, None)
+def test_a_folder_in_the_way_is_an_error_at_once(tmp_path, clock, fail):
+    fail(os, "replace", 5, None)
     (tmp_path / "file").mkdir()
     with pytest.raises(PermissionError):
         write_atomically(tmp_path / "file", b"new")
@@ -234,8 +234,8 @@ def test_overwrite_replaces_read_only_files(old, names, monkeypatch, clock):
     assert len(clock) == 2
 
 
-def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(old, clock, reject, caplog):
-    reject(shutil, "rmtree", 32, None)
+def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(old, clock, fail, caplog):
+    fail(shutil, "rmtree", 32, None)
     with atomic_folder(old, overwrite=True) as partial:
         (partial / "result.txt").write_text("new", encoding="utf-8")
     assert (old / "result.txt").read_text(encoding="utf-8") == "new"

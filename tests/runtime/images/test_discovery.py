@@ -145,7 +145,7 @@ def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
 
 @pytest.fixture
 def link(tmp_path):
-    """A function that makes a symbolic link in the test's folder, or skips where the system refuses."""
+    """A function that makes a symbolic link in the test's folder, or skips where the system does not allow it."""
 
     def call(name, target):
         try:
@@ -248,7 +248,7 @@ def closed_folder(tmp_path, monkeypatch):
     (tmp_path / "a.png").touch()
     scan, listing = os.scandir, os.listdir
 
-    def refuse(inner):
+    def fail(inner):
         def call(path):
             if os.fspath(path) == str(tmp_path / "closed"):
                 raise PermissionError(13, "Permission denied", str(path))
@@ -256,8 +256,8 @@ def closed_folder(tmp_path, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(os, "scandir", refuse(scan))
-    monkeypatch.setattr(os, "listdir", refuse(listing))
+    monkeypatch.setattr(os, "scandir", fail(scan))
+    monkeypatch.setattr(os, "listdir", fail(listing))
     return tmp_path / "closed"
 
 

@@ -119,7 +119,7 @@ def test_the_color_transform_of_a_cmyk_jpeg_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("name", [b"IDAT", b"PLTE"])
-def test_a_png_without_a_chunk_that_it_needs_is_refused(tmp_path, name):
+def test_a_png_without_a_chunk_that_it_needs_is_rejected(tmp_path, name):
     """A damaged letter of a name makes the chunk look like metadata."""
     stream = io.BytesIO()
     Image.fromarray(NOISE).convert("P").save(stream, "png")
@@ -140,7 +140,7 @@ def test_the_color_transform_of_an_rgb_jpeg_is_kept_although_other_metadata_is_d
     assert (ImageReader(SIZE).read(damaged) == ImageReader(SIZE).read(sound)).all()
 
 
-def test_a_png_whose_pixel_data_has_a_gap_is_refused(tmp_path):
+def test_a_png_whose_pixel_data_has_a_gap_is_rejected(tmp_path):
     """A damaged letter in a name makes one of several chunks of pixel data look like metadata."""
     noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     stream = io.BytesIO()
@@ -191,7 +191,7 @@ def test_a_thumbnail_is_never_taken_for_the_image(tmp_path, kind):
     assert n_read > 1
 
 
-def test_other_formats_and_what_is_no_image_are_refused():
+def test_other_formats_and_what_is_no_image_are_rejected():
     for content in (encoded("bmp"), b"\xff\xd8 and no scan"):
         with pytest.raises(DecodingError, match="JPEG"):
             without_metadata(io.BytesIO(content))

@@ -64,8 +64,8 @@ def triangle_resize(pixels, size):
     return result
 
 
-def refusal(path, size=SIZE):
-    """Return why an image is refused: what its error says after the path."""
+def rejection(path, size=SIZE):
+    """Return why an image is rejected: what its error says after the path."""
     with pytest.raises(ImageError) as caught:
         ImageReader(size).read(path)
     named, text = str(caught.value)[: len(f"{path} ")], str(caught.value)[len(f"{path} ") :]
@@ -197,19 +197,19 @@ def test_32_bit_integers_within_16_bits(tmp_path):
 
 
 @pytest.mark.parametrize("value", [-1, 65536, 2**31 - 1])
-def test_32_bit_integers_beyond_16_bits_are_refused(tmp_path, value):
+def test_32_bit_integers_beyond_16_bits_are_rejected(tmp_path, value):
     content = SIXTEEN.astype(np.int32)
     content[1, 2] = value
     path = save(tmp_path / "int.tif", content)
-    assert refusal(path, 4) == (
+    assert rejection(path, 4) == (
         f"has values from {min(value, 0)} to {max(value, 65535)}, outside 16 bits: "
         "train with --range LO,HI, or convert it"
     )
 
 
-def test_floating_point_pixels_are_refused(tmp_path):
+def test_floating_point_pixels_are_rejected(tmp_path):
     path = save(tmp_path / "float.tif", np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
-    assert refusal(path, 4) == (
+    assert rejection(path, 4) == (
         "has floating-point pixels: expected 8 or 16 bits per channel without a sign, or a model trained with --range; "
         "convert it first"
     )
@@ -264,10 +264,10 @@ def test_a_palette_is_resized_as_colors_not_as_numbers(tmp_path, pixels):
 
 @pytest.mark.parametrize("kept", [0.5, 0.9])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_a_truncated_image_is_refused(tmp_path, pixels, suffix, kept):
+def test_a_truncated_image_is_rejected(tmp_path, pixels, suffix, kept):
     path = save(tmp_path / f"cut{suffix}", pixels(64))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    assert refusal(path, 64)
+    assert rejection(path, 64)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_a_truncated_image_is_refused(tmp_path, pixels, suffix, kept):
 def test_what_is_no_image_is_described(tmp_path, content, reason):
     path = tmp_path / "scene.jpg"
     path.write_bytes(content)
-    assert refusal(path) == f"{reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
+    assert rejection(path) == f"{reason}: expected JPEG, PNG, TIFF, BMP, WEBP; remove or replace it"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "lzw.tif", "zstd.tif", "raw.tif"])
@@ -324,19 +324,19 @@ def test_a_sound_image_is_not_called_damaged(tmp_path, monkeypatch, error, reaso
 
 def test_a_folder_named_like_an_image(tmp_path):
     (tmp_path / "x.jpg").mkdir()
-    assert refusal(tmp_path / "x.jpg") == "is a folder: expected an image"
+    assert rejection(tmp_path / "x.jpg") == "is a folder: expected an image"
 
 
 def test_an_image_that_is_not_there(tmp_path):
-    assert refusal(tmp_path / "absent.jpg") == "does not exist: check the path"
+    assert rejection(tmp_path / "absent.jpg") == "does not exist: check the path"
 
 
 @pytest.mark.parametrize("side", [14_000, 30_000])
-def test_a_decompression_bomb_is_refused_by_its_header(png, tmp_path, side):
+def test_a_decompression_bomb_is_rejected_by_its_header(png, tmp_path, side):
     path = png(tmp_path / "bomb.png", width=side, height=side, depth=8, color=2, rows=[b"\0" * 30])
     assert path.stat().st_size < 200
     assert side**2 > MAX_PIXELS
-    assert str(MAX_PIXELS) in refusal(path)
+    assert str(MAX_PIXELS) in rejection(path)
 
 
 def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(png, tmp_path):
@@ -349,7 +349,7 @@ def test_a_bomb_gives_one_sentence_and_no_warning_beside_it(png, tmp_path):
     assert str(MAX_PIXELS) in result.stderr
 
 
-def test_a_spec_reads_images_as_it_says_and_refuses_what_is_no_range(tmp_path):
+def test_a_spec_reads_images_as_it_says_and_rejects_what_is_no_range(tmp_path):
     save(tmp_path / "deep.png", np.full((4, 4), 2000, np.uint16))
     reader = ImageSpec(4, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), value_range=(0.0, 4000.0)).reader()
     assert (reader.size, reader.read(tmp_path / "deep.png").tolist()) == (4, [[[128] * 3] * 4] * 4)
@@ -380,7 +380,7 @@ def test_a_damaged_large_image_does_not_wait_for_its_own_memory(tmp_path, monkey
     path.write_bytes(path.read_bytes()[:-1000])
     monkeypatch.setattr(reading, "DECODING_BUDGET", MemoryBudget(1))
     messages = []
-    thread = threading.Thread(target=lambda: messages.append(refusal(path)), daemon=True)
+    thread = threading.Thread(target=lambda: messages.append(rejection(path)), daemon=True)
     thread.start()
     thread.join(timeout=120)
     assert len(messages) == 1
@@ -389,7 +389,7 @@ def test_a_damaged_large_image_does_not_wait_for_its_own_memory(tmp_path, monkey
 def test_loading_leaves_no_file_open(tmp_path, image):
     path, _ = image
     ImageReader(SIZE).read(path)
-    path.rename(tmp_path / "moved.png")  # Windows refuses this while the file is open
+    path.rename(tmp_path / "moved.png")  # Windows does not allow this while the file is open
     assert ImageReader(SIZE).read(tmp_path / "moved.png").shape == (SIZE, SIZE, 3)
 
 
@@ -410,7 +410,7 @@ def test_a_name_that_is_no_utf8(tmp_path, pixels):
     assert find_images([tmp_path]) == [path]
     assert (ImageReader(SIZE).read(path) == pixels(SIZE)).all()
     path.write_bytes(b"")
-    assert refusal(path)
+    assert rejection(path)
 
 
 @pytest.mark.parametrize(("size", "std"), [(0, (1, 1, 1)), (-3, (1, 1, 1)), (8, (1, 0, 1)), (8, (1, 1, -1))])
@@ -424,7 +424,7 @@ def test_what_other_programs_would_have_to_read_is_no_image(tmp_path, monkeypatc
     path = tmp_path / "scene.jpg"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     monkeypatch.setattr("subprocess.Popen", lambda *_arguments, **_options: pytest.fail("a program was started"))
-    assert refusal(path)
+    assert rejection(path)
 
 
 def test_an_image_of_two_views_in_one_file_gives_the_first(tmp_path, pixels):
@@ -447,18 +447,18 @@ def test_16_bits_take_no_more_memory_than_they_need(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file")
 def test_a_device_is_not_read():
-    assert refusal(Path(os.devnull)) == "is a device, pipe or socket: expected an image; remove it"
+    assert rejection(Path(os.devnull)) == "is a device, pipe or socket: expected an image; remove it"
 
 
 def test_an_image_without_the_right_to_read_it(tmp_path, monkeypatch):
     path = tmp_path / "secret.png"
     path.touch()
 
-    def refuse(*_arguments, **_options):
+    def fail(*_arguments, **_options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Image, "open", refuse)
-    assert refusal(path) == "can't be opened: you have no permission to read it; change its permissions"
+    monkeypatch.setattr(Image, "open", fail)
+    assert rejection(path) == "can't be opened: you have no permission to read it; change its permissions"
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (SIZE, SIZE), (1, 1)])
@@ -498,7 +498,7 @@ def whole_files():
 
 
 def load_content(content, suffix):
-    """Write a file and return its pixels, or None if it was refused as an image."""
+    """Write a file and return its pixels, or None if it was rejected as an image."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"scene{suffix}")
         path.write_bytes(content)
@@ -569,7 +569,7 @@ def test_a_tiff_with_strip_offsets_of_another_type_is_named(tmp_path, kind):
     struct.pack_into("<H", content, strip_offsets + 2, kind)
     path = tmp_path / "scene.tif"
     path.write_bytes(content)
-    assert "StripOffsets (273)" in refusal(path)
+    assert "StripOffsets (273)" in rejection(path)
 
 
 @pytest.mark.parametrize(("tag", "kind"), [(0x0100, 2), (0x0103, 7), (0x011A, 2), (0x0129, 4), (0x0213, 2)])
@@ -610,16 +610,16 @@ def bomb_tiff():
 
 
 @pytest.mark.parametrize("make", [bomb_png, bomb_jpeg, bomb_bmp, bomb_tiff])
-def test_a_bomb_of_any_kind_is_refused_by_its_header(tmp_path, make):
+def test_a_bomb_of_any_kind_is_rejected_by_its_header(tmp_path, make):
     path = tmp_path / "bomb.jpg"
     path.write_bytes(make())
     assert path.stat().st_size < 5000
-    assert str(MAX_PIXELS) in refusal(path)
+    assert str(MAX_PIXELS) in rejection(path)
 
 
 def test_a_tiff_that_is_too_large_is_named_with_its_size(tmp_path):
     (tmp_path / "bomb.tif").write_bytes(bomb_tiff())
-    assert refusal(tmp_path / "bomb.tif") == (
+    assert rejection(tmp_path / "bomb.tif") == (
         f"is too large: {MAX_PIXELS + 1} x 1 pixels, expected at most {MAX_PIXELS}; cut it into smaller images"
     )
 
@@ -632,4 +632,4 @@ def test_names_with_control_characters_are_names_like_others(tmp_path, name):
     assert find_images([tmp_path]) == [path]
     assert (ImageReader(24).read(path) == NOISE).all()
     path.write_bytes(b"no image")
-    assert refusal(path)
+    assert rejection(path)

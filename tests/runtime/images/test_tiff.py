@@ -214,7 +214,7 @@ def test_premultiplied_transparency_is_dropped_and_the_values_stay(write_tiff, b
         ("uint8", {"photometric": "cielab"}, "CIELab"),
     ],
 )
-def test_what_can_not_become_8_bit_rgb_is_refused_with_the_reason(write_tiff, bands, dtype, options, words):
+def test_what_can_not_become_8_bit_rgb_is_rejected_with_the_reason(write_tiff, bands, dtype, options, words):
     path = write_tiff((bands(4) // 2).astype(dtype), **options)
     with pytest.raises(ImageError) as caught:
         ImageReader(SIZE).read(path)
@@ -287,7 +287,7 @@ def test_a_file_whose_tags_are_damaged_is_named(tmp_path, byte_order):
 
 
 @pytest.mark.parametrize(("interleave", "n_strips"), [("pixel", 4), ("band", 12)])
-def test_a_file_that_lists_too_few_strips_is_refused(write_tiff, bands, interleave, n_strips):
+def test_a_file_that_lists_too_few_strips_is_rejected(write_tiff, bands, interleave, n_strips):
     path = write_tiff(bands(3), interleave=interleave, blockysize=4)
     content = path.read_bytes()
     for kind in (3, 4):
@@ -300,7 +300,7 @@ def test_a_file_that_lists_too_few_strips_is_refused(write_tiff, bands, interlea
     assert f"the TIFF stores {n_strips - 1} of its {n_strips} strips" in str(caught.value)
 
 
-def test_a_truncated_file_is_refused_whoever_decodes(write_tiff, bands):
+def test_a_truncated_file_is_rejected_whoever_decodes(write_tiff, bands):
     for n_bands in (3, 5):
         path = write_tiff(bands(n_bands), photometric="rgb")
         path.write_bytes(path.read_bytes()[:-100])

@@ -50,10 +50,10 @@ class CompiledError(Exception):
 def never_compile(monkeypatch):
     """A function after whose call compiling fails, so that a model can come from the cache only."""
 
-    def reject(*_arguments):
+    def fail(*_arguments):
         raise CompiledError
 
-    return lambda: monkeypatch.setattr(compile_module, "compile_for_single_images", reject)
+    return lambda: monkeypatch.setattr(compile_module, "compile_for_single_images", fail)
 
 
 def files():
@@ -202,10 +202,10 @@ def test_a_user_without_a_home_gets_answers(answers_right, monkeypatch):
 
 
 def test_a_full_disk_stops_nothing(answers_right, monkeypatch):
-    def reject(*_arguments):
+    def fail(*_arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache, "write_atomically", reject)
+    monkeypatch.setattr(cache, "write_atomically", fail)
     assert answers_right()
     assert files() == set()
 

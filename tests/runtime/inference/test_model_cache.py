@@ -271,11 +271,11 @@ def test_a_file_or_folder_in_the_way_stops_nothing(tmp_path, monkeypatch, depth)
 def test_a_full_or_read_only_disk_stops_nothing(monkeypatch, number):
     keep_blob("key", b"content")
 
-    def reject(*_arguments, **_options):
+    def fail(*_arguments, **_options):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache, "write_atomically", reject)
-    monkeypatch.setattr(os, "utime", reject)
+    monkeypatch.setattr(cache, "write_atomically", fail)
+    monkeypatch.setattr(os, "utime", fail)
     keep_blob("other", b"content")
     assert read_blob("other") is None
     # What others kept there can still be used.

@@ -56,10 +56,10 @@ def test_a_device_that_does_not_tell_has_none(monkeypatch):
 
 
 def test_without_a_loader_there_is_none(monkeypatch):
-    def reject(name):
+    def fail(name):
         raise OSError(name)
 
-    monkeypatch.setattr(ctypes, "CDLL", reject)
+    monkeypatch.setattr(ctypes, "CDLL", fail)
     assert opencl.driver_version("Iris") is None
 
 

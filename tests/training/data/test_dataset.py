@@ -164,12 +164,12 @@ def test_a_class_folder_that_cannot_be_listed_is_an_error(make_folder, monkeypat
     folder = make_folder()
     listing = os.scandir
 
-    def refuse(path):
+    def fail(path):
         if os.fspath(path) == str(folder / "harbor"):
             raise PermissionError(13, "Permission denied", str(path))
         return listing(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", fail)
     with pytest.raises(DataError, match="harbor"):
         scan(folder)
 
@@ -335,7 +335,7 @@ def test_a_pipe_or_broken_link_with_the_name_of_an_image_is_named(make_folder):
         scan(folder)
 
 
-def test_more_images_than_fit_into_memory_are_refused(scenes, monkeypatch):
+def test_more_images_than_fit_into_memory_are_rejected(scenes, monkeypatch):
     monkeypatch.setattr(module, "memory_bytes", lambda: 2**30)
     found = scan(scenes).images
     with pytest.raises(DataError) as caught:

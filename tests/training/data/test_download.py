@@ -253,13 +253,13 @@ def test_an_existing_folder_is_rejected_before_anything_is_requested(server, arc
     assert_whole(tmp_path / "data", tmp_path)
 
 
-def reject(*_arguments, **_options):
+def fail(*_arguments, **_options):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_full_disk_leaves_a_download_that_can_be_resumed(server, archive, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "extract", reject)
+        patch.setattr(zipfile.ZipFile, "extract", fail)
         with pytest.raises(OutputError) as caught:
             fetch(archive, tmp_path / "data")
     assert str(caught.value) == (
@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_a_download_that_can_be_resumed(server, archive, tmp_
 
 
 def test_a_folder_that_cannot_be_made_is_named_without_a_download(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "mkdir", reject)
+    monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(OutputError) as caught:
         fetch(archive, tmp_path / "data")
     assert f"{tmp_path / 'data'}: No space left on device" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Class folders are found in a data folder or in its part folders; what may be either is refused with the reason."""
+"""Class folders are found in a data folder or in its part folders; what may be either is rejected with the reason."""
 
 import pytest
 
@@ -16,8 +16,8 @@ def make_tree(folder, *names):
     return folder
 
 
-def refusal(folder):
-    """Return the message with which a layout is refused."""
+def rejection(folder):
+    """Return the message with which a layout is rejected."""
     with pytest.raises(DataError) as caught:
         find_layout(folder)
     return str(caught.value)
@@ -89,15 +89,15 @@ def test_part_folders_are_known_by_a_word_of_their_names_if_they_have_the_same_f
         (("UCM_TrainVal", "UCM_Test"), ("UCM_TrainVal may be train or val",)),
     ],
 )
-def test_folders_that_may_be_parts_are_refused_if_it_is_not_clear_which(tmp_path, names, fragments):
-    found = refusal(make_tree(tmp_path, *(f"{name}/{kind}/1.png" for name in names for kind in "ab")))
+def test_folders_that_may_be_parts_are_rejected_if_it_is_not_clear_which(tmp_path, names, fragments):
+    found = rejection(make_tree(tmp_path, *(f"{name}/{kind}/1.png" for name in names for kind in "ab")))
     for fragment in (str(tmp_path), *fragments):
         assert fragment in found
 
 
-def test_a_part_without_class_folders_is_refused_whatever_its_name(tmp_path):
+def test_a_part_without_class_folders_is_rejected_whatever_its_name(tmp_path):
     names = [f"UCM_{part}/{kind}/1.png" for part in ("train", "val") for kind in "ab"]
-    assert "UCM_test has no class folder in it" in refusal(make_tree(tmp_path, *names, "UCM_test/1.png"))
+    assert "UCM_test has no class folder in it" in rejection(make_tree(tmp_path, *names, "UCM_test/1.png"))
 
 
 def test_what_is_in_no_class_folder_of_a_part_is_reported(tmp_path):
@@ -149,8 +149,8 @@ def test_classes_may_be_named_like_parts_if_their_images_are_directly_in_them(tm
         ("train/a/1.png", "train/b/2.png", "test/3.png", "a/5.png"),
     ],
 )
-def test_part_folders_next_to_class_folders_are_refused(tmp_path, names):
-    found = refusal(make_tree(tmp_path, *names))
+def test_part_folders_next_to_class_folders_are_rejected(tmp_path, names):
+    found = rejection(make_tree(tmp_path, *names))
     parts = sorted({name.partition("/")[0] for name in names} - {"a", "b"})
     look = f"folder train of {tmp_path} looks like a part"
     if len(parts) > 1:
@@ -161,20 +161,20 @@ def test_part_folders_next_to_class_folders_are_refused(tmp_path, names):
     )
 
 
-def test_a_part_without_class_folders_is_refused(tmp_path):
-    found = refusal(make_tree(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png"))
+def test_a_part_without_class_folders_is_rejected(tmp_path):
+    found = rejection(make_tree(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png"))
     assert found == (
         f"the folders test, train of {tmp_path} look like the parts of a split, but test has no class folder in it: "
         "add its class folders, or remove it"
     )
 
 
-def test_images_without_classes_in_parts_are_refused(tmp_path):
-    assert str(tmp_path) in refusal(make_tree(tmp_path, "train/1.png", "test/2.png"))
+def test_images_without_classes_in_parts_are_rejected(tmp_path):
+    assert str(tmp_path) in rejection(make_tree(tmp_path, "train/1.png", "test/2.png"))
 
 
-def test_two_folders_of_one_part_are_refused(tmp_path):
-    found = refusal(
+def test_two_folders_of_one_part_are_rejected(tmp_path):
+    found = rejection(
         make_tree(tmp_path, *(f"{part}/{kind}/1.png" for part in ("val", "valid", "train") for kind in "ab"))
     )
     assert found == (
@@ -183,16 +183,16 @@ def test_two_folders_of_one_part_are_refused(tmp_path):
     )
 
 
-def test_parts_without_a_train_part_are_refused(tmp_path):
-    found = refusal(make_tree(tmp_path, *(f"{part}/{kind}/1.png" for part in ("val", "test") for kind in "ab")))
+def test_parts_without_a_train_part_are_rejected(tmp_path):
+    found = rejection(make_tree(tmp_path, *(f"{part}/{kind}/1.png" for part in ("val", "test") for kind in "ab")))
     assert found == (
         f"the folders test, val of {tmp_path} look like the parts of a split, but none of them is the train part: add "
         "it, or pass a folder of class folders"
     )
 
 
-def test_a_class_that_is_only_tested_is_refused(tmp_path):
-    found = refusal(make_tree(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/B/4.png"))
+def test_a_class_that_is_only_tested_is_rejected(tmp_path):
+    found = rejection(make_tree(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/B/4.png"))
     assert found == (
         f"the class folder {tmp_path / 'test' / 'B'} has no counterpart in {tmp_path / 'train'}, so nothing can be "
         "trained for it: add one, or remove the folder"
@@ -204,9 +204,9 @@ def test_a_class_that_is_not_tested_is_accepted(tmp_path):
     assert layout.classes == ("a", "b", "c")
 
 
-def test_parts_in_a_part_are_refused(tmp_path):
+def test_parts_in_a_part_are_rejected(tmp_path):
     names = ("train/train/a/1.png", "train/test/a/2.png", "test/train/a/3.png")
-    found = refusal(make_tree(tmp_path, *names))
+    found = rejection(make_tree(tmp_path, *names))
     assert found == (
         f"the class folders of {tmp_path / 'train'} have the names of parts of a split (test, train): pass "
         f"{tmp_path / 'train'} as the data folder, or rename them"
@@ -214,10 +214,10 @@ def test_parts_in_a_part_are_refused(tmp_path):
 
 
 def test_a_single_part_folder_is_named_as_the_folder_to_pass(tmp_path):
-    found = refusal(make_tree(tmp_path, "train/a/1.png", "train/b/2.png"))
+    found = rejection(make_tree(tmp_path, "train/a/1.png", "train/b/2.png"))
     assert str(tmp_path / "train") in found
     assert "(train)" in found
 
 
 def test_the_train_part_needs_two_classes(tmp_path):
-    assert str(tmp_path / "train") in refusal(make_tree(tmp_path, "train/a/1.png", "test/a/2.png"))
+    assert str(tmp_path / "train") in rejection(make_tree(tmp_path, "train/a/1.png", "test/a/2.png"))

@@ -46,9 +46,9 @@ def test_the_interface_is_named_if_its_first_address_reaches_the_host(monkeypatc
 
 
 def test_without_the_permission_to_list_interfaces_there_is_none(monkeypatch):
-    def reject():
+    def fail():
         raise PermissionError
 
-    monkeypatch.setattr(psutil, "net_if_addrs", reject)
+    monkeypatch.setattr(psutil, "net_if_addrs", fail)
     monkeypatch.setattr(socket, "socket", Probe)
     assert interface_towards("198.51.100.1") is None

@@ -373,7 +373,7 @@ def test_weights_are_downloaded_once_into_the_cache(hub, point_to, server, model
 
 
 @pytest.mark.parametrize("alter", [lambda c: c[:-1] + b"?", lambda c: c[: len(c) // 2], lambda _: b"<html>"])
-def test_a_wrong_file_from_the_server_is_refused_and_not_kept(hub, point_to, server, published, alter):
+def test_a_wrong_file_from_the_server_is_rejected_and_not_kept(hub, point_to, server, published, alter):
     url, files, _ = server
     content, file_name = published
     files[f"/{file_name}"] = alter(content)
@@ -438,7 +438,7 @@ def test_a_proxy_that_never_answers_ends_the_wait(hub, point_to, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 half a file", None])
-def test_a_file_in_the_cache_that_is_not_torchvisions_is_refused(hub, point_to, state, content):
+def test_a_file_in_the_cache_that_is_not_torchvisions_is_rejected(hub, point_to, state, content):
     point_to(f"{closed_port()}/shufflenet-01234567.pth")
     hub.mkdir(parents=True)
     path = hub / "shufflenet-01234567.pth"
