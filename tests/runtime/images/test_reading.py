@@ -292,14 +292,14 @@ def test_a_damaged_image_is_called_that_in_plain_words(tmp_path, write_tiff, kin
     else:
         path = save(tmp_path / f"scene.{kind}", NOISE)
     path.write_bytes(path.read_bytes()[:-300])
-    assert refusal(path, 24) == "can't be decoded: its data is damaged or cut short; remove or replace it"
+    assert rejection(path, 24) == "can't be decoded: its data is damaged or cut short; remove or replace it"
 
 
 def test_what_pillow_does_not_support_keeps_its_words(tmp_path):
     content = bytearray(encoded("bmp"))
     struct.pack_into("<I", content, 30, 5)  # a PNG in a BMP
     (tmp_path / "scene.bmp").write_bytes(content)
-    assert refusal(tmp_path / "scene.bmp") == (
+    assert rejection(tmp_path / "scene.bmp") == (
         "can't be decoded: its data is damaged, or of a kind that overfly does not read (Unsupported BMP compression "
         "(5)); remove or replace it"
     )
@@ -319,7 +319,7 @@ def test_a_sound_image_is_not_called_damaged(tmp_path, monkeypatch, error, reaso
         raise error
 
     monkeypatch.setattr(Image, "open", fail)
-    assert reason in refusal(path)
+    assert reason in rejection(path)
 
 
 def test_a_folder_named_like_an_image(tmp_path):
