@@ -34,22 +34,29 @@ _DEEP = ";16"
 _OTHER_BYTE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def silence_libraries() -> None:
+def silence_libraries() -> bool:
     """Keep what Pillow and its libtiff have to say of a file off standard error: it does not name the file.
 
     This holds for the whole process: a filter for a moment is not safe in the threads that decode.
+
+    Returns
+    -------
+    bool
+        Whether libtiff is silent. On Windows it is a part of Pillow that can't be reached.
     """
     # An image above Pillow's limit; `ImageReader` has one of its own.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     # Damaged EXIF data or MPO indexes.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-    # Pillow 13.0 silences libtiff's warnings, but not its errors, which it raises as well. On Windows its libtiff can't
-    # be reached.
-    with suppress(AttributeError, OSError):
+    # Pillow 13.0 silences libtiff's warnings, but not its errors, which it raises as well.
+    try:
         set_error_handler = ctypes.CDLL(sys.modules["PIL._imaging"].__file__).TIFFSetErrorHandler
-        set_error_handler.argtypes, set_error_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
-        set_error_handler(None)
+    except (AttributeError, OSError):
+        return False
+    set_error_handler.argtypes, set_error_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    set_error_handler(None)
+    return True
 
 
 def open_image(stream: BinaryIO, layout: TiffLayout | None) -> ImageFile.ImageFile:

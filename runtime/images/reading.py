@@ -4,6 +4,7 @@ import os
 import stat
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,10 +23,12 @@ from overfly.runtime.images.pillow_decoding import FORMATS, TURNS, decode_values
 from overfly.runtime.images.tiff import (
     CMYK,
     FLOAT,
+    JPEG,
     PALETTE,
     READABLE_COLORS,
     REAL_FORMATS,
     SIGNED,
+    UNCOMPRESSED,
     UNSIGNED,
     WHITE_IS_ZERO,
     TiffLayout,
@@ -35,7 +38,7 @@ from overfly.runtime.images.tiff import (
 # Pillow's own limit, twice that of its warning. A small file with more pixels may be a decompression bomb.
 MAX_PIXELS = 2 * 89_478_485
 
-silence_libraries()
+_LIBTIFF_IS_SILENT = silence_libraries()
 
 ImageBatch = npt.NDArray[np.uint8]
 
@@ -129,7 +132,7 @@ class ImageReader:
         if layout is not None:
             _check_size(path, layout.width, layout.height)
             _check_layout(path, layout, self._depth.value_range)
-            if not layout.pillow_is_right():
+            if not _is_for_pillow(layout):
                 return self._decode_with_rasterio(path, stream, layout, reserved)
             if layout.damaged_metadata:
                 # Pillow may stop reading the tags there, and miss some that the pixels need.
@@ -219,6 +222,19 @@ def _check_is_file(path: Path) -> None:
         raise ImageError(explain_unreadable(path, error)) from None
     if not stat.S_ISREG(mode):
         raise ImageError(f"{path} is a device, pipe or socket: expected an image; remove it")
+
+
+def _is_for_pillow(layout: TiffLayout) -> bool:
+    """Whether Pillow decodes a TIFF, not rasterio.
+
+    If the libtiff of Pillow would write to standard error, rasterio reads compressed files where it is installed. It
+    gives the same values, apart from JPEG and CMYK.
+    """
+    if not layout.pillow_is_right():
+        return False
+    uses_libtiff = layout.compression != UNCOMPRESSED
+    values_differ = layout.compression == JPEG or layout.photometric == CMYK
+    return _LIBTIFF_IS_SILENT or not uses_libtiff or values_differ or find_spec("rasterio") is None
 
 
 def _check_layout(path: Path, layout: TiffLayout, value_range: ValueRange | None) -> None:

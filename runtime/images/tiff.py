@@ -42,15 +42,15 @@ _FORMATS = {
     5: "complex",
     6: "complex",
 }
-_JPEG = 7
+UNCOMPRESSED, JPEG = 1, 7
 _COMPRESSIONS = {
-    1: "uncompressed",
+    UNCOMPRESSED: "uncompressed",
     2: "CCITT RLE",
     3: "CCITT G3",
     4: "CCITT G4",
     5: "LZW",
     6: "old JPEG",
-    _JPEG: "JPEG",
+    JPEG: "JPEG",
     8: "deflate",
     32773: "PackBits",
     32946: "deflate",
@@ -65,7 +65,7 @@ _COMPRESSIONS = {
 
 # What Pillow reads like rasterio: a test compares them. Pillow reads more, and some of it wrong (python-pillow/Pillow
 # #1888 and #2157, seen in 13.0). The pixels are: photometric interpretation, bits, sample format, extra samples.
-_PILLOW_COMPRESSIONS = {1, 3, 4, 5, _JPEG, 8, 32773, 32946}
+_PILLOW_COMPRESSIONS = {UNCOMPRESSED, 3, 4, 5, JPEG, 8, 32773, 32946}
 _PILLOW_PIXELS = {
     *((colors, bits, UNSIGNED, ()) for colors in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE) for bits in (1, 4, 8)),
     *((BLACK_IS_ZERO, 8, UNSIGNED, extra) for extra in ((0,), (2,))),
@@ -144,7 +144,7 @@ class TiffLayout:
             and len({*self.bits}) == len({*self.formats}) == 1
             and len(self.bits) == _N_COLORS.get(self.photometric, 1) + len(self.extra_samples)
             and self.compression in _PILLOW_COMPRESSIONS
-            and (self.photometric != YCBCR or self.compression == _JPEG)
+            and (self.photometric != YCBCR or self.compression == JPEG)
             # For each plane, Pillow takes one letter of the mode's name: that is right for L and RGB only.
             and (self.planar == _BY_PIXEL or pixels in {(BLACK_IS_ZERO, 8, UNSIGNED, ()), (RGB, 8, UNSIGNED, ())})
             and self.predictor in {1, 2}

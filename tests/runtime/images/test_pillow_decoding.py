@@ -1,12 +1,15 @@
 """Pillow gives all 16 bits of every kind of image, and says nothing."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, _imagingmath
 
-from overfly.runtime.images.pillow_decoding import decode_values, open_image
+from overfly.runtime.errors import ImageError
+from overfly.runtime.images import reading
+from overfly.runtime.images.pillow_decoding import decode_values, open_image, silence_libraries
 from overfly.runtime.images.reading import ImageReader
 
 
@@ -39,3 +42,23 @@ def test_an_8_bit_image_comes_as_an_image(pixels):
     with open_image(stream, None) as image:
         decoded = decode_values(stream, image, None, lambda _high: True)
     assert (np.asarray(decoded) == content).all()
+
+
+def test_libtiff_is_silent_where_its_symbols_can_be_reached(monkeypatch):
+    assert silence_libraries() == (sys.platform != "win32")
+    monkeypatch.setattr(sys.modules["PIL._imaging"], "__file__", _imagingmath.__file__)
+    assert not silence_libraries()  # as in Pillow's Windows wheel, which exports nothing of libtiff
+
+
+@pytest.mark.parametrize("compress", ["lzw", "deflate", "packbits"])
+def test_a_libtiff_that_is_not_silent_is_not_used(write_tiff, monkeypatch, capfd, compress):
+    """Its raw lines would come without the file's name."""
+    monkeypatch.setattr(reading, "_LIBTIFF_IS_SILENT", False)
+    content = np.random.default_rng(1).integers(0, 256, (3, 16, 16), dtype=np.uint8)
+    path = write_tiff(content, photometric="rgb", compress=compress)
+    monkeypatch.setattr(reading, "open_image", lambda *_: pytest.fail("Pillow was used"))
+    assert (ImageReader(16).read(path) == np.moveaxis(content, 0, 2)).all()
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(ImageError):
+        ImageReader(16).read(path)
+    assert capfd.readouterr().err == ""
