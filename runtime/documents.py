@@ -105,7 +105,7 @@ def parse_document(
 def _explain_schema(found: object, expected: str) -> str:
     """Return why a document has another schema than the expected one, and what to do."""
     if not (isinstance(found, str) and found.startswith("overfly.")):
-        return "it is no file of overfly; pass another one"
+        return "it was not written by overfly; pass another file"
     if found.partition("/")[0] == expected.partition("/")[0]:
         return "it was written by another version of overfly"
     return "it is another kind of file; pass another one"

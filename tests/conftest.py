@@ -45,7 +45,7 @@ def _missing(marker):
         files = importlib.metadata.files("overfly") or []
         return None if any(str(file).startswith("overfly/") for file in files) else "overfly is installed editable"
     if marker == "netns":
-        # A namespace needs the right to make one; as a rule that is root's.
+        # Usually only root may make a namespace.
         try:
             command = ["unshare", "--net", "ip", "link", "set", "lo", "up"]
             subprocess.run(command, check=True, capture_output=True)

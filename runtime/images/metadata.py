@@ -67,7 +67,9 @@ def check_thumbnails(stream: BinaryIO, segments: Iterable[bytes]) -> None:
         # After a whole image comes nothing, or the start of another one.
         following = _MARKER.match(content, end + len(_END_OF_IMAGE))
         if following is not None and following[0] != _START_OF_IMAGE:
-            raise DecodingError("the length of its metadata is wrong, so its thumbnail can't be told from the image")
+            raise DecodingError(
+                "the length of its metadata is wrong, so its thumbnail can't be distinguished from the image"
+            )
 
 
 def _png_without_metadata(content: bytes) -> io.BytesIO:

@@ -21,7 +21,7 @@ def measured(tiny_bundle, tiny_data, tiny_run, tmp_path_factory, python):
 
 @pytest.fixture
 def check_rejected(overfly, content, tmp_path):
-    """A function that benches into tmp_path/report and holds that it is rejected, with nothing written or changed."""
+    """A function that benches into tmp_path/report and checks that it is rejected, with nothing written or changed."""
 
     def call(bundle, data, *options, fragments):
         before = content(tmp_path)

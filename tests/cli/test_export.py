@@ -24,7 +24,7 @@ def run_folder(tiny_run, tmp_path):
 
 @pytest.fixture
 def check_rejected(overfly, content, tmp_path):
-    """A function that exports and holds that it is rejected, with nothing written or changed."""
+    """A function that exports and checks that it is rejected, with nothing written or changed."""
 
     def call(run, *options, fragments):
         before = content(tmp_path)

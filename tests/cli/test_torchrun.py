@@ -154,7 +154,7 @@ def assert_close(run, other, start):
 
 
 @pytest.mark.parametrize(("batch_norm", "sam_rho"), [("train", 0.05), ("frozen", 0.05)])
-def test_two_processes_come_to_what_one_comes_to(torchrun, data, weights, tmp_path, batch_norm, sam_rho):
+def test_two_processes_give_the_result_of_one(torchrun, data, weights, tmp_path, batch_norm, sam_rho):
     recipe = json.dumps({**RECIPE, "batch_norm": batch_norm, "sam_rho": sam_rho})
     script = tmp_path / "train.py"
     script.write_text(IN_FP64, encoding="utf-8")

@@ -141,7 +141,7 @@ def test_a_path_may_be_text_and_a_stack_of_arrays_is_a_sequence(classifier, imag
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_single_path_is_told_from_several(classifier, kind):
+def test_a_single_path_is_rejected(classifier, kind):
     for way in (classifier.predict, classifier.predict_stream, classifier.answers):
         with pytest.raises(TypeError) as caught:
             way(kind("scene.png"))
@@ -231,7 +231,7 @@ def test_a_stream_raises_after_the_answers_before_the_bad_image(classifier, tmp_
         next(stream)
 
 
-def test_images_alone_that_are_bad_are_told_without_waiting_for_a_good_one(classifier, tmp_path):
+def test_bad_images_are_reported_without_waiting_for_a_good_one(classifier, tmp_path):
     paths = [tmp_path / f"{index}.png" for index in range(3)]
     asked = []
 

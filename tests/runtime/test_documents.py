@@ -159,14 +159,17 @@ def test_a_misfit_is_named_with_its_place(edited, change, complaint):
     )
 
 
+FOREIGN = "it was not written by overfly; pass another file"
+
+
 @pytest.mark.parametrize(
     ("schema", "found", "reason"),
     [
         ("overfly.tree/2", "schema 'overfly.tree/2'", "it was written by another version of overfly"),
         ("overfly.run/1", "schema 'overfly.run/1'", "it is another kind of file; pass another one"),
-        (None, "no schema", "it is no file of overfly; pass another one"),
-        ("coco", "schema 'coco'", "it is no file of overfly; pass another one"),
-        (1, "schema 1", "it is no file of overfly; pass another one"),
+        (None, "no schema", FOREIGN),
+        ("coco", "schema 'coco'", FOREIGN),
+        (1, "schema 1", FOREIGN),
     ],
 )
 def test_an_unknown_schema_is_rejected(edited, schema, found, reason):

@@ -73,7 +73,7 @@ def test_int8_that_lost_everything_is_known_at_export(agreement, n_problems):
     assert problems_at_export("fp32", parity) == []
 
 
-def test_a_bound_that_is_just_reached_is_kept_and_each_that_is_missed_is_told():
+def test_a_bound_that_is_just_reached_is_kept_and_each_that_is_missed_is_named():
     bounds = Bounds(min_cosine=0.99, max_abs_diff=0.5, top1_agreement=0.95)
     assert missed_bounds(Parity(100, 0.5, 0.99, 0.95), bounds) == []
     assert missed_bounds(Parity(100, 0.52, 0.98, 0.9), bounds) == [

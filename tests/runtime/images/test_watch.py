@@ -73,7 +73,7 @@ def test_one_that_is_gone_and_comes_back_is_a_new_one(tmp_path, watch):
     assert watch.take_ready() == [path]
 
 
-def test_one_that_is_put_back_comes_again_until_its_time_is_over(tmp_path, watch, clock):
+def test_one_that_is_retried_comes_again_until_its_time_is_over(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
     watch.take_ready()

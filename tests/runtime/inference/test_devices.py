@@ -103,7 +103,7 @@ def test_precision_names(element_type, name):
     assert precision_name(element_type) == name
 
 
-def test_a_layer_before_the_driver_is_told(monkeypatch):
+def test_a_layer_before_the_driver_is_named(monkeypatch):
     monkeypatch.delenv("OPENCL_LAYERS", raising=False)
     bare = full_name("GPU")
     assert "emulated" not in bare
