@@ -7,7 +7,7 @@ sun, and renders the result as a photograph.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 Color: TypeAlias = tuple[float, float, float]
 """Reflectance in red, green and blue, each 0 to 1."""
-Field: TypeAlias = NDArray[np.float32]
+# numpy keeps float32 if a Python number is added to it; its type hints say float64.
+Field: TypeAlias = NDArray[np.floating[Any]]
 """One value per pixel, float32 `[size, size]`."""
-ColorField: TypeAlias = NDArray[np.float32]
+ColorField: TypeAlias = NDArray[np.floating[Any]]
 """One color per pixel, float32 `[3, size, size]`."""
 
 REFERENCE_SIZE_PX = 256
@@ -134,25 +135,25 @@ class Canvas:
         for octave in range(octaves):
             side = min(int(self.extent_m / feature_m * 2**octave) + 2, self.size)
             detail = self.rng.standard_normal((side, side), dtype=np.float32)
-            lattice = _resized(lattice, side) + np.float32(0.6**octave) * detail
+            lattice = _resized(lattice, side) + 0.6**octave * detail
         # Bicubic interpolation between lattice points keeps about 0.8 of the standard deviation.
         deviation = 0.8 * math.sqrt(sum(0.6 ** (2 * octave) for octave in range(octaves)))
-        return _resized(lattice / np.float32(deviation), self.size)
+        return _resized(lattice / deviation, self.size)
 
     def wiggle(self, along: Field, wavelength_m: float, amplitude_m: float) -> Field:
         """Make a smooth random curve over `along`, for shores and banks."""
         total = np.zeros_like(along)
         for harmonic in (1.0, 1.9, 4.3, 9.1):
             phase, strength = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.5, 1.0) / harmonic
-            wave = np.sin(along * np.float32(2 * np.pi * harmonic / wavelength_m) + np.float32(phase))
-            total += np.float32(amplitude_m * strength) * wave
+            wave = np.sin(along * (2 * np.pi * harmonic / wavelength_m) + phase)
+            total += amplitude_m * strength * wave
         return total
 
     # Painting --------------------------------------------------------------------------------------------
 
     def fill(self, color: Color, mottle: float = 0.1, feature_m: float = 12.0) -> None:
         """Cover everything with one color whose lightness varies by about `mottle` (a fraction)."""
-        tone = 1 + np.float32(mottle) * self.noise(feature_m, octaves=6)
+        tone = 1 + mottle * self.noise(feature_m, octaves=6)
         self.albedo[:] = colored(tone, color)
 
     def tint(self, color: Color, alpha: Field) -> None:
@@ -165,18 +166,16 @@ class Canvas:
 
     def edge(self, distance_m: Field, softness_m: float = 0.0) -> Field:
         """Turn a signed distance into coverage: 1 inside (positive), 0 outside, smooth over a pixel or more."""
-        width_m = np.float32(max(self.m_per_px, softness_m))
-        return np.asarray(np.clip(distance_m / width_m + np.float32(0.5), 0, 1))
+        return np.asarray(np.clip(distance_m / max(self.m_per_px, softness_m) + 0.5, 0, 1))
 
     def strip(self, across_m: Field, width_m: float, softness_m: float = 0.0) -> Field:
         """Cover the strip `|across_m| < width_m / 2`, also where it is narrower than a pixel."""
-        inside = self.edge(np.float32(width_m / 2) - np.abs(across_m), softness_m)
-        return np.asarray(inside * np.float32(min(1.0, width_m / self.m_per_px)))
+        inside = self.edge(width_m / 2 - np.abs(across_m), softness_m)
+        return inside * min(1.0, width_m / self.m_per_px)
 
     def periodic(self, coordinate_m: Field, first_m: float, pitch_m: float) -> Field:
         """Measure the signed distance to the nearest of the lines at `first_m + k * pitch_m`."""
-        half_m = np.float32(pitch_m / 2)
-        return np.asarray(np.mod(coordinate_m - np.float32(first_m) + half_m, np.float32(pitch_m)) - half_m)
+        return np.asarray(np.mod(coordinate_m - first_m + pitch_m / 2, pitch_m) - pitch_m / 2)
 
     def stamp(self, shapes: Iterable[Shape]) -> None:
         """Draw polygons, later ones on top of earlier ones, and raise the height map under them."""
@@ -221,8 +220,8 @@ class Canvas:
         spread
             How much the colors of the trees differ.
         """
-        leaves = 1 + np.float32(0.16) * self.noise(0.9, octaves=2)
-        ragged = 1 + np.float32(0.28) * self.noise(2.2, octaves=2)
+        leaves = 1 + 0.16 * self.noise(0.9, octaves=2)
+        ragged = 1 + 0.28 * self.noise(2.2, octaves=2)
         trunks_px, margin_px = self.to_pixels(places_m), radius_m[1] / self.m_per_px
         near = np.all((trunks_px > -margin_px) & (trunks_px < self.size + margin_px), axis=1)
         for x, y in trunks_px[near].tolist():
@@ -238,10 +237,10 @@ class Canvas:
         inside = np.maximum(1 - (dx * dx + dy * dy) * ragged[patch], 0)
         radius_m = radius_px * self.m_per_px
         # A dome on a trunk. Outside the dome the height is below any ground.
-        top_m = np.sqrt(inside) * np.float32(1.2 * radius_m) + np.where(inside > 0, np.float32(0.9 * radius_m), -1)
-        visible = np.minimum(inside * np.float32(radius_px / 2), 1) * (top_m > self.height_m[patch])
-        facing = dx * np.float32(self.sun[0]) + dy * np.float32(self.sun[1])
-        light = (np.float32(0.95) - np.float32(0.42) * facing) * leaves[patch]
+        top_m = np.sqrt(inside) * (1.2 * radius_m) + np.where(inside > 0, np.float32(0.9 * radius_m), -1)
+        visible = np.minimum(inside * (radius_px / 2), 1) * (top_m > self.height_m[patch])
+        facing = dx * self.sun[0] + dy * self.sun[1]
+        light = (0.95 - 0.42 * facing) * leaves[patch]
         ground = self.albedo[:, rows[0] : rows[1], columns[0] : columns[1]]
         ground += visible * (colored(light, color) - ground)
         np.maximum(self.height_m[patch], top_m, out=self.height_m[patch])
@@ -274,7 +273,7 @@ class Canvas:
         gamma = self.between(0.85, 1.15)
         developed = soft.point([round(255 * (level / 255) ** gamma) for level in range(256)] * 3)
         grain = self.rng.standard_normal((3, self.size, self.size), dtype=np.float32)
-        return _to_image(_planes(developed) + np.float32(self.between(0.004, 0.02)) * grain)
+        return _to_image(_planes(developed) + self.between(0.004, 0.02) * grain)
 
     def _shade(self) -> Field:
         """Return the fraction of direct sunlight that is blocked at each pixel.
@@ -286,8 +285,8 @@ class Canvas:
         for power in range(6):
             step = 2**power
             moved = _shifted(roof, round(self.sun[0] * step), round(self.sun[1] * step))
-            roof = np.maximum(roof, moved - np.float32(step * drop_m))
-        return np.asarray(np.clip((roof - self.height_m - np.float32(0.15)) / np.float32(0.4), 0, 1))
+            roof = np.maximum(roof, moved - step * drop_m)
+        return np.asarray(np.clip((roof - self.height_m - 0.15) / 0.4, 0, 1))
 
 
 def _resized(field: Field, side: int) -> Field:
@@ -309,11 +308,11 @@ def _shifted(field: Field, right: int, down: int) -> Field:
 def _planes(image: Image.Image) -> ColorField:
     """Split an 8-bit image into planes from 0 to 1."""
     planes = np.stack([np.asarray(channel, dtype=np.float32) for channel in image.split()])
-    return np.asarray(planes * np.float32(1 / 255))
+    return np.asarray(planes * (1 / 255))
 
 
 def _to_image(colors: ColorField) -> Image.Image:
-    levels = (np.clip(colors, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    levels = (np.clip(colors, 0, 1) * 255 + 0.5).astype(np.uint8)
     return Image.merge("RGB", [Image.fromarray(plane) for plane in levels])
 
 

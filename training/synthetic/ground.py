@@ -45,19 +45,19 @@ def _ripples(canvas: Canvas, wavelength_m: float) -> Field:
     for _ in range(4):
         heading, number = wind + canvas.between(-0.5, 0.5), 2 * np.pi / (wavelength_m * canvas.between(0.7, 1.5))
         along = canvas.u * np.float32(number * np.cos(heading)) + canvas.v * np.float32(number * np.sin(heading))
-        total += np.sin(along + np.float32(1.4) * bend)
-    gusts = np.clip(np.float32(0.6) + np.float32(0.4) * canvas.noise(25.0), 0, 2)
-    return np.asarray(total / 4 * gusts + np.float32(0.25) * canvas.noise(1.2, octaves=1), dtype=np.float32)
+        total += np.sin(along + 1.4 * bend)
+    gusts = np.clip(0.6 + 0.4 * canvas.noise(25.0), 0, 2)
+    return np.asarray(total / 4 * gusts + 0.25 * canvas.noise(1.2, octaves=1), dtype=np.float32)
 
 
 def water(canvas: Canvas, color: Color, roughness: float) -> ColorField:
     """Paint the surface of open water, with wind waves."""
-    depth = 1 + np.float32(0.10) * canvas.noise(35.0, octaves=3)
-    tone = depth + np.float32(roughness) * _ripples(canvas, canvas.between(1.6, 3.2))
+    depth = 1 + 0.10 * canvas.noise(35.0, octaves=3)
+    tone = depth + roughness * _ripples(canvas, canvas.between(1.6, 3.2))
     return colored(tone, color)
 
 
 def asphalt(canvas: Canvas, color: Color) -> ColorField:
     """Paint a paved surface with stains and grain."""
-    tone = 1 + np.float32(0.05) * canvas.noise(14.0, octaves=4) + np.float32(0.035) * canvas.noise(0.6, octaves=1)
+    tone = 1 + 0.05 * canvas.noise(14.0, octaves=4) + 0.035 * canvas.noise(0.6, octaves=1)
     return colored(tone, color)

@@ -26,12 +26,12 @@ def _agricultural(canvas: Canvas) -> None:
     bend = canvas.wiggle(canvas.u, 160.0, canvas.between(0.0, 1.5))
     for right in (False, True):
         for above in (False, True):
-            inside = canvas.edge((canvas.u - np.float32(cuts[0])) * (1 if right else -1), 1.0)
-            inside = inside * canvas.edge((canvas.v + bend - np.float32(cuts[1])) * (1 if above else -1), 1.0)
+            inside = canvas.edge((canvas.u - cuts[0]) * (1 if right else -1), 1.0)
+            inside = inside * canvas.edge((canvas.v + bend - cuts[1]) * (1 if above else -1), 1.0)
             if inside.any():
                 _crop(canvas, inside)
     for along, cut in ((canvas.u, cuts[0]), (canvas.v + bend, cuts[1])):
-        _field_track(canvas, along - np.float32(cut))
+        _field_track(canvas, along - cut)
 
 
 def _crop(canvas: Canvas, inside: Field) -> None:
@@ -40,28 +40,28 @@ def _crop(canvas: Canvas, inside: Field) -> None:
     across = canvas.v * np.float32(np.cos(heading)) + canvas.u * np.float32(np.sin(heading))
     across = across + canvas.wiggle(canvas.u, 130.0, canvas.between(0.0, 0.8))
     spacing_m = canvas.between(1.1, 3.4)
-    wave = np.cos(across * np.float32(2 * np.pi / spacing_m) + np.float32(0.35) * canvas.noise(2.0, octaves=2))
+    wave = np.cos(across * (2 * np.pi / spacing_m) + 0.35 * canvas.noise(2.0, octaves=2))
     vigor = canvas.noise(22.0, octaves=4)
-    cover = canvas.between(-0.3, 0.5) + np.float32(0.35) * vigor
-    plants = np.clip(np.float32(canvas.between(1.0, 2.6)) * (wave + cover) * np.float32(0.5) + np.float32(0.5), 0, 1)
+    cover = canvas.between(-0.3, 0.5) + 0.35 * vigor
+    plants = np.clip(canvas.between(1.0, 2.6) * (wave + cover) * 0.5 + 0.5, 0, 1)
     crop, soil = canvas.blend_of((*ground.GREENS, *ground.LEAVES, *ground.DRY[:2])), canvas.blend_of(ground.SOILS)
     if abs(sum(crop) - sum(soil)) < _ROW_CONTRAST:
         soil = scaled(soil, 1.4 if sum(soil) > sum(crop) else 0.65)
-    tone = 1 + np.float32(0.08) * canvas.noise(1.0, octaves=2) + np.float32(0.07) * vigor
-    canvas.tint(soil, inside * np.float32(0.92))
+    tone = 1 + 0.08 * canvas.noise(1.0, octaves=2) + 0.07 * vigor
+    canvas.tint(soil, inside * 0.92)
     canvas.lay(colored(tone, crop), inside * plants)
     tramline_m = canvas.between(14, 26)
-    wheel = np.abs(canvas.periodic(across, 0.0, tramline_m)) - np.float32(0.9)
-    canvas.tint(scaled(soil, 0.9), inside * canvas.strip(wheel, 0.45) * np.float32(canvas.between(0.0, 0.8)))
+    wheel = np.abs(canvas.periodic(across, 0.0, tramline_m)) - 0.9
+    canvas.tint(scaled(soil, 0.9), inside * canvas.strip(wheel, 0.45) * canvas.between(0.0, 0.8))
 
 
 def _field_track(canvas: Canvas, across: Field) -> None:
     """Lay the track between two fields: grass, and two wheel ruts."""
     width_m = canvas.between(2.5, 6.0)
-    ragged = across + np.float32(0.35) * canvas.noise(3.0)
+    ragged = across + 0.35 * canvas.noise(3.0)
     canvas.tint(canvas.blend_of((*ground.GREENS, *ground.DRY)), canvas.strip(ragged, width_m, 0.5))
-    rut = np.abs(across) - np.float32(0.85)
-    canvas.tint(canvas.pick(ground.SOILS), canvas.strip(rut + np.float32(0.1) * canvas.noise(2.0), 0.7, 0.3))
+    rut = np.abs(across) - 0.85
+    canvas.tint(canvas.pick(ground.SOILS), canvas.strip(rut + 0.1 * canvas.noise(2.0), 0.7, 0.3))
 
 
 # beach -----------------------------------------------------------------------------------------------------
@@ -70,13 +70,13 @@ def _field_track(canvas: Canvas, across: Field) -> None:
 def _beach(canvas: Canvas) -> None:
     sand = canvas.blend_of(ground.SANDS)
     canvas.fill(sand, 0.05, 9.0)
-    offset = canvas.v - np.float32(canvas.between(-16, 16))
+    offset = canvas.v - canvas.between(-16, 16)
     sea_m = offset + canvas.wiggle(canvas.u, canvas.between(55, 120), canvas.between(1.0, 3.5))
     _dry_beach(canvas, -sea_m)
-    canvas.tint(scaled(sand, 0.68), canvas.edge(sea_m + np.float32(canvas.between(2.5, 6)), 2.5))
+    canvas.tint(scaled(sand, 0.68), canvas.edge(sea_m + canvas.between(2.5, 6), 2.5))
     sea = ground.water(canvas, mixed(canvas.pick(ground.WATERS), (0.22, 0.42, 0.44), canvas.between(0.0, 0.6)), 0.10)
-    shallow = np.exp(-np.maximum(sea_m, 0) / np.float32(canvas.between(4, 14)))
-    canvas.lay(sea, canvas.edge(sea_m, 1.0) * (1 - np.float32(0.6) * shallow))
+    shallow = np.exp(-np.maximum(sea_m, 0) / canvas.between(4, 14))
+    canvas.lay(sea, canvas.edge(sea_m, 1.0) * (1 - 0.6 * shallow))
     for order in range(int(canvas.rng.integers(2, 5))):
         _breaker(canvas, sea_m, order)
 
@@ -84,21 +84,21 @@ def _beach(canvas: Canvas) -> None:
 def _breaker(canvas: Canvas, sea_m: Field, order: int) -> None:
     """Draw one line of surf: sharp towards the shore, torn and fading behind."""
     away_m = order * canvas.between(5, 8.5) + canvas.between(0.0, 1.0)
-    front = sea_m - np.float32(away_m) + canvas.wiggle(canvas.u, canvas.between(25, 50), 0.9)
+    front = sea_m - away_m + canvas.wiggle(canvas.u, canvas.between(25, 50), 0.9)
     tail_m = canvas.between(1.2, 4.0)
-    torn = np.float32(0.75) + np.float32(0.55) * canvas.noise(2.6, octaves=4) - np.float32(0.10 * order)
-    breaks = np.clip(np.float32(0.9 - 0.15 * order) + canvas.noise(26.0, octaves=2), 0, 1)
-    foam = canvas.edge(front, 0.5) * np.exp(-np.maximum(front, 0) / np.float32(tail_m)) * torn * breaks
-    canvas.tint((0.91, 0.92, 0.92), foam * np.float32(1.25))
+    torn = 0.75 + 0.55 * canvas.noise(2.6, octaves=4) - 0.10 * order
+    breaks = np.clip(0.9 - 0.15 * order + canvas.noise(26.0, octaves=2), 0, 1)
+    foam = canvas.edge(front, 0.5) * np.exp(-np.maximum(front, 0) / tail_m) * torn * breaks
+    canvas.tint((0.91, 0.92, 0.92), foam * 1.25)
 
 
 def _dry_beach(canvas: Canvas, inland_m: Field) -> None:
     """Fill the dry part: footprints, dune grass, and sunshades with their shadows."""
-    canvas.albedo *= 1 + np.float32(0.07) * canvas.noise(1.1, octaves=2)
+    canvas.albedo *= 1 + 0.07 * canvas.noise(1.1, octaves=2)
     if canvas.chance(0.6):
-        line = inland_m - np.float32(canvas.between(16, 34))
+        line = inland_m - canvas.between(16, 34)
         tufts = np.clip(canvas.noise(4.0, octaves=4) * 2 + line / 4, 0, 1) * canvas.edge(line + 2, 4.0)
-        tone = 1 + np.float32(0.17) * canvas.noise(2.0, octaves=3)
+        tone = 1 + 0.17 * canvas.noise(2.0, octaves=3)
         canvas.lay(colored(tone, canvas.blend_of((*ground.GREENS, *ground.DRY))), tufts)
     if canvas.chance(0.5):
         canvas.stamp(_sunshades(canvas, inland_m))
@@ -110,7 +110,7 @@ def _sunshades(canvas: Canvas, inland_m: Field) -> Iterator[Shape]:
     for place in canvas.scatter(60):
         column, row = (int(value) for value in canvas.to_pixels(place))
         visible = 0 <= column < canvas.size and 0 <= row < canvas.size
-        if visible and np.float32(6.0) < inland_m[row, column] < np.float32(17.0):
+        if visible and 6.0 < inland_m[row, column] < 17.0:  # noqa: PLR2004 - meters
             yield Shape(corners * canvas.between(0.8, 1.4) + place, canvas.pick(colors), 2.0)
 
 
@@ -120,12 +120,12 @@ def _sunshades(canvas: Canvas, inland_m: Field) -> Iterator[Shape]:
 def _denseresidential(canvas: Canvas) -> None:
     grounds = ground.grass_palette(canvas)
     canvas.fill(canvas.blend_of(grounds), 0.16, 9.0)
-    canvas.tint(canvas.blend_of(ground.SOILS), np.clip(canvas.noise(7.0, octaves=4), 0, 1) * np.float32(0.8))
+    canvas.tint(canvas.blend_of(ground.SOILS), np.clip(canvas.noise(7.0, octaves=4), 0, 1) * 0.8)
     block_m, first_m = canvas.between(38, 47), canvas.between(0, 40)
     streets = np.arange(first_m - 3 * block_m, canvas.reach_m + block_m, block_m)
     # The carriageway of each street is between two sidewalks.
     across = canvas.periodic(canvas.v, first_m, block_m)
-    canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(np.abs(across) - np.float32(5.3), 1.3))
+    canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(np.abs(across) - 5.3, 1.3))
     canvas.lay(ground.asphalt(canvas, canvas.pick(ground.ASPHALTS)), canvas.strip(across, 8.4))
     canvas.stamp(shape for street in streets for shape in _house_rows(canvas, float(street), block_m))
     between_rows = canvas.scatter(int(canvas.between(25, 60)))
@@ -181,10 +181,10 @@ def _freeway(canvas: Canvas) -> None:
     road_m = lanes * lane_m + 4.0
     off_m = canvas.between(-8, 8)
     curvature = canvas.between(-1, 1) / 900
-    across = canvas.v - np.float32(off_m) + np.square(canvas.u) * np.float32(curvature)
+    across = canvas.v - off_m + np.square(canvas.u) * curvature
     surface = ground.asphalt(canvas, canvas.blend_of((*ground.ASPHALTS, ground.CONCRETE[0])))
     for side in (-1, 1):
-        own = across * side - np.float32(median_m / 2 + road_m / 2)
+        own = across * side - (median_m / 2 + road_m / 2)
         canvas.lay(surface, canvas.strip(own, road_m))
         _lane_markings(canvas, own, lanes, lane_m)
     if median_m < road_m / 3:
@@ -203,13 +203,13 @@ def _freeway(canvas: Canvas) -> None:
 def _lane_markings(canvas: Canvas, own: Field, lanes: int, lane_m: float) -> None:
     """Draw worn wheel paths, dashes between lanes, solid lines at both edges (the inner one yellow)."""
     half_m = lanes * lane_m / 2
-    wear = np.cos((own + np.float32(half_m)) * np.float32(4 * np.pi / lane_m)) * canvas.strip(own, 2 * half_m)
-    canvas.albedo *= 1 + np.float32(canvas.between(0.0, 0.07)) * wear
-    dashes = canvas.edge(np.mod(canvas.u, np.float32(12.0)) - np.float32(8.0))
+    wear = np.cos((own + half_m) * (4 * np.pi / lane_m)) * canvas.strip(own, 2 * half_m)
+    canvas.albedo *= 1 + canvas.between(0.0, 0.07) * wear
+    dashes = canvas.edge(np.mod(canvas.u, 12.0) - 8.0)
     for lane in range(1, lanes):
-        canvas.tint(ground.PAINT, canvas.strip(own + np.float32(half_m - lane * lane_m), 0.22) * dashes)
-    canvas.tint(ground.YELLOW, canvas.strip(own + np.float32(half_m), 0.25))
-    canvas.tint(ground.PAINT, canvas.strip(own - np.float32(half_m), 0.25))
+        canvas.tint(ground.PAINT, canvas.strip(own + (half_m - lane * lane_m), 0.22) * dashes)
+    canvas.tint(ground.YELLOW, canvas.strip(own + half_m, 0.25))
+    canvas.tint(ground.PAINT, canvas.strip(own - half_m, 0.25))
 
 
 def _traffic(canvas: Canvas, lanes_m: list[float], off_m: float, curvature: float) -> Iterator[Shape]:
@@ -261,9 +261,9 @@ def _pier(canvas: Canvas, y: float, longest_m: float, planks: Color) -> list[Sha
 def _quay(canvas: Canvas) -> None:
     """Lay solid ground at one end of the piers, with a wall and driveway cars."""
     edge_m = canvas.between(0.28, 0.42) * canvas.extent_m
-    land = canvas.edge(canvas.u - np.float32(edge_m))
+    land = canvas.edge(canvas.u - edge_m)
     canvas.lay(ground.asphalt(canvas, canvas.pick((*ground.ASPHALTS, *ground.CONCRETE))), land)
-    canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(canvas.u - np.float32(edge_m), 1.4))
+    canvas.tint(canvas.pick(ground.CONCRETE), canvas.strip(canvas.u - edge_m, 1.4))
     canvas.height_m *= 1 - land
     spaces = np.arange(-canvas.reach_m, canvas.reach_m, 2.8)
     cars = (car(canvas, (edge_m + 6.0, float(y)), 0.0) for y in spaces if canvas.chance(0.5))
@@ -299,7 +299,7 @@ def _stall_lines(canvas: Canvas, across: Field, stall_m: tuple[float, float], sl
     position = canvas.u - np.abs(across) * np.float32(np.tan(slant))
     between_stalls = canvas.strip(canvas.periodic(position, 0.0, width_m), 0.16)
     marks = np.maximum(between_stalls * canvas.strip(across, 2 * depth_m), canvas.strip(across, 0.16))
-    canvas.tint(line, marks * np.float32(0.9))
+    canvas.tint(line, marks * 0.9)
 
 
 def _parked_cars(canvas: Canvas, y: float, stall_m: tuple[float, float], slant: float, taken: float) -> Iterator[Shape]:
@@ -320,14 +320,14 @@ def _parked_cars(canvas: Canvas, y: float, stall_m: tuple[float, float], slant: 
 
 def _river(canvas: Canvas) -> None:
     canvas.fill(canvas.blend_of((*ground.grass_palette(canvas), *ground.SOILS[:2])), 0.16, 10.0)
-    middle = canvas.v - np.float32(canvas.between(-9, 9))
+    middle = canvas.v - canvas.between(-9, 9)
     middle = middle + canvas.wiggle(canvas.u, canvas.between(70, 150), canvas.between(3, 11))
     half_m = canvas.between(5.5, 15.0) + canvas.wiggle(canvas.u, 45.0, 1.1)
-    inside_m = half_m - np.abs(middle) + np.float32(0.35) * canvas.noise(4.0)
+    inside_m = half_m - np.abs(middle) + 0.35 * canvas.noise(4.0)
     bank_m = canvas.between(0.8, 4.5)
-    canvas.tint(canvas.blend_of((*ground.SANDS, *ground.SOILS)), canvas.edge(inside_m + np.float32(bank_m), 1.5))
+    canvas.tint(canvas.blend_of((*ground.SANDS, *ground.SOILS)), canvas.edge(inside_m + bank_m, 1.5))
     color = canvas.blend_of(ground.WATERS)
-    shallow = np.float32(0.45) * np.exp(-np.maximum(inside_m, 0) / np.float32(1.8))
+    shallow = 0.45 * np.exp(-np.maximum(inside_m, 0) / 1.8)
     canvas.lay(ground.water(canvas, color, canvas.between(0.02, 0.07)), canvas.edge(inside_m, 0.6) * (1 - shallow))
     places = canvas.scatter(int(canvas.between(90, 750)))
     largest_m = canvas.between(2.0, 4.6)
