@@ -115,9 +115,9 @@ class Canvas:
         red, green, blue = (min(max(channel, 0.02), 0.98) for channel in moved)
         return red, green, blue
 
-    def blend_of(self, palette: Sequence[Color], spread: float = 0.03) -> Color:
+    def blend_of(self, palette: Sequence[Color]) -> Color:
         """Return a random mix of two colors of the palette."""
-        first, second = self.pick(palette, spread), self.pick(palette, spread)
+        first, second = self.pick(palette), self.pick(palette)
         return mixed(first, second, self.between(0.0, 1.0))
 
     def noise(self, feature_m: float, octaves: int = 3) -> Field:
@@ -140,18 +140,18 @@ class Canvas:
         deviation = 0.8 * math.sqrt(sum(0.6 ** (2 * octave) for octave in range(octaves)))
         return _resized(lattice / deviation, self.size)
 
-    def wiggle(self, along: Field, wavelength_m: float, amplitude_m: float) -> Field:
-        """Make a smooth random curve over `along`, for shores and banks."""
-        total = np.zeros_like(along)
+    def wiggle(self, wavelength_m: float, amplitude_m: float) -> Field:
+        """Make a smooth random curve over `u`, for shores and banks."""
+        total = np.zeros_like(self.u)
         for harmonic in (1.0, 1.9, 4.3, 9.1):
             phase, strength = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.5, 1.0) / harmonic
-            wave = np.sin(along * (2 * np.pi * harmonic / wavelength_m) + phase)
+            wave = np.sin(self.u * (2 * np.pi * harmonic / wavelength_m) + phase)
             total += amplitude_m * strength * wave
         return total
 
     # Painting --------------------------------------------------------------------------------------------
 
-    def fill(self, color: Color, mottle: float = 0.1, feature_m: float = 12.0) -> None:
+    def fill(self, color: Color, mottle: float, feature_m: float = 12.0) -> None:
         """Cover everything with one color whose lightness varies by about `mottle` (a fraction)."""
         tone = 1 + mottle * self.noise(feature_m, octaves=6)
         self.albedo[:] = colored(tone, color)
@@ -186,13 +186,12 @@ class Canvas:
         colors, heights = Image.new("RGBA", (side, side)), Image.new("F", (side, side))
         draw_color, draw_height = ImageDraw.Draw(colors), ImageDraw.Draw(heights)
         corners_px = self.to_pixels(np.concatenate([shape.points_m for shape in drawn])) * _SUPERSAMPLING
-        flat, first = corners_px.ravel().tolist(), 0
-        for shape in drawn:
-            last = first + 2 * len(shape.points_m)
+        ends = np.cumsum([len(shape.points_m) for shape in drawn])
+        for shape, corners in zip(drawn, np.split(corners_px, ends[:-1]), strict=True):
+            polygon = corners.ravel().tolist()
             red, green, blue = (round(255 * channel) for channel in shape.color)
-            draw_color.polygon(flat[first:last], fill=(red, green, blue, 255))
-            draw_height.polygon(flat[first:last], fill=shape.height_m)
-            first = last
+            draw_color.polygon(polygon, fill=(red, green, blue, 255))
+            draw_height.polygon(polygon, fill=shape.height_m)
         painted = _planes(colors.reduce(_SUPERSAMPLING))
         self.albedo += painted[3] * (painted[:3] - self.albedo)
         np.maximum(self.height_m, np.asarray(heights.reduce(_SUPERSAMPLING)), out=self.height_m)
@@ -231,7 +230,7 @@ class Canvas:
     def _crown(self, center: tuple[float, float], radius_px: float, color: Color, leaves: Field, ragged: Field) -> None:
         """Draw one crown: a ragged dome, visible only where nothing is higher."""
         columns, rows = (self._around(middle, 1.3 * radius_px) for middle in center)
-        patch = (slice(rows[0], rows[1]), slice(columns[0], columns[1]))
+        patch = (slice(*rows), slice(*columns))
         dx = ((np.arange(*columns) + 0.5 - center[0]) / radius_px).astype(np.float32)[None, :]
         dy = ((np.arange(*rows) + 0.5 - center[1]) / radius_px).astype(np.float32)[:, None]
         inside = np.maximum(1 - (dx * dx + dy * dy) * ragged[patch], 0)
@@ -241,7 +240,7 @@ class Canvas:
         visible = np.minimum(inside * (radius_px / 2), 1) * (top_m > self.height_m[patch])
         facing = dx * self.sun[0] + dy * self.sun[1]
         light = (0.95 - 0.42 * facing) * leaves[patch]
-        ground = self.albedo[:, rows[0] : rows[1], columns[0] : columns[1]]
+        ground = self.albedo[:, slice(*rows), slice(*columns)]
         ground += visible * (colored(light, color) - ground)
         np.maximum(self.height_m[patch], top_m, out=self.height_m[patch])
 
@@ -282,9 +281,9 @@ class Canvas:
         """
         roof = self.height_m
         drop_m = self.sun_slope * self.m_per_px
-        for power in range(6):
-            step = 2**power
-            moved = _shifted(roof, round(self.sun[0] * step), round(self.sun[1] * step))
+        for step in (1, 2, 4, 8, 16, 32):
+            left, top = (step - round(direction * step) for direction in self.sun)
+            moved = np.pad(roof, step)[top : top + self.size, left : left + self.size]
             roof = np.maximum(roof, moved - step * drop_m)
         return np.asarray(np.clip((roof - self.height_m - 0.15) / 0.4, 0, 1))
 
@@ -292,17 +291,6 @@ class Canvas:
 def _resized(field: Field, side: int) -> Field:
     image = Image.fromarray(field).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.float32)
-
-
-def _shifted(field: Field, right: int, down: int) -> Field:
-    """Shift a field by whole pixels, filling with zeros."""
-    height, width = field.shape
-    moved = np.zeros_like(field)
-    if abs(right) < width and abs(down) < height:
-        moved[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = field[
-            max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)
-        ]
-    return moved
 
 
 def _planes(image: Image.Image) -> ColorField:

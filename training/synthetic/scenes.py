@@ -5,7 +5,7 @@ differ in structure and not in mean color.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 
@@ -23,13 +23,11 @@ def _agricultural(canvas: Canvas) -> None:
     canvas.fill(canvas.pick(ground.SOILS), 0.08)
     far = 10 * canvas.reach_m
     cuts = [canvas.between(-22, 22) if canvas.chance(share) else far for share in (0.55, 0.35)]
-    bend = canvas.wiggle(canvas.u, 160.0, canvas.between(0.0, 1.5))
-    for right in (False, True):
-        for above in (False, True):
-            inside = canvas.edge((canvas.u - cuts[0]) * (1 if right else -1), 1.0)
-            inside = inside * canvas.edge((canvas.v + bend - cuts[1]) * (1 if above else -1), 1.0)
-            if inside.any():
-                _crop(canvas, inside)
+    bend = canvas.wiggle(160.0, canvas.between(0.0, 1.5))
+    for right, above in product((-1, 1), repeat=2):
+        inside = canvas.edge((canvas.u - cuts[0]) * right, 1.0) * canvas.edge((canvas.v + bend - cuts[1]) * above, 1.0)
+        if inside.any():
+            _crop(canvas, inside)
     for along, cut in ((canvas.u, cuts[0]), (canvas.v + bend, cuts[1])):
         _field_track(canvas, along - cut)
 
@@ -38,7 +36,7 @@ def _crop(canvas: Canvas, inside: Field) -> None:
     """Draw rows of plants on bare soil, with weak patches, gaps and the wheel tracks of the sprayer."""
     heading = canvas.between(-0.06, 0.06) + (np.pi / 2 if canvas.chance(0.3) else 0.0)
     across = canvas.v * np.float32(np.cos(heading)) + canvas.u * np.float32(np.sin(heading))
-    across = across + canvas.wiggle(canvas.u, 130.0, canvas.between(0.0, 0.8))
+    across = across + canvas.wiggle(130.0, canvas.between(0.0, 0.8))
     spacing_m = canvas.between(1.1, 3.4)
     wave = np.cos(across * (2 * np.pi / spacing_m) + 0.35 * canvas.noise(2.0, octaves=2))
     vigor = canvas.noise(22.0, octaves=4)
@@ -71,7 +69,7 @@ def _beach(canvas: Canvas) -> None:
     sand = canvas.blend_of(ground.SANDS)
     canvas.fill(sand, 0.05, 9.0)
     offset = canvas.v - canvas.between(-16, 16)
-    sea_m = offset + canvas.wiggle(canvas.u, canvas.between(55, 120), canvas.between(1.0, 3.5))
+    sea_m = offset + canvas.wiggle(canvas.between(55, 120), canvas.between(1.0, 3.5))
     _dry_beach(canvas, -sea_m)
     canvas.tint(scaled(sand, 0.68), canvas.edge(sea_m + canvas.between(2.5, 6), 2.5))
     sea = ground.water(canvas, mixed(canvas.pick(ground.WATERS), (0.22, 0.42, 0.44), canvas.between(0.0, 0.6)), 0.10)
@@ -84,7 +82,7 @@ def _beach(canvas: Canvas) -> None:
 def _breaker(canvas: Canvas, sea_m: Field, order: int) -> None:
     """Draw one line of surf: sharp towards the shore, torn and fading behind."""
     away_m = order * canvas.between(5, 8.5) + canvas.between(0.0, 1.0)
-    front = sea_m - away_m + canvas.wiggle(canvas.u, canvas.between(25, 50), 0.9)
+    front = sea_m - away_m + canvas.wiggle(canvas.between(25, 50), 0.9)
     tail_m = canvas.between(1.2, 4.0)
     torn = 0.75 + 0.55 * canvas.noise(2.6, octaves=4) - 0.10 * order
     breaks = np.clip(0.9 - 0.15 * order + canvas.noise(26.0, octaves=2), 0, 1)
@@ -321,8 +319,8 @@ def _parked_cars(canvas: Canvas, y: float, stall_m: tuple[float, float], slant: 
 def _river(canvas: Canvas) -> None:
     canvas.fill(canvas.blend_of((*ground.grass_palette(canvas), *ground.SOILS[:2])), 0.16, 10.0)
     middle = canvas.v - canvas.between(-9, 9)
-    middle = middle + canvas.wiggle(canvas.u, canvas.between(70, 150), canvas.between(3, 11))
-    half_m = canvas.between(5.5, 15.0) + canvas.wiggle(canvas.u, 45.0, 1.1)
+    middle = middle + canvas.wiggle(canvas.between(70, 150), canvas.between(3, 11))
+    half_m = canvas.between(5.5, 15.0) + canvas.wiggle(45.0, 1.1)
     inside_m = half_m - np.abs(middle) + 0.35 * canvas.noise(4.0)
     bank_m = canvas.between(0.8, 4.5)
     canvas.tint(canvas.blend_of((*ground.SANDS, *ground.SOILS)), canvas.edge(inside_m + bank_m, 1.5))
