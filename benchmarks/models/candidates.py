@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from overfly.benchmarks.models.loaders import CHANNELS_LAST, COMPILED, FROM_ONNX, STATIC, LoadSpec
@@ -111,9 +111,10 @@ def default_candidates(
     found = bundle.manifest.variants
     _LOGGER.info("variants of the bundle: %s; devices: %s", ", ".join(found), ", ".join(devices))
     onnx, problem = _onnx_file(bundle, workspace)
+    onnxruntime = LoadSpec(backend=ONNXRUNTIME, variant="fp32", bundle=str(bundle.path), path=str(onnx))
     return [
         *([] if run is None else [_pytorch(bundle, run, configuration) for configuration in configurations]),
-        _from_file(bundle, ONNXRUNTIME, "fp32", "", onnx, problem),
+        Candidate(onnxruntime, _size_bytes(onnx), problem),
         *(
             _openvino(bundle, variant, device, cache=cache)
             for device in devices
@@ -138,10 +139,13 @@ def alternative_candidates(
     onnx, problem = _onnx_file(bundle, workspace)
     int8 = workspace / "onnxruntime-int8.onnx"
     int8_problem = problem or _attempt(lambda: quantize_onnx(onnx, int8, calibration))
+    folder = str(bundle.path)
+    onnxruntime = LoadSpec(backend=ONNXRUNTIME, variant="int8", configuration=STATIC, bundle=folder, path=str(int8))
+    openvino = LoadSpec(backend=OPENVINO, variant="fp32", configuration=FROM_ONNX, bundle=folder, path=str(onnx))
     return [
         *([] if run is None else [_pytorch(bundle, run, CHANNELS_LAST)]),
-        _from_file(bundle, ONNXRUNTIME, "int8", STATIC, int8, int8_problem),
-        *(_from_file(bundle, OPENVINO, "fp32", FROM_ONNX, onnx, problem, device) for device in devices),
+        Candidate(onnxruntime, _size_bytes(int8), int8_problem),
+        *(Candidate(replace(openvino, device=device), _size_bytes(onnx), problem) for device in devices),
     ]
 
 
@@ -153,27 +157,11 @@ def _pytorch(bundle: Bundle, run: Path, configuration: str) -> Candidate:
     return Candidate(load, _size_bytes(run / CHECKPOINT))
 
 
-def _from_file(
-    bundle: Bundle, backend: str, variant: str, configuration: str, path: Path, problem: str | None, device: str = "CPU"
-) -> Candidate:
-    """Return an ONNX file in ONNX Runtime or OpenVINO."""
-    load = LoadSpec(
-        backend=backend,
-        variant=variant,
-        configuration=configuration,
-        device=device,
-        bundle=str(bundle.path),
-        path=str(path),
-    )
-    return Candidate(load, _size_bytes(path), problem)
-
-
 def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Candidate:
     """Return a variant of the bundle on a device."""
-    record = bundle.variant(variant)
-    sizes = [file.size_bytes for name, file in bundle.manifest.files.items() if name in {record.xml, record.bin}]
     load = LoadSpec(backend=OPENVINO, variant=variant, device=device, bundle=str(bundle.path), cache=cache)
-    return Candidate(load, sum(sizes) if len(sizes) == len({record.xml, record.bin}) else None)
+    record, files = bundle.variant(variant), bundle.manifest.files
+    return Candidate(load, files[record.xml].size_bytes + files[record.bin].size_bytes)
 
 
 def _onnx_file(bundle: Bundle, workspace: Path) -> tuple[Path, str | None]:
