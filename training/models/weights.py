@@ -69,6 +69,11 @@ def imagenet_state(name: str) -> StateDict:
     weights = torchvision_models().get_model_weights(name)["IMAGENET1K_V1"]
     file_name = weights.url.rpartition("/")[2]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    if cached.parts[0] == "~":
+        raise WeightsError(
+            "there is no home folder to keep the ImageNet weights in: set HOME or TORCH_HOME, or name a local file "
+            "with --weights"
+        )
     if cached.is_file():
         _check_hash(cached)
     _LOGGER.info("initial weights: %s, %s", cached, "in the cache" if cached.is_file() else f"from {weights.url}")
@@ -118,7 +123,8 @@ def read_state_dict(path: Path) -> StateDict:
     Raises
     ------
     WeightsError
-        If the file is missing, has neither format, contains anything but tensors, or has values that are not finite.
+        If the file is missing, has neither format, contains anything but tensors, has values that are not finite, or
+        has different tensors for one layer.
     """
     expected = "expected a state dict in torchvision's format, .pth or .safetensors"
     if not path.exists():
@@ -139,19 +145,30 @@ def read_state_dict(path: Path) -> StateDict:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
     ):
         raise WeightsError(f"the weights file {path} is not a state dict: {expected}")
+    state: StateDict = {}
     for key, value in content.items():
-        if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
+        _check_values(path, key, value)
+        short = _PREFIXES.sub("", key)
+        if not torch.equal(state.setdefault(short, value), value):
             raise WeightsError(
-                f"the weights file {path} has tensors of a kind that no layer takes, such as {key} ({value.dtype}, "
-                f"{value.layout}): expected dense real numbers"
+                f"the weights file {path} has different tensors under {short} and {key}: remove those of one model"
             )
-        if not value.isfinite().all():
-            raise WeightsError(
-                f"the weights file {path} has values that are not finite (NaN or infinity), such as in {key}: use "
-                "weights from before that training diverged"
-            )
-    _LOGGER.info("initial weights: %d tensors of %s", len(content), path)
-    return {_PREFIXES.sub("", key): value for key, value in content.items()}
+    _LOGGER.info("initial weights: %d tensors of %s", len(state), path)
+    return state
+
+
+def _check_values(path: Path, key: str, value: torch.Tensor) -> None:
+    """Raise WeightsError if a tensor of a file is not a dense one of finite real numbers."""
+    if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
+        raise WeightsError(
+            f"the weights file {path} has tensors of a kind that no layer takes, such as {key} ({value.dtype}, "
+            f"{value.layout}): expected dense real numbers"
+        )
+    if not value.isfinite().all():
+        raise WeightsError(
+            f"the weights file {path} has values that are not finite (NaN or infinity), such as in {key}: use "
+            "weights from before that training diverged"
+        )
 
 
 def _check_no_output(path: Path) -> None:
@@ -180,7 +197,7 @@ def load_backbone(model: nn.Module, name: str, state: StateDict, *, source: str)
     Raises
     ------
     WeightsError
-        If a tensor is missing, unknown, or has another shape.
+        If a tensor is missing, unknown, has another shape, has whole numbers for real ones, or is a layer of zeros.
     """
     own = model.state_dict()
     head = {f"{MODELS[name]}.weight", f"{MODELS[name]}.bias"}
@@ -189,11 +206,22 @@ def load_backbone(model: nn.Module, name: str, state: StateDict, *, source: str)
     # Older files lack the batch counters of batch-norm layers; the counters have no effect.
     missing = {key for key in wanted - backbone.keys() if not key.endswith("num_batches_tracked")}
     unknown = backbone.keys() - wanted
-    misfits = {key for key in wanted & backbone.keys() if own[key].shape != backbone[key].shape}
+    misfits = {
+        key
+        for key in wanted & backbone.keys()
+        if own[key].shape != backbone[key].shape or own[key].is_floating_point() > backbone[key].is_floating_point()
+    }
     if missing or unknown or misfits:
         example = min(missing | unknown | misfits)
         raise WeightsError(
             f"the weights {source} are not for {name}: {len(missing)} tensors missing, {len(unknown)} unknown, "
-            f"{len(misfits)} of another shape (such as {example}); choose the --model that they were made for"
+            f"{len(misfits)} of another shape or type (such as {example}); choose the --model that they were made for"
+        )
+    # Scales and biases may be zero. A layer of zeros gives the same output for every image.
+    zeros = [key for key, value in backbone.items() if value.dim() > 1 and not value.any()]
+    if zeros:
+        raise WeightsError(
+            f"the weights {source} are all zero in {zeros[0]}, so that every image would look alike: use the weights "
+            "of a finished training"
         )
     model.load_state_dict({**own, **backbone})

@@ -104,7 +104,7 @@ def test_weights_of_another_model(tmp_path, state):
         load_pretrained(other, "mobilenet_v2", str(path))
     assert str(caught.value).startswith(
         f"the weights {path} are not for mobilenet_v2: {n_wanted} tensors missing, {len(state)} unknown, "
-        "0 of another shape (such as "
+        "0 of another shape or type (such as "
     )
     assert str(caught.value).endswith("); choose the --model that they were made for")
 
@@ -116,6 +116,30 @@ def test_one_tensor_of_another_shape_changes_nothing(model, state):
     assert re.findall(r"\d+ (?=tensors|unknown|of)", str(caught.value)) == ["0 ", "0 ", "1 "]
     assert "conv1.0.weight" in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_whole_numbers_for_real_ones_are_refused(model, state, dtype):
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(model, NAME, {**state, "conv1.0.weight": state["conv1.0.weight"].to(dtype)}, source="w.pth")
+    assert "1 of another shape or type (such as conv1.0.weight)" in str(caught.value)
+
+
+def test_half_precision_is_loaded(model, state):
+    load_backbone(model, NAME, {key: v.half() if v.is_floating_point() else v for key, v in state.items()}, source="w")
+    assert torch.allclose(model.state_dict()["conv1.0.weight"], state["conv1.0.weight"], atol=1e-3)
+
+
+def test_a_layer_of_zeros_is_refused_but_not_a_head_or_a_bias(model, state):
+    zeros = {key: torch.zeros_like(value) for key, value in state.items()}
+    biases = {key: value for key, value in zeros.items() if value.dim() < 2 or key in HEAD}
+    load_backbone(model, NAME, {**state, **biases}, source="w.pth")
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(model, NAME, {**state, "conv1.0.weight": zeros["conv1.0.weight"]}, source="w.pth")
+    assert str(caught.value) == (
+        "the weights w.pth are all zero in conv1.0.weight, so that every image would look alike: use the weights of a "
+        "finished training"
+    )
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.95])
@@ -212,6 +236,20 @@ def test_the_prefixes_of_wrapped_models_are_removed(tmp_path, model, state, pref
     prefixed = {f"{prefix}{key}": value for key, value in state.items()}
     load_pretrained(model, NAME, str(save_state(prefixed, tmp_path / f"w{suffix}")))
     assert_loaded(model, state, head)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_one_layer_under_two_names_must_be_one_tensor(tmp_path, state, suffix):
+    copies = {f"module.{key}": value.clone() for key, value in state.items()}
+    assert read_state_dict(save_state({**state, **copies}, tmp_path / f"w{suffix}")).keys() == state.keys()
+    copies["module.conv1.0.weight"] += 1
+    path = save_state({**state, **copies}, tmp_path / f"w{suffix}")
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    assert str(caught.value) == (
+        f"the weights file {path} has different tensors under conv1.0.weight and module.conv1.0.weight: remove those "
+        "of one model"
+    )
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net"])
@@ -451,6 +489,19 @@ def test_a_file_in_the_cache_that_is_not_torchvisions_is_rejected(hub, point_to,
     assert str(caught.value) == (
         f"{path} in torchvision's cache is damaged, or not torchvision's file: its SHA-256 begins with "
         f"{sha256_file(path)[:8]}, expected 01234567; delete it and try again, or name a local file with --weights"
+    )
+
+
+def test_without_a_home_folder_the_message_says_so(monkeypatch):
+    for name in ("HOME", "USERPROFILE", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # What expanduser does for a user whom the system does not know.
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(WeightsError) as caught:
+        imagenet_state(NAME)
+    assert str(caught.value) == (
+        "there is no home folder to keep the ImageNet weights in: set HOME or TORCH_HOME, or name a local file with "
+        "--weights"
     )
 
 
