@@ -162,7 +162,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
     reader = bundle.manifest.image.reader()
     pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
-    images = ImageSource(pixels, lambda index: reader.read(job.data / chosen[index].name))
+    images = ImageSource(pixels, lambda index: reader.read(chosen[index].path(job.data)))
     with keep_awake(), make_workspace() as workspace:
         candidates = _choose_candidates(job, bundle, devices, dataset, reader, workspace)
         jobs = [RowJob(candidate, candidate.problem or OK) for candidate in candidates]

@@ -9,6 +9,7 @@ import click
 from overfly.cli import options
 from overfly.cli.options import option
 from overfly.runtime.bundle.variants import VARIANTS, quantized_variants
+from overfly.runtime.files.names import utf8_text
 
 if TYPE_CHECKING:
     from overfly.runtime.bundle.manifest import Manifest
@@ -89,7 +90,7 @@ def _json(path: Path, manifest: "Manifest") -> str:
         if VARIANTS[name].is_quantized
     }
     facts = {
-        "bundle": str(path),
+        "bundle": utf8_text(path),
         "golden_part": manifest.golden_part,
         "parity": {"onnx": asdict(manifest.onnx.parity), **parities},
         "quantized": quantized,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overfly.runtime.files.names import utf8_text
+
 if TYPE_CHECKING:
     from overfly.runtime.classifier import Prediction
     from overfly.runtime.errors import ImageError
@@ -28,19 +30,19 @@ def json_line(path: Path, answer: "Prediction | ImageError", width: int) -> str:
     """Return a JSON object."""
     del width
     if isinstance(answer, Exception):
-        return json.dumps({"path": str(path), "error": str(answer)})
+        return json.dumps({"path": utf8_text(path), "error": utf8_text(answer)})
     pairs = zip(answer.labels, answer.probabilities, strict=True)
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in pairs]
-    return json.dumps({"path": str(path), **top[0], "top": top})
+    return json.dumps({"path": utf8_text(path), **top[0], "top": top})
 
 
 def csv_lines(path: Path, answer: "Prediction | ImageError", width: int) -> str:
     """Return a CSV row for each class, all with the same path."""
     del width
     if isinstance(answer, Exception):
-        return _csv_row([_utf8(path), "", "", _utf8(answer)])
+        return _csv_row([utf8_text(path), "", "", utf8_text(answer)])
     pairs = zip(answer.labels, answer.probabilities, strict=True)
-    return "\n".join(_csv_row([_utf8(path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
+    return "\n".join(_csv_row([utf8_text(path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
 
 
 WRITERS = {"table": table_line, "json": json_line, "csv": csv_lines}
@@ -62,12 +64,7 @@ def describe_runner(runner: "Runner") -> str:
 
 def one_line(text: object) -> str:
     """Return a path or a message with line breaks, other control characters and broken bytes written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _utf8(text))
-
-
-def _utf8(text: object) -> str:
-    """Return a path or a message with bytes that are not UTF-8 written as escapes."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in utf8_text(text))
 
 
 def _csv_row(cells: list[str]) -> str:

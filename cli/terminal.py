@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overfly.cli.streams import ignore_gone_reader
+from overfly.runtime.files.names import utf8_text
 from overfly.runtime.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
         """Write a line that ``--quiet`` does not suppress."""
         with ignore_gone_reader():
             if self._bars is None:
-                click.echo(message, err=True)
+                click.echo(utf8_text(message), err=True)
             else:
                 self._bars.end_table()
-                self._bars.write_line(message)
+                self._bars.write_line(utf8_text(message))
 
     def row(self, cells: Mapping[str, str]) -> None:
         """Add a row to the table above the bars; without bars it is a plain line."""

@@ -11,6 +11,7 @@ import click
 from overfly.cli import options
 from overfly.cli.options import option
 from overfly.cli.recipe_options import OWN_FIELDS, RecipeCommand, changed_recipe, recipe_options
+from overfly.runtime.files.names import utf8_text
 from overfly.training.recipe import ACCELERATORS
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def command(
     if not team.leads:
         return
     if as_json:
-        click.echo(json.dumps({"run": str(out), **_figures(run.record)}))
+        click.echo(json.dumps({"run": utf8_text(out), **_figures(run.record)}))
         return
     for line in _summary(run.record):
         click.echo(line)

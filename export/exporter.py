@@ -37,7 +37,8 @@ from overfly.runtime.evaluation.parity import problems_at_export
 from overfly.runtime.extras import require_extra
 from overfly.runtime.files.atomic import atomic_file, atomic_folder, write_atomically
 from overfly.runtime.files.hashing import sha256_file
-from overfly.runtime.files.output_guards import check_inputs_safe, check_outside
+from overfly.runtime.files.names import native_path
+from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_utf8
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
@@ -114,9 +115,10 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     require_extra("export")
     run = Run.open(job.run)
     check_labels(run.record.classes)
-    data = job.data or Path(run.record.data)
+    data = job.data or native_path(run.record.data)
     check_inputs_safe(job.out, [job.run, data])
     check_outside(job.out, data)
+    check_utf8(job.out)
     if job.as_zip:
         with atomic_file(job.out, overwrite=overwrite) as archive:
             folder = archive.with_name(f"{archive.name}.files")
@@ -135,7 +137,7 @@ class _Export:
     def __init__(self, job: ExportJob, run: Run, folder: Path, reporter: Reporter) -> None:
         self._job, self._run, self._folder, self._reporter = job, run, folder, reporter
         self._run_sha256 = sha256_file(run.path / RUN_FILE)
-        self._data = job.data or Path(run.record.data)
+        self._data = job.data or native_path(run.record.data)
         self._reader = run.record.image.reader()
         self._split = run.split()
         self._pytorch_model = run.load_model()

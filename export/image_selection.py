@@ -73,7 +73,7 @@ def select(split: Split, data: Path, *, n_calibration: int | None, seed: int) ->
     # A split that was made elsewhere may have the same image in two parts.
     val, remaining = ([image for image in images if image.sha256 not in used] for images in (val, train))
     held_out = ImageSample("val", val) if val else ImageSample("train", remaining)
-    paths = [data / image.name for image in test]
+    paths = [image.path(data) for image in test]
     for broken in filter(None, map(describe_broken_link, paths)):
         raise DataError(broken)
     if any(path.is_file() for path in paths):

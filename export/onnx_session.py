@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from overfly.runtime.files.names import utf8_text
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -21,4 +23,4 @@ def open_onnx_session(path: Path) -> "onnxruntime.InferenceSession":
 
     # For releases that don't know the environment variable that overfly.runtime sets.
     onnxruntime.disable_telemetry_events()
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(utf8_text(path), providers=["CPUExecutionProvider"])

@@ -15,6 +15,7 @@ from overfly.runtime.documents import write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, summarize
+from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import check_outside, explain_os_errors
 from overfly.runtime.files.replacing import replace_folder
 from overfly.runtime.images.depth import ValueRange, check_range
@@ -309,7 +310,7 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
         model=identity.recipe.model,
         classes=split.classes,
         image=identity.image,
-        data=str(job.data.absolute()),
+        data=utf8_text(job.data.absolute()),
         recipe=identity.recipe,
         weights=identity.weights,
         seed=identity.seed,

@@ -16,6 +16,7 @@ from overfly.benchmarks.results.row_records import Execution
 from overfly.export.onnx_session import open_onnx_session
 from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.errors import DeviceError, first_line
+from overfly.runtime.files.names import utf8_text
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint, compile_for_single_images, compile_variant, supported_config
 from overfly.runtime.inference.devices import core, full_name
@@ -172,7 +173,7 @@ class OpenVinoLoader(Loader):
         if spec.configuration != FROM_ONNX:
             return compile_variant(self._bundle, variant=spec.variant, device=spec.device, hint=hint, cache=cache)
         config = supported_config(spec.device, hint=hint, execution_precision="f32")
-        compiled = compile_for_single_images(core().read_model(spec.path), spec.device, config)
+        compiled = compile_for_single_images(core().read_model(utf8_text(spec.path)), spec.device, config)
         return Runner(compiled, variant=spec.variant, requested_precision="f32")
 
 

@@ -64,6 +64,23 @@ def check_outside(path: Path, data: Path) -> None:
         )
 
 
+def check_utf8(path: Path) -> None:
+    """Check that Python could decode the output `path`: OpenVINO and ONNX, which write to it, take no other paths.
+
+    Raises
+    ------
+    OutputError
+        If it could not: the path is not UTF-8, or the locale is not.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise OutputError(
+            f"can't write to {path}: OpenVINO can't open paths that are not UTF-8 in this locale; set PYTHONUTF8=1, or "
+            f"{_REMEDY}"
+        ) from None
+
+
 def windows_device(path: Path) -> str | None:
     """Return the first name in a path that Windows reserves for a device, such as ``con`` or ``nul.txt``, else None."""
     return next((name for name in path.parts if name.partition(".")[0].rstrip(" ").upper() in _DEVICES), None)

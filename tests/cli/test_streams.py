@@ -4,7 +4,9 @@ import csv
 import errno
 import io
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,6 +45,70 @@ def test_names_in_a_pipe_can_be_read_back_whatever_the_code_page(start, tiny_bun
     rows = list(csv.DictReader(io.StringIO(out, newline="")))
     assert [row["path"] for row in rows] == [str(path), str(tmp_path / "нет.jpg")]
     assert str(tmp_path / "нет.jpg") in err.splitlines()[-1]
+
+
+@pytest.fixture
+def in_locale_c():
+    """A function that runs a command as a service in the locale C does, and returns both streams as bytes."""
+    if sys.platform in {"win32", "darwin"}:
+        pytest.skip("file names are text on this system")
+
+    def call(*arguments):
+        environment = {**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C"}
+        environment.pop("PYTHONIOENCODING", None)
+        command = [sys.executable, "-m", "overfly.cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, env=environment, check=False)
+
+    return call
+
+
+@pytest.fixture
+def named_images(tiny_data, tmp_path):
+    """A folder with two images, whose path is UTF-8, and whose second image has a name that is not."""
+    folder = tmp_path / "поле"
+    folder.mkdir()
+    for name, image in zip(["a ключ.jpg", "b caf\udce9.jpg"], sorted((tiny_data / "harbor").iterdir()), strict=False):
+        shutil.copy(image, folder / name)
+    return folder
+
+
+def test_the_locale_c_writes_the_true_bytes_of_names(in_locale_c, fp32_bundle, named_images, tmp_path):
+    (named_images / "нет.jpg").touch()
+    done = in_locale_c("predict", fp32_bundle[0], named_images, "--device", "CPU", "--format", "csv")
+    (tmp_path / "out.csv").write_bytes(done.stdout)
+    with (tmp_path / "out.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        paths = [Path(row["path"]) for row in csv.DictReader(stream)]
+    assert paths == sorted(named_images.iterdir())
+    assert all(path.exists() for path in paths)
+    assert str(named_images / "нет.jpg").encode() in done.stderr
+    table = in_locale_c("predict", fp32_bundle[0], named_images, "--device", "CPU").stdout
+    assert str(named_images / "a ключ.jpg").encode() in table
+    assert f"{named_images}/b caf".encode() in table
+
+
+def test_json_in_the_locale_c_has_names_as_text(in_locale_c, fp32_bundle, named_images):
+    done = in_locale_c("predict", fp32_bundle[0], named_images, "--device", "CPU", "--json")
+    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == [
+        str(path) for path in sorted(named_images.iterdir())
+    ]
+
+
+def test_classes_and_files_have_their_names_in_the_locale_c(in_locale_c, small_data, tmp_path, briefly):
+    data = small_data.rename(tmp_path / "данные")
+    (data / "water").rename(data / "вода")
+    (data / "вода" / "water0.png").rename(data / "вода" / "caf\udce9.png")
+    (data / "вода" / "water1.png").rename(data / "вода" / "ключ.png")
+    done = in_locale_c("train", data, "--out", tmp_path / "run", *briefly)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    record, split = (json.loads((run / name).read_text(encoding="utf-8")) for name in ("run.json", "split.json"))
+    assert record["classes"] == ["field", "вода"]
+    assert record["data"] == str(data)
+    assert {file["name"] for file in split["files"]} >= {"вода/caf\udce9.png", "вода/ключ.png"}
+    # The next command may run in another locale.
+    assert all((data / file["name"]).exists() for file in split["files"])
+    same = in_locale_c("train", data, "--out", tmp_path / "again", *briefly, "--split", run / "split.json")
+    assert same.returncode == 0, same.stderr
 
 
 def test_only_windows_reports_a_gone_reader_as_einval(monkeypatch):

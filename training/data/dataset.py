@@ -12,6 +12,7 @@ import numpy as np
 from overfly.runtime.errors import DataError, ImageError
 from overfly.runtime.files.access import describe_broken_link
 from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.files.names import native_path, utf8_text
 from overfly.runtime.images.discovery import is_image_name, list_folder, suffix_list
 from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import decoding_threads, memory_bytes
@@ -29,7 +30,8 @@ class LabeledImage:
     Attributes
     ----------
     name
-        Path below the data folder, with forward slashes; the first part is the class.
+        Path below the data folder, with forward slashes, as `overfly.runtime.files.names.utf8_text` returns it. Its
+        first part is the class, or with part folders the second.
     label
         Index of the class.
     sha256
@@ -39,6 +41,10 @@ class LabeledImage:
     name: str
     label: int
     sha256: str
+
+    def path(self, folder: Path) -> Path:
+        """Return the path of the file in a data folder."""
+        return folder / native_path(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
         for error in content.unlistable.values():
             raise error
         found = [(path, label) for path in content.files if is_image_name(path)]
-        if not found and layout.parts.get(class_folder.parent.name, "train") == "train":
+        if not found and layout.parts.get(utf8_text(class_folder.parent.name), "train") == "train":
             raise DataError(
                 f"the class folder {class_folder} contains no image: expected files ending in {suffix_list()}; "
                 "add some or remove the folder"
@@ -113,7 +119,7 @@ def scan(folder: Path, *, progress: Progress | None = None) -> Dataset:
     hashes = _map_threads(lambda item: sha256_file(item[0]), labeled, progress)
 
     def names(paths: Iterable[Path]) -> tuple[str, ...]:
-        return tuple(path.relative_to(folder).as_posix() for path in paths)
+        return tuple(utf8_text(path.relative_to(folder).as_posix()) for path in paths)
 
     images = tuple(
         LabeledImage(name, label, sha256)
@@ -172,7 +178,7 @@ def decode(
 
     def load(item: tuple[int, LabeledImage]) -> None:
         try:
-            pixels[item[0]] = reader.read(folder / item[1].name)
+            pixels[item[0]] = reader.read(item[1].path(folder))
         except ImageError as error:
             problems.append(error)
 
@@ -197,7 +203,7 @@ def decode_unchanged(
     """
     items = list(images)
     for image in items:
-        path = folder / image.name
+        path = image.path(folder)
         if not path.is_file():
             raise DataError(
                 describe_broken_link(path)

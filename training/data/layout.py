@@ -7,6 +7,7 @@ from pathlib import Path
 
 from overfly.runtime.errors import DataError
 from overfly.runtime.files.access import describe_broken_link
+from overfly.runtime.files.names import utf8_text
 from overfly.runtime.images.discovery import FolderEntries, is_image_name, list_entries
 from overfly.training.data.parts import part_folders, parts_named
 
@@ -64,7 +65,7 @@ def find_layout(folder: Path) -> Layout:
     inside = {path: list_entries(path) for path in entries.folders}
     parts = _find_parts(folder, inside)
     roots = inside if parts else {folder: entries}
-    train = next((folder / name for name, part in parts.items() if part == "train"), folder)
+    train = next((path for path in roots if parts.get(utf8_text(path.name)) == "train"), folder)
     classes = _check_classes(train, roots[train])
     if parts and parts.keys() <= set(classes):
         raise DataError(
@@ -73,7 +74,7 @@ def find_layout(folder: Path) -> Layout:
         )
     class_folders = [path for root in roots.values() for path in root.folders]
     for path in class_folders:
-        if path.name not in classes:
+        if utf8_text(path.name) not in classes:
             raise DataError(
                 f"the class folder {path} has no counterpart in {train}, so nothing can be trained for it: add one, or "
                 "remove the folder"
@@ -81,7 +82,7 @@ def find_layout(folder: Path) -> Layout:
     everything = {folder: entries, **roots}.values()
     return Layout(
         classes,
-        tuple((path, classes.index(path.name)) for path in class_folders),
+        tuple((path, classes.index(utf8_text(path.name))) for path in class_folders),
         parts,
         tuple(path for content in everything for path in _images(content)),
         tuple(path for content in everything for path in content.passed_over),
@@ -105,7 +106,7 @@ def _find_parts(folder: Path, inside: Mapping[Path, FolderEntries]) -> dict[str,
         return {}
     if len(inside) < _MIN_CLASSES or not named:
         return {}
-    parts = {path.name: parts_named(path.name)[0] for path in named}
+    parts = {utf8_text(path.name): parts_named(path.name)[0] for path in named}
     look = "folder {} of {} looks like a part" if len(named) == 1 else "folders {} of {} look like the parts"
     found = f"the {look.format(', '.join(parts), folder)} of a split"
     if others:
@@ -136,7 +137,7 @@ def _problem_of_parts(parts: Mapping[str, str], inside: Mapping[Path, FolderEntr
 
 def _check_classes(folder: Path, entries: FolderEntries) -> tuple[str, ...]:
     """Return the names of the class folders in `folder`, sorted; raise a DataError if they can't be used."""
-    classes = tuple(path.name for path in entries.folders)
+    classes = tuple(sorted(utf8_text(path.name) for path in entries.folders))
     if not classes:
         raise DataError(f"the data folder {folder} contains no class folder: {_EXPECTED}")
     for name in classes:
@@ -146,7 +147,7 @@ def _check_classes(folder: Path, entries: FolderEntries) -> tuple[str, ...]:
                 "bytes that are not UTF-8; rename it"
             )
     if len(classes) < _MIN_CLASSES:
-        only = folder / classes[0]
+        only = entries.folders[0]
         n_inside = len(list_entries(only).folders)
         remedy = f"did you mean {only}?" if n_inside >= _MIN_CLASSES else "add a second class"
         raise DataError(f"the data folder {folder} has one class ({classes[0]}), expected at least two: {remedy}")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from overfly.runtime.files.names import utf8_text
 from overfly.runtime.images.discovery import FolderEntries, is_image_name
 
 PARTS = ("train", "val", "test")
@@ -22,7 +23,7 @@ _MIN_SHARED = 2
 def parts_named(name: str) -> tuple[str, ...]:
     """Return the parts that a name has words of: one for ``UCM_train``, two for ``train_val``, mostly none."""
     whole = _part_of_word(name)
-    words = [whole] if whole else map(_part_of_word, _WORDS.findall(name))
+    words = [whole] if whole else map(_part_of_word, _WORDS.findall(utf8_text(name)))
     return tuple(dict.fromkeys(filter(None, words)))
 
 

@@ -15,6 +15,7 @@ from overfly.runtime.files.output_guards import (
     check_outside,
     check_overwrite,
     check_temporary_folder,
+    check_utf8,
     explain_os_errors,
 )
 
@@ -22,6 +23,15 @@ from overfly.runtime.files.output_guards import (
 def sentence(path, found, remedy="choose another output"):
     """Return the sentence for an output that can't be written."""
     return f"can't write to {path}: {found}; {remedy}"
+
+
+def test_an_output_that_openvino_could_not_open_is_named(tmp_path):
+    path = tmp_path / "caf\udce9"
+    with pytest.raises(OutputError) as caught:
+        check_utf8(path)
+    found = "OpenVINO can't open paths that are not UTF-8 in this locale"
+    assert str(caught.value) == sentence(path, found, "set PYTHONUTF8=1, or choose another output")
+    check_utf8(tmp_path / "гавань")
 
 
 def test_an_existing_folder_is_rejected(old, names):
