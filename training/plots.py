@@ -1,6 +1,7 @@
 """The plots of a run: its curves and its confusion matrix."""
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
     from overfly.training.loop.history import Epoch
+
+# If matplotlib finds no folder for its cache, as for a user without a home folder, it makes a temporary one and advises
+# to set a variable. Log handlers still get that, but standard error does not.
+logging.getLogger("matplotlib").addHandler(logging.NullHandler())
 
 _DPI = 120
 _CELL_INCHES = 0.36

@@ -1,6 +1,9 @@
 """The plots of a run show its numbers, whatever the names of the classes are."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import matplotlib as mpl
 import numpy as np
@@ -127,3 +130,24 @@ def test_another_font_gives_what_matplotlibs_own_lacks(monkeypatch):
     assert list(both) == ["DejaVu Sans", "STIXGeneral"]
     name = next(chr(i) for i in both["STIXGeneral"].get_charmap() if not plots._readable(chr(i), own))
     assert tick_labels(np.eye(2, dtype=np.int64), (name, "b"))[0] == [name, "b"]
+
+
+def test_without_a_home_folder_matplotlib_writes_nothing_to_standard_error(tmp_path):
+    home = tmp_path / "home"
+    home.touch()
+    code = (
+        "import sys; from pathlib import Path; import numpy as np; from overfly.training.plots import plot_confusion\n"
+        "plot_confusion(Path(sys.argv[1]), np.eye(2, dtype=int), ('a', 'b'))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    environment |= dict.fromkeys(["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"], str(home))
+    environment |= dict.fromkeys(["USERPROFILE", "LOCALAPPDATA"], str(home))
+    result = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "confusion.png"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "confusion.png").is_file()
