@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     epilog=options.example("overfly check bundle --device CPU"),
 )
 @click.argument("bundle", type=options.PATH)
-@options.device("the GPU if OpenVINO lists one, else the CPU")
+@options.device("the GPU if OpenVINO lists one, otherwise the CPU")
 @options.variants("check", default="all in the bundle")
 @options.execution_precision
 @options.properties

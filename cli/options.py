@@ -12,7 +12,7 @@ import click
 from click.decorators import FC
 
 from overfly.cli.arguments import check_not_reserved
-from overfly.runtime.bundle.variants import VARIANTS
+from overfly.runtime.bundle.variants import EXECUTION_PRECISIONS, VARIANTS
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
@@ -126,7 +126,7 @@ seed = option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Rand
 
 execution_precision = option(
     "--execution-precision",
-    type=click.Choice(["auto", "f32", "f16", "bf16"]),
+    type=click.Choice(["auto", *EXECUTION_PRECISIONS]),
     default="auto",
     help="Precision to compute in; auto is f32 for the fp32 variant, and the device's own choice for the others.",
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Answers = Iterator[tuple[Path, Prediction | ImageError]]
 
+_RECOMMENDED = "what the last full bench of this bundle recommended on this machine"
 _WATCH_INTERVAL_S = 1.0
 
 
@@ -27,15 +28,12 @@ _WATCH_INTERVAL_S = 1.0
 )
 @click.argument("bundle", type=options.PATH)
 @click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH...")
-@options.device(
-    "what the last full bench of this bundle recommended on this machine, otherwise the GPU if OpenVINO lists one, "
-    "otherwise the CPU"
-)
+@options.device(f"{_RECOMMENDED}, otherwise the GPU if OpenVINO lists one, otherwise the CPU")
 @option(
     "--variant",
     type=click.Choice(["auto", *VARIANTS]),
     default="auto",
-    help="auto is what the last full bench of this bundle recommended on this machine, otherwise the smallest.",
+    help=f"Variant to run; auto is {_RECOMMENDED}, otherwise the smallest.",
 )
 @options.execution_precision
 @options.properties

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--split",
     "split_file",
     type=options.PATH,
-    show_default="split.json or part folders such as train and test in DATA, else a new split",
+    show_default="split.json or part folders such as train and test in DATA, otherwise a new split",
     help="Use this split.json.",
 )
 @options.value_range
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--device",
     type=click.Choice(["auto", "cpu", *ACCELERATORS]),
     default="auto",
-    help="Where to train; auto takes a GPU if PyTorch has one, else the CPU.",
+    help="Where to train; auto uses a GPU if PyTorch has one, otherwise the CPU.",
 )
 @option("--resume", is_flag=True, help="Continue an interrupted run, if there is one.")
 @options.overwrite

@@ -1,6 +1,12 @@
-"""The variants that a bundle can hold. Imports no numpy, because the command line reads it for its help."""
+"""The variants that a bundle can hold, and the precisions to compute them in.
+
+Imports no numpy, because the command line reads it for its help.
+"""
 
 from dataclasses import dataclass
+
+# The precisions that can be requested from a device, by OpenVINO's names.
+EXECUTION_PRECISIONS = ("f32", "f16", "bf16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

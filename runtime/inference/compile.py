@@ -10,7 +10,7 @@ import numpy as np
 import openvino as ov
 
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.bundle.variants import VARIANTS
+from overfly.runtime.bundle.variants import EXECUTION_PRECISIONS, VARIANTS
 from overfly.runtime.errors import BundleError, DeviceError, last_line
 from overfly.runtime.inference.devices import core, describe, is_meta, resolve_device, supports
 from overfly.runtime.inference.model_cache import keep_blob, read_blob
@@ -20,7 +20,7 @@ _LOGGER = logging.getLogger(__name__)
 
 Hint = Literal["latency", "throughput"]
 
-_ELEMENT_TYPES = {"f32": ov.Type.f32, "f16": ov.Type.f16, "bf16": ov.Type.bf16}
+_ELEMENT_TYPES = {name: getattr(ov.Type, name) for name in EXECUTION_PRECISIONS}
 
 
 def compile_variant(
