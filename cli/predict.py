@@ -69,6 +69,7 @@ def command(
         files = list(paths) if watch else find_images(list(paths), reporter=terminal)
         choices["hint"] = "throughput" if len(files) > 1 and not watch else "latency"
         classifier = Classifier.from_bundle(bundle, device=device, **choices)
+        classifier.reader.warn_once_in(path for path in paths if path.is_dir())
         with classifier:
             terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
             answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)

@@ -24,6 +24,8 @@ _MIN_CONTRAST = 0.25
 _DARK = 0.2
 # The image with the most has 13% of its values at the upper end.
 _CLIPPED = 0.15
+# A person may name each class folder.
+_MAX_WARNINGS = 3
 # The values of about as many rows say how bright an image is.
 _N_ROWS = 64
 
@@ -43,11 +45,19 @@ class DepthConverter:
     ----------
     value_range
         The values of images with more than 8 bits that become 0 and 255; None keeps the highest 8 bits.
+
+    Attributes
+    ----------
+    folders
+        The folders that a person named; "once per folder" is once for each of them. An image that is in none of them
+        counts for its folder and for those next to that.
     """
 
     def __init__(self, value_range: ValueRange | None) -> None:
         self.value_range = value_range
+        self.folders: tuple[Path, ...] = ()
         self._warned: set[Path] = set()
+        self._n_warnings = 0
         self._lock = threading.Lock()
 
     def to_8_bits(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> npt.NDArray[np.uint8]:
@@ -114,12 +124,17 @@ class DepthConverter:
             )
 
     def _warn(self, path: Path, problem: str) -> None:
-        """Warn of an image, unless there was a warning in its folder, or in one next to that."""
-        folder = path.absolute().parent
+        """Warn of an image, unless there was a warning for its folder, or for many others."""
+        around = path.absolute().parent
+        keys = {folder for folder in self.folders if path.is_relative_to(folder)} or {around, around.parent}
         with self._lock:
-            if not self._warned.isdisjoint({folder, folder.parent}):
+            if not self._warned.isdisjoint(keys) or self._n_warnings > _MAX_WARNINGS:
                 return
-            self._warned |= {folder, folder.parent}
+            self._warned |= keys
+            self._n_warnings += 1
+            is_last = self._n_warnings > _MAX_WARNINGS
+        if is_last:
+            path, problem = around, "and maybe more folders have such images, too"
         _LOGGER.warning("%s %s", path, problem)
 
 

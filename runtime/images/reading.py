@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -91,6 +92,10 @@ class ImageReader:
     def __init__(self, size: int, value_range: ValueRange | None = None) -> None:
         self.size = size
         self._depth = DepthConverter(value_range)
+
+    def warn_once_in(self, folders: Iterable[Path]) -> None:
+        """Warn once for each of these folders, which a person named, with all images below it."""
+        self._depth.folders = tuple(folders)
 
     def read(self, path: Path) -> ImageBatch:
         """Decode an image file and resize the image.

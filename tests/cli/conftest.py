@@ -109,6 +109,7 @@ def start():
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="surrogateescape",
             env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
         )
         processes.append(process)

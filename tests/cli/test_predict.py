@@ -136,6 +136,18 @@ def test_folders_and_files_keep_the_order_given(predict, images, tmp_path):
     assert paths == [str(images[1]), str(tmp_path / "x.jpg"), str(images[0])]
 
 
+def test_images_that_need_a_range_are_named_once_for_each_folder_given(predict, tmp_path):
+    for name in ("one/harbor/a.png", "one/runway/b.png", "two/a.png", "two/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 60).save(tmp_path / name)
+    result = predict(tmp_path / "one", tmp_path / "two")
+    warned = [line for line in result.err.splitlines() if "--range" in line]
+    assert len(warned) == 2
+    assert str(tmp_path / "one") in warned[0]
+    assert str(tmp_path / "two") in warned[1]
+    (warned,) = (line for line in predict(tmp_path).err.splitlines() if "--range" in line)
+
+
 @pytest.fixture
 def with_bad(images, tmp_path):
     """Four paths, of which the second is a truncated JPEG."""
@@ -204,7 +216,10 @@ def test_a_file_name_that_is_no_text_does_not_stop_the_others(start, tiny_bundle
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert "Traceback" not in err
-    assert len(out.splitlines()) == (3 if style == "csv" else 2)
+    if style == "csv":
+        assert [row["path"] for row in rows_of(out)] == [str(tmp_path / "a\udcff.jpg"), str(tmp_path / "b.jpg")]
+    else:
+        assert len(out.splitlines()) == 2
 
 
 def test_a_missing_path_or_an_empty_folder_stops_before_anything_runs(predict, images, tmp_path):

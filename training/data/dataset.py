@@ -172,6 +172,7 @@ def decode(
         decoded images would not fit into memory.
     """
     items, size = list(images), reader.size
+    reader.warn_once_in([folder])
     _check_memory(len(items), size)
     pixels = np.empty((len(items), size, size, 3), np.uint8)
     problems: list[ImageError] = []

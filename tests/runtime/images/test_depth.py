@@ -99,6 +99,35 @@ def test_the_warning_comes_once_for_a_folder_and_for_the_folders_of_its_classes(
 
 
 @pytest.mark.parametrize(
+    ("folders", "first_images"),
+    [
+        (["survey/one", "survey/two"], ["survey/one/harbor/a.tif", "survey/two/harbor/a.tif"]),
+        (["survey"], ["survey/one/harbor/a.tif"]),
+        (["survey", "survey/two"], ["survey/one/harbor/a.tif"]),
+    ],
+)
+def test_the_warning_comes_once_for_each_folder_that_a_person_named(caplog, folders, first_images):
+    reader = DepthConverter(None)
+    reader.folders = tuple(map(Path, folders))
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        for survey in ("one", "two"):
+            for name in ("harbor/a.tif", "harbor/old/b.tif", "runway/c.tif"):
+                reader.to_8_bits(Path("survey", survey, name), np.array([0, 3000], np.uint16), 16)
+    assert [record.args[0] for record in caplog.records] == list(map(Path, first_images))
+
+
+def test_many_folders_do_not_give_many_warnings(caplog):
+    converter = DepthConverter(None)
+    folders = [Path("data", f"class{i:02d}") for i in range(21)]
+    converter.folders = tuple(folders)
+    with caplog.at_level(logging.WARNING, logger="overfly"):
+        for folder in folders:
+            converter.to_8_bits(folder / "a.tif", np.array([0, 3000], np.uint16), 16)
+    assert [record.args[0] for record in caplog.records[:3]] == [folder / "a.tif" for folder in folders[:3]]
+    assert caplog.messages[3:] == [f"{folders[3].absolute()} and maybe more folders have such images, too"]
+
+
+@pytest.mark.parametrize(
     ("values", "dtype", "value_range", "warned"),
     [
         (np.linspace(0, 65534, 1000), np.uint16, (0, 4080), True),
