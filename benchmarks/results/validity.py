@@ -101,7 +101,7 @@ def _check_rounds(rows: Sequence[Row]) -> Iterator[Reason]:
     largest, name, what = max(ranges, default=(0.0, "", ""))
     if largest > MAX_RELATIVE_RANGE:
         yield Reason(
-            f"the rounds differ by up to {largest:.0%} ({what} of {name}), expected at most {MAX_RELATIVE_RANGE:.0%}",
+            f"the rounds differ by up to {largest:.1%} ({what} of {name}), expected at most {MAX_RELATIVE_RANGE:.0%}",
             "close other programs, let the machine cool down, and rerun the bench",
         )
 
@@ -111,7 +111,7 @@ def _check_machine(machine: Environment) -> Iterator[Reason]:
     for load, when in ((machine.load_before, "before"), (machine.load_during, "during")):
         if load is not None and load > MAX_BACKGROUND_LOAD:
             yield Reason(
-                f"other programs used {load:.0%} of the processor {when} the measurement, expected at most "
+                f"other programs used {load:.1%} of the processor {when} the measurement, expected at most "
                 f"{MAX_BACKGROUND_LOAD:.0%}",
                 "close other programs and rerun the bench",
             )

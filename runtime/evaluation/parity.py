@@ -98,10 +98,10 @@ def missed_bounds(parity: Parity, bounds: Bounds) -> list[str]:
     problems = []
     if parity.min_cosine < bounds.min_cosine:
         problems.append(
-            f"the worst cosine similarity is {parity.min_cosine:.4f}, expected at least {bounds.min_cosine:.4f}"
+            f"the worst cosine similarity is {parity.min_cosine:.6g}, expected at least {bounds.min_cosine:g}"
         )
     if parity.max_abs_diff > bounds.max_abs_diff:
-        problems.append(f"a logit differs by {parity.max_abs_diff:.2g}, expected at most {bounds.max_abs_diff:.2g}")
+        problems.append(f"a logit differs by {parity.max_abs_diff:.4g}, expected at most {bounds.max_abs_diff:.4g}")
     if parity.top1_agreement < bounds.top1_agreement:
         problems.append(
             f"top-1 agreement is {parity.top1_agreement:.1%}, expected at least {bounds.top1_agreement:.1%}"
