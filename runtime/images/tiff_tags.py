@@ -10,8 +10,6 @@ from enum import IntEnum
 from itertools import islice
 from typing import BinaryIO
 
-import numpy as np
-
 from overfly.runtime.errors import DecodingError
 
 
@@ -53,8 +51,8 @@ _PIXEL_TAGS = {*Tag, 255, 292, 293, 332, 334, 347, *range(512, 522), *range(529,
 _MAGIC = {b"II*\0": ("<", False), b"II+\0": ("<", True), b"MM\0*": (">", False), b"MM\0+": (">", True)}
 # How many bytes a value of each type takes.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-# The types of whole numbers, as NumPy names them.
-_NUMBER_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+# The types of whole numbers, as `struct` names them.
+_NUMBER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 
 
 class TiffFile:
@@ -146,10 +144,9 @@ class TiffPage:
             return default
         if kind not in _NUMBER_TYPES or self._reaches_beyond(kind, count, value):
             raise DecodingError(f"the tag {tag} of the TIFF is damaged")
-        if not self._is_inline(kind, count):
+        if count * _SIZES[kind] > len(value):
             value = self._file.read(self._file.offset.unpack(value)[0], count * _SIZES[kind])
-        numbers: list[int] = np.frombuffer(value, self._file.byte_order + _NUMBER_TYPES[kind], count).tolist()
-        return numbers
+        return struct.unpack_from(f"{self._file.byte_order}{count}{_NUMBER_TYPES[kind]}", value)
 
     def has_damaged_metadata(self) -> bool:
         """Whether a tag that the pixels don't need has an unknown type, or points beyond the end of the file."""
@@ -166,16 +163,11 @@ class TiffPage:
         kept = [entry for entry in entries if self._file.entry.unpack(entry)[0] in _PIXEL_TAGS]
         return b"".join([self._file.count.pack(len(kept)), *kept, self._file.offset.pack(0)])
 
-    def _is_inline(self, kind: int, count: int) -> bool:
-        """Whether the values are so short that they stand in the place of their offset."""
-        return count * _SIZES[kind] <= self._file.offset.size
-
     def _reaches_beyond(self, kind: int, count: int, value: bytes) -> bool:
         """Whether the values end after the file does."""
-        if self._is_inline(kind, count):
-            return False
-        place: int = self._file.offset.unpack(value)[0]
-        return place + count * _SIZES[kind] > self._file.size
+        size = count * _SIZES[kind]
+        # Short values stand in the place of their offset.
+        return size > len(value) and self._file.offset.unpack(value)[0] + size > self._file.size
 
 
 def open_tiff(stream: BinaryIO) -> TiffFile | None:
