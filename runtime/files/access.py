@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 
@@ -12,6 +13,8 @@ def explain_unreadable(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return describe_broken_link(path) or f"{path} does not exist: check the path"
     if isinstance(error, PermissionError):
+        if sys.platform == "win32":
+            return f"{path} can't be opened: close the program that has it open, or change its permissions"
         return f"{path} can't be opened: you have no permission to read it; change its permissions"
     return f"{path} can't be read ({error.strerror or error}): check the disk or the network folder that holds it"
 

@@ -6,7 +6,6 @@ The folders are listed again and again, because notifications of the operating s
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ class _Seen:
     Attributes
     ----------
     stamp
-        Its size and time of change at the last look; None if they could not be read.
+        Its size, its time of change and whether it could be opened at the last look; None if it had no size.
     since
         The clock's time when this stamp was seen first.
     delivered
@@ -36,7 +35,7 @@ class _Seen:
         Whether it was given up because it can't be decoded.
     """
 
-    stamp: tuple[int, int] | None
+    stamp: tuple[int, int, bool] | None
     since: float
     delivered: bool = False
     failed: bool = False
@@ -72,8 +71,8 @@ class FolderWatch:
         """Return the images that are complete and were not returned before.
 
         An image is complete if it did not change between the previous look and this one. An image that was given
-        up as undecodable is new again when it changes. The images of a folder that disappears for a while, as network
-        folders may, are still known when it comes back.
+        up as unreadable is new again when it changes or can be opened. The images of a folder that disappears for a
+        while, as network folders may, are still known when it comes back.
         """
         images = list(dict.fromkeys(path for folder in self._folders for path in images_below(folder)))
         self._forget_deleted(images)
@@ -108,8 +107,11 @@ class FolderWatch:
 
         A change does not matter after the file was delivered, unless it was given up.
         """
-        seen, stamp = self._seen.get(path), _stamp(path)
-        if seen is not None and (seen.stamp == stamp or (seen.delivered and not seen.failed)):
+        seen = self._seen.get(path)
+        if seen is not None and seen.delivered and not seen.failed:
+            return False
+        stamp = _stamp(path)
+        if seen is not None and seen.stamp == stamp:
             return False
         self._seen[path] = _Seen(stamp, self._clock())
         return True
@@ -119,19 +121,31 @@ class FolderWatch:
         return self._clock() - seen.since < self._patience_s
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Return what changes while a file is written: its size and time of change. None if they can't be read."""
+def _stamp(path: Path) -> tuple[int, int, bool] | None:
+    """Return what changes while a file is written: its size, its time of change, and whether it can be opened.
+
+    On Windows a program may keep others from opening a file for as long as it writes it. None if it has no size.
+    """
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, _last_bytes(path) is not None
 
 
 def _ends_in_zeros(path: Path) -> bool:
     """Whether the last bytes of a file are zeros."""
-    with suppress(OSError), path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - _TAIL_BYTES))
-        return not any(stream.read())
-    return False
+    last_bytes = _last_bytes(path)
+    return last_bytes is not None and not any(last_bytes)
+
+
+def _last_bytes(path: Path) -> bytes | None:
+    """Return the last bytes of a file; None if it can't be read, or if it is a pipe or a device, which might block."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return stream.read()
+    except OSError:
+        return None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -12,7 +13,6 @@ from overfly.runtime.files.access import describe_broken_link, explain_unreadabl
     ("code", "sentence"),
     [
         (errno.ENOENT, "{path} does not exist: check the path"),
-        (errno.EACCES, "{path} can't be opened: you have no permission to read it; change its permissions"),
         (errno.ELOOP, "{path} is a link that leads back to itself: remove it"),
         (
             errno.EIO,
@@ -23,6 +23,19 @@ from overfly.runtime.files.access import describe_broken_link, explain_unreadabl
 def test_the_error_of_the_system_becomes_a_sentence(tmp_path, code, sentence):
     path = tmp_path / "site"
     assert explain_unreadable(path, OSError(code, os.strerror(code), str(path))) == sentence.format(path=path)
+
+
+@pytest.mark.parametrize(
+    ("system", "remedy"),
+    [
+        ("linux", "you have no permission to read it; change its permissions"),
+        ("win32", "close the program that has it open, or change its permissions"),
+    ],
+)
+def test_on_windows_another_program_may_have_the_file_open(tmp_path, monkeypatch, system, remedy):
+    monkeypatch.setattr(sys, "platform", system)
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+    assert explain_unreadable(tmp_path, error) == f"{tmp_path} can't be opened: {remedy}"
 
 
 def test_the_broken_link_may_be_a_folder_above(tmp_path):

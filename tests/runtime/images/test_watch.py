@@ -1,6 +1,8 @@
 """Each image that arrives is given once, when it is complete."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +87,33 @@ def test_one_that_is_retried_comes_again_until_its_time_is_over(tmp_path, watch,
     assert watch.take_ready() == [path]
     assert not watch.retry_later(path)
     assert watch.take_ready() == []
+
+
+def test_one_that_its_writer_keeps_open_is_given_again_when_it_can_be_opened(tmp_path, watch, clock, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"complete, but held")
+
+    def deny(path, _mode):
+        raise PermissionError(errno.EACCES, "held", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", deny)
+        watch.take_ready()
+        clock.now = 10
+        assert watch.take_ready() == [path]
+        assert not watch.retry_later(path)
+        assert [watch.take_ready() for _ in range(3)] == [[], [], []]
+    assert watch.take_ready() == []
+    assert watch.take_ready() == [path]
+    assert watch.take_ready() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_given_and_not_waited_for(tmp_path, watch):
+    path = tmp_path / "a.jpg"
+    os.mkfifo(path)
+    watch.take_ready()
+    assert watch.take_ready() == [path]
 
 
 def test_the_time_of_one_that_goes_on_growing_starts_again(tmp_path, watch, clock):
