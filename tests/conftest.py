@@ -1,6 +1,7 @@
 """What the tests share: the real data set if it is given, a small one always, and the trip over the small one."""
 
 import contextlib
+import ctypes
 import hashlib
 import importlib.metadata
 import json
@@ -8,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,8 +102,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda i: (i.path not in real, i.path not in makes, i.path in waits, i.path not in slow))
 
 
+def _runs_under_wine():
+    return sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_version")
+
+
 def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
+    if (marker := item.get_closest_marker("not_wine")) and _runs_under_wine():
+        pytest.skip(f"not under Wine: {marker.args[0]}")
     for marker in ("real", "gpu", "wheel", "netns", "chromium", "docs"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
