@@ -80,18 +80,18 @@ def _png_without_metadata(content: bytes) -> io.BytesIO:
     """
     kept, previous, at = {_PNG: _PNG}, b"", len(_PNG)
     while at + 12 <= len(content):
-        name, chunk = _png_chunk(content, at)
-        if chunk and (not name[0] & _LOWER_CASE or name == b"eXIf"):
+        name, chunk, intact = _png_chunk(content, at)
+        if intact and (not name[0] & _LOWER_CASE or name == b"eXIf"):
             # A damaged name may turn a critical chunk into one that looks like metadata. Pixel data has no gaps.
             if name == b"IDAT" and name in kept and previous != name:
                 raise DecodingError("the PNG has a gap in its pixel data")
             kept[name] = kept.get(name, b"") + chunk
-        at += len(chunk)
-        if not chunk:
-            if not name[0] & _LOWER_CASE:
-                raise DecodingError(f"the PNG has a damaged chunk {name!r}")
-            found = (match.start() - 4 for match in _PNG_NAME.finditer(content, at + 8))
-            at = next((place for place in found if _png_chunk(content, place)[1]), len(content))
+        elif not intact and not name[0] & _LOWER_CASE:
+            raise DecodingError(f"the PNG has a damaged chunk {name!r}")
+        following = [at + len(chunk)]
+        if not intact:
+            following += [match.start() - 4 for match in _PNG_NAME.finditer(content, at + 8)]
+        at = next((place for place in following if intact or _png_chunk(content, place)[2]), len(content))
         previous = name
     # Without its palette, Pillow would show an image in shades of gray.
     if content[_COLOR_TYPE_AT : _COLOR_TYPE_AT + 1] == _PALETTE_COLORS and b"PLTE" not in kept:
@@ -99,12 +99,12 @@ def _png_without_metadata(content: bytes) -> io.BytesIO:
     return io.BytesIO(b"".join(kept.values()))
 
 
-def _png_chunk(content: bytes, at: int) -> tuple[bytes, bytes]:
-    """Return the name of the chunk at a place, and the whole chunk, empty if its checksum is wrong."""
-    length, name = struct.unpack_from(">I4s", content, at)
+def _png_chunk(content: bytes, at: int) -> tuple[bytes, bytes, bool]:
+    """Return the name of the chunk at a place, the whole chunk, and whether its checksum is right."""
+    length, name = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
     chunk = content[at : at + 12 + length]
     intact = len(chunk) == 12 + length and chunk[-4:] == struct.pack(">I", zlib.crc32(chunk[4:-4]))
-    return name, chunk if intact else b""
+    return name, chunk, intact
 
 
 def _jpeg_without_metadata(content: bytes) -> io.BytesIO:

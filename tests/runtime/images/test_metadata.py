@@ -59,6 +59,7 @@ PNGS = {
     "wrong length of a text": png_with(
         chunk(b"tEXt", b"Comment\0words")[:3] + b"\x40" + chunk(b"tEXt", b"Comment\0words")[4:]
     ),
+    "a PNG in a text with a wrong checksum": png_with(chunk(b"tEXt", b"Comment\0" + encoded("png"), checksum=1)),
     "EXIF data that is no EXIF data": png_with(chunk(b"eXIf", b"nothing")),
     "color profile that is no profile": png_with(chunk(b"iCCP", b"icc")),
     "many texts": png_with(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20)))] * 70),

@@ -141,21 +141,21 @@ def test_only_the_tags_of_the_pixels_are_kept(write_tiff, bands):
     with path.open("rb") as stream:
         before = next(iter(open_tiff(stream).pages()))
         assert not before.has_damaged_metadata()
-        values = [before.numbers(tag, [0]) for tag in Tag]
+        values = [before.numbers(tag, (0,)) for tag in Tag]
         copy = tiff_without_metadata(stream, 0)
     (after,) = open_tiff(copy).pages()
     assert (34735 in before, 42113 in before) == (True, True)
     assert (34735 in after, 42113 in after) == (False, True)
-    assert [after.numbers(tag, [0]) for tag in Tag] == values
+    assert [after.numbers(tag, (0,)) for tag in Tag] == values
 
 
 def test_pages_that_form_a_circle_end():
     page = struct.pack("<HHHIII", 1, 256, 4, 1, 5, 8)
     stream = io.BytesIO(b"II*\0" + struct.pack("<I", 8) + page)
-    assert [tags.numbers(Tag.IMAGE_WIDTH) for tags in TiffFile(stream, "<", False).pages()] == [[5]]
+    assert [tags.numbers(Tag.IMAGE_WIDTH) for tags in TiffFile(stream, "<", False).pages()] == [(5,)]
 
 
 def test_of_two_tags_with_one_number_the_first_counts():
     page = struct.pack("<HHHIIHHIII", 2, 256, 4, 1, 5, 256, 4, 1, 6, 0)
     stream = io.BytesIO(b"II*\0" + struct.pack("<I", 8) + page)
-    assert [tags.numbers(Tag.IMAGE_WIDTH) for tags in TiffFile(stream, "<", False).pages()] == [[5]]
+    assert [tags.numbers(Tag.IMAGE_WIDTH) for tags in TiffFile(stream, "<", False).pages()] == [(5,)]
