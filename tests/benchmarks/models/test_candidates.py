@@ -12,7 +12,7 @@ def test_each_device_is_measured_once():
 
 
 @pytest.mark.parametrize("name", ["AUTO", "HETERO:CPU"])
-def test_a_device_that_distributes_the_work_is_refused(name):
+def test_a_device_that_distributes_the_work_is_rejected(name):
     with pytest.raises(DeviceError, match=name):
         choose_devices([name])
 

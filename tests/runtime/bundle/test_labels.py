@@ -1,4 +1,4 @@
-"""Labels that a client could not tell apart are refused, and labels that look alike are found."""
+"""Labels that a client could not tell apart are rejected, and labels that look alike are found."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_white_space_is_an_underscore_in_the_model_api(name, label):
     assert model_api_label(name) == label
 
 
-def test_classes_with_one_label_in_the_model_api_are_refused():
+def test_classes_with_one_label_in_the_model_api_are_rejected():
     with pytest.raises(DataError) as caught:
         check_labels(["beach", "dense residential", "dense_residential"])
     assert str(caught.value) == (

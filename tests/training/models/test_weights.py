@@ -119,7 +119,7 @@ def test_one_tensor_of_another_shape_changes_nothing(model, state):
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
-def test_whole_numbers_for_real_ones_are_refused(model, state, dtype):
+def test_whole_numbers_for_real_ones_are_rejected(model, state, dtype):
     with pytest.raises(WeightsError) as caught:
         load_backbone(model, NAME, {**state, "conv1.0.weight": state["conv1.0.weight"].to(dtype)}, source="w.pth")
     assert "1 of another shape or type (such as conv1.0.weight)" in str(caught.value)
@@ -130,7 +130,7 @@ def test_half_precision_is_loaded(model, state):
     assert torch.allclose(model.state_dict()["conv1.0.weight"], state["conv1.0.weight"], atol=1e-3)
 
 
-def test_a_layer_of_zeros_is_refused_but_not_a_head_or_a_bias(model, state):
+def test_a_layer_of_zeros_is_rejected_but_not_a_head_or_a_bias(model, state):
     zeros = {key: torch.zeros_like(value) for key, value in state.items()}
     biases = {key: value for key, value in zeros.items() if value.dim() < 2 or key in HEAD}
     load_backbone(model, NAME, {**state, **biases}, source="w.pth")
