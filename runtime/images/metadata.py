@@ -76,7 +76,7 @@ def _png_without_metadata(content: bytes) -> io.BytesIO:
     """Keep the critical chunks of a PNG, and the EXIF data, if their checksums are right.
 
     See the PNG specification: a chunk is its length, name, data and checksum; the name of a critical one starts with a
-    capital letter. If the length of another chunk is wrong, the search goes on with the next chunk that is kept.
+    capital letter. If the length of another chunk is wrong, the search continues with the next chunk that is kept.
     """
     kept, previous, at = {_PNG: _PNG}, b"", len(_PNG)
     while at + 12 <= len(content):
