@@ -212,7 +212,7 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     device = team.own_device(choose_device(job.device))
     check_outside(job.out, job.data)
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    if resume and team.leads and (job.work / LAST).exists():
+    if resume and team.leads and (job.work / LAST).exists() and (job.work / SPLIT_FILE).is_file():
         _check_unchanged(job, describe_changes(read_split(job.work / SPLIT_FILE).files, dataset.images))
     check_labels(dataset.classes)
     for note in data_notes(dataset):
@@ -343,7 +343,7 @@ def _saved_state(prepared: Prepared) -> bytes | None:
     """Return the saved state, None if there is none; raise RunError if files have moved to other parts since then."""
     work = prepared.job.work
     state = read_checkpoint(work)
-    if state is not None:
+    if state is not None and (work / SPLIT_FILE).is_file():
         _check_unchanged(prepared.job, describe_moves(read_split(work / SPLIT_FILE), prepared.split))
     return state
 

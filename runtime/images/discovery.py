@@ -193,7 +193,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         is_lost = entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - Path.exists may raise
     except OSError:
         is_lost = True
-    return is_lost and not is_image_name(Path(entry.name))
+    # Emacs locks a file with a hidden link that leads nowhere.
+    return is_lost and not (entry.name.startswith(".") or is_image_name(Path(entry.name)))
 
 
 def _sorted(paths: list[Path]) -> list[Path]:
