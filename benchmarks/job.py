@@ -23,10 +23,9 @@ from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, ImageSo
 from overfly.benchmarks.measurement.workspace import make_workspace
 from overfly.benchmarks.models.candidates import (
     Candidate,
-    alternative_candidates,
     check_run,
+    choose_candidates,
     choose_devices,
-    default_candidates,
 )
 from overfly.benchmarks.models.loaders import LoadedModel, loader_of
 from overfly.benchmarks.models.onnxruntime_int8 import require_quantizer
@@ -55,9 +54,6 @@ from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.training.data.dataset import Dataset, decode, scan
 from overfly.training.data.notes import folder_notes
-
-REPORT_MARKDOWN = "report.md"
-REPORT_HTML = "report.html"
 
 # Two of each class of UC Merced.
 QUICK_IMAGES = 42
@@ -163,8 +159,11 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     reader = bundle.manifest.image.reader()
     pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
     images = ImageSource(pixels, lambda index: reader.read(chosen[index].path(job.data)))
+    calibration = partial(_calibration_images, job, bundle, dataset, reader) if job.alternatives else None
     with keep_awake(), make_workspace() as workspace:
-        candidates = _choose_candidates(job, bundle, devices, dataset, reader, workspace)
+        candidates = choose_candidates(
+            bundle, job.run, devices, workspace, calibration, cache=job.cache, quick=job.quick
+        )
         jobs = [RowJob(candidate, candidate.problem or OK) for candidate in candidates]
         if not job.quick:
             _for_each(jobs, "load time and memory", RowJob.probe_loading, reporter)
@@ -288,7 +287,7 @@ def write_report(folder: Path, report: Report) -> None:
         If a package of the extra ``bench`` is not installed.
     """
     write_report_json(folder, report)
-    for name, text in ((REPORT_MARKDOWN, report_markdown(report)), (REPORT_HTML, report_html(report))):
+    for name, text in (("report.md", report_markdown(report)), ("report.html", report_html(report))):
         # The name of an image file may not be valid UTF-8; its undecodable bytes are written as escapes.
         write_atomically(folder / name, text.encode(errors="backslashreplace"))
 
@@ -319,19 +318,9 @@ def keep_recommendation(report: Report) -> None:
     )
 
 
-def _choose_candidates(
-    job: BenchJob, bundle: Bundle, devices: Sequence[str], dataset: Dataset, reader: ImageReader, workspace: Path
-) -> list[Candidate]:
-    """Return the rows to measure."""
-    candidates = default_candidates(bundle, job.run, devices, workspace, cache=job.cache, quick=job.quick)
-    if job.alternatives:
-
-        def calibration() -> ImageBatch:
-            images = find_calibration_images(dataset, bundle.manifest)
-            return decode(job.data, images, reader)
-
-        candidates += alternative_candidates(bundle, job.run, devices, workspace, calibration)
-    return candidates
+def _calibration_images(job: BenchJob, bundle: Bundle, dataset: Dataset, reader: ImageReader) -> ImageBatch:
+    """Return the images that calibrated the bundle's INT8 variant."""
+    return decode(job.data, find_calibration_images(dataset, bundle.manifest), reader)
 
 
 def _for_each(jobs: Sequence[RowJob], task: str, step: Callable[[RowJob], None], reporter: Reporter) -> None:

@@ -44,19 +44,17 @@ def describe_environment(load_before: float | None, load_during: float | None) -
 
 
 def background_load(stat: Path = _PROC_STAT) -> float | None:
-    """Return the share of the processor's time that is used right now, in [0, 1]; None if it can't be measured.
+    """Return the share of the processor's time that others use right now, in [0, 1]; None if it can't be measured.
 
     On Linux and Windows it is measured for half a second: a load average would still count a run that ended a
     moment ago. On other systems it is the load average of the last minute per core.
     """
-    before = _busy_and_total_s(stat)
-    if before is not None:
-        time.sleep(_SAMPLE_S)
-        busy, total = (now - then for now, then in zip(_busy_and_total_s(stat) or before, before, strict=True))
-        return min(1.0, busy / total) if total > 0 else None
-    if hasattr(os, "getloadavg"):
-        return float(min(1.0, os.getloadavg()[0] / usable_cores()))
-    return None
+    others = BackgroundLoad(stat)
+    time.sleep(_SAMPLE_S)
+    load = others.fraction()
+    if load is None and hasattr(os, "getloadavg"):
+        load = min(1.0, os.getloadavg()[0] / usable_cores())
+    return load
 
 
 class BackgroundLoad:
@@ -72,7 +70,7 @@ class BackgroundLoad:
         if self._before is None or now is None:
             return None
         busy, total, own = (after - before for after, before in zip(now, self._before, strict=True))
-        return max(0.0, (busy - own) / total) if total > 0 else None
+        return min(1.0, max(0.0, (busy - own) / total)) if total > 0 else None
 
     def _read_times(self) -> tuple[float, float, float] | None:
         """Return the machine's busy and total time, and this process's time, in seconds; None if they are unknown."""

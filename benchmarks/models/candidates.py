@@ -87,10 +87,17 @@ def choose_devices(names: Sequence[str]) -> list[str]:
     return devices
 
 
-def default_candidates(
-    bundle: Bundle, run: Path | None, devices: Sequence[str], workspace: Path, *, cache: bool, quick: bool
+def choose_candidates(
+    bundle: Bundle,
+    run: Path | None,
+    devices: Sequence[str],
+    workspace: Path,
+    calibration: Calibration | None,
+    *,
+    cache: bool,
+    quick: bool,
 ) -> list[Candidate]:
-    """Return the rows of every bench: PyTorch if there is a run, ONNX Runtime, every variant on every device.
+    """Return the rows of a bench: PyTorch if there is a run, ONNX Runtime, every variant on every device.
 
     Parameters
     ----------
@@ -98,63 +105,50 @@ def default_candidates(
         What to measure, and on which of OpenVINO's devices.
     workspace
         A temporary folder.
+    calibration
+        Returns the images that calibrated the bundle's INT8 variant; they calibrate ONNX Runtime's, too. With it, what
+        else people would deploy is measured as well; see ``docs/measuring.md``.
     cache
         Keep compiled models in the user's cache folder.
     quick
         Leave out ``torch.compile``, which takes longer than all other rows together.
     """
-    configurations = ("",) if quick else ("", COMPILED)
     if run is None:
         _LOGGER.info("leaving out PyTorch: no run was given")
     elif quick:
         _LOGGER.info("leaving out PyTorch fp32 %s: it takes too long for a quick bench", COMPILED)
     found = bundle.manifest.variants
     _LOGGER.info("variants of the bundle: %s; devices: %s", ", ".join(found), ", ".join(devices))
-    onnx, problem = _onnx_file(bundle, workspace)
+    # The bundle may be a .zip.
+    onnx = workspace / ONNX
+    problem = _attempt(lambda: onnx.write_bytes(bundle.read(ONNX)))
     onnxruntime = LoadSpec(backend=ONNXRUNTIME, variant="fp32", bundle=str(bundle.path), path=str(onnx))
-    return [
-        *([] if run is None else [_pytorch(bundle, run, configuration) for configuration in configurations]),
+    variants = [(device, variant) for device in devices for variant in VARIANTS if variant in found]
+    candidates = [
+        *_pytorch(bundle, run, [""] if quick else ["", COMPILED]),
         Candidate(onnxruntime, _size_bytes(onnx), problem),
-        *(
-            _openvino(bundle, variant, device, cache=cache)
-            for device in devices
-            for variant in VARIANTS
-            if variant in found
-        ),
+        *(_openvino(bundle, variant, device, cache=cache) for device, variant in variants),
     ]
-
-
-def alternative_candidates(
-    bundle: Bundle, run: Path | None, devices: Sequence[str], workspace: Path, calibration: Calibration
-) -> list[Candidate]:
-    """Return what else people would deploy; see ``docs/measuring.md``.
-
-    Parameters
-    ----------
-    bundle, run, devices, workspace
-        As for `default_candidates`.
-    calibration
-        Returns the images that calibrated the bundle's INT8 variant; they calibrate ONNX Runtime's, too.
-    """
-    onnx, problem = _onnx_file(bundle, workspace)
+    if calibration is None:
+        return candidates
     int8 = workspace / "onnxruntime-int8.onnx"
     int8_problem = problem or _attempt(lambda: quantize_onnx(onnx, int8, calibration))
-    folder = str(bundle.path)
-    onnxruntime = LoadSpec(backend=ONNXRUNTIME, variant="int8", configuration=STATIC, bundle=folder, path=str(int8))
-    openvino = LoadSpec(backend=OPENVINO, variant="fp32", configuration=FROM_ONNX, bundle=folder, path=str(onnx))
+    static = replace(onnxruntime, variant="int8", configuration=STATIC, path=str(int8))
+    from_onnx = replace(onnxruntime, backend=OPENVINO, configuration=FROM_ONNX)
     return [
-        *([] if run is None else [_pytorch(bundle, run, CHANNELS_LAST)]),
-        Candidate(onnxruntime, _size_bytes(int8), int8_problem),
-        *(Candidate(replace(openvino, device=device), _size_bytes(onnx), problem) for device in devices),
+        *candidates,
+        *_pytorch(bundle, run, [CHANNELS_LAST]),
+        Candidate(static, _size_bytes(int8), int8_problem),
+        *(Candidate(replace(from_onnx, device=device), _size_bytes(onnx), problem) for device in devices),
     ]
 
 
-def _pytorch(bundle: Bundle, run: Path, configuration: str) -> Candidate:
-    """Return the run's model in PyTorch; this does not import torch."""
-    load = LoadSpec(
-        backend=PYTORCH, variant="fp32", configuration=configuration, bundle=str(bundle.path), path=str(run)
-    )
-    return Candidate(load, _size_bytes(run / CHECKPOINT))
+def _pytorch(bundle: Bundle, run: Path | None, configurations: Sequence[str]) -> list[Candidate]:
+    """Return the run's model in PyTorch, none without a run; this does not import torch."""
+    if run is None:
+        return []
+    load = LoadSpec(backend=PYTORCH, variant="fp32", bundle=str(bundle.path), path=str(run))
+    return [Candidate(replace(load, configuration=name), _size_bytes(run / CHECKPOINT)) for name in configurations]
 
 
 def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Candidate:
@@ -162,12 +156,6 @@ def _openvino(bundle: Bundle, variant: str, device: str, *, cache: bool) -> Cand
     load = LoadSpec(backend=OPENVINO, variant=variant, device=device, bundle=str(bundle.path), cache=cache)
     record, files = bundle.variant(variant), bundle.manifest.files
     return Candidate(load, files[record.xml].size_bytes + files[record.bin].size_bytes)
-
-
-def _onnx_file(bundle: Bundle, workspace: Path) -> tuple[Path, str | None]:
-    """Copy the bundle's ONNX file, which may be in a .zip; return its path, and why it could not be copied."""
-    target = workspace / ONNX
-    return target, _attempt(lambda: target.write_bytes(bundle.read(ONNX)))
 
 
 def _attempt(make: Callable[[], object]) -> str | None:

@@ -57,9 +57,7 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
             return None if image is None else {self._input_name: image[None]}
 
     prepared = target.with_suffix(".prepared.onnx")
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     try:
         # The tool prints its progress.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -76,5 +74,5 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     except Exception as error:  # whatever the tool raises
         raise DeviceError(f"ONNX Runtime can't quantize {source}: {first_line(error)}") from error
     finally:
-        logger.setLevel(level)
+        logging.disable(logging.NOTSET)
         prepared.unlink(missing_ok=True)

@@ -60,6 +60,7 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     OverflyError
         For all other errors. Existing runs of other options or images are found before anything is trained.
     """
+    from overfly.training.job import train
     from overfly.training.recipe import RECIPES, override
 
     check_outside(job.out, job.data)
@@ -72,7 +73,10 @@ def reproduce(job: PaperJob, *, reporter: Reporter = SILENT) -> PaperTable:
     for i, train_job in enumerate(train_jobs):
         if rows[i].status == NOT_TRAINED:
             reporter.note(f"{rows[i].name}: {recipe.epochs} epochs")
-            rows[i] = _train_row(rows[i], train_job, reporter)
+            try:
+                rows[i] = _row(PUBLISHED_ROWS[i], train(train_job, resume=True, reporter=reporter))
+            except WeightsError as error:
+                rows[i] = replace(rows[i], status=str(error))
         result = rows[i].status if rows[i].accuracy is None else f"accuracy {rows[i].accuracy:.2f}%"
         reporter.note(f"{rows[i].name}: {result}")
         table = PaperTable(recipe.epochs, recipe.image_size, job.seed, tuple(rows))
@@ -131,21 +135,8 @@ def _row(published: PublishedRow, run: "Run | None") -> ReproducedRow:
     with torch.device("meta"):  # only the shapes are needed
         complexity = count(build_model(published.model, _PAPER_CLASSES), image_size=_PAPER_IMAGE_SIZE)
     row = ReproducedRow(name=published.name, params=_count_text(complexity.params), flops=_count_text(complexity.flops))
-    return row if run is None else _with_figures(row, run)
-
-
-def _train_row(row: ReproducedRow, train_job: "TrainJob", reporter: Reporter) -> ReproducedRow:
-    """Train a row's model, or continue its training; if its weights can't be loaded, the status says why."""
-    from overfly.training.job import train
-
-    try:
-        return _with_figures(row, train(train_job, resume=True, reporter=reporter))
-    except WeightsError as error:
-        return replace(row, status=str(error))
-
-
-def _with_figures(row: ReproducedRow, run: "Run") -> ReproducedRow:
-    """Return a row with the figures of its run."""
+    if run is None:
+        return row
     record, metrics = run.record, run.record.metrics
     return replace(
         row,

@@ -60,10 +60,5 @@ def _record(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclasses have no 
     }
 
 
-def main() -> None:
-    """Print the schema."""
-    sys.stdout.write(json.dumps(report_schema(), indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(json.dumps(report_schema(), indent=1) + "\n")
