@@ -31,7 +31,6 @@ from overfly.benchmarks.models.loaders import LoadedModel, loader_of
 from overfly.benchmarks.models.onnxruntime_int8 import require_quantizer
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
-from overfly.benchmarks.results.backends import PYTORCH, require_backend
 from overfly.benchmarks.results.recommendation import recommend
 from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
 from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
@@ -137,7 +136,8 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     """
     require_extra("bench")
     if job.run is not None:
-        require_backend(PYTORCH)
+        # What a run is loaded with; the other packages of the extra are for training.
+        require_extra("train", "torch", "torchvision", "safetensors")
     if job.alternatives:
         require_quantizer()
     check_inputs_safe(job.out, [job.data, job.bundle] if job.run is None else [job.data, job.bundle, job.run])

@@ -38,7 +38,7 @@ def describe_environment(load_before: float | None, load_during: float | None) -
         power_saving=power_saving(),
         load_before=load_before,
         load_during=load_during,
-        versions=installed_versions(*(facts.packages[0] for facts in BACKENDS.values())),
+        versions=installed_versions(*(facts.package for facts in BACKENDS.values())),
         timestamp=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     )
 

@@ -1,12 +1,13 @@
 """A row that can't be loaded, the files of a report, and which recommendations are saved for ``predict``."""
 
+import importlib.util
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from overfly.benchmarks.job import RowJob, keep_recommendation, measure_all, write_report
+from overfly.benchmarks.job import BenchJob, RowJob, bench, keep_recommendation, measure_all, write_report
 from overfly.benchmarks.measurement.timing import measure
 from overfly.benchmarks.models.candidates import Candidate
 from overfly.benchmarks.models.loaders import LoadedModel, LoadSpec
@@ -14,6 +15,7 @@ from overfly.benchmarks.results.records import Recommendation
 from overfly.benchmarks.results.row_records import Execution
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.documents import read_document
+from overfly.runtime.errors import MissingExtraError
 from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Deployment, SavedRecommendation
 from overfly.runtime.reporter import SILENT
 
@@ -29,6 +31,16 @@ def kept(tmp_path, monkeypatch):
         return read_document(paths[0], SavedRecommendation, schema=RECOMMENDATION_SCHEMA) if paths else None
 
     return call
+
+
+def test_a_package_that_the_run_needs_is_named_with_its_extra(monkeypatch, tmp_path):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "overfly.runtime.extras.find_spec", lambda name: None if name == "safetensors" else find_spec(name)
+    )
+    with pytest.raises(MissingExtraError) as caught:
+        bench(BenchJob(bundle=tmp_path, data=tmp_path, out=tmp_path / "report", run=tmp_path))
+    assert all(part in str(caught.value) for part in ("'safetensors'", "overfly[train]"))
 
 
 def test_a_full_bench_is_kept_valid_or_not(report, kept):
