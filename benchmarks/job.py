@@ -136,7 +136,6 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     """
     require_extra("bench")
     if job.run is not None:
-        # What a run is loaded with; the other packages of the extra are for training.
         require_extra("train", "torch", "torchvision", "safetensors")
     if job.alternatives:
         require_quantizer()
