@@ -96,6 +96,9 @@ def pytest_testnodedown(node, error):
 
 def pytest_collection_modifyitems(items):
     """Start with the files that take longest, and let one file make the shared run while others do without it."""
+    for item in items:
+        if "link" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.not_wine("it says that it made a symbolic link, but makes none"))
     real, slow = ({item.path for item in items if item.get_closest_marker(name)} for name in ("real", "slow"))
     sharing = [item.path for item in items if "tiny_run" in getattr(item, "fixturenames", ())]
     makes, waits = set(sharing[:1]), set(sharing[1:])
@@ -121,6 +124,20 @@ def pytest_runtest_setup(item):
 def _proxies_of_this_test_only(monkeypatch):
     """Make urllib look at the proxies again: it keeps the opener of its first request for good."""
     monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture
+def link():
+    """A function that makes a symbolic link and returns its path. Windows allows that in developer mode only."""
+
+    def call(path, target):
+        try:
+            path.symlink_to(target)
+        except OSError:
+            pytest.skip("this system lets users make no symbolic links")
+        return path
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 
@@ -91,7 +92,7 @@ def test_a_test_image_that_changed_stops_the_export_and_writes_nothing(tiny_run,
 
 
 def test_a_missing_data_folder_is_named(tiny_run, tmp_path):
-    with pytest.raises(DataError, match=f"{tmp_path / 'nowhere'}.*--data"):
+    with pytest.raises(DataError, match=f"{re.escape(str(tmp_path / 'nowhere'))}.*--data"):
         export(ExportJob(run=tiny_run, out=tmp_path / "b", data=tmp_path / "nowhere"))
 
 
@@ -103,7 +104,7 @@ def test_an_existing_bundle_is_kept(tiny_run, tiny_bundle):
 
 
 def test_no_run_no_bundle(tmp_path):
-    with pytest.raises(RunError, match=str(tmp_path / "nothing")):
+    with pytest.raises(RunError, match=re.escape(str(tmp_path / "nothing"))):
         export(ExportJob(run=tmp_path / "nothing", out=tmp_path / "b"))
     assert list(tmp_path.iterdir()) == []
 

@@ -390,7 +390,7 @@ def test_a_limit_of_the_system_on_file_sizes_is_like_a_full_disk(finished, make_
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     job = make_job()
     try:
-        with pytest.raises(OutputError, match=str(job.work)):
+        with pytest.raises(OutputError, match=re.escape(str(job.work))):
             train(job, reporter=Limiting())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -143,29 +143,15 @@ def test_find_images_says_what_an_empty_folder_lacks(tmp_path):
     )
 
 
-@pytest.fixture
-def link(tmp_path):
-    """A function that makes a symbolic link in the test's folder, or skips where the system does not allow it."""
-
-    def call(name, target):
-        try:
-            (tmp_path / name).symlink_to(target)
-        except OSError:
-            pytest.skip("this system lets users make no symbolic links")
-        return tmp_path / name
-
-    return call
-
-
 def test_a_link_to_itself_is_named(tmp_path, link):
-    path = link("loop.jpg", "loop.jpg")
+    path = link(tmp_path / "loop.jpg", "loop.jpg")
     assert find_images([tmp_path]) == [path]
     with pytest.raises(ImageError, match=r"loop\.jpg"):
         ImageReader(SIZE).read(path)
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
-    path = link("dangling.jpg", "nowhere.jpg")
+    path = link(tmp_path / "dangling.jpg", "nowhere.jpg")
     assert find_images([tmp_path]) == [path]
     assert find_images([path]) == [path]
     with pytest.raises(ImageError, match=r"dangling\.jpg"):
@@ -174,44 +160,44 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
 
 def test_a_link_to_a_folder_above_is_not_followed(tmp_path, link):
     make_images(tmp_path / "deep" / "a.png")
-    link("up", "..")
-    link("here", ".")
-    link("deep/top", tmp_path)
+    link(tmp_path / "up", "..")
+    link(tmp_path / "here", ".")
+    link(tmp_path / "deep/top", tmp_path)
     assert find_images([tmp_path]) == [tmp_path / "deep" / "a.png"]
 
 
 def test_links_to_folders_are_followed(tmp_path, link):
     make_images(tmp_path / "surveys" / "one" / "1.png", tmp_path / "surveys" / "two" / "sub" / "2.png")
     (tmp_path / "harbor").mkdir()
-    link("harbor/site1", tmp_path / "surveys" / "one")
-    link("harbor/site2", "../surveys/two")
+    link(tmp_path / "harbor/site1", tmp_path / "surveys" / "one")
+    link(tmp_path / "harbor/site2", "../surveys/two")
     assert names_below(tmp_path / "harbor") == ["site1/1.png", "site2/sub/2.png"]
-    alias = link("alias", "harbor")
+    alias = link(tmp_path / "alias", "harbor")
     assert names_below(alias) == ["site1/1.png", "site2/sub/2.png"]
 
 
 def test_each_folder_is_listed_once_and_under_its_own_path_if_it_has_one(tmp_path, link):
     make_images(tmp_path / "in" / "m" / "1.png", tmp_path / "out" / "x" / "2.png")
     for name in ("a", "z"):
-        link(f"in/{name}", "m")
-        link(f"in/{name}-out", "../out")
-    link("in/b-out-x", "../out/x")
+        link(tmp_path / f"in/{name}", "m")
+        link(tmp_path / f"in/{name}-out", "../out")
+    link(tmp_path / "in/b-out-x", "../out/x")
     assert names_below(tmp_path / "in") == ["a-out/x/2.png", "m/1.png"]
 
 
 def test_circles_of_links_are_cut(tmp_path, link):
     make_images(tmp_path / "data" / "harbor" / "1.png", tmp_path / "data" / "field" / "2.png")
     make_images(tmp_path / "one" / "3.png", tmp_path / "two" / "4.png")
-    link("data/harbor/one", tmp_path / "one")
-    link("one/two", tmp_path / "two")
-    link("two/one", tmp_path / "one")
-    link("two/back", tmp_path / "data")
+    link(tmp_path / "data/harbor/one", tmp_path / "one")
+    link(tmp_path / "one/two", tmp_path / "two")
+    link(tmp_path / "two/one", tmp_path / "one")
+    link(tmp_path / "two/back", tmp_path / "data")
     assert names_below(tmp_path / "data" / "harbor") == ["1.png", "one/3.png", "one/two/4.png"]
 
 
 def test_a_circle_is_cut_below_a_relative_path(tmp_path, link, monkeypatch):
     make_images(tmp_path / "data" / "a.png")
-    link("data/up", tmp_path)
+    link(tmp_path / "data/up", tmp_path)
     monkeypatch.chdir(tmp_path / "data")
     assert find_images([Path()]) == [Path("a.png")]
 
@@ -219,7 +205,7 @@ def test_a_circle_is_cut_below_a_relative_path(tmp_path, link, monkeypatch):
 def test_a_link_to_an_image_is_an_image(tmp_path, link, pixels):
     content = pixels(SIZE)
     Image.fromarray(content).save(tmp_path / "real.png")
-    path = link("linked.png", "real.png")
+    path = link(tmp_path / "linked.png", "real.png")
     assert find_images([tmp_path]) == [path, tmp_path / "real.png"]
     assert (ImageReader(SIZE).read(path) == content).all()
 
@@ -313,8 +299,8 @@ def test_an_entry_that_cannot_be_looked_at_is_a_folder_unless_its_name_is_that_o
 
 def test_a_link_to_a_folder_that_is_gone_is_among_the_images_and_named(tmp_path, link):
     make_images(tmp_path / "harbor" / "1.png")
-    path = link("harbor/site1", tmp_path / "disk" / "survey")
-    link("harbor/.lock", "nobody@nowhere")
+    path = link(tmp_path / "harbor/site1", tmp_path / "disk" / "survey")
+    link(tmp_path / "harbor/.lock", "nobody@nowhere")
     assert find_images([tmp_path]) == [tmp_path / "harbor" / "1.png", path]
     assert list_folder(tmp_path).passed_over == []
     with pytest.raises(ImageError) as caught:
@@ -324,7 +310,7 @@ def test_a_link_to_a_folder_that_is_gone_is_among_the_images_and_named(tmp_path,
 
 
 def test_a_link_to_itself_without_the_name_of_an_image_is_named(tmp_path, link):
-    path = link("loop", "loop")
+    path = link(tmp_path / "loop", "loop")
     assert find_images([tmp_path]) == [path]
     with pytest.raises(ImageError, match="leads back to itself"):
         ImageReader(SIZE).read(path)

@@ -142,15 +142,12 @@ def test_images_next_to_the_class_folders_are_listed(make_folder):
     assert len(dataset.images) == 24
 
 
-def test_links_to_folders_in_a_class_are_followed(make_folder):
+def test_links_to_folders_in_a_class_are_followed(make_folder, link):
     folder = make_folder()
     surveys = make_folder("surveys", classes=("one", "two"), n_images=3)
-    try:
-        (folder / "harbor" / "site1").symlink_to(surveys / "one")
-        (folder / "lake").symlink_to(surveys / "two")
-        (folder / "harbor" / "all").symlink_to(folder)
-    except OSError:
-        pytest.skip("this system lets users make no symbolic links")
+    link(folder / "harbor" / "site1", surveys / "one")
+    link(folder / "lake", surveys / "two")
+    link(folder / "harbor" / "all", folder)
     dataset = scan(folder)
     assert dataset.classes == ("field", "harbor", "lake", "roofs")
     assert [image.name for image in dataset.images if image.label == 1][8:] == [
@@ -175,13 +172,10 @@ def test_a_class_folder_that_cannot_be_listed_is_an_error(make_folder, monkeypat
 
 
 @pytest.mark.parametrize("name", ["lake", "harbor/site1", "harbor/deep/site2", "harbor/lost.png"])
-def test_a_link_that_leads_nowhere_is_an_error_that_says_where_it_leads(make_folder, tmp_path, name):
+def test_a_link_that_leads_nowhere_is_an_error_that_says_where_it_leads(make_folder, tmp_path, name, link):
     folder = make_folder()
     (folder / "harbor" / "deep").mkdir()
-    try:
-        (folder / name).symlink_to(tmp_path / "disk" / "survey")
-    except OSError:
-        pytest.skip("this system lets users make no symbolic links")
+    link(folder / name, tmp_path / "disk" / "survey")
     with pytest.raises(DataError) as caught:
         scan(folder)
     assert str(caught.value) == (
@@ -190,11 +184,8 @@ def test_a_link_that_leads_nowhere_is_an_error_that_says_where_it_leads(make_fol
     )
 
 
-def test_a_data_folder_that_is_a_link_to_nowhere_is_named(tmp_path):
-    try:
-        (tmp_path / "data").symlink_to(tmp_path / "disk")
-    except OSError:
-        pytest.skip("this system lets users make no symbolic links")
+def test_a_data_folder_that_is_a_link_to_nowhere_is_named(tmp_path, link):
+    link(tmp_path / "data", tmp_path / "disk")
     with pytest.raises(DataError) as caught:
         scan(tmp_path / "data")
     assert str(tmp_path / "disk") in str(caught.value)
@@ -402,14 +393,11 @@ def test_a_file_that_is_missing_or_changed_since_the_split_is_named(make_folder)
     )
 
 
-def test_a_folder_of_the_split_whose_link_leads_nowhere_is_named(make_folder, tmp_path):
+def test_a_folder_of_the_split_whose_link_leads_nowhere_is_named(make_folder, tmp_path, link):
     folder = make_folder()
     images = scan(folder).images
     (folder / "harbor").rename(tmp_path / "unmounted")
-    try:
-        (folder / "harbor").symlink_to(tmp_path / "disk")
-    except OSError:
-        pytest.skip("this system lets users make no symbolic links")
+    link(folder / "harbor", tmp_path / "disk")
     with pytest.raises(DataError) as caught:
         decode_unchanged(folder, images, ImageReader(32))
     assert str(folder / "harbor") in str(caught.value)
