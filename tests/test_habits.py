@@ -130,7 +130,7 @@ def test_the_wheel_holds_all_of_overfly_and_nothing_else():
     inside = {file for file in files if file.startswith("overfly/") and not file.endswith(".pyc")}
     modules = {path.relative_to(ROOT).as_posix() for path in SOURCES}
     typed = {f"{package.relative_to(ROOT).as_posix()}/py.typed" for package in PACKAGES}
-    data = {"benchmarks/rendering/report.html.j2"}
+    data = {f"benchmarks/rendering/report.{kind}.j2" for kind in ("html", "md")}
     assert inside == {f"overfly/{name}" for name in modules | typed | data}
 
 
