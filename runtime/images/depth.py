@@ -24,6 +24,8 @@ _MIN_CONTRAST = 0.25
 _DARK = 0.2
 # The image with the most has 13% of its values at the upper end.
 _CLIPPED = 0.15
+# Below it are 99% of the values if 12 bits (or 8) are read with a range of 16 (or of reflectances, up to 10,000).
+_FAINT = 0.1
 # A person may name each class folder.
 _MAX_WARNINGS = 3
 # The values of about as many rows say how bright an image is.
@@ -107,21 +109,24 @@ class DepthConverter:
         return contrast <= _MIN_CONTRAST * (1 << _BYTE) or _brightness(high, _BYTE) <= _DARK * (1 << _BYTE)
 
     def _check_clipping(self, path: Path, values: npt.NDArray[Any], low: float, high: float) -> None:
-        """Warn of an image of which a range leaves much white, or all black."""
+        """Warn of an image of which a range leaves much white, or nearly all black."""
         rows = _rows(values)
         # Without values that stand for "no data".
         stored = rows[rows < (np.finfo if rows.dtype.kind == "f" else np.iinfo)(rows.dtype).max]
         if not stored.size:
             return
         clipped = float(np.mean(stored > high))
-        if clipped > _CLIPPED or stored.max() < low:
-            part, color = (f"{clipped:.0%} of them above", "white") if clipped else ("all of them below", "black")
-            self._warn(
-                path,
-                f"has values from {stored.min():g} to {stored.max():g}, {part} the range {low:g},{high:g}, so much of "
-                f"it becomes {color}: use images like those that the model is trained on, or a range that suits all of "
-                "them",
-            )
+        if clipped > _CLIPPED:
+            part, color = f"{clipped:.0%} of them above", "white"
+        elif stored.max() < low or stored.min() < _percentile_99(stored) < low + _FAINT * (high - low):
+            part, color = "nearly all of them near the lower end of", "black"
+        else:
+            return
+        self._warn(
+            path,
+            f"has values from {stored.min():g} to {stored.max():g}, {part} the range {low:g},{high:g}, so much of it "
+            f"becomes {color}: use images like those that the model is trained on, or a range that suits all of them",
+        )
 
     def _warn(self, path: Path, problem: str) -> None:
         """Warn of an image, unless there was a warning for its folder, or for many others."""
@@ -158,7 +163,12 @@ def _brightness(values: npt.NDArray[Any], n_bits: int) -> int:
     """
     rows = _rows(values)
     stored = rows[rows < (1 << n_bits) - 1]
-    return int(np.percentile(stored, 99, method="nearest") if stored.size else values.min())
+    return int(_percentile_99(stored) if stored.size else values.min())
+
+
+def _percentile_99(values: npt.NDArray[Any]) -> float:
+    """Return the value that 99% do not exceed."""
+    return float(np.percentile(values, 99, method="nearest"))
 
 
 def _stretch(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:

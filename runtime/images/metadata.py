@@ -4,7 +4,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from overfly.runtime.errors import DecodingError
@@ -16,6 +16,10 @@ _PNG_NAME = re.compile(b"PLTE|IDAT|IEND|eXIf")
 
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
+# Start of image, quantization tables, frame, scan: what an image has of its own.
+_IMAGE_MARKER = re.compile(rb"\xff[\xc0-\xc3\xd8\xda\xdb]")
+# Markers without a length and data: restarts, start and end of image.
+_BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 _COMMENT, _APP0, _APP1, _APP14, _APP15 = 0xFE, 0xE0, 0xE1, 0xEE, 0xEF
 # libjpeg passes over such segments if they are shorter, with the two bytes of the length. Pillow fails.
 _MIN_LENGTHS = {_APP0: 16, _APP14: 14}
@@ -63,9 +67,12 @@ def check_thumbnails(stream: BinaryIO, segments: Iterable[bytes]) -> None:
             continue
         stream.seek(0)
         content = stream.read()
-        end = content.find(_END_OF_IMAGE, content.find(segment) + len(segment))
-        # After a whole image comes nothing, or the start of another one.
-        following = _MARKER.match(content, end + len(_END_OF_IMAGE))
+        # Of the image that decoders would show: a thumbnail may be spread over several segments before it.
+        stops = {_START_OF_SCAN, _END_OF_IMAGE[1]}
+        segments_after = _jpeg_segments(content, content.find(segment) + len(segment))
+        end = content.find(_END_OF_IMAGE, next((at for kind, at, _ in segments_after if kind in stops), len(content)))
+        # After a whole image comes no part of an image, but maybe the start of another one.
+        following = None if end < 0 else _IMAGE_MARKER.search(content, end + len(_END_OF_IMAGE))
         if following is not None and following[0] != _START_OF_IMAGE:
             raise DecodingError(
                 "the length of its metadata is wrong, so its thumbnail can't be distinguished from the image"
@@ -113,18 +120,25 @@ def _jpeg_without_metadata(content: bytes) -> io.BytesIO:
     See ITU-T T.81, annex B: before the first scan, each segment is a marker, its length and its data.
     """
     kept = [_START_OF_IMAGE]
-    # If the length of a segment is wrong, the search continues with the next marker, as in libjpeg.
-    marker = _MARKER.search(content, len(_START_OF_IMAGE))
-    while marker is not None:
-        kind = marker[0][-1]
+    for kind, start, end in _jpeg_segments(content, len(_START_OF_IMAGE)):
         if kind == _START_OF_SCAN:
-            return io.BytesIO(b"".join([*kept, content[marker.end() - 2 :]]))
-        end = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+            return io.BytesIO(b"".join([*kept, content[start:]]))
         is_metadata = _APP0 <= kind <= _APP15 or kind == _COMMENT
-        if not is_metadata or kind == _APP1 or end - marker.end() >= _MIN_LENGTHS.get(kind, len(content)):
-            kept.append(content[marker.end() - 2 : end])
-        marker = _MARKER.search(content, end)
+        if not is_metadata or kind == _APP1 or end - start - 2 >= _MIN_LENGTHS.get(kind, len(content)):
+            kept.append(content[start:end])
     raise DecodingError("the JPEG has no scan")
+
+
+def _jpeg_segments(content: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the kind, the start and the end of each segment from a place on.
+
+    If the length of a segment is wrong, the search continues with the next marker, as in libjpeg.
+    """
+    while (marker := _MARKER.search(content, at)) is not None:
+        kind, at = marker[0][-1], marker.end()
+        if kind not in _BARE_MARKERS:
+            at += int.from_bytes(content[at : at + 2], "big")
+        yield kind, marker.start(), at
 
 
 def _webp_without_metadata(content: bytes) -> io.BytesIO:

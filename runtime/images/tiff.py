@@ -97,6 +97,8 @@ class TiffLayout:
         The meaning of each band after the colors: 0 unknown, 1 premultiplied transparency, 2 transparency.
     sparse
         Whether some strips or tiles are not stored.
+    surplus
+        Whether more strips or tiles are listed than the page has, or tags of both kinds.
     color_map
         The 3 * 2**bits values of a palette, all reds first; empty without one.
     damaged_metadata
@@ -118,6 +120,7 @@ class TiffLayout:
     fill_order: int
     orientation: int
     sparse: bool
+    surplus: bool
     color_map: tuple[int, ...]
     damaged_metadata: bool
 
@@ -128,7 +131,7 @@ class TiffLayout:
             f"({_listed(_FORMATS.get(number, f'format {number}') for number in self.formats)}, "
             f"interleaved by {'pixel' if self.planar == _BY_PIXEL else 'band'}, "
             f"{_COMPRESSIONS.get(self.compression, f'compression {self.compression}')}, {self.colors}"
-            f"{', sparse' if self.sparse else ''})"
+            f"{', sparse' if self.sparse else ''}{', with surplus strips or tiles' if self.surplus else ''})"
         )
 
     @property
@@ -150,6 +153,7 @@ class TiffLayout:
             and self.predictor in {1, 2}
             and self.fill_order == 1
             and not self.sparse
+            and not self.surplus
             # Pillow 13.0 does not know such a file (test_tiff.py).
             and not (self.big_endian and self.big_tiff)
         )
@@ -214,6 +218,9 @@ def _describe(file: TiffFile, index: int, page: TiffPage, damaged_metadata: bool
     n_bands = one(Tag.SAMPLES_PER_PIXEL, 1)
     bits = _for_each_band(page.numbers(Tag.BITS_PER_SAMPLE, [1]), n_bands)
     photometric = one(Tag.PHOTOMETRIC_INTERPRETATION)
+    if n_bands < _N_COLORS.get(photometric, 1):
+        raise DecodingError(f"the TIFF has {n_bands} of the {_N_COLORS[photometric]} bands of {_COLORS[photometric]}")
+    sparse, surplus = _check_blocks(page, n_bands)
     return TiffLayout(
         page=index,
         big_endian=file.byte_order == ">",
@@ -229,14 +236,18 @@ def _describe(file: TiffFile, index: int, page: TiffPage, damaged_metadata: bool
         predictor=one(Tag.PREDICTOR, 1),
         fill_order=one(Tag.FILL_ORDER, 1),
         orientation=one(Tag.ORIENTATION, 1),
-        sparse=_is_sparse(page, n_bands),
+        sparse=sparse,
+        surplus=surplus,
         color_map=tuple(page.numbers(Tag.COLOR_MAP, ())) if photometric == PALETTE else (),
         damaged_metadata=damaged_metadata,
     )
 
 
-def _is_sparse(page: TiffPage, n_bands: int) -> bool:
-    """Whether some strips or tiles are not stored; raise DecodingError if some are not even listed."""
+def _check_blocks(page: TiffPage, n_bands: int) -> tuple[bool, bool]:
+    """Return whether some strips or tiles are not stored, and whether too many are listed.
+
+    Raises DecodingError if too few are listed.
+    """
     height, width = page.numbers(Tag.IMAGE_LENGTH)[0], page.numbers(Tag.IMAGE_WIDTH)[0]
     if Tag.TILE_OFFSETS in page:
         offsets, sizes = page.numbers(Tag.TILE_OFFSETS), page.numbers(Tag.TILE_BYTE_COUNTS, [])
@@ -250,7 +261,8 @@ def _is_sparse(page: TiffPage, n_bands: int) -> bool:
     if len(offsets) < n_blocks:
         kind = "tiles" if Tag.TILE_OFFSETS in page else "strips"
         raise DecodingError(f"the TIFF stores {len(offsets)} of its {n_blocks} {kind}")
-    return 0 in offsets or 0 in sizes
+    is_mixed = Tag.STRIP_OFFSETS in page and (Tag.TILE_OFFSETS in page or Tag.TILE_WIDTH in page)
+    return 0 in offsets or 0 in sizes, is_mixed or len(offsets) > n_blocks
 
 
 def _for_each_band(values: Sequence[int], n_bands: int) -> tuple[int, ...]:

@@ -52,7 +52,10 @@ def _split_note(dataset: Dataset) -> str | None:
             "folders into folders of these names"
         )
     shared = [] if "" in names else shared_folders([*inside.values()])
-    are_named_like_parts = all(map(parts_named, dataset.classes)) and _n_parts(dataset.classes) > 1
+    divided = [class_name for class_name, folders in inside.items() if "" not in folders]
+    are_named_like_parts = any(
+        all(map(parts_named, group)) and _n_parts(group) > 1 for group in (dataset.classes, divided)
+    )
     # A split has few parts, but may have many classes.
     if len(shared) < len(dataset.classes) and not are_named_like_parts:
         return None

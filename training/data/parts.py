@@ -27,6 +27,12 @@ def parts_named(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, words)))
 
 
+def rest_of_name(name: str) -> tuple[str, ...]:
+    """Return the words of a name that say nothing of a part."""
+    words = [] if _part_of_word(name) else _WORDS.findall(name)
+    return tuple(word.casefold() for word in words if not _part_of_word(word) and word.casefold() not in _FILLERS)
+
+
 def part_folders(inside: Mapping[Path, FolderEntries]) -> list[Path]:
     """Return the folders that look like the parts of a split, sorted.
 
@@ -46,7 +52,7 @@ def part_folders(inside: Mapping[Path, FolderEntries]) -> list[Path]:
     if not shared_folders([{folder.name for folder in inside[path].folders} for path in named]):
         return plain
     is_all = len(named) == len(inside) and not any(map(is_image_name, (f for p in named for f in inside[p].files)))
-    is_alike = len({_rest_of_name(path.name) for path in named} - {()}) <= 1
+    is_alike = len({rest_of_name(path.name) for path in named} - {()}) <= 1
     return list(named) if is_all or is_alike else plain
 
 
@@ -72,9 +78,3 @@ def _part_of_word(word: str) -> str | None:
     """Return the part that a word or a whole name stands for."""
     match = _PART_NAME.fullmatch(word)
     return PARTS[match.lastindex - 1] if match and match.lastindex else None
-
-
-def _rest_of_name(name: str) -> tuple[str, ...]:
-    """Return the words of a name that say nothing of a part."""
-    words = [] if _part_of_word(name) else _WORDS.findall(name)
-    return tuple(word.casefold() for word in words if not _part_of_word(word) and word.casefold() not in _FILLERS)

@@ -159,7 +159,8 @@ def read_state_dict(path: Path) -> StateDict:
 
 def _check_values(path: Path, key: str, value: torch.Tensor) -> None:
     """Raise WeightsError if a tensor of a file is not a dense one of finite real numbers."""
-    if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
+    is_tiny_float = value.is_floating_point() and value.element_size() < torch.float16.itemsize
+    if value.is_meta or value.is_complex() or value.is_quantized or value.layout is not torch.strided or is_tiny_float:
         raise WeightsError(
             f"the weights file {path} has tensors of a kind that no layer takes, such as {key} ({value.dtype}, "
             f"{value.layout}): expected dense real numbers"

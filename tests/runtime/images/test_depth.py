@@ -135,7 +135,14 @@ def test_many_folders_do_not_give_many_warnings(caplog):
         (np.linspace(0, 4805, 1000), np.uint16, (0, 4080), True),
         (np.linspace(0, 4000, 1000), np.uint16, (0, 4080), False),
         (np.linspace(0, 4000, 1000), np.uint16, (10_000, 20_000), True),
-        (np.linspace(0, 10_000, 1000), np.uint16, (10_000, 20_000), False),
+        (np.linspace(0, 10_000, 1000), np.uint16, (10_000, 20_000), True),
+        (np.linspace(0, 20_000, 1000), np.uint16, (10_000, 20_000), False),
+        (np.linspace(0, 4095, 1000), np.uint16, (0, 65535), True),  # 12 bits
+        (np.linspace(0, 255, 1000), np.uint16, (0, 10_000), True),
+        (np.linspace(0, 6600, 1000), np.uint16, (0, 65535), True),  # 99% are below a tenth
+        (np.linspace(0, 6640, 1000), np.uint16, (0, 65535), False),
+        ([700] * 500, np.uint16, (0, 65535), False),
+        ([700] * 500, np.uint16, (1000, 65535), True),
         ([100] * 500 + [65535] * 500, np.uint16, (0, 4080), False),  # no data
         ([65535] * 500, np.uint16, (0, 4080), False),
         ([0.5, np.nan, np.inf, np.finfo(np.float32).max], np.float32, (0, 1), False),
@@ -164,7 +171,10 @@ def test_a_highlight_gives_no_warning(caplog):
     ("value_range", "problem"),
     [
         ((0, 4080), "75% of them above the range 0,4080, so much of it becomes white"),
-        ((50_000, 60_000), "all of them below the range 50000,60000, so much of it becomes black"),
+        (
+            (50_000, 60_000),
+            "nearly all of them near the lower end of the range 50000,60000, so much of it becomes black",
+        ),
     ],
 )
 def test_the_message_of_an_image_outside_the_range_comes_once_for_a_folder(caplog, value_range, problem):

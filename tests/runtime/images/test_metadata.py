@@ -20,10 +20,10 @@ EXIF = Image.Exif()
 EXIF[0x0112] = 6
 
 
-def encoded(kind, **options):
-    """Return the bytes of an image file."""
+def encoded(kind, image=None, **options):
+    """Return the bytes of an image file, of noise unless another image is given."""
     stream = io.BytesIO()
-    Image.fromarray(NOISE).save(stream, kind, **options)
+    (image or Image.fromarray(NOISE)).save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -170,7 +170,7 @@ def test_a_webp_is_read_whatever_its_metadata(tmp_path, name):
     assert (ImageReader(SIZE).read(tmp_path / "scene.webp") == np.rot90(NOISE, -1)).all()
 
 
-THUMBNAIL = b"some tags " + jpeg_with()
+THUMBNAIL = b"some tags " + encoded("jpeg", Image.new("RGB", (24, 24), "red"))
 
 
 @pytest.mark.parametrize("kind", [0xE1, 0xED])
@@ -190,6 +190,40 @@ def test_a_thumbnail_is_never_taken_for_the_image(tmp_path, kind):
         n_read += 1
         assert (pixels == expected).all(), length
     assert n_read > 1
+
+
+@pytest.mark.parametrize("padding", [b"\0" * 16, b"\0" * 1000, b"\xff" * 8])
+def test_a_thumbnail_before_padding_is_never_taken_for_the_image(tmp_path, padding):
+    content = jpeg_with(segment(0xE1, THUMBNAIL + padding))
+    path = tmp_path / "scene.jpg"
+    for length in range(2, THUMBNAIL.index(b"\xff\xda")):
+        path.write_bytes(content[:4] + struct.pack(">H", length) + content[6:])
+        try:
+            pixels = ImageReader(SIZE).read(path)
+        except ImageError:
+            continue
+        assert (pixels == ImageReader(SIZE).read(saved(tmp_path / "sound.jpg", content))).all(), length
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        segment(0xE2, THUMBNAIL[: len(THUMBNAIL) // 2]) + segment(0xE2, THUMBNAIL[len(THUMBNAIL) // 2 :]),
+        segment(0xE1, b"a stray \xff\xd8 ") + segment(0xED, THUMBNAIL),
+        segment(0xE2, b"a stray \xff\xd8 "),
+    ],
+    ids=["a thumbnail in two segments", "a stray start before a thumbnail", "a stray start"],
+)
+@pytest.mark.parametrize("trailer", [b"", b"\xff\xe1 of a camera", THUMBNAIL], ids=["nothing", "data", "an image"])
+def test_a_sound_jpeg_is_read_whatever_is_in_its_metadata_and_after_it(tmp_path, segments, trailer):
+    plain = ImageReader(SIZE).read(saved(tmp_path / "plain.jpg", jpeg_with(b"")))
+    assert (ImageReader(SIZE).read(saved(tmp_path / "scene.jpg", jpeg_with(segments) + trailer)) == plain).all()
+
+
+def saved(path, content):
+    """Write a file and return its path."""
+    path.write_bytes(content)
+    return path
 
 
 def test_other_formats_and_what_is_no_image_are_rejected():

@@ -300,6 +300,35 @@ def test_a_file_that_lists_too_few_strips_is_rejected(write_tiff, bands, interle
     assert f"the TIFF stores {n_strips - 1} of its {n_strips} strips" in str(caught.value)
 
 
+def test_a_file_that_lists_too_many_strips_is_read_by_rasterio(tmp_path):
+    """Pillow pastes them over the image."""
+    values = np.arange(128, dtype=np.uint8).reshape(16, 8)
+    numbers = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: (200, 264), 277: 1, 278: 8, 279: (64, 64)}
+    far = {273: 130, 279: 138}
+    entries = [
+        struct.pack("<HHII", tag, 4, 2, far[tag]) if tag in far else struct.pack("<HHII", tag, 4, 1, number)
+        for tag, number in numbers.items()
+    ]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+    lists = struct.pack("<IIII", *numbers[273], *numbers[279])
+    path = tmp_path / "scene.tif"
+    path.write_bytes((head.ljust(130, b"\0") + lists).ljust(200, b"\0") + values.tobytes())
+    assert layout_of(path).surplus
+    assert (ImageReader(8).read(path) == values[:8, :, None]).all()
+
+
+def test_a_file_with_fewer_bands_than_colors_is_rejected(write_tiff, bands):
+    path = write_tiff(bands(3), photometric="rgb")
+    content = path.read_bytes()
+    (entry,) = {struct.pack("<HHI", 277, 3, 1) + struct.pack("<I", 3)} & {
+        content[at : at + 12] for at in range(len(content))
+    }
+    path.write_bytes(content.replace(entry, entry[:8] + struct.pack("<I", 1)))
+    with pytest.raises(ImageError) as caught:
+        ImageReader(SIZE).read(path)
+    assert "the TIFF has 1 of the 3 bands of RGB" in str(caught.value)
+
+
 def test_a_truncated_file_is_rejected_whoever_decodes(write_tiff, bands):
     for n_bands in (3, 5):
         path = write_tiff(bands(n_bands), photometric="rgb")

@@ -65,7 +65,6 @@ def test_part_folders_are_known_by_their_names(tmp_path, names, parts):
         (("ucmTrain", "ucmTest"), ("train", "test")),
         (("UCMTrain", "UCMTest"), ("train", "test")),
         (("train", "UCM_test"), ("train", "test")),
-        (("UCM train", "AID test"), ("train", "test")),
         (("trainset2", "testset2"), ("train", "test")),
         (("обучение train", "обучение test"), ("train", "test")),
     ],
@@ -82,6 +81,8 @@ def test_part_folders_are_known_by_a_word_of_their_names_if_they_have_the_same_f
     ("names", "fragments"),
     [
         (("UCM_train", "UCM_test", "UCM_extra"), ("UCM_test, UCM_train", "UCM_extra does not")),
+        (("UCM train", "AID test"), ("their names differ in more than the part",)),
+        (("train station", "test track"), ("their names differ in more than the part",)),
         (("train1", "train2", "test1"), ("two of them are the same part",)),
         (("train2017", "val2017", "test2017", "test2018"), ("two of them are the same part",)),
         (("UCM_val", "UCM_test"), ("none of them is the train part",)),

@@ -77,14 +77,15 @@ def test_classes_that_look_alike_are_noted():
         ("fold1/a/1.png", "fold1/b/2.png", "fold2/a/3.png", "fold2/b/4.png"),
         ("UCM_train/1.png", "UCM_test/2.png"),
         ("UCM_train/a/1.png", "UCM_test/2.png"),
+        ("UCM_train/a/1.png", "AID_test/a/2.png", "samples/3.png"),
     ],
 )
 def test_classes_that_look_like_the_parts_of_a_split_are_noted(names):
     data = dataset({name: name for name in names})
     (note,) = data_notes(data)
     assert note == (
-        f"training 2 classes ({', '.join(data.classes)}). If these are the parts of a split, rename their folders to "
-        "train, val and test, with the class folders in each of them"
+        f"training {len(data.classes)} classes ({', '.join(data.classes)}). If these are the parts of a split, rename "
+        "their folders to train, val and test, with the class folders in each of them"
     )
 
 

@@ -276,8 +276,8 @@ def test_a_value_that_is_not_finite_is_found_when_the_file_is_read(tmp_path, sta
 
 @pytest.mark.parametrize(
     "tensor",
-    [torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)],
-    ids=["sparse", "complex"],
+    [torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64), torch.ones(2).to(torch.float8_e5m2)],
+    ids=["sparse", "complex", "float8"],
 )
 def test_a_tensor_that_no_layer_takes_is_named(tmp_path, state, tensor):
     path = tmp_path / "w.pth"
