@@ -15,7 +15,12 @@ from overfly.cli.output import print_document
     epilog=options.example("overfly bench bundle --run run --data scenes --out report"),
 )
 @click.argument("bundle", type=options.PATH)
-@option("--data", type=options.PATH, required=True, help="Labeled folder that holds the test images of the run.")
+@option(
+    "--data",
+    type=options.PATH,
+    required=True,
+    help="Labeled folder: that of the training, or another one with the same classes.",
+)
 @options.out("report")
 @option("--run", type=options.PATH, help="Run that BUNDLE was exported from; measures it in PyTorch as the baseline.")
 @option(
@@ -47,7 +52,7 @@ from overfly.cli.output import print_document
 @options.overwrite
 @options.as_json
 def command(out: Path, overwrite: bool, as_json: bool, **choices: Any) -> None:
-    """Measure accuracy, F1, kappa, latency and throughput of every variant in BUNDLE.
+    """Measure the accuracy and the speed of every variant in BUNDLE.
 
     Prints a table and writes report.json, report.md and report.html to --out.
     """

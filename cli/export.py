@@ -100,16 +100,18 @@ def _json(path: Path, manifest: "Manifest") -> str:
 
 def _table(path: Path, manifest: "Manifest") -> str:
     """Return the same as text, and what makes a variant useless."""
+    from overfly.runtime.bundle.manifest import ONNX
     from overfly.runtime.evaluation.parity import problems_at_export
 
-    lines = ["variant  megabytes  largest logit difference  same class as PyTorch"]
-    rows = [("onnx", "model.onnx", manifest.onnx.parity)]
+    width = max(map(len, ("variant", *manifest.variants)))
+    lines = [f"{'variant':<{width}}  megabytes  largest logit difference  same class as PyTorch"]
+    rows = [("onnx", ONNX, manifest.onnx.parity)]
     rows += [(name, record.bin, record.parity) for name, record in manifest.variants.items()]
     for name, file, parity in rows:
         size_mb = manifest.files[file].size_bytes / 1e6
         agreeing = round(parity.top1_agreement * parity.n_images)
         same = f"{agreeing:>9} of {parity.n_images} images"
-        lines.append(f"{name:<7}  {size_mb:9.2f}  {parity.max_abs_diff:24.2e}  {same}")
+        lines.append(f"{name:<{width}}  {size_mb:9.2f}  {parity.max_abs_diff:24.2e}  {same}")
     for name, record in manifest.variants.items():
         lines += [f"{name}: INVALID: {problem}" for problem in problems_at_export(name, record.parity)]
         lines += [f"{name}: {layer.name} is in floating point: {layer.why}" for layer in record.float_layers or ()]

@@ -72,7 +72,7 @@ def read_document(
 
 def missing_document(path: Path, schema: str) -> str:
     """Return the sentence for a document that is not there."""
-    return f"{path} is missing: expected a file with schema {schema}; is {path.parent} complete?"
+    return f"{path} is missing: expected a file with schema {schema}; is {path.absolute().parent} complete?"
 
 
 def parse_document(

@@ -10,8 +10,8 @@ from overfly.runtime.evaluation.intervals import N_RESAMPLES
 _PARAGRAPHS = f"""
 Images: all models get the same uint8 pixels, which are decoded and resized once before the measurement.
 
-Accuracy: top-1 accuracy, macro F1 and Cohen's kappa over all evaluated images, each with a 95% percentile interval
-from {N_RESAMPLES:,} seeded bootstrap resamples. Differences to the baseline are in percentage points and in images; ~
+Accuracy: each metric is over all evaluated images, with a 95% percentile interval from {N_RESAMPLES:,} seeded
+bootstrap resamples. Differences to the baseline are in percentage points and in images; ~
 marks a difference that is not significant by McNemar's exact test (p of {SIGNIFICANCE} or more).
 
 Latency: the model alone, from pixels to logits: one image at a time, a different image each time, measured with a
@@ -29,7 +29,8 @@ rounds do not agree on which is faster.
 
 Order: each round measures every row, so that a machine that slows down affects all rows alike.
 
-Computed in: the precision that the compiled model reports, whatever the precision of its weights. fp32 asks for f32.
+Computed in: the precision that the compiled model reports, whatever the precision of its weights; in OpenVINO's int8
+that of the layers that are not quantized. fp32 asks for f32.
 
 Threads: each library's default, with the default affinity; - if the library does not report the number. compiled:
 torch.compile for fixed batches of 1 and of {BATCH}.

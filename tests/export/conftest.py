@@ -91,7 +91,7 @@ def make_run(tmp_path, monkeypatch):
             seed=0,
             device="cpu",
             precision="fp32",
-            metrics=Metrics(1.0, 1.0, 1.0, len(split.images("test"))),
+            metrics=Metrics(**dict.fromkeys(METRICS, 1.0), n_images=len(split.images("test"))),
             intervals=dict.fromkeys(METRICS, (1.0, 1.0)),
             most_confused=(),
             near_duplicates=(),

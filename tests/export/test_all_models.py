@@ -77,7 +77,7 @@ def write_run(name, data, out):
         seed=0,
         device="cpu",
         precision="fp32",
-        metrics=Metrics(0.5, 0.5, 0.5, 64),
+        metrics=Metrics(**dict.fromkeys(METRICS, 0.5), n_images=64),
         intervals=dict.fromkeys(METRICS, (0.4, 0.6)),
         most_confused=(),
         near_duplicates=(),
