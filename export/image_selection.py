@@ -74,9 +74,10 @@ def select(split: Split, data: Path, *, n_calibration: int | None, seed: int) ->
     val, remaining = ([image for image in images if image.sha256 not in used] for images in (val, train))
     held_out = ImageSample("val", val) if val else ImageSample("train", remaining)
     paths = [image.path(data) for image in test]
-    for broken in filter(None, map(describe_broken_link, paths)):
+    missing = [path for path in paths if not path.is_file()]
+    for broken in filter(None, map(describe_broken_link, missing)):
         raise DataError(broken)
-    if any(path.is_file() for path in paths):
+    if len(missing) < len(paths):
         golden = ImageSample("test", test)
     else:
         golden = held_out if held_out.images else ImageSample("train", train)

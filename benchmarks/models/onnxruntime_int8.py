@@ -57,6 +57,7 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
             return None if image is None else {self._input_name: image[None]}
 
     prepared = target.with_suffix(".prepared.onnx")
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         # The tool prints its progress.
@@ -74,5 +75,5 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
     except Exception as error:  # whatever the tool raises
         raise DeviceError(f"ONNX Runtime can't quantize {source}: {first_line(error)}") from error
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(disabled)
         prepared.unlink(missing_ok=True)

@@ -26,7 +26,8 @@ class _Seen:
     Attributes
     ----------
     stamp
-        Its size, its time of change and whether it could be opened at the last look; None if it had no size.
+        Its size, its time of change and its last bytes at the last look; None if it had no size. The last bytes are
+        None if it could not be opened.
     since
         The clock's time when this stamp was seen first.
     delivered
@@ -35,7 +36,7 @@ class _Seen:
         Whether it was given up because it can't be decoded.
     """
 
-    stamp: tuple[int, int, bool] | None
+    stamp: tuple[int, int, bytes | None] | None
     since: float
     delivered: bool = False
     failed: bool = False
@@ -81,7 +82,7 @@ class FolderWatch:
             if self._update(path):
                 continue
             seen = self._seen[path]
-            if not seen.delivered and not (self._may_be_incomplete(seen) and _ends_in_zeros(path)):
+            if not seen.delivered and not (self._may_be_incomplete(seen) and _ends_in_zeros(seen)):
                 seen.delivered = True
                 ready.append(path)
         return ready
@@ -121,8 +122,8 @@ class FolderWatch:
         return self._clock() - seen.since < self._patience_s
 
 
-def _stamp(path: Path) -> tuple[int, int, bool] | None:
-    """Return what changes while a file is written: its size, its time of change, and whether it can be opened.
+def _stamp(path: Path) -> tuple[int, int, bytes | None] | None:
+    """Return what changes while a file is written: its size, its time of change, and its last bytes.
 
     On Windows a program may keep others from opening a file for as long as it writes it. None if it has no size.
     """
@@ -130,13 +131,12 @@ def _stamp(path: Path) -> tuple[int, int, bool] | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns, _last_bytes(path) is not None
+    return status.st_size, status.st_mtime_ns, _last_bytes(path)
 
 
-def _ends_in_zeros(path: Path) -> bool:
-    """Whether the last bytes of a file are zeros."""
-    last_bytes = _last_bytes(path)
-    return last_bytes is not None and not any(last_bytes)
+def _ends_in_zeros(seen: _Seen) -> bool:
+    """Whether the last bytes of a file were zeros at the last look."""
+    return seen.stamp is not None and seen.stamp[2] is not None and not any(seen.stamp[2])
 
 
 def _last_bytes(path: Path) -> bytes | None:

@@ -9,7 +9,7 @@ from overfly.runtime.errors import DataError
 from overfly.runtime.files.access import describe_broken_link
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.images.discovery import FolderEntries, is_image_name, list_entries
-from overfly.training.data.parts import part_folders, parts_named, rest_of_name
+from overfly.training.data.parts import differ_otherwise, part_folders, parts_named
 
 _MIN_CLASSES = 2
 _EXPECTED = "expected one folder for each class, with images in it"
@@ -128,7 +128,7 @@ def _problem_of_parts(parts: Mapping[str, str], inside: Mapping[Path, FolderEntr
         return f"{empty[0]} has no class folder in it: add its class folders, or remove it"
     if unclear := [name for name in parts if len(parts_named(name)) > 1]:
         return f"{unclear[0]} may be {' or '.join(parts_named(unclear[0]))}: rename the folders to train, val and test"
-    if len({rest for name in parts if (rest := rest_of_name(name))}) > 1:
+    if differ_otherwise(parts):
         return (
             "their names differ in more than the part: rename the folders to train, val and test or, if they are "
             "classes, move the images of each directly into its folder"

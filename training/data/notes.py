@@ -1,13 +1,12 @@
 """What a person should know about a data folder."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 from overfly.runtime.bundle.labels import similar_labels
 from overfly.runtime.images.discovery import passed_over_note
 from overfly.runtime.reporter import count_and_name
 from overfly.training.data.dataset import Dataset, group_by_content
-from overfly.training.data.parts import parts_named, shared_folders
+from overfly.training.data.parts import n_parts, parts_named, shared_folders
 
 
 def data_notes(dataset: Dataset) -> list[str]:
@@ -45,7 +44,7 @@ def _split_note(dataset: Dataset) -> str | None:
         # The empty name, which no folder has, stands for an image directly in the class folder.
         inside[class_name].add(deeper[0] if len(deeper) > 1 else "")
     names = sorted(set().union(*inside.values()))
-    if _n_parts(names) > 1:
+    if n_parts(names) > 1:
         found = ", ".join(filter(parts_named, names))
         return (
             f"the folders {found} within the class folders do not divide the images: if they should, put the class "
@@ -54,7 +53,7 @@ def _split_note(dataset: Dataset) -> str | None:
     shared = [] if "" in names else shared_folders([*inside.values()])
     divided = [class_name for class_name, folders in inside.items() if "" not in folders]
     are_named_like_parts = any(
-        all(map(parts_named, group)) and _n_parts(group) > 1 for group in (dataset.classes, divided)
+        all(map(parts_named, group)) and n_parts(group) > 1 for group in (dataset.classes, divided)
     )
     # A split has few parts, but may have many classes.
     if len(shared) < len(dataset.classes) and not are_named_like_parts:
@@ -63,11 +62,6 @@ def _split_note(dataset: Dataset) -> str | None:
         f"training {count_and_name(dataset.classes, 'class', 'classes')}. If these are the parts of a split, rename "
         "their folders to train, val and test, with the class folders in each of them"
     )
-
-
-def _n_parts(names: Iterable[str]) -> int:
-    """Return how many parts of a split have a word in one of the names."""
-    return len({part for name in names for part in parts_named(name)})
 
 
 def _duplicate_notes(dataset: Dataset) -> list[str]:

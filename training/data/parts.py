@@ -1,7 +1,7 @@
 """The parts of a split, and the folders that stand for them, known by their names and by the folders in them."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from overfly.runtime.files.names import utf8_text
@@ -27,10 +27,14 @@ def parts_named(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, words)))
 
 
-def rest_of_name(name: str) -> tuple[str, ...]:
-    """Return the words of a name that say nothing of a part."""
-    words = [] if _part_of_word(name) else _WORDS.findall(name)
-    return tuple(word.casefold() for word in words if not _part_of_word(word) and word.casefold() not in _FILLERS)
+def n_parts(names: Iterable[str]) -> int:
+    """Return how many parts of a split have a word in one of the names."""
+    return len({part for name in names for part in parts_named(name)})
+
+
+def differ_otherwise(names: Iterable[str]) -> bool:
+    """Whether names of parts differ in other words, too; a name without any, such as ``train``, does not count."""
+    return len({_rest_of_name(name) for name in names} - {()}) > 1
 
 
 def part_folders(inside: Mapping[Path, FolderEntries]) -> list[Path]:
@@ -46,14 +50,14 @@ def part_folders(inside: Mapping[Path, FolderEntries]) -> list[Path]:
         All folders of the data folder, with what is directly in them.
     """
     plain = [path for path in inside if _part_of_word(path.name)]
-    named = {path: parts for path in inside if (parts := parts_named(path.name))}
-    if len({part for parts in named.values() for part in parts}) < 2:  # noqa: PLR2004 - nothing is divided
+    named = [path for path in inside if parts_named(path.name)]
+    names = [path.name for path in named]
+    if n_parts(names) < 2:  # noqa: PLR2004 - nothing is divided
         return plain
     if not shared_folders([{folder.name for folder in inside[path].folders} for path in named]):
         return plain
     is_all = len(named) == len(inside) and not any(map(is_image_name, (f for p in named for f in inside[p].files)))
-    is_alike = len({rest_of_name(path.name) for path in named} - {()}) <= 1
-    return list(named) if is_all or is_alike else plain
+    return named if is_all or not differ_otherwise(names) else plain
 
 
 def shared_folders(folders: Collection[Collection[str]]) -> list[str]:
@@ -72,6 +76,12 @@ def shared_folders(folders: Collection[Collection[str]]) -> list[str]:
     shared = set().union(*(names & most for names in sets if names is not most))
     is_split = len(shared) >= _MIN_SHARED and all(len(names & most) * 2 >= len(names) for names in sets)
     return sorted(name for name in max(folders, key=len) if name.casefold() in shared) if is_split else []
+
+
+def _rest_of_name(name: str) -> tuple[str, ...]:
+    """Return the words of a name that say nothing of a part."""
+    words = [] if _part_of_word(name) else _WORDS.findall(name)
+    return tuple(word.casefold() for word in words if not _part_of_word(word) and word.casefold() not in _FILLERS)
 
 
 def _part_of_word(word: str) -> str | None:

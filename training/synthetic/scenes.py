@@ -257,7 +257,7 @@ def _pier(canvas: Canvas, y: float, longest_m: float, planks: Color) -> list[Sha
 
 
 def _quay(canvas: Canvas) -> None:
-    """Lay solid ground at one end of the piers, with a wall and driveway cars."""
+    """Lay solid ground at one end of the piers, with a wall and parked cars."""
     edge_m = canvas.between(0.28, 0.42) * canvas.extent_m
     land = canvas.edge(canvas.u - edge_m)
     canvas.lay(ground.asphalt(canvas, canvas.pick((*ground.ASPHALTS, *ground.CONCRETE))), land)
