@@ -93,6 +93,7 @@ def test_json_in_the_locale_c_has_names_as_text(in_locale_c, fp32_bundle, named_
     ]
 
 
+@pytest.mark.slow
 def test_classes_and_files_have_their_names_in_the_locale_c(in_locale_c, small_data, tmp_path, briefly):
     data = small_data.rename(tmp_path / "данные")
     (data / "water").rename(data / "вода")

@@ -130,6 +130,7 @@ def deepen(data, factor):
         path.unlink()
 
 
+@pytest.mark.slow
 def test_images_that_use_a_part_of_16_bits_give_one_warning_and_need_a_range(overfly, small_data, tmp_path, briefly):
     overfly("train", small_data, "--out", tmp_path / "of8", *briefly).assert_done()
     assert "value_range" not in record_of(tmp_path / "of8")["image"]

@@ -76,6 +76,7 @@ def weights(bundle):
     return {name: file.sha256 for name, file in bundle.manifest.files.items() if name != "golden.npz"}
 
 
+@pytest.mark.slow
 def test_the_test_part_is_not_needed_and_changes_no_weight(make_run):
     run = make_run(val_fraction=0.2)
     options = {"run": run, "n_calibration": 16, "max_drop_pp": 1.0}
