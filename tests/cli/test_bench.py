@@ -270,7 +270,7 @@ def test_images_that_the_run_has_all_seen_are_rejected(check_rejected, validated
     check_rejected(bundle, data, *options, fragments=(data, *numbers))
 
 
-@pytest.mark.parametrize("with_run", [False, True])
+@pytest.mark.parametrize("with_run", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("part", "use"), [("train", "trained"), ("val", "validated")])
 def test_images_that_the_run_has_seen_are_counted_in_a_reason(
     overfly, validated, copy_parts, three_blocks, tmp_path, part, use, with_run
