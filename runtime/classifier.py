@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from overfly.runtime.errors import ImageError
 from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
 from overfly.runtime.images.reading import ImageBatch, ImageReader, resize_pixels
 from overfly.runtime.inference.compile import Hint, compile_variant
-from overfly.runtime.inference.pipeline import Completed, Pending, ordered_results
+from overfly.runtime.inference.pipeline import Completed, Pending, ThreadPool, ordered_results
 from overfly.runtime.inference.runner import Runner
 from overfly.runtime.machine import decoding_depth, decoding_threads
 
@@ -187,7 +186,7 @@ class Classifier(AbstractContextManager["Classifier"]):
 
     def _answers(self, images: Iterable[ImageLike], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
-        with ThreadPoolExecutor(decoding_threads(), thread_name_prefix="overfly-decode") as pool:
+        with ThreadPool(decoding_threads()) as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), decoding_depth())
             started: Iterable[Pending[Logits | ImageError]] = (
                 Completed(p) if isinstance(p, ImageError) else self.runner.start(p) for p in pixels
@@ -195,7 +194,7 @@ class Classifier(AbstractContextManager["Classifier"]):
             for logits in ordered_results(started, self.runner.depth):
                 yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
 
-    def _decode(self, pool: ThreadPoolExecutor, image: ImageLike) -> Pending[ImageBatch | ImageError]:
+    def _decode(self, pool: ThreadPool, image: ImageLike) -> Pending[ImageBatch | ImageError]:
         """Start to turn an image into pixels of shape ``[size, size, 3]``."""
         if isinstance(image, str | os.PathLike):
             return pool.submit(_load, Path(image), self.reader)

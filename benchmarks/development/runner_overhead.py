@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -37,7 +36,7 @@ from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint
-from overfly.runtime.inference.pipeline import ordered_results
+from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
 from overfly.runtime.machine import decoding_depth, decoding_threads
 
 T = TypeVar("T")
@@ -131,7 +130,7 @@ def compare_throughput(test: OverheadTest) -> ABResult:
 
 def compare_files(test: OverheadTest) -> ABResult:
     """Compare images per second from files with the most that decoding and inference, each alone, allow."""
-    with _classifier(test, "throughput") as classifier, ThreadPoolExecutor(decoding_threads()) as pool:
+    with _classifier(test, "throughput") as classifier, ThreadPool(decoding_threads()) as pool:
         images = _images(test)
 
         def decode(paths: Iterator[Path]) -> Iterator[object]:

@@ -3,7 +3,6 @@
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +16,7 @@ from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import OverflyError, last_line
 from overfly.runtime.evaluation.parity import NOT_FINITE
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.pipeline import ordered_results
+from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
 from overfly.runtime.machine import decoding_depth, decoding_threads
 from overfly.runtime.reporter import Progress
 
@@ -127,7 +126,7 @@ def measure(
         raises or if its logits are not finite; the others are still measured.
     """
     results: list[Measurements | str] = [Measurements() for _ in models]
-    with _frozen_heap(), ThreadPoolExecutor(decoding_threads(), thread_name_prefix="overfly-decode") as decoders:
+    with _frozen_heap(), ThreadPool(decoding_threads()) as decoders:
         stopwatch = _Stopwatch(images, plan, clock, decoders)
         modes = [
             mode
@@ -159,7 +158,7 @@ class _Stopwatch:
     images: ImageSource
     plan: Plan
     clock: Clock
-    decoders: Executor
+    decoders: ThreadPool
 
     def measure_latency(self, model: LoadedModel, before: Measurements) -> Measurements:
         """Time the model alone, one image after the other."""

@@ -1,16 +1,24 @@
-"""Start work ahead of time and return the results in order, with a limited number of items in progress."""
+"""Start work ahead of time, in threads or on a device, and return the results in order."""
 
+import queue
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+P = ParamSpec("P")
+
+# The longest that a pool waits for a thread at its end, in seconds. Decoding an image takes less.
+_MAX_WAIT_S = 30.0
 
 
 class Pending(Protocol[T_co]):
-    """Work in progress, such as a `concurrent.futures.Future`."""
+    """Work in progress."""
 
     def done(self) -> bool:
         """Return whether `result` returns without waiting."""
@@ -32,6 +40,83 @@ class Completed(Generic[T]):
     def result(self) -> T:
         """Return the answer."""
         return self.answer
+
+
+@dataclass(slots=True)
+class _Call(Generic[T]):
+    """A call that a thread makes, and its answer or its error. The queue wakes whoever waits for it."""
+
+    function: Callable[[], T]
+    outcome: Completed[T] | BaseException | None = None
+    made: "queue.SimpleQueue[None]" = field(default_factory=queue.SimpleQueue)
+
+    def make(self) -> None:
+        """Make the call."""
+        try:
+            self.outcome = Completed(self.function())
+        except BaseException as error:  # noqa: BLE001 - result() raises it
+            self.outcome = error
+        self.made.put(None)
+
+    def done(self) -> bool:
+        """Return whether the call was made."""
+        return self.outcome is not None
+
+    def result(self) -> T:
+        """Wait for the answer and return it, or raise the error."""
+        while (outcome := self.outcome) is None:
+            self.made.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome.answer
+
+
+class ThreadPool(AbstractContextManager["ThreadPool"]):
+    """Threads that make calls, for a program that Ctrl-C may interrupt at any moment.
+
+    After a Ctrl-C, `concurrent.futures.ThreadPoolExecutor` may wait for its threads without end: if KeyboardInterrupt
+    is raised when `threading.Condition` has just taken a lock, nothing releases it (the window that cpython#74174
+    closed for plain locks and cpython#148874 reopened). Here threads share nothing but queues written in C.
+
+    At the end of the block, calls that have not begun are dropped.
+
+    Parameters
+    ----------
+    n_threads
+        Number of threads.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
+        # The program ends without waiting for daemons, even if an interrupt left one of them without an end.
+        self._threads = [
+            threading.Thread(target=self._make_calls, name="overfly-decode", daemon=True) for _ in range(n_threads)
+        ]
+
+    def __enter__(self) -> "ThreadPool":  # noqa: PYI034 - Python 3.10 has no Self
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(_MAX_WAIT_S)
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Pending[T]:
+        """Let a thread call the function."""
+        call = _Call(partial(function, *args, **kwargs))
+        self._calls.put(call)
+        return call
+
+    def _make_calls(self) -> None:
+        """Make calls until the end of the block."""
+        while (call := self._calls.get()) is not None:
+            call.make()
 
 
 def ordered_results(started: Iterable[Pending[T]], limit: int) -> Iterator[T]:

@@ -1,12 +1,15 @@
 """Answers come in the order in which their work was started, with no more of it under way than allowed."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import subprocess
+import sys
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overfly.runtime.inference.pipeline import Completed, ordered_results
+from overfly.runtime.inference import pipeline
+from overfly.runtime.inference.pipeline import Completed, ThreadPool, ordered_results
 
 
 class Work:
@@ -33,13 +36,6 @@ def _nothing_under_way():
     Work.under_way = 0
 
 
-def failed(reason):
-    """Return work that has failed."""
-    future = Future()
-    future.set_exception(ValueError(reason))
-    return future
-
-
 @given(st.lists(st.integers(0, 5), max_size=40), st.integers(1, 7))
 def test_any_work_is_answered_in_order_and_never_more_is_under_way(looks, limit):
     Work.under_way = 0
@@ -54,7 +50,7 @@ def test_any_work_is_answered_in_order_and_never_more_is_under_way(looks, limit)
 
 
 def test_known_answers_keep_their_place_among_others():
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPool(4) as pool:
         items = (Completed(i) if i % 3 else pool.submit(int, i) for i in range(200))
         assert list(ordered_results(items, 5)) == list(range(200))
 
@@ -109,11 +105,12 @@ def test_with_room_for_one_each_is_answered_before_the_next_is_asked_for():
 
 
 def test_an_error_is_raised_in_its_place_after_the_answers_before_it():
-    answers = ordered_results([Completed(0), Completed(1), failed("two"), Completed(3)], 10)
-    assert [next(answers), next(answers)] == [0, 1]
-    with pytest.raises(ValueError, match="two"):
-        next(answers)
-    assert list(answers) == []
+    with ThreadPool(2) as pool:
+        answers = ordered_results([pool.submit(int, text) for text in ("0", "1", "two", "3")], 10)
+        assert [next(answers), next(answers)] == [0, 1]
+        with pytest.raises(ValueError, match="two"):
+            next(answers)
+        assert list(answers) == []
 
 
 def test_what_the_source_raises_comes_through():
@@ -140,3 +137,58 @@ def test_an_abandoned_pipeline_asks_for_nothing_more():
     assert next(answers) == 1
     answers.close()
     assert asked == 1
+
+
+def test_calls_that_have_not_begun_are_dropped_at_the_end_of_the_block():
+    begun, go_on, called = threading.Event(), threading.Event(), []
+
+    def wait():
+        begun.set()
+        go_on.wait()
+        called.append("first")
+
+    with ThreadPool(1) as pool:
+        first = pool.submit(wait)
+        second = pool.submit(called.append, "second")
+        begun.wait()
+        threading.Timer(0.05, go_on.set).start()
+    assert called == ["first"]
+    assert first.done()
+    assert not second.done()
+
+
+def test_the_end_of_the_block_does_not_wait_for_ever_for_a_thread_that_is_stuck(monkeypatch):
+    monkeypatch.setattr(pipeline, "_MAX_WAIT_S", 0.01)
+    release = threading.Event()
+    with ThreadPool(2) as pool:
+        stuck = pool.submit(release.wait)
+    assert not stuck.done()
+    release.set()
+
+
+# Interrupts a pipeline at any place, as Ctrl-C would; with a ThreadPoolExecutor it stops for ever after a few dozen.
+INTERRUPTED = """
+import random, signal
+from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+n_interrupted = 0
+for seed in range(300):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(0.0005, 0.01))
+        with ThreadPool(2) as pool:
+            for _ in ordered_results((pool.submit(abs, i) for i in range(10**9)), 4):
+                pass
+    except KeyboardInterrupt:
+        n_interrupted += 1
+print(n_interrupted)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a timer that interrupts, which only POSIX has")
+def test_an_interrupt_at_any_place_ends_the_block():
+    child = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=300)
+    assert child.stdout.split() == ["300"]
