@@ -31,6 +31,9 @@ CHEAPER = {
     "sample": ("--images-per-class", "2"),
 }
 
+# Examples that take more than five seconds even so.
+SLOW = {"bench", "demo", "export", "paper"}
+
 # Runs the command line and tells on the last line of standard error which heavy packages came in.
 TELL_IMPORTS = """
 import sys
@@ -101,7 +104,7 @@ def test_the_main_help_lists_every_command_in_the_order_of_use(overfly):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in {"demo", "export", "paper"} else []) for name in COMMANDS],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in COMMANDS],
 )
 def test_the_example_of_every_help_runs(overfly, folders, monkeypatch, command):
     words = example_of(overfly, command)

@@ -74,6 +74,7 @@ def test_the_layer_that_costs_too_much_is_reverted(make_run, caplog):
     assert ("measuring the accuracy", 52, 52) in listener.stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("val_fraction", "part", "n_images"), [(0.0, "train", 52), (0.2, "val", 12)])
 def test_a_bound_that_is_kept_anyway_changes_nothing(make_run, val_fraction, part, n_images):
     run = make_run(val_fraction=val_fraction)

@@ -26,6 +26,7 @@ def test_every_convolution_and_the_classifier_are_quantized(bundle):
     assert bundle.variant("int8").float_layers == ()
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_left_in_floating_point_is_found(bundle):
     model = ov.Core().read_model(bundle.path / "fp32.xml")
     assert float_layers(model) == list(weighted_layers(model))

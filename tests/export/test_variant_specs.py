@@ -27,6 +27,7 @@ def test_weights_shrink_with_the_precision(bundle):
     assert int8 / fp32 < 0.28
 
 
+@pytest.mark.slow
 def test_a_variant_is_the_same_without_the_others(make_run):
     run = make_run()
     whole = export(ExportJob(run=run, out=run.with_name("whole"))).manifest

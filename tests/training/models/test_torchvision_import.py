@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from overfly.training.models.torchvision_import import torchvision_models
 
 SCRIPT = """
@@ -26,6 +28,7 @@ def test_the_models_are_there():
     assert sys.modules["torchvision"].models is models
 
 
+@pytest.mark.slow
 def test_training_is_never_imported_bare(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=300
