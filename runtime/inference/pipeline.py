@@ -1,7 +1,7 @@
 """Start work ahead of time, in threads or on a device, and return the results in order."""
 
+import _thread
 import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -13,7 +13,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 
-# The longest that a pool waits for a thread at its end, in seconds. Decoding an image takes less.
+# The longest that a pool waits for one of its threads, in seconds. Decoding an image takes less.
 _MAX_WAIT_S = 30.0
 
 
@@ -87,25 +87,26 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
     """
 
     def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
-        # The program ends without waiting for daemons, even if an interrupt left one of them without an end.
-        self._threads = [
-            threading.Thread(target=self._make_calls, name="overfly-decode", daemon=True) for _ in range(n_threads)
-        ]
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def __enter__(self) -> "ThreadPool":  # noqa: PYI034 - Python 3.10 has no Self
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._n_threads):
+            # threading.Thread waits for a threading.Event when it starts, which has the fault above. And a program ends
+            # without waiting for these threads, even if an interrupt left one of them without an end.
+            _thread.start_new_thread(self._make_calls, ())
         return self
 
     def __exit__(self, *_error: object) -> None:
         with suppress(queue.Empty):
             while True:
                 self._calls.get_nowait()
-        for _ in self._threads:
+        for _ in range(self._n_threads):
             self._calls.put(None)
-        for thread in self._threads:
-            thread.join(_MAX_WAIT_S)
+        with suppress(queue.Empty):
+            for _ in range(self._n_threads):
+                self._ended.get(timeout=_MAX_WAIT_S)
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Pending[T]:
         """Let a thread call the function."""
@@ -117,6 +118,7 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
         """Make calls until the end of the block."""
         while (call := self._calls.get()) is not None:
             call.make()
+        self._ended.put(None)
 
 
 def ordered_results(started: Iterable[Pending[T]], limit: int) -> Iterator[T]:

@@ -1,7 +1,7 @@
 """Images or arrays in, labels out, in the order given."""
 
+import _thread
 import dataclasses
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -328,26 +328,36 @@ def test_a_slow_source_gets_its_answers_within_two_images(classifier, image, kin
     assert n_answered == 6
 
 
-def decoding_threads():
-    """Return the threads that decode images at this moment."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("overfly-decode")]
+@pytest.fixture
+def wait_for_threads():
+    """A function that waits until the threads that the test started have ended."""
+    before = _thread._count()
+
+    def wait():
+        deadline = time.monotonic() + 60
+        while _thread._count() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    return wait
 
 
-def test_no_thread_outlives_its_stream(classifier, tmp_path, pixels):
+def test_no_thread_outlives_its_stream(classifier, tmp_path, pixels, wait_for_threads):
     paths, _ = mixed_images(tmp_path, pixels, 30)
+    before = _thread._count()
     left_early = classifier.predict_stream(paths)
     next(left_early)
-    assert 1 <= len(decoding_threads()) <= 8
+    assert 1 <= _thread._count() - before <= 8
     left_early.close()
-    assert decoding_threads() == []
+    wait_for_threads()
     with pytest.raises(ImageError, match=r"003\.png"):
         classifier.predict(paths)
-    assert decoding_threads() == []
+    wait_for_threads()
     assert len(list(classifier.answers(paths))) == 30
-    assert decoding_threads() == []
+    wait_for_threads()
 
 
-def test_a_source_that_fails_harms_nothing(classifier, image):
+def test_a_source_that_fails_harms_nothing(classifier, image, wait_for_threads):
     path, content = image
 
     def unplugged():
@@ -358,7 +368,7 @@ def test_a_source_that_fails_harms_nothing(classifier, image):
         classifier.predict(unplugged())
     with pytest.raises(ValueError, match=r"\[8, 3\]"):
         classifier.predict([path, content, content[0]])
-    assert decoding_threads() == []
+    wait_for_threads()
     assert len(classifier.predict([path, content])) == 2
 
 
