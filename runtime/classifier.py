@@ -19,7 +19,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader, resize_pixel
 from overfly.runtime.inference.compile import Hint, compile_variant
 from overfly.runtime.inference.pipeline import Completed, Pending, ThreadPool, ordered_results
 from overfly.runtime.inference.runner import Runner
-from overfly.runtime.machine import decoding_depth, decoding_threads
+from overfly.runtime.machine import decoding_threads
 
 # A path, or uint8 RGB pixels of shape [height, width, 3].
 ImageLike = str | os.PathLike[str] | ImageBatch
@@ -187,7 +187,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     def _answers(self, images: Iterable[ImageLike], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
         with ThreadPool(decoding_threads()) as pool:
-            pixels = ordered_results((self._decode(pool, image) for image in images), decoding_depth())
+            pixels = ordered_results((self._decode(pool, image) for image in images), pool.depth)
             started: Iterable[Pending[Logits | ImageError]] = (
                 Completed(p) if isinstance(p, ImageError) else self.runner.start(p) for p in pixels
             )

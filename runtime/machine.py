@@ -45,11 +45,6 @@ def decoding_threads() -> int:
     return min(usable_cores(), _MAX_DECODING_THREADS)
 
 
-def decoding_depth() -> int:
-    """Return how many images to decode ahead: two for each thread, so that none waits for the next image."""
-    return 2 * decoding_threads()
-
-
 def memory_bytes() -> int | None:
     """Return the size of the machine's memory; None if it is unknown."""
     if sys.platform == "win32":

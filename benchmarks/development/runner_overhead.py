@@ -36,8 +36,8 @@ from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import Hint
-from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
-from overfly.runtime.machine import decoding_depth, decoding_threads
+from overfly.runtime.inference.pipeline import ThreadPool
+from overfly.runtime.machine import decoding_threads
 
 T = TypeVar("T")
 
@@ -132,9 +132,7 @@ def compare_files(test: OverheadTest) -> ABResult:
     """Compare images per second from files with the most that decoding and inference, each alone, allow."""
     with _classifier(test, "throughput") as classifier, ThreadPool(decoding_threads()) as pool:
         images = _images(test)
-
-        def decode(paths: Iterator[Path]) -> Iterator[object]:
-            return ordered_results((pool.submit(classifier.reader.read, path) for path in paths), decoding_depth())
+        decode = partial(pool.map, classifier.reader.read)
 
         def most_possible() -> float:
             decoding = _rate(decode, test.paths, test.turn_s)

@@ -16,8 +16,8 @@ from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import OverflyError, last_line
 from overfly.runtime.evaluation.parity import NOT_FINITE
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
-from overfly.runtime.machine import decoding_depth, decoding_threads
+from overfly.runtime.inference.pipeline import ThreadPool
+from overfly.runtime.machine import decoding_threads
 from overfly.runtime.reporter import Progress
 
 Indices = npt.NDArray[np.int64]
@@ -190,11 +190,7 @@ class _Stopwatch:
 
     def measure_file_stream(self, model: LoadedModel, before: Measurements, *, share: Indices) -> Measurements:
         """Stream files to labels; threads decode images while the model infers, as in `runtime.classifier`."""
-
-        def decode(indices: Iterable[int]) -> Iterator[ImageBatch]:
-            pending = (self.decoders.submit(self.images.load, i) for i in indices)
-            return ordered_results(pending, decoding_depth())
-
+        decode = partial(self.decoders.map, self.images.load)
         sample, _ = self._time_stream(model, decode, share[: self.plan.file_stream_images])
         return replace(before, file_throughput_rounds=(*before.file_throughput_rounds, sample))
 

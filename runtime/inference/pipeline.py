@@ -11,9 +11,11 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+Item = TypeVar("Item")
 P = ParamSpec("P")
 
-# The longest that a pool waits for one of its threads, in seconds. Decoding an image takes less.
+# The longest that a pool waits for one of its threads, in seconds. A thread that an interrupt left without its end
+# costs this time once. One that really decodes for longer goes on alone, and nobody reads its result.
 _MAX_WAIT_S = 30.0
 
 
@@ -84,10 +86,16 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
     ----------
     n_threads
         Number of threads.
+
+    Attributes
+    ----------
+    depth
+        Number of calls to have in progress: two for each thread, so that none waits for the next call.
     """
 
     def __init__(self, n_threads: int) -> None:
         self._n_threads = n_threads
+        self.depth = 2 * n_threads
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -113,6 +121,10 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
         call = _Call(partial(function, *args, **kwargs))
         self._calls.put(call)
         return call
+
+    def map(self, function: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:
+        """Let the threads call the function for each item, and yield the results in order; see `ordered_results`."""
+        return ordered_results((self.submit(function, item) for item in items), self.depth)
 
     def _make_calls(self) -> None:
         """Make calls until the end of the block."""

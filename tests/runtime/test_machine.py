@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from overfly.runtime.machine import (
-    decoding_depth,
     decoding_threads,
     host_name,
     keep_awake,
@@ -59,7 +58,6 @@ def test_the_system_is_named_as_python_names_it():
 def test_images_are_decoded_on_every_core_up_to_eight(monkeypatch, n_cores, n_threads):
     monkeypatch.setattr("overfly.runtime.machine.usable_cores", lambda: n_cores)
     assert decoding_threads() == n_threads
-    assert decoding_depth() == 2 * n_threads
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="compares with /proc/meminfo")

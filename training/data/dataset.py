@@ -14,8 +14,8 @@ from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import native_path, utf8_text
 from overfly.runtime.images.discovery import is_image_name, list_folder, suffix_list
 from overfly.runtime.images.reading import ImageBatch, ImageReader
-from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
-from overfly.runtime.machine import decoding_depth, decoding_threads, memory_bytes
+from overfly.runtime.inference.pipeline import ThreadPool
+from overfly.runtime.machine import decoding_threads, memory_bytes
 from overfly.runtime.reporter import Progress
 from overfly.training.data.layout import find_layout
 
@@ -228,8 +228,7 @@ def _check_memory(n_images: int, size: int) -> None:
 def _map_threads(function: Callable[[Item], Result], items: list[Item], progress: Progress | None) -> Iterator[Result]:
     """Map in a thread pool, in order, and report progress. Hashing and decoding release the GIL."""
     with ThreadPool(decoding_threads()) as pool:
-        results = ordered_results((pool.submit(function, item) for item in items), decoding_depth())
-        for done, result in enumerate(results, start=1):
+        for done, result in enumerate(pool.map(function, items), start=1):
             yield result
             if progress is not None:
                 progress(done, len(items))

@@ -139,6 +139,22 @@ def test_an_abandoned_pipeline_asks_for_nothing_more():
     assert asked == 1
 
 
+def test_a_pool_maps_in_order_and_reads_no_item_before_there_is_a_thread_for_it():
+    n_read = 0
+
+    def source():
+        nonlocal n_read
+        for i in range(20):
+            n_read += 1
+            yield i
+
+    with ThreadPool(2) as pool:
+        for n_answered, answer in enumerate(pool.map(str, source()), start=1):
+            assert answer == str(n_answered - 1)
+            assert n_read <= n_answered + pool.depth
+    assert n_answered == n_read == 20
+
+
 def test_calls_that_have_not_begun_are_dropped_at_the_end_of_the_block():
     begun, go_on, called = threading.Event(), threading.Event(), []
 
@@ -170,7 +186,7 @@ def test_the_end_of_the_block_does_not_wait_for_ever_for_a_thread_that_is_stuck(
 # Python prints and drops an interrupt that comes while it destroys an object, so a few pipelines reach their end.
 INTERRUPTED = """
 import random, signal
-from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
+from overfly.runtime.inference.pipeline import ThreadPool
 
 def interrupt(*_):
     raise KeyboardInterrupt
@@ -181,7 +197,7 @@ for seed in range(300):
     try:
         signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(0.0005, 0.01))
         with ThreadPool(2) as pool:
-            for _ in ordered_results((pool.submit(abs, i) for i in range(10_000)), 4):
+            for _ in pool.map(abs, range(10_000)):
                 pass
     except KeyboardInterrupt:
         n_interrupted += 1
