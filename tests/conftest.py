@@ -94,6 +94,7 @@ def pytest_testnodedown(node, error):
             node.config.get_terminal_writer().line(f"{node.gateway.id} ended with {node.gateway._io.popen.wait(10)}")
 
 
+@pytest.hookimpl(trylast=True)  # when the tests that -m excludes are gone
 def pytest_collection_modifyitems(items):
     """Start with the files that take longest, and let one file make the shared run while others do without it."""
     for item in items:
