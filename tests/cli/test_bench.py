@@ -291,7 +291,7 @@ def test_images_that_the_run_has_seen_are_counted_in_a_reason(
     assert any(f"{use} on {n_seen} of the {n_seen + 1} " in what for what in reasons), reasons
 
 
-@pytest.mark.parametrize("name", ["int8.bin", "fp32.xml"])
+@pytest.mark.parametrize("name", ["int8.bin", pytest.param("fp32.xml", marks=pytest.mark.slow)])
 def test_an_altered_variant_is_a_row_that_failed_with_its_reason(overfly, tiny_bundle, tiny_data, tmp_path, name):
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     for other in {"fp16.xml", "int8.xml", "fp32.xml"} - {name, name.replace("bin", "xml")}:

@@ -55,6 +55,7 @@ def test_tables_are_not_written_into_the_data(overfly, small_data):
     assert not (small_data / "tables").exists()
 
 
+@pytest.mark.slow
 def test_after_an_interruption_the_same_command_continues_and_prints_the_table(
     overfly, tiny_data, tmp_path, weights, monkeypatch
 ):

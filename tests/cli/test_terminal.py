@@ -92,7 +92,8 @@ def test_names_are_written_as_they_are(tiny_bundle, tiny_data, tmp_path, style, 
 SMALL = ("--weights", "none", "--image-size", "32", "--device", "cpu", "--model", "shufflenet_v2_x1_0")
 
 
-@pytest.mark.parametrize("stdout_too", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stdout_too", [True, False])
 def test_a_training_is_a_table_above_its_bars_and_ends_with_the_whole_of_it(small_data, tmp_path, stdout_too):
     arguments = ("train", small_data, "--out", tmp_path / "run", *SMALL, "--epochs", 3)
     screen, out = on_terminal(arguments, stdout_too=stdout_too)

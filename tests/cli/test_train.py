@@ -359,6 +359,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_weights(python, overfly, tin
     assert not out.with_name("run.unfinished").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 def test_interrupted_it_says_how_to_continue_and_exits_with_130(python, tiny_data, tmp_path):
     out = tmp_path / "run"

@@ -85,6 +85,7 @@ def test_a_bound_that_is_kept_anyway_changes_nothing(make_run, val_fraction, par
     assert bound.variant("int8").steering == AccuracyControl(part, n_images, 0.0, 0.0, ())
 
 
+@pytest.mark.slow
 def test_a_bound_that_can_not_be_kept_is_rejected_with_the_layers(make_run):
     run = make_run(hard=["features.0", "features.2", "classifier.1"])
     with pytest.raises(ParityError) as caught:

@@ -124,6 +124,7 @@ def test_the_table_is_written_as_json_and_as_markdown(reproduced):
     assert (out / "paper.md").read_text(encoding="utf-8") == paper_markdown(table)
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_twice(reproduced, make_job):
     out, table, _ = reproduced
     before, heard = files_of(out), Listener()

@@ -132,6 +132,7 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("saves_each_step")
 def test_stopped_at_every_single_step_the_weights_are_the_same(job, whole):
     positions = []
@@ -173,7 +174,10 @@ def test_with_other_recipes_the_weights_are_the_same_too(make_job, steps, start_
     assert found == train(whole).record.checkpoint_sha256
 
 
-@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 3), (signal.SIGTERM, 4), (signal.SIGINT, 8)])
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [(signal.SIGINT, 3), pytest.param(signal.SIGTERM, 4, marks=pytest.mark.slow), (signal.SIGINT, 8)],
+)
 def test_an_interruption_finishes_the_step_and_saves(job, whole, number, step):
     heard = StopAtStep(step, lambda: signal.raise_signal(number))
     with pytest.raises(KeyboardInterrupt):
@@ -252,7 +256,7 @@ def test_killed_again_and_again_the_weights_are_the_same(job, whole, seed):
     assert no_partial_files(job.out)
 
 
-@pytest.mark.parametrize(("ema_decay", "stop_at"), [(0.0, 5), (0.9, 10)])
+@pytest.mark.parametrize(("ema_decay", "stop_at"), [pytest.param(0.0, 5, marks=pytest.mark.slow), (0.9, 10)])
 @pytest.mark.usefixtures("saves_each_step")
 def test_the_best_epoch_survives_an_interruption(job, steps, monkeypatch, ema_decay, stop_at):
     weights = {}
