@@ -60,11 +60,11 @@ def folders(tmp_path, tiny_data, tiny_run, request):
         outputs = {words[words.index("--out") + 1]} if "--out" in words else set()
         for word in set(words) - outputs:
             if word == "scenes" and words[1] != "sample":
-                (tmp_path / word).symlink_to(tiny_data)
+                shutil.copytree(tiny_data, tmp_path / word)
             elif word == "run":
-                (tmp_path / word).symlink_to(tiny_run)
+                shutil.copytree(tiny_run, tmp_path / word)
             elif word == "bundle":
-                (tmp_path / word).symlink_to(request.getfixturevalue("tiny_bundle"))
+                shutil.copytree(request.getfixturevalue("tiny_bundle"), tmp_path / word)
             elif word.endswith("-report"):
                 (tmp_path / word).mkdir()
                 shutil.copy(GOLDEN_REPORT, tmp_path / word)
