@@ -235,6 +235,7 @@ def test_without_rasterio_the_file_is_described_and_the_extra_named(write_tiff, 
 
 def test_without_rasterio_usual_files_are_read(write_tiff, bands, monkeypatch):
     content = bands(3)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
     monkeypatch.setitem(sys.modules, "overfly.runtime.images.geotiff", None)
     for depth, factor in (("uint8", 1), ("uint16", 257)):
         path = write_tiff(content.astype(depth) * factor, f"{depth}.tif", photometric="rgb", compress="deflate")
