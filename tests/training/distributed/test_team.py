@@ -70,7 +70,6 @@ def test_a_lost_process_is_one_sentence():
     )
 
 
-@pytest.mark.not_wine("an allocation that fails damages its heap")
 @pytest.mark.parametrize("error", [OutputError("full"), torch.OutOfMemoryError("small")])
 def test_other_errors_stay_as_they_are(error):
     with pytest.raises(type(error)) as caught, Team(0, 2).explain_lost_peer():

@@ -290,7 +290,6 @@ def test_bf16_computes_close_to_fp32_and_keeps_the_weights_in_fp32():
     assert losses["bf16"] != losses["fp32"]
 
 
-@pytest.mark.not_wine("an allocation that fails damages its heap")
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("small"), None])
 def test_too_little_memory_is_a_sentence(monkeypatch, error):
     def step(*_arguments):
