@@ -540,7 +540,6 @@ def damaged(content, place, how, value):
     return content[:at] + middle[how] or b"\0"
 
 
-@pytest.mark.not_wine("Wine's ntdll ends the process where libtiff jumps out of an error of its JPEG decoder")
 @settings(deadline=None, max_examples=300)
 @given(st.integers(0, 10**6), changes)
 def test_damage_anywhere_gives_pixels_or_one_sentence(kind, damages):
