@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_run_json(finished, recipe):
     assert content["checkpoint_sha256"] == checkpoint
     assert content["split_sha256"] == split
     assert content["metrics"]["n_images"] == 6
-    assert content["versions"]["torch"] == torch.__version__
+    assert content["versions"]["torch"] == metadata.version("torch")
     assert content["device"] == "cpu"
 
 
