@@ -1,6 +1,7 @@
 """The script a newcomer runs first: its sentences, and that a second run installs nothing."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,6 +53,20 @@ def _main(module, monkeypatch, *arguments):
     module.calls.clear()
     monkeypatch.setattr(sys, "argv", ["bootstrap.py", *arguments])
     return module.main()
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_no_constraint_is_a_version_that_this_python_can_not_install(python):
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines())
+    there = {"python_version": python, "python_full_version": f"{python}.0"}
+    pins = [pin for pin in map(Requirement, filter(None, lines)) if pin.marker is None or pin.marker.evaluate(there)]
+    installed = {d.metadata["Name"].lower(): d for d in importlib.metadata.distributions()}
+    known = [
+        (pin, found) for pin in pins if (found := installed.get(pin.name.lower())) and found.version in pin.specifier
+    ]
+    assert len(known) > 20
+    for pin, found in known:
+        assert f"{python}.9" in SpecifierSet(found.metadata["Requires-Python"] or ""), pin
 
 
 def test_the_first_run_makes_the_environment_and_installs_the_wheel_with_the_constraints(bootstrap, monkeypatch):
