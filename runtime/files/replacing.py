@@ -19,7 +19,8 @@ _LOGGER = logging.getLogger(__name__)
 # ERROR_ACCESS_DENIED, also for a read-only file, and ERROR_SHARING_VIOLATION. Only Windows sets `winerror`.
 _IN_USE = {5, 32}
 _PATIENCE_S = 10.0
-_PAUSE_S = 0.02
+# Short: a program that opens a file again and again lets it go for a moment only.
+_PAUSE_S = 0.001
 
 
 def replace(source: Path, target: Path) -> None:
