@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import sys
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -73,7 +72,8 @@ def test_run_json(finished, recipe):
     assert content["checkpoint_sha256"] == checkpoint
     assert content["split_sha256"] == split
     assert content["metrics"]["n_images"] == 6
-    assert content["versions"]["torch"] == metadata.version("torch")
+    # Only some of PyTorch's wheels have the "+cpu" of its own version in their metadata.
+    assert content["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert content["device"] == "cpu"
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from overfly.runtime.errors import ImageError
+from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.images import reading
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.memory import MemoryBudget
@@ -454,11 +455,13 @@ def test_an_image_without_the_right_to_read_it(tmp_path, monkeypatch):
     path = tmp_path / "secret.png"
     path.touch()
 
+    error = PermissionError(13, "Permission denied", str(path))
+
     def fail(*_arguments, **_options):
-        raise PermissionError(13, "Permission denied", str(path))
+        raise error
 
     monkeypatch.setattr(Image, "open", fail)
-    assert rejection(path).startswith("can't be opened: ")
+    assert f"{path} {rejection(path)}" == explain_unreadable(path, error)
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (SIZE, SIZE), (1, 1)])
