@@ -15,7 +15,7 @@ from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.errors import ImageError
 from overfly.runtime.evaluation.recommendation import SavedRecommendation, load_recommendation
-from overfly.runtime.images.reading import ImageBatch, ImageReader, resize_pixels
+from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.inference.compile import Hint, compile_variant
 from overfly.runtime.inference.pipeline import Completed, Pending, ThreadPool, ordered_results
 from overfly.runtime.inference.runner import Runner
@@ -198,7 +198,7 @@ class Classifier(AbstractContextManager["Classifier"]):
         """Start to turn an image into pixels of shape ``[size, size, 3]``."""
         if isinstance(image, str | os.PathLike):
             return pool.submit(_load, Path(image), self.reader)
-        return Completed(_fit(image, self.reader.size))
+        return Completed(_fit(image, self.reader))
 
     def _prediction(self, logits: Logits, top_k: int) -> Prediction:
         """Turn one row of logits into the `top_k` most likely classes."""
@@ -231,12 +231,12 @@ def _all_read(answers: Generator[Prediction | ImageError, None, None]) -> Iterat
             yield answer
 
 
-def _fit(image: npt.NDArray[Any], size: int) -> ImageBatch:
+def _fit(image: npt.NDArray[Any], reader: ImageReader) -> ImageBatch:
     """Return an array's pixels, resized for the model, in memory of their own."""
     if not isinstance(image, np.ndarray):
         raise TypeError(f"an image is a {type(image).__name__}, expected a path or a uint8 array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:  # noqa: PLR2004 - RGB
         raise ValueError(f"the array is {image.dtype} {list(image.shape)}, expected uint8 [height, width, 3]")
-    fitted = resize_pixels(image, size)
+    fitted = reader.fit(image)
     # The caller may overwrite its array before this image is inferred.
     return fitted.copy() if fitted is image else fitted

@@ -161,7 +161,7 @@ class Recipe:
         # Imported here, because the command line reads the recipes for its help, which must not wait for numpy.
         from overfly.runtime.images.reading import ImageSpec
 
-        return ImageSpec(self.image_size, _MEAN, _STD)
+        return ImageSpec(self.image_size, _MEAN, _STD, reduce_first=True)
 
 
 FIELDS: dict[str, FieldSpec] = {field.name: field.metadata["spec"] for field in dataclasses.fields(Recipe)}

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin
 
 from overfly.runtime.images.tiff import PALETTE, TiffLayout
 
@@ -66,6 +66,20 @@ def open_image(stream: BinaryIO, layout: TiffLayout | None) -> ImageFile.ImageFi
     if layout is not None and layout.page:
         image.seek(layout.page)
     return image
+
+
+def reduce_while_decoding(image: JpegImagePlugin.JpegImageFile, size: int) -> None:
+    """Let the decoder reduce an opened JPEG image by 2, 4 or 8, if both sides stay at least `size` pixels long.
+
+    The decoder then computes the small image from the low frequencies alone. It is nearly the average of each block of
+    the decoded pixels: for UC Merced's images, reduced by 2, the two differ by 0.4 of 255 steps in the mean.
+    """
+    for factor in (8, 4, 2):
+        width, height = image.width // factor, image.height // factor
+        # A side that is no multiple of the factor would be reduced to a part of a pixel more.
+        if (width * factor, height * factor) == image.size and min(width, height) >= size:
+            image.draft(None, (width, height))
+            return
 
 
 def decode_values(

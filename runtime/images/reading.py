@@ -20,7 +20,14 @@ from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.images.depth import DepthConverter, ValueRange, check_range
 from overfly.runtime.images.memory import BYTES_PER_PIXEL, DECODING_BUDGET
 from overfly.runtime.images.metadata import check_thumbnails, without_metadata
-from overfly.runtime.images.pillow_decoding import FORMATS, TURNS, decode_values, open_image, silence_libraries
+from overfly.runtime.images.pillow_decoding import (
+    FORMATS,
+    TURNS,
+    decode_values,
+    open_image,
+    reduce_while_decoding,
+    silence_libraries,
+)
 from overfly.runtime.images.tiff import (
     CMYK,
     FLOAT,
@@ -38,6 +45,9 @@ from overfly.runtime.images.tiff import (
 
 # Pillow's own limit, twice that of its warning. A small file with more pixels may be a decompression bomb.
 MAX_PIXELS = 2 * 89_478_485
+
+# Pillow reduces by the largest whole factor that leaves at least this many times the size of the result.
+_REDUCING_GAP = 1.0
 
 _LIBTIFF_IS_SILENT = silence_libraries()
 
@@ -57,12 +67,17 @@ class ImageSpec:
         Of each channel (R, G, B), for pixels scaled to [0, 1]. The model itself applies them.
     value_range
         The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits.
+    reduce_first
+        Whether an image that is several times too large is first reduced by a whole factor, each pixel the average of a
+        block of pixels, and the bilinear filter does the rest. It takes less than half the time, and the pixels differ
+        a little: a model gets its images as it was trained. False in runs and bundles made before this could be chosen.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     value_range: ValueRange | None = field(default=None, metadata=ADDED_LATER)
+    reduce_first: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         """Raise ValueError if a value is not positive, or the range is not valid."""
@@ -73,7 +88,7 @@ class ImageSpec:
 
     def reader(self) -> "ImageReader":
         """Return what reads images as this input."""
-        return ImageReader(self.size, self.value_range)
+        return ImageReader(self.size, self.value_range, reduce_first=self.reduce_first)
 
 
 class ImageReader:
@@ -85,13 +100,14 @@ class ImageReader:
     ----------
     size
         Height and width of the result in pixels.
-    value_range
+    value_range, reduce_first
         See `ImageSpec`.
     """
 
-    def __init__(self, size: int, value_range: ValueRange | None = None) -> None:
+    def __init__(self, size: int, value_range: ValueRange | None = None, *, reduce_first: bool = False) -> None:
         self.size = size
         self._depth = DepthConverter(value_range)
+        self._reduce_first = reduce_first
 
     def warn_once_in(self, folders: Iterable[Path]) -> None:
         """Warn once for each of these folders, which a person named, with all images below it."""
@@ -124,12 +140,24 @@ class ImageReader:
         try:
             _check_is_file(path)
             with path.open("rb") as stream, ExitStack() as reserved:
-                return _resize(self._decode(path, stream, reserved), self.size)
+                return self._resize(self._decode(path, stream, reserved))
         except Exception as error:
             # Decoders raise many kinds of exceptions for damaged files, TypeError and struct.error among them.
             if isinstance(error, ImageError) and not isinstance(error, DecodingError):
                 raise
             raise ImageError(_explain(path, error)) from error
+
+    def fit(self, pixels: ImageBatch) -> ImageBatch:
+        """Resize uint8 RGB pixels of shape ``[height, width, 3]`` to ``[size, size, 3]``, as `read` does."""
+        return pixels if pixels.shape == (self.size, self.size, 3) else self._resize(Image.fromarray(pixels))
+
+    def _resize(self, rgb: Image.Image) -> ImageBatch:
+        """Return the pixels of an RGB image, shape ``[size, size, 3]``."""
+        size = (self.size, self.size)
+        if rgb.size != size:
+            gap = _REDUCING_GAP if self._reduce_first else None
+            rgb = rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=gap)
+        return np.asarray(rgb, dtype=np.uint8)
 
     def _decode(self, path: Path, stream: BinaryIO, reserved: ExitStack) -> Image.Image:
         """Return an image as RGB; the memory that it takes stays reserved."""
@@ -162,6 +190,8 @@ class ImageReader:
             _check_size(path, image.width, image.height)
             if isinstance(image, JpegImagePlugin.JpegImageFile):
                 check_thumbnails(stream, (segment for _, segment in image.applist))
+                if self._reduce_first:
+                    reduce_while_decoding(image, self.size)
             reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
             decoded = decode_values(stream, image, layout, self._depth.needs_low_bytes)
         return decoded if isinstance(decoded, Image.Image) else self._as_image(path, *decoded)
@@ -189,11 +219,6 @@ class ImageReader:
     def _as_image(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> Image.Image:
         """Return values of shape ``[H, W]`` or ``[H, W, 3]`` as an RGB image."""
         return Image.fromarray(self._depth.to_8_bits(path, values, n_bits)).convert("RGB")
-
-
-def resize_pixels(pixels: ImageBatch, size: int) -> ImageBatch:
-    """Resize uint8 RGB pixels of shape ``[height, width, 3]`` to ``[size, size, 3]`` as `ImageReader` does."""
-    return pixels if pixels.shape == (size, size, 3) else _resize(Image.fromarray(pixels), size)
 
 
 def _explain(path: Path, error: Exception) -> str:
@@ -271,10 +296,3 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise ImageError(
             f"{path} is too large: {width} x {height} pixels, expected at most {MAX_PIXELS}; cut it into smaller images"
         )
-
-
-def _resize(rgb: Image.Image, size: int) -> ImageBatch:
-    """Return the pixels of an RGB image, shape ``[size, size, 3]``."""
-    if rgb.size != (size, size):
-        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb, dtype=np.uint8)

@@ -66,7 +66,12 @@ def test_run_json(finished, recipe):
     assert content["schema"] == "overfly.run/4"
     assert content["model"] == "mobilenet_v2"
     assert content["classes"] == ["field", "harbor", "roofs"]
-    assert content["image"] == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert content["image"] == {
+        "size": 32,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "reduce_first": True,
+    }
     assert content["recipe"] == dataclasses.asdict(recipe)
     assert (content["weights"], content["seed"]) == ("none", 5)
     assert content["checkpoint_sha256"] == checkpoint

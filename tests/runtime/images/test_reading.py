@@ -25,7 +25,8 @@ from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.images import reading
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.memory import MemoryBudget
-from overfly.runtime.images.reading import MAX_PIXELS, ImageReader, ImageSpec, resize_pixels
+from overfly.runtime.images.pillow_decoding import reduce_while_decoding
+from overfly.runtime.images.reading import MAX_PIXELS, ImageReader, ImageSpec
 
 SIZE = 8
 
@@ -464,13 +465,53 @@ def test_an_image_without_the_right_to_read_it(tmp_path, monkeypatch):
     assert f"{path} {rejection(path)}" == explain_unreadable(path, error)
 
 
-@pytest.mark.parametrize("shape", [(40, 30), (SIZE, SIZE), (1, 1)])
-def test_arrays_are_resized_as_files_are(tmp_path, pixels, shape):
+@pytest.mark.parametrize("reduce_first", [False, True])
+@pytest.mark.parametrize("shape", [(40, 30), (SIZE, SIZE), (1, 1), (3 * SIZE, 2 * SIZE + 1)])
+def test_arrays_are_resized_as_files_are(tmp_path, pixels, shape, reduce_first):
     content = pixels(*shape)
     Image.fromarray(content).save(tmp_path / "a.png")
-    resized = resize_pixels(content, SIZE)
+    reader = ImageReader(SIZE, reduce_first=reduce_first)
+    resized = reader.fit(content)
     assert resized.dtype == np.uint8
-    assert (resized == ImageReader(SIZE).read(tmp_path / "a.png")).all()
+    assert (resized == reader.read(tmp_path / "a.png")).all()
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_an_image_a_whole_number_of_times_too_large_becomes_the_average_of_its_blocks(pixels, factor):
+    content = pixels(factor * SIZE)
+    blocks = content.reshape(SIZE, factor, SIZE, factor, 3).astype(float)
+    assert np.abs(ImageReader(SIZE, reduce_first=True).fit(content) - blocks.mean((1, 3))).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "decoded"),
+    [(256, 512, (64, 128)), (256, 258, (128, 129)), (256, 257, (256, 257)), (127, 512, (127, 512)), (64, 64, (64, 64))],
+)
+def test_a_jpeg_is_reduced_by_the_decoder_as_far_as_both_sides_allow(width, height, decoded):
+    image = Image.open(io.BytesIO(encoded("jpeg", Image.new("RGB", (width, height)))))
+    reduce_while_decoding(image, 64)
+    assert image.size == decoded
+
+
+@pytest.mark.parametrize("form", ["L", "RGB", "CMYK", "progressive"])
+@pytest.mark.parametrize("side", [512, 1024, 600])
+def test_a_jpeg_gives_the_same_as_its_pixels_in_another_format(tmp_path, side, form):
+    """The low frequencies that the decoder uses and the average of its blocks differ most at sharp edges."""
+    smooth = Image.fromarray(NOISE).resize((side, side), Image.Resampling.BICUBIC)
+    mode = "RGB" if form == "progressive" else form
+    smooth.convert(mode).save(tmp_path / "a.jpg", quality=90, progressive=form == "progressive")
+    reader = ImageReader(128, reduce_first=True)
+    whole = reader.fit(ImageReader(side).read(tmp_path / "a.jpg"))
+    difference = np.abs(reader.read(tmp_path / "a.jpg").astype(int) - whole)
+    assert difference.max() <= 8
+    assert difference.mean() <= 1
+
+
+def test_a_jpeg_cut_short_is_refused_also_if_the_decoder_reduces_it(tmp_path):
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(encoded("jpeg", Image.fromarray(NOISE).resize((512, 512)))[:-400])
+    with pytest.raises(ImageError, match="cut short"):
+        ImageReader(64, reduce_first=True).read(path)
 
 
 def odd_exif(tag, kind, value):
