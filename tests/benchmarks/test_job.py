@@ -1,11 +1,14 @@
 """A row that can't be loaded, the files of a report, and which recommendations are saved for ``predict``."""
 
+import contextlib
 import importlib.util
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from overfly.benchmarks.job import BenchJob, RowJob, bench, keep_recommendation, measure_all, write_report
 from overfly.benchmarks.measurement.timing import measure
@@ -17,7 +20,8 @@ from overfly.benchmarks.results.store import read_report
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import MissingExtraError
 from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Deployment, SavedRecommendation
-from overfly.runtime.reporter import SILENT
+from overfly.runtime.images.reading import ImageSpec
+from overfly.runtime.reporter import SILENT, Reporter
 
 
 @pytest.fixture
@@ -67,6 +71,42 @@ def test_a_quick_bench_changes_nothing_and_a_full_one_without_a_recommendation_d
     assert kept() is not None
     keep_recommendation(nothing)
     assert kept() is None
+
+
+def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, monkeypatch):
+    awake, when_awake = [], {}
+
+    @contextlib.contextmanager
+    def keep_awake():
+        awake.append(True)
+        try:
+            yield
+        finally:
+            awake.pop()
+
+    class Watcher(Reporter):
+        def progress(self, stage, *_):
+            when_awake[stage] = bool(awake)
+
+    def measure_nothing(*_arguments):
+        when_awake["measuring"] = bool(awake)
+        raise KeyboardInterrupt
+
+    for name in ("beach", "forest"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), len(name)).save(tmp_path / "data" / name / "1.png")
+    provenance = SimpleNamespace(test_sha256=(), train_sha256=(), val_sha256=())
+    image = ImageSpec(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    bundle = SimpleNamespace(manifest=SimpleNamespace(classes=("beach", "forest"), provenance=provenance, image=image))
+    monkeypatch.setattr("overfly.benchmarks.job.Bundle", SimpleNamespace(open=lambda _path: bundle))
+    monkeypatch.setattr("overfly.benchmarks.job.choose_candidates", lambda *_arguments, **_options: [])
+    monkeypatch.setattr("overfly.benchmarks.job.measure_all", measure_nothing)
+    monkeypatch.setattr("overfly.benchmarks.job.keep_awake", keep_awake)
+    job = BenchJob(bundle=tmp_path / "bundle", data=tmp_path / "data", out=tmp_path / "report")
+    with pytest.raises(KeyboardInterrupt):
+        bench(job, reporter=Watcher())
+    assert all(when_awake[stage] for stage in ("load time and memory", "loading", "measuring"))
+    assert not awake
 
 
 @pytest.mark.parametrize(

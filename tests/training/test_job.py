@@ -165,6 +165,26 @@ def test_a_training_is_repeatable_and_leaves_chance_alone(finished, make_job, re
     assert again.record.recipe == recipe
 
 
+def test_the_machine_stays_awake_from_the_first_epoch_to_the_last_test_image(make_job, recipe, monkeypatch):
+    awake, when_awake = [], {}
+
+    @contextlib.contextmanager
+    def keep_awake():
+        awake.append(True)
+        yield
+        awake.pop()
+
+    class Watcher(Reporter):
+        def progress(self, stage, *_):
+            when_awake.setdefault(stage, bool(awake))
+
+    monkeypatch.setattr("overfly.training.job.keep_awake", keep_awake)
+    train(make_job(recipe=override(recipe, epochs=1)), reporter=Watcher())
+    assert when_awake["epoch 1 of 1"]
+    assert when_awake["testing"]
+    assert not awake
+
+
 def test_without_a_validation_part_there_is_no_validation_accuracy(make_job, recipe, listener):
     heard = listener()
     run = train(make_job(recipe=override(recipe, val_fraction=0.0, epochs=1, ema_decay=0.0)), reporter=heard)

@@ -1,6 +1,7 @@
 """A split is stratified, disjoint, complete and repeatable, and no image is in two parts."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -126,6 +127,39 @@ def test_another_seed_gives_another_split():
     data = dataset([[f"{c}{i}" for i in range(40)] for c in "ab"])
     tests = {frozenset(parts_of(make_split(data, test_fraction=0.2, seed=seed))["test"]) for seed in range(20)}
     assert len(tests) == 20
+
+
+def test_a_folder_of_mixed_case_is_split_in_the_same_way_on_every_system(tmp_path):
+    # Upper case first, folder by folder. The hash is that of the name, which is the content.
+    expected = {
+        "Beach/B2.jpg": "train",
+        "Beach/Z_1.JPG": "train",
+        "Beach/a1.jpg": "test",
+        "Beach/b10.jpg": "test",
+        "Beach/sub/A.jpg": "train",
+        "Beach/sub/a2.jpg": "val",
+        "airport/A3.jpg": "train",
+        "airport/Old/1.jpg": "val",
+        "airport/_c.jpg": "train",
+        "airport/a1.jpg": "train",
+        "airport/new/2.jpg": "test",
+        "airport/z.jpg": "test",
+    }
+    for name in sorted(expected, key=str.lower):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    split = make_split(scan(tmp_path), test_fraction=0.34, val_fraction=0.25, seed=0)
+    assert json.loads(dump_document(split, schema=SPLIT_SCHEMA)) == {
+        "schema": "overfly.split/1",
+        "seed": 0,
+        "test_fraction": 0.34,
+        "val_fraction": 0.25,
+        "classes": ["Beach", "airport"],
+        "files": [
+            {"name": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), "part": part}
+            for name, part in expected.items()
+        ],
+    }
 
 
 def test_every_image_has_the_same_chance():
