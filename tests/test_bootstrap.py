@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,18 +56,62 @@ def _main(module, monkeypatch, *arguments):
     return module.main()
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
-def test_no_constraint_is_a_version_that_this_python_can_not_install(python):
+WINDOWS = {"sys_platform": "win32", "os_name": "nt", "platform_system": "Windows", "platform_machine": "AMD64"}
+LINUX = {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux", "platform_machine": "x86_64"}
+each_python = pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+
+
+def pins_for(python, system):
+    """Return the constraints that apply, by the name of the package."""
     lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines())
-    there = {"python_version": python, "python_full_version": f"{python}.0"}
-    pins = [pin for pin in map(Requirement, filter(None, lines)) if pin.marker is None or pin.marker.evaluate(there)]
-    installed = {d.metadata["Name"].lower(): d for d in importlib.metadata.distributions()}
-    known = [
-        (pin, found) for pin in pins if (found := installed.get(pin.name.lower())) and found.version in pin.specifier
-    ]
+    pins = map(Requirement, filter(None, lines))
+    return {canonicalize_name(pin.name): pin for pin in pins if applies(pin, python, system)}
+
+
+def applies(requirement, python, system, extras=("",)):
+    """Return whether a package with these extras has the requirement on that Python and system."""
+    there = {"python_version": python, "python_full_version": f"{python}.0", **system}
+    return requirement.marker is None or any(requirement.marker.evaluate({**there, "extra": e}) for e in extras)
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """Name -> the metadata of the installed package."""
+    return {canonicalize_name(d.metadata["Name"]): d for d in importlib.metadata.distributions()}
+
+
+@each_python
+def test_no_constraint_is_a_version_that_this_python_can_not_install(python, installed):
+    pins = pins_for(python, LINUX)
+    known = [(pin, installed[name]) for name, pin in pins.items() if name in installed]
+    known = [(pin, found) for pin, found in known if found.version in pin.specifier]
     assert len(known) > 20
     for pin, found in known:
         assert f"{python}.9" in SpecifierSet(found.metadata["Requires-Python"] or ""), pin
+
+
+@each_python
+@pytest.mark.parametrize("system", [LINUX, WINDOWS], ids=["Linux", "Windows"])
+def test_every_package_that_an_installation_brings_is_pinned(python, system, installed):
+    """Follow the requirements of overfly with all extras; those of a version that is not installed here are unknown."""
+    pins = pins_for(python, system)
+    extras_of, open_versions, n_followed = {}, [], 0
+    todo = [(Requirement("overfly[dev]"), "")]
+    while todo:
+        requirement, parent = todo.pop()
+        name = canonicalize_name(requirement.name)
+        exact = any(specifier.operator == "==" for specifier in requirement.specifier)
+        if name not in {*pins, "overfly"} and not exact:
+            open_versions.append(f"{parent} requires {requirement}")
+        extras = {"", *requirement.extras} - extras_of.get(name, set())
+        found = installed.get(name)
+        if not extras or found is None or (name in pins and found.version not in pins[name].specifier):
+            continue
+        extras_of[name] = extras_of.get(name, set()) | extras
+        n_followed += 1
+        todo += [(r, name) for r in map(Requirement, found.requires or ()) if applies(r, python, system, extras)]
+    assert n_followed > 40
+    assert open_versions == []
 
 
 def test_the_first_run_makes_the_environment_and_installs_the_wheel_with_the_constraints(bootstrap, monkeypatch):
