@@ -9,13 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import click
 
 from overfly.cli.arguments import check_quotes, expand_wildcards
-from overfly.cli.streams import ignore_gone_reader, is_reader_gone, prepare_streams, write_error
+from overfly.cli.streams import ReaderGoneError, prepare_streams, write_error
 from overfly.runtime.errors import OverflyError
 
 # In the order in which a user meets them.
@@ -129,14 +129,14 @@ def run(arguments: Sequence[str]) -> int:
         write_error("overfly: interrupted")
         return 130
     except click.ClickException as error:
-        with ignore_gone_reader():
+        with suppress(ReaderGoneError):
             _renamed(error).show()
         return error.exit_code
+    except ReaderGoneError:
+        # Python would raise the error again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OverflyError, OSError, ImportError) as error:
-        if isinstance(error, OSError) and is_reader_gone(error):
-            # Python would raise the error again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         sentence = _sentence(error)
         if "--debug" in arguments or sentence is None:
             raise

@@ -5,16 +5,23 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from overfly.runtime.files.names import utf8_text
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 # The name of the error handler below.
 _TRUE_BYTES = "overfly.true-bytes"
+
+
+class ReaderGoneError(OSError):
+    """Nobody reads standard output or standard error any more, for example after ``| head -1``."""
 
 
 def _true_bytes_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -30,7 +37,8 @@ def prepare_streams() -> None:
 
     A stream into a file or a pipe becomes UTF-8: Windows would encode it in a code page that lacks most letters, and
     Linux in ASCII in the locale C, so that names could not be read back. A console keeps its own encoding, and
-    characters that it lacks become escapes. File names that are not UTF-8 are written with their true bytes.
+    characters that it lacks become escapes. File names that are not UTF-8 are written with their true bytes. If nobody
+    reads a stream any more, writing to it raises `ReaderGoneError`.
     """
     codecs.register_error(_TRUE_BYTES, _true_bytes_or_escape)
     for name in ("stdout", "stderr"):
@@ -39,29 +47,42 @@ def prepare_streams() -> None:
             # The caller closed it. The replacement stays open to the end of the process.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
+            if isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+                stream = _reopened(stream)
+                setattr(sys, name, stream)
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors=_TRUE_BYTES)
-
-
-def is_reader_gone(error: OSError) -> bool:
-    """Return whether an error says that nobody reads a stream any more.
-
-    On Windows the C runtime reports it as EINVAL, without a file name; pip treats that the same way.
-    """
-    on_windows = sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
-    return on_windows or isinstance(error, BrokenPipeError)
-
-
-@contextmanager
-def ignore_gone_reader() -> Iterator[None]:
-    """Ignore that nobody reads a stream any more, for example a closed standard error."""
-    try:
-        yield
-    except OSError as error:
-        if not is_reader_gone(error):
-            raise
 
 
 def write_error(message: str) -> None:
     """Write a line to standard error, if anybody reads it."""
-    with ignore_gone_reader():
+    with suppress(ReaderGoneError):
         click.echo(utf8_text(message), err=True)
+
+
+def _reopened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a stream into the same file or pipe that raises `ReaderGoneError`."""
+    buffer = io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False))
+    return io.TextIOWrapper(
+        buffer, stream.encoding, line_buffering=stream.line_buffering, write_through=stream.write_through
+    )
+
+
+class _Output(io.FileIO):
+    """A file or pipe that tells a reader that went away from other errors."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write bytes; raise `ReaderGoneError` if nobody reads them any more."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if _means_reader_gone(error):
+                raise ReaderGoneError("nobody reads the output any more") from error
+            raise
+
+
+def _means_reader_gone(error: OSError) -> bool:
+    """Return whether an error of a write says that nobody reads what is written.
+
+    On Windows the C runtime reports it as EINVAL; pip treats that the same way.
+    """
+    return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)

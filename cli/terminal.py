@@ -3,13 +3,13 @@
 import logging
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
-from overfly.cli.streams import ignore_gone_reader
+from overfly.cli.streams import ReaderGoneError
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.reporter import Reporter
 
@@ -57,7 +57,7 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
 
     def error(self, message: str) -> None:
         """Write a line that ``--quiet`` does not suppress."""
-        with ignore_gone_reader():
+        with suppress(ReaderGoneError):
             if self._bars is None:
                 click.echo(utf8_text(message), err=True)
             else:

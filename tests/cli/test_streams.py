@@ -8,26 +8,23 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from overfly.cli.streams import is_reader_gone
-
-
-def einval(*names):
-    """Return the error that Windows gives for a pipe that nobody reads; with a file name it is another one."""
-    return OSError(errno.EINVAL, "Invalid argument", *names)
+from overfly.cli import streams
+from overfly.cli.streams import ReaderGoneError, prepare_streams
 
 
 class Gone(io.TextIOWrapper):
-    """A stream that nobody reads on Windows."""
+    """A stream that nobody reads."""
 
     def __init__(self, file):
         super().__init__(file, encoding="utf-8", write_through=True)
 
     def write(self, _):
-        raise einval()
+        raise ReaderGoneError
 
     def flush(self):
         pass
@@ -112,15 +109,60 @@ def test_classes_and_files_have_their_names_in_the_locale_c(in_locale_c, small_d
     assert same.returncode == 0, same.stderr
 
 
+@contextmanager
+def standard_output(stream):
+    """Make a stream the standard output of this process, prepared as at the start of the program."""
+    with pytest.MonkeyPatch.context() as patch, stream:
+        patch.setattr(sys, "stdout", stream)
+        prepare_streams()
+        yield
+        # What is left to write must go somewhere when the stream is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def test_a_stream_says_that_its_reader_is_gone():
+    reader, writer = os.pipe()
+    with standard_output(os.fdopen(writer, "w", encoding="utf-8")):
+        sys.stdout.write("read")
+        sys.stdout.flush()
+        assert os.read(reader, 9) == b"read"
+        os.close(reader)
+        sys.stdout.write("unread")
+        with pytest.raises(ReaderGoneError):
+            sys.stdout.flush()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_disk_is_no_gone_reader():
+    with standard_output(Path("/dev/full").open("w", encoding="utf-8")):
+        sys.stdout.write("lost")
+        with pytest.raises(OSError, match="No space left") as caught:
+            sys.stdout.flush()
+    assert caught.type is OSError
+
+
 def test_only_windows_reports_a_gone_reader_as_einval(monkeypatch):
+    invalid = OSError(errno.EINVAL, "Invalid argument")
     monkeypatch.setattr(sys, "platform", "linux")
-    assert is_reader_gone(BrokenPipeError())
-    assert not is_reader_gone(einval())
+    assert streams._means_reader_gone(BrokenPipeError())
+    assert not streams._means_reader_gone(invalid)
     monkeypatch.setattr(sys, "platform", "win32")
-    assert is_reader_gone(BrokenPipeError())
-    assert is_reader_gone(einval())
-    assert not is_reader_gone(einval("a<b.jpg"))
-    assert not is_reader_gone(OSError(errno.ENOSPC, "No space left on device"))
+    assert streams._means_reader_gone(invalid)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EINVAL, "Invalid argument"), BrokenPipeError(errno.EPIPE, "gone")])
+def test_an_error_that_looks_like_a_gone_reader_but_comes_from_elsewhere_is_told(
+    on_windows, tiny_data, tmp_path, monkeypatch, error
+):
+    """Windows gives EINVAL for a file on a network drive, or of OneDrive, that can't be reached any more."""
+
+    def fail(_path):
+        raise error
+
+    monkeypatch.setattr("overfly.training.data.dataset.sha256_file", fail)
+    result = on_windows("train", tiny_data, "--out", tmp_path / "run")
+    assert result.code == 1
+    assert error.strerror in result.err
 
 
 def test_a_gone_reader_of_the_answers_is_no_error(on_windows, fp32_bundle, tiny_data, tmp_path, monkeypatch):
