@@ -45,7 +45,8 @@ from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 from overfly.training.torch_device import choose_device, describe_hardware
 from overfly.training.work_folder import check_out_still_free, check_output, work_folder
 
-_HOW_TO_CONTINUE = "the last saved state is intact: fix the problem, then rerun the same command with --resume"
+_RESUME = "rerun the same command with --resume"
+_HOW_TO_CONTINUE = f"the last saved state is intact: fix the problem, then {_RESUME}"
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -198,7 +199,9 @@ def train(
             record = team.from_first(lambda: finish(prepared, history, reporter=reporter))
     if team.leads:
         check_out_still_free(job, overwrite=overwrite)
-        replace_folder(job.work, job.out.absolute())
+        remedy = f"the run is complete in {job.work}: close the program that has it open, then {_RESUME}"
+        with explain_os_errors(job.out, remedy):
+            replace_folder(job.work, job.out.absolute())
     return Run(job.out, record)
 
 

@@ -58,5 +58,5 @@ def work_folder(job: "TrainJob", *, resume: bool, overwrite: bool) -> Iterator[N
     finally:
         with suppress(OSError):  # it is not empty
             if not (job.work / LAST).exists():  # there is no state to continue from
-                (job.work / SPLIT_FILE).unlink(missing_ok=True)
+                remove(job.work / SPLIT_FILE)
             job.work.rmdir()

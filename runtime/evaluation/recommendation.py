@@ -8,6 +8,7 @@ from pathlib import Path
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import read_document, write_document
 from overfly.runtime.errors import DocumentError
+from overfly.runtime.files.replacing import remove
 from overfly.runtime.inference.devices import full_name, resolve_device
 from overfly.runtime.inference.model_cache import user_cache_folder
 from overfly.runtime.machine import host_name
@@ -77,7 +78,7 @@ def save_recommendation(recommendation: SavedRecommendation) -> None:
 def delete_recommendation(manifest_sha256: str) -> None:
     """Delete the recommendation for a bundle on this machine, if there is one."""
     with suppress(OSError, RuntimeError):
-        _path(manifest_sha256).unlink(missing_ok=True)
+        remove(_path(manifest_sha256))
 
 
 def load_recommendation(bundle: Bundle) -> SavedRecommendation | None:

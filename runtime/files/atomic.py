@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from overfly.runtime.errors import OutputError
 from overfly.runtime.files.output_guards import check_overwrite, explain_os_errors
-from overfly.runtime.files.replacing import partial_name, replace, replace_folder
+from overfly.runtime.files.replacing import partial_name, remove, replace, replace_folder
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -20,7 +21,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = path.absolute()
     with _folder_beside(path, overwrite=overwrite) as partial:
         yield partial
-        replace_folder(partial, path)
+        with _keep_finished(partial, path):
+            replace_folder(partial, path)
 
 
 @contextmanager
@@ -65,10 +67,11 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
-        if path.is_dir():
-            replace_folder(partial, path)
-        else:
-            replace(partial, path)
+        with _keep_finished(partial, path):
+            if path.is_dir():
+                replace_folder(partial, path)
+            else:
+                replace(partial, path)
 
 
 @contextmanager
@@ -81,5 +84,25 @@ def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
         partial.mkdir()
     try:
         yield partial
-    finally:
+    except _UnmovedError:
+        raise
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+class _UnmovedError(OutputError):
+    """An output is complete, but does not have its name."""
+
+
+@contextmanager
+def _keep_finished(finished: Path, path: Path) -> Iterator[None]:
+    """Turn an OSError inside the block, which renames `finished` to `path`, into an error that says where it is."""
+    try:
+        yield
+    except OSError as error:
+        raise _UnmovedError(
+            f"can't rename {finished} to {path}: {error.strerror or error}; the output is complete: close the program "
+            "that has one of them open, then rename it yourself"
+        ) from error

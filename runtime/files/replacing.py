@@ -12,6 +12,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ def _try_while_in_use(act: Callable[[], None], path: Path) -> None:
                 raise
             if n_tries == 0:
                 _LOGGER.info("trying again for %.0f s: %s", _PATIENCE_S, error)
-                _make_writable(path)
+                with suppress(OSError):  # it may be in use for this too
+                    _make_writable(path)
         n_tries += 1
         time.sleep(_PAUSE_S)
 
@@ -102,11 +104,11 @@ def _discard(aside: Path) -> None:
     """Delete the old folder. It is renamed first, because a partly deleted one must not be restored later."""
     if os.path.lexists(aside):
         waste = partial_name(aside)
-        replace(aside, waste)
         try:
+            replace(aside, waste)
             remove(waste)
         except OSError as error:  # what it was replaced by is complete
-            _LOGGER.warning("delete %s yourself: %s", waste, error)
+            _LOGGER.warning("delete %s yourself: %s", waste if os.path.lexists(waste) else aside, error)
 
 
 def _aside(path: Path) -> Path:
@@ -131,4 +133,4 @@ def remove_leftovers(path: Path) -> None:
 def remove_partials(folder: Path) -> None:
     """Delete the temporary files in and below `folder` that a killed process left."""
     for partial in folder.rglob(".*.part"):
-        partial.unlink()
+        remove(partial)

@@ -533,3 +533,21 @@ def test_labels_that_collide_are_rejected_before_anything_is_written(make_job, m
     with pytest.raises(DataError, match="dense_residential"):
         train(job)
     assert not job.work.exists()
+
+
+def test_a_finished_run_whose_folder_is_in_use_says_where_it_is_and_resume_completes_it(make_job, monkeypatch):
+    job = make_job()
+
+    def refuse(_new, path):
+        raise PermissionError(13, "Access is denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("overfly.training.job.replace_folder", refuse)
+        with pytest.raises(OutputError) as caught:
+            train(job)
+    assert str(caught.value) == (
+        f"can't write to {job.out}: Access is denied; the run is complete in {job.work}: close the program that has it "
+        "open, then rerun the same command with --resume"
+    )
+    assert train(job, resume=True).path == job.out
+    assert not job.work.exists()

@@ -13,7 +13,7 @@ from overfly.runtime.errors import DownloadError, OutputError, OverflyError
 from overfly.runtime.files.atomic import atomic_folder
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.output_guards import check_overwrite
-from overfly.runtime.files.replacing import remove_leftovers
+from overfly.runtime.files.replacing import remove, remove_leftovers
 from overfly.runtime.machine import MEBIBYTE
 from overfly.runtime.reporter import SILENT, Progress, Reporter
 from overfly.training.data.archives import Archive
@@ -71,7 +71,7 @@ def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Rep
             "check the path, the permissions and the free disk space, then run the same command again to resume"
         ) from error
     with suppress(OSError):  # the data set is complete; a leftover download does no harm
-        part.unlink()
+        remove(part)
     return out / archive.images
 
 
@@ -154,7 +154,7 @@ def _verify(archive: Archive, part: Path) -> None:
     """Delete the file and raise a DownloadError if its hash is not the archive's."""
     found = sha256_file(part)
     if found != archive.sha256:
-        part.unlink()
+        remove(part)
         raise DownloadError(
             f"{archive.url} is another file: found SHA-256 {found}, expected {archive.sha256}; the download was "
             "deleted: try again, or give a URL of the original file with --url"

@@ -5,6 +5,7 @@ import shutil
 import stat
 import threading
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -242,6 +243,59 @@ def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(ol
     assert sum(clock) >= 10
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert ".out.replaced" in warning
+
+
+def test_an_old_folder_that_can_not_be_renamed_for_deletion_does_not_make_the_new_one_fail(
+    old, clock, monkeypatch, caplog
+):
+    real = os.replace
+
+    def replace_but_the_old(source, target):
+        if source.name == ".out.replaced":
+            raise os_error(32)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_but_the_old)
+    with atomic_folder(old, overwrite=True) as partial:
+        (partial / "result.txt").write_text("new", encoding="utf-8")
+    assert (old / "result.txt").read_text(encoding="utf-8") == "new"
+    assert sum(clock) >= 10
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert str(old.with_name(".out.replaced")) in warning
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_finished_output_that_can_not_get_its_name_is_kept(tmp_path, names, clock, fail, kind):
+    path = tmp_path / "out"
+    fail(os, "replace", 5, None)
+    result = None
+
+    def write():
+        nonlocal result
+        with (atomic_folder if kind == "folder" else atomic_file)(path) as partial:
+            result = partial / "result.txt" if kind == "folder" else partial
+            result.write_text("new", encoding="utf-8")
+
+    with pytest.raises(OutputError) as caught:
+        write()
+    assert result.read_text(encoding="utf-8") == "new"
+    partial = result.parent if kind == "folder" else result
+    assert str(caught.value) == (
+        f"can't rename {partial} to {path}: The file is in use by another program; the output is complete: close the "
+        "program that has one of them open, then rename it yourself"
+    )
+    assert len(names(tmp_path)) == 1
+    assert sum(clock) >= 10
+
+
+def test_a_file_that_a_scanner_has_open_is_deleted_when_it_is_free(tmp_path, names, clock, fail):
+    (tmp_path / f".a.{'0' * 16}.part").touch()
+    fail(Path, "unlink", 32, 20)
+    # A file that is in use can't be made writable either.
+    fail(Path, "chmod", 5, 1)
+    remove_partials(tmp_path)
+    assert names(tmp_path) == []
+    assert len(clock) == 20
 
 
 @pytest.mark.skipif(os.name != "nt", reason="only Windows fails to replace an open file")
