@@ -13,20 +13,30 @@ def expand_wildcards(arguments: Sequence[str]) -> Iterator[str]:
     """Yield the arguments with ``*`` and ``?`` expanded as a shell does; Windows leaves that to the program.
 
     A name that exists is taken literally. Brackets are no wildcards on Windows: browsers write ``scene[1].png``.
+    Hidden files and folders, such as the recycle bin, are left out.
     """
     for text in arguments:
         pattern = "" if os.path.lexists(text) else text.replace("[", "[[]")
-        yield from sorted(glob.glob(pattern)) or [text]  # noqa: PTH207 - a Path would change the text
+        found = sorted(glob.glob(pattern))  # noqa: PTH207 - a Path would change the text
+        yield from [path for path in found if _is_visible(Path(path), Path(text))] or [text]
+
+
+def _is_visible(path: Path, pattern: Path) -> bool:
+    """Whether nothing in a path that a wildcard stands for is hidden."""
+    from overfly.runtime.images.discovery import is_passed_over
+
+    expanded = [n for n, part in enumerate(pattern.parts) if "*" in part or "?" in part]
+    return not any(is_passed_over(Path(*path.parts[: n + 1])) for n in expanded)
 
 
 def check_quotes(arguments: Sequence[str]) -> None:
     r"""Raise a UsageError for an argument that swallowed the following ones.
 
     Windows reads ``"C:\my images\" --device CPU`` as one argument, because the backslash escapes the quotation mark.
-    No path has a quotation mark there; only a value after ``NAME=`` may have one.
+    No path has a quotation mark there; only a value of ``--set`` or ``--property`` may have one.
     """
     for text in arguments:
-        if '"' in text and not re.match(r"[\w-]+=", text):
+        if '"' in text and not re.match(r"(--(set|property)=)?\w+=", text):
             path = text.partition('"')[0]
             raise click.UsageError(
                 f"the argument {text} has a quotation mark in it, because a backslash stood before the closing one: "

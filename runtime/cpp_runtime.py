@@ -8,7 +8,7 @@ into folders of the environment where Windows does not look for them.
 import ctypes
 from contextlib import suppress
 
-# Both are Windows' own: a DLL, or one that it needs, is missing.
+# Both are Windows' own: a DLL, or one that it needs, is missing or can't be loaded.
 _DLL_NOT_FOUND = ("DLL load failed", "WinError 126")
 
 
@@ -31,11 +31,25 @@ def load_cpp_runtime() -> None:
 
 
 def explain_missing_dll(error: BaseException) -> str | None:
-    """Return a sentence with the remedy if an import failed because a DLL is missing, else None."""
+    """Return a sentence with the remedy if an import failed because Windows could not load a DLL, else None."""
     text = str(error)
     if not any(sign in text for sign in _DLL_NOT_FOUND):
         return None
+    if _is_loadable("msvcp140.dll"):
+        return (
+            f"Windows did not load a DLL of a package ({text}): allow it in Windows' security settings if they blocked "
+            "it, or install the package again"
+        )
     return (
         f"a package needs Microsoft's C++ runtime, which Windows did not find ({text}): "
         "run  python -m pip install msvc-runtime  or install the Visual C++ Redistributable"
     )
+
+
+def _is_loadable(name: str) -> bool:
+    """Return whether Windows finds a DLL."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

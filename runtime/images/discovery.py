@@ -162,6 +162,12 @@ def list_entries(folder: Path) -> FolderEntries:
     return FolderEntries(_sorted(files), _sorted(folders), _sorted(passed_over))
 
 
+def is_passed_over(path: Path) -> bool:
+    """Whether a file or folder is hidden, or one that a system made, so that nobody means it by a wildcard."""
+    hidden = path.name.startswith(".") or (_HAS_ATTRIBUTES and _has_hidden_attribute(path.lstat()))
+    return hidden or SYSTEM_NAMES.fullmatch(path.name) is not None
+
+
 def is_image_name(path: Path) -> bool:
     """Whether `path` has the suffix of an image, in any case."""
     return path.suffix.lower() in IMAGE_SUFFIXES
@@ -173,10 +179,13 @@ def suffix_list() -> str:
 
 
 def _is_hidden(entry: os.DirEntry[str]) -> bool:
-    """Whether a file or folder is hidden: by a dot, or on Windows by its attributes ``hidden`` or ``system``."""
-    if entry.name.startswith(".") or not _HAS_ATTRIBUTES:
-        return entry.name.startswith(".")
-    attributes: int = entry.stat(follow_symlinks=False).st_file_attributes  # type: ignore[attr-defined,unused-ignore]
+    """Whether a file or folder is hidden: by a dot, or on Windows by its attributes."""
+    return entry.name.startswith(".") or (_HAS_ATTRIBUTES and _has_hidden_attribute(entry.stat(follow_symlinks=False)))
+
+
+def _has_hidden_attribute(status: os.stat_result) -> bool:
+    """Whether Windows marks a file or folder as ``hidden`` or ``system``."""
+    attributes: int = status.st_file_attributes  # type: ignore[attr-defined,unused-ignore]
     return bool(attributes & (stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM))
 
 

@@ -47,13 +47,33 @@ def test_only_star_and_question_mark_are_wildcards_and_an_existing_name_is_liter
     assert [found.replace("\\", "/") for found in expand_wildcards([text])] == expanded
 
 
-@pytest.mark.parametrize("text", ['C:\\my images" --device CPU', 'images"', '"', 'C:\\my images" --property A=B'])
+@pytest.mark.parametrize("text", ["*.png", "r*/*.png", "**"])
+def test_a_wildcard_does_not_stand_for_what_is_hidden(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    for name in ("thumbs.db", "r/a.png", "$RECYCLE.BIN/r.png", "r2/.hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    expected = {"*.png": ["*.png"], "r*/*.png": ["r/a.png"], "**": ["r", "r2"]}[text]
+    assert [found.replace("\\", "/") for found in expand_wildcards([text])] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'C:\\my images" --device CPU',
+        'images"',
+        '"',
+        'C:\\my images" --property A=B',
+        '--out=C:\\my images" --device CPU',
+        '--out=C:\\my images" --property A=B',
+    ],
+)
 def test_an_argument_that_swallowed_others_is_wrong_usage(text):
     with pytest.raises(click.UsageError):
         check_quotes(["predict", text])
 
 
-@pytest.mark.parametrize("text", ["images", 'NAME={"key": 1}', '--property=NAME="a b"', "it's"])
+@pytest.mark.parametrize("text", ["images", 'NAME={"key": 1}', '--set=name="a"', '--property=NAME="a b"', "it's"])
 def test_other_arguments_may_have_quotation_marks(text):
     check_quotes(["predict", text])
 

@@ -68,11 +68,24 @@ def test_a_copy_that_can_not_be_loaded_is_passed_over(monkeypatch):
         OSError('[WinError 126] Error loading "c10.dll" or one of its dependencies.'),
     ],
 )
-def test_a_missing_dll_is_a_sentence_with_the_remedy(error):
+def test_a_missing_dll_is_a_sentence_with_the_remedy(error, monkeypatch):
+    def absent(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
     assert explain_missing_dll(error) == (
         f"a package needs Microsoft's C++ runtime, which Windows did not find ({error}): "
         "run  python -m pip install msvc-runtime  or install the Visual C++ Redistributable"
     )
+
+
+def test_the_runtime_is_not_blamed_if_it_is_there(loaded):
+    error = ImportError("DLL load failed while importing _C: An Application Control policy has blocked this file.")
+    assert explain_missing_dll(error) == (
+        f"Windows did not load a DLL of a package ({error}): allow it in Windows' security settings if they blocked "
+        "it, or install the package again"
+    )
+    assert loaded == ["msvcp140.dll"]
 
 
 @pytest.mark.parametrize("error", [ImportError("No module named 'numpy'"), OSError(13, "Permission denied")])
