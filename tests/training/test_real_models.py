@@ -28,7 +28,12 @@ def few_scenes(real_data, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "epochs", "learning_rate"),
-    [("resnet18", 3, 1e-3), ("shufflenet_v2_x1_0", 5, 4e-3), ("vgg16", 2, 1e-4), ("alexnet", 3, 1e-4)],
+    [
+        ("resnet18", 3, 1e-3),
+        ("shufflenet_v2_x1_0", 5, 4e-3),
+        pytest.param("vgg16", 2, 1e-4, marks=pytest.mark.full),
+        ("alexnet", 3, 1e-4),
+    ],
 )
 def test_it_learns_from_a_weights_file(few_scenes, tmp_path, name, epochs, learning_rate):
     with torch.random.fork_rng(devices=[]):
