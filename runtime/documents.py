@@ -14,7 +14,8 @@ from overfly.runtime.files.atomic import write_atomically
 
 Record = TypeVar("Record")
 
-# Metadata of a field that files of earlier versions lack. Such a field is None by default, and None is not written.
+# Metadata of a field that files of earlier versions lack. Its default value is what they mean, and is not written: a
+# file is the same, and so is its hash, after it was read and written again.
 ADDED_LATER = types.MappingProxyType({"added_later": True})
 
 
@@ -33,7 +34,7 @@ def _plain(value: Any) -> Any:
     """Return dataclasses as dicts, at any depth."""
     if dataclasses.is_dataclass(value):
         fields = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {f.name: _plain(v) for f, v in fields.items() if not (v is None and f.metadata == ADDED_LATER)}
+        return {f.name: _plain(v) for f, v in fields.items() if not (f.metadata == ADDED_LATER and v == f.default)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

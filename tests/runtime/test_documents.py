@@ -102,15 +102,17 @@ def test_any_value_in_any_place_is_read_or_rejected(tmp_path, field, value):
 class Shrub:
     name: str
     height: tuple[float, float] | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    evergreen: bool = dataclasses.field(default=False, metadata=ADDED_LATER)
 
 
-def test_a_field_that_older_files_lack_is_none_and_none_is_not_written(tmp_path):
+def test_a_field_that_older_files_lack_has_its_default_which_is_not_written(tmp_path):
     path = tmp_path / "shrub.json"
-    path.write_text(f'{{"schema": "{SCHEMA}", "name": "box"}}', encoding="utf-8")
+    text = f'{{\n "schema": "{SCHEMA}",\n "name": "box"\n}}\n'
+    path.write_text(text, encoding="utf-8")
     old = read_document(path, Shrub, schema=SCHEMA)
-    assert old == Shrub("box", None)
-    assert "height" not in dump_document(old, schema=SCHEMA)
-    new = Shrub("box", (0.5, 1.5))
+    assert old == Shrub("box", None, evergreen=False)
+    assert dump_document(old, schema=SCHEMA) == text
+    new = Shrub("box", (0.5, 1.5), evergreen=True)
     write_document(path, new, schema=SCHEMA)
     assert read_document(path, Shrub, schema=SCHEMA) == new
 

@@ -119,7 +119,10 @@ def test_a_byte_that_makes_a_number_of_the_manifest_infinite_is_named(bundle, se
 
 def test_a_manifest_of_an_earlier_version_is_read_without_what_was_added_later(bundle, tmp_path):
     manifest = bundle.manifest
-    earlier = replace(manifest, provenance=replace(manifest.provenance, train_sha256=None, val_sha256=None))
+    provenance = replace(manifest.provenance, train_sha256=None, val_sha256=None)
+    earlier = replace(manifest, image=replace(manifest.image, reduce_first=False), provenance=provenance)
     write_manifest(tmp_path, earlier)
-    assert "train_sha256" not in (tmp_path / MANIFEST).read_text()
-    assert read_manifest(tmp_path, open_files(tmp_path)).provenance.train_sha256 is None
+    text = (tmp_path / MANIFEST).read_text()
+    assert "train_sha256" not in text
+    assert "reduce_first" not in text
+    assert read_manifest(tmp_path, open_files(tmp_path)) == earlier
