@@ -58,7 +58,8 @@ def _main(module, monkeypatch, *arguments):
 
 WINDOWS = {"sys_platform": "win32", "os_name": "nt", "platform_system": "Windows", "platform_machine": "AMD64"}
 LINUX = {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux", "platform_machine": "x86_64"}
-each_python = pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+# The first release of each line, and a later one: some packages need a fix of Python.
+each_python = pytest.mark.parametrize("python", [f"3.{minor}.{fix}" for minor in (10, 11, 12, 13) for fix in (0, 9)])
 
 
 def pins_for(python, system):
@@ -70,7 +71,7 @@ def pins_for(python, system):
 
 def applies(requirement, python, system, extras=("",)):
     """Return whether a package with these extras has the requirement on that Python and system."""
-    there = {"python_version": python, "python_full_version": f"{python}.0", **system}
+    there = {"python_version": python.rpartition(".")[0], "python_full_version": python, **system}
     return requirement.marker is None or any(requirement.marker.evaluate({**there, "extra": e}) for e in extras)
 
 
@@ -87,7 +88,7 @@ def test_no_constraint_is_a_version_that_this_python_can_not_install(python, ins
     known = [(pin, found) for pin, found in known if found.version in pin.specifier]
     assert len(known) > 20
     for pin, found in known:
-        assert f"{python}.9" in SpecifierSet(found.metadata["Requires-Python"] or ""), pin
+        assert python in SpecifierSet(found.metadata["Requires-Python"] or ""), pin
 
 
 @each_python
