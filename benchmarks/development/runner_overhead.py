@@ -8,8 +8,9 @@ Each comparison is a ratio, measured over several rounds:
 - throughput: `Runner.stream` against ``benchmark_app -api async``;
 - images per second from files: `Classifier.answers` against the most that decoding alone and inference alone, measured
   in the same round, allow: 1 / (1 / decoding + 1 / inference) if both use the CPU, otherwise the slower of the two;
-- time of a whole process: ``overfly predict`` of one image against a ten-line script that uses openvino and pillow;
-  both have a warm model cache.
+- images per second that one thread reads: large images reduced first, against the bilinear filter alone;
+- time of a whole process: ``overfly predict`` of one image, ``devices`` and ``check``, each against a script of a few
+  lines that makes the same calls of openvino and pillow; both have a warm model cache.
 
 Close all other programs first. On a shared machine, only the ratios are meaningful.
 """
@@ -34,7 +35,7 @@ from overfly.benchmarks.development.ab_test import ABResult, make_parser, measur
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
-from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.inference.compile import Hint
 from overfly.runtime.inference.pipeline import ThreadPool
 from overfly.runtime.machine import decoding_threads
@@ -46,18 +47,42 @@ _N_WARMUP = 20
 
 _BENCHMARK_APP = "import sys; from openvino.tools.benchmark.main import main; sys.exit(main())"
 
-# The shortest script that does the same; {xml}, {device}, {labels}, {cache} and {size} are filled in.
-_TEN_LINES = """
+# The shortest scripts that do the same as a command. Their arguments: the device, a folder for the model cache, then
+# those that `compare_processes` adds.
+_PREDICT = """
 import sys
 import numpy as np
 import openvino as ov
 from PIL import Image
-model = ov.Core().compile_model({xml!r}, {device!r}, {{"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": {cache!r}}})
-labels = open({labels!r}).read().splitlines()
-image = Image.open(sys.argv[1]).convert("RGB").resize(({size}, {size}), Image.Resampling.BILINEAR)
+device, cache, xml, labels, size, path = sys.argv[1:]
+model = ov.Core().compile_model(xml, device, {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": cache})
+image = Image.open(path).convert("RGB").resize((int(size), int(size)), Image.Resampling.BILINEAR)
 logits = model(np.asarray(image)[None])[0][0]
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-print(labels[logits.argmax()], probabilities.max())
+print(open(labels).read().splitlines()[logits.argmax()], probabilities.max())
+"""
+_DEVICES = """
+import openvino as ov
+core = ov.Core()
+for name in core.available_devices:
+    properties = ("FULL_DEVICE_NAME", "DEVICE_TYPE", "INFERENCE_PRECISION_HINT", "OPTIMIZATION_CAPABILITIES")
+    print(name, *(core.get_property(name, each) for each in properties))
+"""
+_CHECK = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+import openvino as ov
+device, cache, folder, *variants = sys.argv[1:]
+for path in Path(folder).iterdir():
+    print(path, hashlib.sha256(path.read_bytes()).hexdigest())
+golden = np.load(Path(folder, "golden.npz"))
+core = ov.Core()
+for xml in variants:
+    model = core.compile_model(xml, device, {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": cache})
+    logits = np.concatenate([model(image[None])[0] for image in golden["images"]])
+    difference = np.abs(logits - golden["logits"]).max()
+    print(xml, (logits.argmax(1) == golden["logits"].argmax(1)).mean(), difference)
 """
 
 
@@ -97,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     paths = tuple(find_images([options.images]))
     test = OverheadTest(options.bundle, paths, options.variant, options.device, options.rounds, options.seconds)
-    results = [compare_latency(test), compare_throughput(test), compare_files(test), compare_start(test)]
-    show(results, as_json=options.json)
+    comparisons = (compare_latency, compare_throughput, compare_files, compare_reading)
+    show([*(compare(test) for compare in comparisons), *compare_processes(test)], as_json=options.json)
 
 
 def _renamed_to_images(folder: str) -> None:
@@ -145,23 +170,36 @@ def compare_files(test: OverheadTest) -> ABResult:
     return ABResult("from files, of what is possible", "images/s", ours, theirs, at_least=0.85)
 
 
-def compare_start(test: OverheadTest) -> ABResult:
-    """Compare the milliseconds of a process that classifies one image, with a warm model cache."""
-    image = str(test.paths[0])
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        bundle = Bundle.open(test.bundle)
-        script = _TEN_LINES.format(
-            xml=str(test.bundle / bundle.variant(test.variant).xml),
-            labels=str(test.bundle / "labels.txt"),
-            device=test.device,
-            size=bundle.manifest.image.size,
-            cache=folder,
-        )
-        options = ["--device", test.device, "--variant", test.variant]
-        overfly = ["-m", "overfly.cli", "predict", str(test.bundle), image, *options]
-        ours, theirs = (partial(_process_ms, command) for command in (overfly, ["-c", script, image]))
-        ours(), theirs()  # fill the caches
-        return ABResult("whole process", "ms", *measure_alternately(test.n_rounds, ours, theirs), at_most=1.3)
+def compare_reading(test: OverheadTest) -> ABResult:
+    """Compare the images per second that one thread reads, with and without reducing large images first."""
+    size = Bundle.open(test.bundle).manifest.image.size
+    ours, theirs = (
+        partial(_rate, partial(map, ImageReader(size, reduce_first=reduce_first).read), test.paths, test.turn_s)
+        for reduce_first in (True, False)
+    )
+    return ABResult("reading files", "images/s", *measure_alternately(test.n_rounds, ours, theirs), at_least=1.7)
+
+
+def compare_processes(test: OverheadTest) -> list[ABResult]:
+    """Compare the milliseconds of whole processes: ``predict``, ``devices`` and ``check``, with a warm model cache."""
+    bundle, image = Bundle.open(test.bundle), str(test.paths[0])
+    xml = {name: str(test.bundle / bundle.variant(name).xml) for name in bundle.manifest.variants}
+    one = [xml[test.variant], str(test.bundle / "labels.txt"), str(bundle.manifest.image.size), image]
+    on_device = ["--device", test.device]
+    commands: tuple[tuple[str, list[str], str, list[str]], ...] = (
+        ("predict", [str(test.bundle), image, *on_device, "--variant", test.variant], _PREDICT, one),
+        ("devices", [], _DEVICES, []),
+        ("check", [str(test.bundle), *on_device], _CHECK, [str(test.bundle), *xml.values()]),
+    )
+    results = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+        for command, options, script, given in commands:
+            ours = partial(_process_ms, ["-m", "overfly.cli", command, *options])
+            theirs = partial(_process_ms, ["-c", script, test.device, cache, *given])
+            ours(), theirs()  # fill the caches
+            figures = measure_alternately(test.n_rounds, ours, theirs)
+            results.append(ABResult(f"whole process, {command}", "ms", *figures, at_most=1.1))
+    return results
 
 
 def _classifier(test: OverheadTest, hint: Hint) -> Classifier:
