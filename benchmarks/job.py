@@ -146,20 +146,20 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     devices = choose_devices(job.devices)
     if job.run is not None:
         check_run(bundle, job.run)
-    load_before = background_load()
-    dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-    for note in folder_notes(dataset):
-        reporter.note(note)
-    source, available = select_images(dataset, bundle.manifest)
-    n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
-    chosen = available if n_images is None else subsample(available, n_images)
-    seen = count_seen(chosen, bundle.manifest, job.data, run=job.run)
-    _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
-    reader = bundle.manifest.image.reader()
-    pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
-    images = ImageSource(pixels, lambda index: reader.read(chosen[index].path(job.data)))
-    calibration = partial(_calibration_images, job, bundle, dataset, reader) if job.alternatives else None
     with keep_awake(), make_workspace() as workspace:
+        load_before = background_load()
+        dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
+        for note in folder_notes(dataset):
+            reporter.note(note)
+        source, available = select_images(dataset, bundle.manifest)
+        n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
+        chosen = available if n_images is None else subsample(available, n_images)
+        seen = count_seen(chosen, bundle.manifest, job.data, run=job.run)
+        _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
+        reader = bundle.manifest.image.reader()
+        pixels = decode(job.data, chosen, reader, progress=partial(reporter.progress, "decoding"))
+        images = ImageSource(pixels, lambda index: reader.read(chosen[index].path(job.data)))
+        calibration = partial(_calibration_images, job, bundle, dataset, reader) if job.alternatives else None
         candidates = choose_candidates(
             bundle, job.run, devices, workspace, calibration, cache=job.cache, quick=job.quick
         )

@@ -186,7 +186,7 @@ def train(
         check_output(job, resume=resume, overwrite=overwrite)
     else:
         reporter = SILENT
-    with torch.random.fork_rng(devices=[]):
+    with keep_awake(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         prepared = prepare(job, resume=resume, reporter=reporter, team=team)
         if not (resume and job.work.exists()):
@@ -194,7 +194,7 @@ def train(
                 reporter.note(note)
         # Only now, after everything that could have failed.
         folder = work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()
-        with folder, keep_awake(), keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
+        with folder, keep_freed_memory(), explain_os_errors(job.work, _HOW_TO_CONTINUE):
             history = fit(prepared, resume=resume, reporter=reporter)
             record = team.from_first(lambda: finish(prepared, history, reporter=reporter))
     if team.leads:

@@ -105,7 +105,7 @@ def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, 
     job = BenchJob(bundle=tmp_path / "bundle", data=tmp_path / "data", out=tmp_path / "report")
     with pytest.raises(KeyboardInterrupt):
         bench(job, reporter=Watcher())
-    assert all(when_awake[stage] for stage in ("load time and memory", "loading", "measuring"))
+    assert all(when_awake[stage] for stage in ("hashing", "decoding", "load time and memory", "loading", "measuring"))
     assert not awake
 
 

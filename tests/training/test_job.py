@@ -180,6 +180,7 @@ def test_the_machine_stays_awake_from_the_first_epoch_to_the_last_test_image(mak
 
     monkeypatch.setattr("overfly.training.job.keep_awake", keep_awake)
     train(make_job(recipe=override(recipe, epochs=1)), reporter=Watcher())
+    assert when_awake["hashing"]
     assert when_awake["epoch 1 of 1"]
     assert when_awake["testing"]
     assert not awake
