@@ -7,14 +7,11 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from overfly.runtime.files.names import utf8_text
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 # The name of the error handler below.
 _TRUE_BYTES = "overfly.true-bytes"
@@ -70,7 +67,7 @@ def _reopened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 class _Output(io.FileIO):
     """A file or pipe that tells a reader that went away from other errors."""
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write bytes; raise `ReaderGoneError` if nobody reads them any more."""
         try:
             return super().write(data)

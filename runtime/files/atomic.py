@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from overfly.runtime.errors import OutputError
@@ -49,10 +49,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         If `path` exists and may not be replaced, or can't be written.
     """
     path = path.absolute()
-    with _folder_beside(path, overwrite=overwrite) as partial:
+    with _folder_beside(path, lambda partial: replace_folder(partial, path), overwrite=overwrite) as partial:
         yield partial
-        with _keep_finished(partial, path):
-            replace_folder(partial, path)
 
 
 @contextmanager
@@ -62,47 +60,40 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     This is `atomic_folder` for a file that is too large for memory.
     """
     path = path.absolute()
-    with _folder_beside(path, overwrite=overwrite) as folder:
+
+    def rename(folder: Path) -> None:
+        if path.is_dir():
+            replace_folder(folder / path.name, path)
+        else:
+            replace(folder / path.name, path)
+
+    with _folder_beside(path, rename, overwrite=overwrite) as folder:
         partial = folder / path.name
         yield partial
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
-        with _keep_finished(partial, path):
-            if path.is_dir():
-                replace_folder(partial, path)
-            else:
-                replace(partial, path)
 
 
 @contextmanager
-def _folder_beside(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Check that `path` may be written, yield a temporary folder next to it, and delete that folder in the end."""
+def _folder_beside(path: Path, rename: Callable[[Path], None], *, overwrite: bool) -> Iterator[Path]:
+    """Check that `path` may be written, and yield a temporary folder next to it.
+
+    After the block, `rename` gives what is in the folder its name. Then, or if the block fails, the folder is deleted;
+    if only the renaming fails, it is kept.
+    """
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         check_overwrite(path, overwrite=overwrite)
         partial = partial_name(path)
         partial.mkdir()
-    try:
+    with ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, partial, ignore_errors=True)
         yield partial
-    except _UnmovedError:
-        raise
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(partial, ignore_errors=True)
-
-
-class _UnmovedError(OutputError):
-    """An output is complete, but does not have its name."""
-
-
-@contextmanager
-def _keep_finished(finished: Path, path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block, which renames `finished` to `path`, into an error that says where it is."""
-    try:
-        yield
-    except OSError as error:
-        raise _UnmovedError(
-            f"can't rename {finished} to {path}: {error.strerror or error}; the output is complete: close the program "
-            "that has one of them open, then rename it yourself"
-        ) from error
+        try:
+            rename(partial)
+        except OSError as error:
+            cleanup.pop_all()
+            raise OutputError(
+                f"can't write to {path}: {error.strerror or error}; the output is complete in {partial}: close the "
+                "program that has it open, then move it yourself"
+            ) from error
