@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 a named failure; 2 wrong usage; 130 interrupted.
 
 import importlib
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from functools import partial
 import click
 
 from overfly.cli.arguments import check_quotes, expand_wildcards
-from overfly.cli.streams import ReaderGoneError, prepare_streams, write_error
+from overfly.cli.streams import ReaderGoneError, discard_unread, prepare_streams, write_error
 from overfly.runtime.errors import OverflyError
 
 # In the order in which a user meets them.
@@ -111,7 +110,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if sys.platform == "win32":
         arguments = list(expand_wildcards(arguments))
-    sys.exit(run(arguments))
+    code = run(arguments)
+    discard_unread()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -133,8 +134,6 @@ def run(arguments: Sequence[str]) -> int:
             _renamed(error).show()
         return error.exit_code
     except ReaderGoneError:
-        # Python would raise the error again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OverflyError, OSError, ImportError) as error:
         sentence = _sentence(error)

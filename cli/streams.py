@@ -44,10 +44,20 @@ def prepare_streams() -> None:
             # The caller closed it. The replacement stays open to the end of the process.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            if isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+            # With PYTHONUNBUFFERED there is no buffer between.
+            if isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
                 stream = _reopened(stream)
                 setattr(sys, name, stream)
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors=_TRUE_BYTES)
+
+
+def discard_unread() -> None:
+    """Write what nobody reads any more to nowhere: Python flushes it at exit, and an error then is exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except ReaderGoneError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write_error(message: str) -> None:
@@ -58,9 +68,12 @@ def write_error(message: str) -> None:
 
 def _reopened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     """Return a stream into the same file or pipe that raises `ReaderGoneError`."""
-    buffer = io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False))
+    output = _Output(stream.fileno(), "wb", closefd=False)
     return io.TextIOWrapper(
-        buffer, stream.encoding, line_buffering=stream.line_buffering, write_through=stream.write_through
+        output if isinstance(stream.buffer, io.FileIO) else io.BufferedWriter(output),
+        stream.encoding,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
     )
 
 

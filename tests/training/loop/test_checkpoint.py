@@ -235,6 +235,7 @@ def kill_at(moment, step, job):
     return finished.returncode != 0
 
 
+@pytest.mark.slow
 def test_killed_while_it_saves_it_continues_from_the_state_before(job, whole):
     assert kill_at("half saved", 3, job)
     assert not no_partial_files(job.work)
