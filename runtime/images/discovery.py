@@ -3,8 +3,9 @@
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from overfly.runtime.errors import DataError
@@ -150,7 +151,8 @@ def list_entries(folder: Path) -> FolderEntries:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                path, hidden = folder / entry.name, _is_hidden(entry)
+                path = folder / entry.name
+                hidden = _is_hidden(entry.name, partial(entry.stat, follow_symlinks=False))
                 if not _is_folder(entry):
                     files += [] if hidden else [path]
                 elif hidden or SYSTEM_NAMES.fullmatch(entry.name):
@@ -164,8 +166,7 @@ def list_entries(folder: Path) -> FolderEntries:
 
 def is_passed_over(path: Path) -> bool:
     """Whether a file or folder is hidden, or one that a system made, so that nobody means it by a wildcard."""
-    hidden = path.name.startswith(".") or (_HAS_ATTRIBUTES and _has_hidden_attribute(path.lstat()))
-    return hidden or SYSTEM_NAMES.fullmatch(path.name) is not None
+    return _is_hidden(path.name, path.lstat) or SYSTEM_NAMES.fullmatch(path.name) is not None
 
 
 def is_image_name(path: Path) -> bool:
@@ -178,14 +179,11 @@ def suffix_list() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _is_hidden(entry: os.DirEntry[str]) -> bool:
-    """Whether a file or folder is hidden: by a dot, or on Windows by its attributes."""
-    return entry.name.startswith(".") or (_HAS_ATTRIBUTES and _has_hidden_attribute(entry.stat(follow_symlinks=False)))
-
-
-def _has_hidden_attribute(status: os.stat_result) -> bool:
-    """Whether Windows marks a file or folder as ``hidden`` or ``system``."""
-    attributes: int = status.st_file_attributes  # type: ignore[attr-defined,unused-ignore]
+def _is_hidden(name: str, status: Callable[[], os.stat_result]) -> bool:
+    """Whether a file or folder is hidden: by a dot, or on Windows by its attributes ``hidden`` or ``system``."""
+    if name.startswith(".") or not _HAS_ATTRIBUTES:
+        return name.startswith(".")
+    attributes: int = status().st_file_attributes  # type: ignore[attr-defined,unused-ignore]
     return bool(attributes & (stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM))
 
 

@@ -190,9 +190,10 @@ class ImageReader:
             _check_size(path, image.width, image.height)
             if isinstance(image, JpegImagePlugin.JpegImageFile):
                 check_thumbnails(stream, (segment for _, segment in image.applist))
-                if self._reduce_first:
-                    reduce_while_decoding(image, self.size)
+            # Of the whole image also if it is reduced: of a progressive JPEG, the decoder keeps all coefficients.
             reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
+            if self._reduce_first and isinstance(image, JpegImagePlugin.JpegImageFile):
+                reduce_while_decoding(image, self.size)
             decoded = decode_values(stream, image, layout, self._depth.needs_low_bytes)
         return decoded if isinstance(decoded, Image.Image) else self._as_image(path, *decoded)
 

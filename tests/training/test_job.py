@@ -165,7 +165,7 @@ def test_a_training_is_repeatable_and_leaves_chance_alone(finished, make_job, re
     assert again.record.recipe == recipe
 
 
-def test_the_machine_stays_awake_from_the_first_epoch_to_the_last_test_image(make_job, recipe, monkeypatch):
+def test_the_machine_stays_awake_from_the_first_hash_to_the_last_test_image(make_job, recipe, monkeypatch):
     awake, when_awake = [], {}
 
     @contextlib.contextmanager
