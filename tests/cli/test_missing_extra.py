@@ -137,15 +137,17 @@ def test_an_edge_box_needs_none_of_them(run_without, tiny_bundle, tiny_data, tmp
         assert result.out
 
 
-def test_a_missing_dll_is_one_sentence(monkeypatch, capsys):
+@pytest.mark.parametrize(("has_cpp_runtime", "remedy"), [(False, "msvc-runtime"), (True, "install the package again")])
+def test_a_missing_dll_is_one_sentence(monkeypatch, capsys, has_cpp_runtime, remedy):
     def fail(name):
         raise ImportError(f"DLL load failed while importing {name}: The specified module could not be found.")
 
+    monkeypatch.setattr("overfly.runtime.cpp_runtime._is_loadable", lambda _: has_cpp_runtime)
     monkeypatch.setattr("overfly.cli.importlib.import_module", fail)
     assert run(["devices"]) == 1
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.startswith("overfly: ")
-    assert "msvc-runtime" in written.err
+    assert remedy in written.err
     with pytest.raises(ImportError, match="devices"):
         run(["devices", "--debug"])
