@@ -1,8 +1,7 @@
 """Measure a bundle on labeled images, and write a report."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -18,28 +17,23 @@ from overfly.benchmarks.measurement.evaluation_images import (
     select_images,
     subsample,
 )
-from overfly.benchmarks.measurement.probe import probe
-from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, ImageSource, Plan, measure
+from overfly.benchmarks.measurement.timing import ImageSource
 from overfly.benchmarks.measurement.workspace import make_workspace
 from overfly.benchmarks.models.candidates import (
-    Candidate,
     check_run,
     choose_candidates,
     choose_devices,
 )
-from overfly.benchmarks.models.loaders import LoadedModel, loader_of
 from overfly.benchmarks.models.onnxruntime_int8 import require_quantizer
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
-from overfly.benchmarks.results.recommendation import recommend
+from overfly.benchmarks.results.conclusions import conclude
 from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
-from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
-from overfly.benchmarks.results.rows import choose_baseline, compare_rows, make_row, medians_ms, rates_ips
-from overfly.benchmarks.results.statistics import Labels
+from overfly.benchmarks.results.row_records import OK, Row
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import validate
+from overfly.benchmarks.row_jobs import RowJob, for_each, measure_all
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.errors import last_line
 from overfly.runtime.evaluation.recommendation import (
     SavedRecommendation,
     delete_recommendation,
@@ -134,14 +128,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     >>> [row.name for row in report.rows]
     ['ONNX Runtime fp32', 'OpenVINO fp32 CPU', 'OpenVINO fp16 CPU', 'OpenVINO int8 CPU']
     """
-    require_extra("bench")
-    if job.run is not None:
-        require_extra("train", "torch", "torchvision", "safetensors")
-    if job.alternatives:
-        require_quantizer()
-    check_inputs_safe(job.out, [job.data, job.bundle] if job.run is None else [job.data, job.bundle, job.run])
-    check_outside(job.out, job.data)
-    check_overwrite(job.out, overwrite=overwrite)
+    _check_job(job, overwrite=overwrite)
     bundle = Bundle.open(job.bundle)
     devices = choose_devices(job.devices)
     if job.run is not None:
@@ -165,14 +152,21 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         )
         jobs = [RowJob(candidate, candidate.problem or OK) for candidate in candidates]
         if not job.quick:
-            _for_each(jobs, "load time and memory", RowJob.probe_loading, reporter)
-        _for_each(jobs, "loading", RowJob.load, reporter)
+            for_each(jobs, "load time and memory", RowJob.probe_loading, reporter)
+        for_each(jobs, "loading", RowJob.load, reporter)
+        evaluated = describe_images(source, chosen, seen, n_available=len(available))
+        truth = np.array(evaluated.truth, dtype=np.int64)
+
+        def rows_so_far() -> list[Row]:
+            return [row_job.row(truth, n_classes=len(bundle.manifest.classes)) for row_job in jobs]
+
+        def is_settled() -> bool:
+            return conclude(rows_so_far(), truth, job.max_drop_pp).are_certain()
+
         others = BackgroundLoad()
-        measure_all(jobs, images, QUICK if job.quick else FULL, reporter)
+        measure_all(jobs, images, None if job.quick else is_settled, reporter)
         environment = describe_environment(load_before, others.fraction())
-    evaluated = describe_images(source, chosen, seen, n_available=len(available))
-    truth = np.array(evaluated.truth, dtype=np.int64)
-    rows = [row_job.row(truth, n_classes=len(bundle.manifest.classes)) for row_job in jobs]
+    rows = rows_so_far()
     for row in rows:
         if row.status != OK:
             reporter.note(f"{row.name} failed: {row.status}")
@@ -195,49 +189,16 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     return report
 
 
-@dataclass(slots=True)
-class RowJob:
-    """A row on its way through the bench: each step fills in what it finds.
-
-    Attributes
-    ----------
-    candidate
-        What to measure.
-    status
-        ``ok`` until a step fails, then the reason.
-    probe, loaded, measurements
-        What the steps found; None before.
-    """
-
-    candidate: Candidate
-    status: str = OK
-    probe: Probe | None = None
-    loaded: LoadedModel | None = None
-    measurements: Measurements | None = None
-
-    def probe_loading(self) -> None:
-        """Measure load times and memory in a child process."""
-        self.probe = probe(self.candidate.load)
-
-    def load(self) -> None:
-        """Load the model, or note why it can't be loaded."""
-        start = time.monotonic()
-        try:
-            self.loaded = loader_of(self.candidate.load).load()
-        except FAILURES as error:
-            # An error's own text may be empty: then this returns the name of its class.
-            self.status = last_line(error)
-            return
-        seconds, execution = time.monotonic() - start, self.loaded.execution
-        name, precision = self.candidate.spec.name, execution.execution_precision
-        _LOGGER.info("loaded %s on %s in %.1f s: computed in %s", name, execution.device, seconds, precision)
-
-    def row(self, truth: Labels, *, n_classes: int) -> Row:
-        """Return the row, not yet compared with the baseline; `truth` has the class indices, int64 ``[N]``."""
-        execution = self.candidate.planned_execution if self.loaded is None else self.loaded.execution
-        if self.measurements is None:
-            return Row(self.candidate.spec, execution, self.status, probe=self.probe)
-        return make_row(self.candidate.spec, execution, self.measurements, truth, n_classes=n_classes, probe=self.probe)
+def _check_job(job: BenchJob, *, overwrite: bool) -> None:
+    """Check that the packages are installed that the rows need, and that the report may be written."""
+    require_extra("bench")
+    if job.run is not None:
+        require_extra("train", "torch", "torchvision", "safetensors")
+    if job.alternatives:
+        require_quantizer()
+    check_inputs_safe(job.out, [job.data, job.bundle] if job.run is None else [job.data, job.bundle, job.run])
+    check_outside(job.out, job.data)
+    check_overwrite(job.out, overwrite=overwrite)
 
 
 def make_report(
@@ -261,19 +222,18 @@ def make_report(
     max_drop_pp
         As in `BenchJob`.
     """
-    baseline = choose_baseline(rows)
-    compared = compare_rows(rows, np.array(images.truth, dtype=np.int64), baseline)
+    found = conclude(rows, np.array(images.truth, dtype=np.int64), max_drop_pp)
     return Report(
-        validity=validate(compared, images, environment, quick=quick),
-        recommendation=recommend(compared, baseline, max_drop_pp),
+        validity=validate(found, images, environment, quick=quick),
+        recommendation=found.recommendation,
         overfly_version=metadata.version("overfly"),
         quick=quick,
         bundle=bundle,
         environment=environment,
         classes=classes,
         images=images,
-        baseline=baseline,
-        rows=tuple(compared),
+        baseline=found.baseline,
+        rows=found.rows,
     )
 
 
@@ -320,35 +280,3 @@ def keep_recommendation(report: Report) -> None:
 def _calibration_images(job: BenchJob, bundle: Bundle, dataset: Dataset, reader: ImageReader) -> ImageBatch:
     """Return the images that calibrated the bundle's INT8 variant."""
     return decode(job.data, find_calibration_images(dataset, bundle.manifest), reader)
-
-
-def _for_each(jobs: Sequence[RowJob], task: str, step: Callable[[RowJob], None], reporter: Reporter) -> None:
-    """Take a step with every row that has not failed, one after the other."""
-    reporter.progress(task, 0, len(jobs))
-    for done, job in enumerate(jobs, start=1):
-        if job.status == OK:
-            step(job)
-        reporter.progress(task, done, len(jobs))
-
-
-def measure_all(jobs: Sequence[RowJob], images: ImageSource, plan: Plan, reporter: Reporter) -> None:
-    """Measure every model that was loaded; after the first round of a full bench, estimate the remaining time."""
-    start = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        reporter.progress("measuring", done, total)
-        if done * plan.n_rounds == total and plan is FULL:
-            left_s = (time.monotonic() - start) * (plan.n_rounds - 1)
-            reporter.note(f"the first of {plan.n_rounds} rounds is done; about {max(1, round(left_s / 60))} min left")
-
-    loaded = {i: job.loaded for i, job in enumerate(jobs) if job.loaded is not None}
-    results = measure(list(loaded.values()), images, plan, progress=progress)
-    for i, result in zip(loaded, results, strict=True):
-        if isinstance(result, str):
-            jobs[i].status = result
-            continue
-        jobs[i].measurements = result
-        figures = zip(medians_ms(result.latency_rounds_ms), rates_ips(result.throughput_rounds), strict=True)
-        for number, (p50_ms, ips) in enumerate(figures, start=1):
-            name, device = jobs[i].candidate.spec.name, jobs[i].candidate.load.device
-            _LOGGER.debug("round %d of %s on %s: p50 %.2f ms, %.1f images/s", number, name, device, p50_ms, ips)

@@ -1,5 +1,6 @@
 """Compare reports of the same bundle and the same images, from several machines or several times."""
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import Ratio
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
+from overfly.benchmarks.results.statistics import center
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.errors import ComparisonError
 
@@ -41,8 +43,8 @@ class Entry:
         As in the report's results table; the accuracy is a fraction.
     latency_speedup, throughput_speedup
         How many times as fast as in the first report; None in the first report. The rounds of two reports
-        are not paired, so the range goes from the worst round here / the best round there to the best round
-        here / the worst round there.
+        are not paired, so the interval goes from the low end here / the high end there to the high end here / the
+        low end there, of the intervals of both.
     n_changed
         Number of images that are classified differently than in the first report; None in the first report,
         and if the two list the images in another order.
@@ -156,7 +158,7 @@ def _entry(name: str, report: Report, first: Report) -> Entry | None:
     )
     if report is first or reference is None or reference.measurements is None:
         return entry
-    here, there = row.measurements, reference.measurements
+    here, there = row.measurements.counted, reference.measurements.counted
     same_order = report.images.names == first.images.names
     return replace(
         entry,
@@ -167,9 +169,9 @@ def _entry(name: str, report: Report, first: Report) -> Entry | None:
 
 
 def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """Return the ratio of two medians, and the smallest and largest ratio of any two rounds: they are not paired."""
-    return Ratio(
-        float(np.median(numerators) / np.median(denominators)),
-        min(numerators) / max(denominators),
-        max(numerators) / min(denominators),
-    )
+    """Return the ratio of two centers, with an interval from the intervals of both: the rounds are not paired."""
+    (above, above_ends), (below, below_ends) = center(np.log(numerators)), center(np.log(denominators))
+    if above_ends is None or below_ends is None:
+        return Ratio(math.exp(above - below), None)
+    low, high = above_ends[0] - below_ends[1], above_ends[1] - below_ends[0]
+    return Ratio(math.exp(above - below), (math.exp(low), math.exp(high)))

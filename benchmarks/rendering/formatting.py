@@ -29,9 +29,10 @@ def speedup_note(ratio: Ratio) -> str:
     return _marked(f"{number_format.factor(ratio.value)}x as fast", is_significant=ratio.is_significant)
 
 
-def speedup_range(ratio: Ratio) -> str:
-    """Return a ratio of speeds with the range of its rounds, such as ``14.2x (13.9 to 14.4)``."""
-    return f"{speedup(ratio)} ({number_format.factor(ratio.low)} to {number_format.factor(ratio.high)})"
+def speedup_interval(ratio: Ratio) -> str:
+    """Return a ratio of speeds with its interval, such as ``14.2x (13.9 to 14.4)``."""
+    interval = "" if ratio.ci95 is None else f" ({number_format.interval(ratio.ci95, number_format.factor)})"
+    return f"{speedup(ratio)}{interval}"
 
 
 def _marked(text: str, *, is_significant: bool) -> str:
@@ -51,9 +52,19 @@ def images_sentence(report: Report) -> str:
 def validity_sentence(report: Report) -> str:
     """Say whether the figures can be relied on."""
     if report.validity.valid:
-        return "VALID: every check of the measurement passed."
+        return f"VALID: all {len(report.validity.passed)} checks of the measurement passed."
     n = len(report.validity.reasons)
     return f"INVALID for {n} {'reason' if n == 1 else 'reasons'}: the figures are only a rough estimate."
+
+
+def validity_lines(report: Report) -> list[tuple[str, str]]:
+    """Return what was checked and observed, each with its kind: ``failed``, ``passed`` or ``observed``."""
+    validity = report.validity
+    return [
+        *(("failed", f"{reason.what}; {reason.remedy}") for reason in validity.reasons),
+        *(("passed", text) for text in validity.passed),
+        *(("observed", text) for text in validity.observations),
+    ]
 
 
 def recommendation_sentence(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from overfly.benchmarks.measurement.probe import N_PROBE_IMAGES
 from overfly.benchmarks.models.loaders import BATCH
+from overfly.benchmarks.results.conclusions import MAX_HALF_WIDTH
 from overfly.benchmarks.results.row_records import SIGNIFICANCE
 from overfly.benchmarks.results.statistics import MIN_SAMPLES_P99
 from overfly.runtime.evaluation.intervals import N_RESAMPLES
@@ -24,10 +25,12 @@ hint and as many parallel requests as the device asks for; PyTorch and ONNX Runt
 File to label: latency and throughput from the image file to its label: reading, decoding, resizing, inference and
 argmax. For the throughput, threads decode while the device infers. The files are in the system's cache.
 
-Speed: how many times as fast as the baseline in the same round: the median and the range of all rounds; ~ if the
-rounds do not agree on which is faster.
+Speed: how many times as fast as the baseline in the same round: the center of all rounds, with a 95% interval; ~ if the
+interval contains 1, or if there are too few rounds for one.
 
-Order: each round measures every row, so that a machine that slows down affects all rows alike.
+Order: each round measures every row, so that a machine that slows down affects all rows alike. A full bench adds rounds
+until the half-width of each interval is at most {MAX_HALF_WIDTH:.0%}, or until a time limit. Rounds in which the
+latencies of a row spread more than usual are set aside and replaced.
 
 Computed in: the precision that the compiled model reports, whatever the precision of its weights; in OpenVINO's int8
 that of the layers that are not quantized. fp32 asks for f32.

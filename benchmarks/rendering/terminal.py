@@ -53,7 +53,7 @@ def _caption_lines(report: Report) -> list[str]:
     baseline = "the baseline" if report.baseline is None else report.rows[report.baseline].name
     return [
         formatting.validity_sentence(report),
-        *(f"  - {reason.what}; {reason.remedy}" for reason in report.validity.reasons),
+        *(f"  {kind}: {text}" for kind, text in formatting.validity_lines(report)),
         formatting.recommendation_sentence(report),
         *formatting.failures(report),
         formatting.images_sentence(report),

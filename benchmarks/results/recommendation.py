@@ -1,11 +1,12 @@
 """What to deploy: the fastest row whose accuracy is good enough."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from overfly.benchmarks.results import number_format
-from overfly.benchmarks.results.records import Recommendation, Report
-from overfly.benchmarks.results.row_records import Difference, Quality, Ratio, Row, Speed
+from overfly.benchmarks.results.records import Lead, Recommendation, Report
+from overfly.benchmarks.results.row_records import Difference, Measurements, Quality, Ratio, Row, Speed
+from overfly.benchmarks.results.rows import latency_ratio, throughput_ratio
 from overfly.runtime.bundle.variants import VARIANTS
 
 
@@ -15,6 +16,7 @@ class _Option(NamedTuple):
     row: Row
     quality: Quality
     speed: Speed
+    measurements: Measurements
 
 
 def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None) -> Recommendation:
@@ -30,15 +32,35 @@ def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | No
         How many percentage points of accuracy a row may lose against the baseline. None allows a loss that is not
         significant.
     """
-    options = [_Option(row, row.quality, row.speed) for row in rows if row.is_deployable and row.quality and row.speed]
+    options = [
+        _Option(row, row.quality, row.speed, row.measurements)
+        for row in rows
+        if row.is_deployable and row.quality and row.speed and row.measurements
+    ]
     qualified = [option for option in options if _qualifies(option.row.difference, max_drop_pp)]
     if not qualified:
         reason = "each loses too much accuracy" if options else "none worked"
-        return Recommendation(None, None, max_drop_pp, f"No variant can be recommended: {reason}.")
-    fastest = min(qualified, key=lambda option: option.speed.latency_ms.p50)
-    widest = max(qualified, key=lambda option: option.speed.throughput_ips)
-    sentence = _sentence(fastest, widest, "" if baseline is None else rows[baseline].name)
-    return Recommendation(fastest.row.deployment, widest.row.deployment, max_drop_pp, sentence)
+        return Recommendation(None, None, None, None, max_drop_pp, f"No variant can be recommended: {reason}.")
+    fastest, *slower = sorted(qualified, key=lambda option: option.speed.latency_ms.p50)
+    widest, *narrower = sorted(qualified, key=lambda option: -option.speed.throughput_ips)
+    latency_lead = _lead(fastest, slower, latency_ratio)
+    throughput_lead = _lead(widest, narrower, throughput_ratio)
+    baseline_name = "" if baseline is None else rows[baseline].name
+    if fastest.row is widest.row:
+        sentence = (
+            f"Deploy {fastest.row.place}: {_latency(fastest, latency_lead, baseline_name)} and "
+            f"{_throughput(widest, throughput_lead, baseline_name)}; {_accuracy(fastest, baseline_name)}."
+        )
+    else:
+        sentence = (
+            f"For latency deploy {fastest.row.place}: {_latency(fastest, latency_lead, baseline_name)}; "
+            f"{_accuracy(fastest, baseline_name)}. "
+            f"For throughput deploy {widest.row.place}: {_throughput(widest, throughput_lead, baseline_name)}; "
+            f"{_accuracy(widest, baseline_name)}."
+        )
+    return Recommendation(
+        fastest.row.deployment, widest.row.deployment, latency_lead, throughput_lead, max_drop_pp, sentence
+    )
 
 
 def gate_failure(report: Report) -> str | None:
@@ -71,26 +93,42 @@ def _qualifies(difference: Difference | None, max_drop_pp: float | None) -> bool
     return difference.accuracy_pp >= 0 or not difference.is_significant
 
 
-def _sentence(fastest: _Option, widest: _Option, baseline: str) -> str:
-    """Say what to deploy, how fast it is, and how its accuracy compares with the baseline's."""
-    difference = fastest.row.difference
-    times = f", {_times(difference.latency_speedup, baseline)}" if difference else ""
-    latency = f"{number_format.milliseconds(fastest.speed.latency_ms.p50)} ms (p50{times})"
-    difference = widest.row.difference
-    times = f" ({_times(difference.throughput_speedup, baseline)})" if difference else ""
-    rate = f"{number_format.rate(widest.speed.throughput_ips)} images per second{times}"
-    if fastest.row is widest.row:
-        return f"Deploy {fastest.row.place}: {latency} and {rate}; {_accuracy(fastest, baseline)}."
-    return (
-        f"For latency deploy {fastest.row.place}: {latency}; {_accuracy(fastest, baseline)}. "
-        f"For throughput deploy {widest.row.place}: {rate}; {_accuracy(widest, baseline)}."
-    )
+def _lead(
+    best: _Option, others: Sequence[_Option], ratio: Callable[[Measurements, Measurements], Ratio]
+) -> Lead | None:
+    """Compare the best option with the next one, if there is one."""
+    if not others:
+        return None
+    return Lead(others[0].row.name, ratio(best.measurements, others[0].measurements))
 
 
-def _times(ratio: Ratio, baseline: str) -> str:
-    """Return how many times as fast as the baseline something is."""
+def _latency(option: _Option, lead: Lead | None, baseline: str) -> str:
+    """Return an option's latency, and how it compares with the baseline's and the next best."""
+    times = "".join(f", {text}" for text in _comparisons(option, "latency_speedup", lead, baseline))
+    return f"{number_format.milliseconds(option.speed.latency_ms.p50)} ms (p50{times})"
+
+
+def _throughput(option: _Option, lead: Lead | None, baseline: str) -> str:
+    """Return the same for an option's throughput."""
+    times = ", ".join(_comparisons(option, "throughput_speedup", lead, baseline))
+    rate = f"{number_format.rate(option.speed.throughput_ips)} images per second"
+    return f"{rate} ({times})" if times else rate
+
+
+def _comparisons(option: _Option, speedup: str, lead: Lead | None, baseline: str) -> Iterator[str]:
+    """Say how many times as fast as the baseline and as the next best an option is."""
+    difference = option.row.difference
+    if difference is not None:
+        yield _times(getattr(difference, speedup), baseline)
+    # Without PyTorch, the next best may be the baseline.
+    if lead is not None and (difference is None or lead.next_best != baseline):
+        yield _times(lead.ratio, lead.next_best)
+
+
+def _times(ratio: Ratio, other: str) -> str:
+    """Return how many times as fast as another row something is."""
     doubt = "" if ratio.is_significant else ", not significant"
-    return f"{number_format.factor(ratio.value)} times as fast as {baseline}{doubt}"
+    return f"{number_format.factor(ratio.value)} times as fast as {other}{doubt}"
 
 
 def _accuracy(option: _Option, baseline: str) -> str:

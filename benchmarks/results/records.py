@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from overfly.benchmarks.results.row_records import Row
+from overfly.benchmarks.results.row_records import Ratio, Row
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.evaluation.recommendation import Deployment
 
-REPORT_SCHEMA = "overfly.report/4"
+REPORT_SCHEMA = "overfly.report/5"
 
 # Where the evaluated images come from.
 TEST_PART = "test part of the run"
@@ -24,10 +24,30 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """Whether the figures can be relied on: they can if there is no reason against it."""
+    """Whether the figures can be relied on: they can if there is no reason against it.
+
+    Attributes
+    ----------
+    reasons
+        A reason for each thing that is wrong.
+    passed
+        What each check found that found nothing wrong.
+    observations
+        What is worth knowing, and speaks against nothing.
+    """
 
     valid: bool
     reasons: tuple[Reason, ...]
+    passed: tuple[str, ...]
+    observations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How many times as fast as the next best row that can be deployed the recommended one is."""
+
+    next_best: str
+    ratio: Ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,8 @@ class Recommendation:
     ----------
     latency, throughput
         The best OpenVINO row for single images and for many; None if none qualifies.
+    latency_lead, throughput_lead
+        How they compare with the next best; None if there is no other.
     max_drop_pp
         How many percentage points of accuracy a row could lose and still qualify; None allows a loss that is not
         significant.
@@ -47,6 +69,8 @@ class Recommendation:
 
     latency: Deployment | None
     throughput: Deployment | None
+    latency_lead: Lead | None
+    throughput_lead: Lead | None
     max_drop_pp: float | None
     sentence: str
 

@@ -1,9 +1,12 @@
 """The records of one row of a report: what was measured, the figures, and the raw measurements behind them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from overfly.benchmarks.results.backends import BACKENDS, PYTORCH
 from overfly.runtime.evaluation.recommendation import Deployment
+
+T = TypeVar("T")
 
 # The status of a row that was measured completely.
 OK = "ok"
@@ -130,24 +133,28 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as fast as the baseline, from rounds in which both were measured.
+    """How many times as fast as another row a row is, from rounds in which both were measured.
 
     Attributes
     ----------
     value
-        The median over the rounds.
-    low, high
-        The smallest and the largest ratio of one round.
+        The center of the ratios of all rounds, see `statistics.center`.
+    ci95
+        Its interval (low, high); None if there are too few rounds for one.
     """
 
     value: float
-    low: float
-    high: float
+    ci95: tuple[float, float] | None
 
     @property
     def is_significant(self) -> bool:
-        """Whether all rounds agree on which of the two is faster."""
-        return self.low > 1 or self.high < 1
+        """Whether it is sure which of the two rows is faster."""
+        return self.ci95 is not None and (self.ci95[0] > 1 or self.ci95[1] < 1)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval, as a fraction of the value; None without an interval."""
+        return None if self.ci95 is None else (self.ci95[1] - self.ci95[0]) / 2 / self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +238,12 @@ class Measurements:
     ----------
     predictions
         The predicted class index of each evaluated image, in their order.
-    latency_rounds_ms, file_latency_rounds_ms
-        The latency samples of each round: the model alone, and from file to label.
-    throughput_rounds, file_throughput_rounds
-        The throughput sample of each round, likewise.
+    latency_rounds_ms, throughput_rounds
+        The latency samples and the throughput sample of each round: the model alone.
+    file_latency_rounds_ms, file_throughput_rounds
+        The same from file to label, of each block of rounds.
+    rounds_set_aside
+        Indices of the rounds of the model alone that no figure uses, see `results.rounds`; the same for all rows.
     """
 
     predictions: tuple[int, ...] = ()
@@ -242,6 +251,21 @@ class Measurements:
     throughput_rounds: tuple[ThroughputSample, ...] = ()
     file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
     file_throughput_rounds: tuple[ThroughputSample, ...] = ()
+    rounds_set_aside: tuple[int, ...] = ()
+
+    @property
+    def counted(self) -> "Measurements":
+        """The same without the rounds that are set aside."""
+
+        def keep(rounds: tuple[T, ...]) -> tuple[T, ...]:
+            return tuple(of for i, of in enumerate(rounds) if i not in self.rounds_set_aside)
+
+        return replace(
+            self,
+            latency_rounds_ms=keep(self.latency_rounds_ms),
+            throughput_rounds=keep(self.throughput_rounds),
+            rounds_set_aside=(),
+        )
 
     @property
     def is_complete(self) -> bool:

@@ -14,6 +14,7 @@ from overfly.benchmarks.results.row_records import (
     Measurements,
     Probe,
     Quality,
+    Ratio,
     Row,
     RowSpec,
     Speed,
@@ -54,11 +55,12 @@ def make_row(
     probe
         Load times and memory; None if they were not measured.
     """
+    counted = measurements.counted
     speed = Speed(
-        latency_ms=summarize_latency(list(chain.from_iterable(measurements.latency_rounds_ms))),
-        throughput_ips=throughput(measurements.throughput_rounds),
-        file_latency_ms=summarize_latency(list(chain.from_iterable(measurements.file_latency_rounds_ms))),
-        file_throughput_ips=throughput(measurements.file_throughput_rounds),
+        latency_ms=summarize_latency(list(chain.from_iterable(counted.latency_rounds_ms))),
+        throughput_ips=throughput(counted.throughput_rounds),
+        file_latency_ms=summarize_latency(list(chain.from_iterable(counted.file_latency_rounds_ms))),
+        file_throughput_ips=throughput(counted.file_throughput_rounds),
     )
     predictions = np.array(measurements.predictions, dtype=np.int64)
     confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
@@ -66,6 +68,16 @@ def make_row(
     estimates = {name: Estimate(getattr(metrics, name), interval) for name, interval in intervals.items()}
     quality = Quality(**estimates, n_images=metrics.n_images)
     return Row(spec, execution, OK, quality, speed, probe=probe, measurements=measurements)
+
+
+def latency_ratio(measured: Measurements, reference: Measurements) -> Ratio:
+    """Return how many times as fast as another row a row is, by the median latencies of the rounds that count."""
+    return paired_ratio(medians_ms(reference.counted.latency_rounds_ms), medians_ms(measured.counted.latency_rounds_ms))
+
+
+def throughput_ratio(measured: Measurements, reference: Measurements) -> Ratio:
+    """Return the same by the throughputs."""
+    return paired_ratio(rates_ips(measured.counted.throughput_rounds), rates_ips(reference.counted.throughput_rounds))
 
 
 def throughput(samples: Sequence[ThroughputSample]) -> float:
@@ -127,6 +139,6 @@ def _difference(measured: Measurements, truth: Labels, baseline: Measurements) -
         images=images,
         mcnemar_p=mcnemar_exact_p(only_reference, only_row),
         agreement=float((predictions == reference).mean()),
-        latency_speedup=paired_ratio(medians_ms(baseline.latency_rounds_ms), medians_ms(measured.latency_rounds_ms)),
-        throughput_speedup=paired_ratio(rates_ips(measured.throughput_rounds), rates_ips(baseline.throughput_rounds)),
+        latency_speedup=latency_ratio(measured, baseline),
+        throughput_speedup=throughput_ratio(measured, baseline),
     )

@@ -1,8 +1,10 @@
 """Whether a report's figures can be relied on. Every reason against it comes with its remedy."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from overfly.benchmarks.results.backends import BACKENDS
+from overfly.benchmarks.results.conclusions import MAX_HALF_WIDTH, Conclusions
 from overfly.benchmarks.results.records import Environment, EvaluationSet, Reason, Validity
 from overfly.benchmarks.results.row_records import OK, Row
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
@@ -10,19 +12,26 @@ from overfly.benchmarks.results.statistics import MIN_SAMPLES_P99, relative_rang
 
 # Enough for p50 and p90. Nobody deploys the rows that are only measured for comparison, so their p99 is not needed.
 MIN_BASELINE_SAMPLES = 100
-# Repeated runs on an idle laptop stay within a few percent.
-MAX_RELATIVE_RANGE = 0.10
 # About one of eight cores, or a third of one of two cores.
 MAX_BACKGROUND_LOAD = 0.15
+# Smaller changes are on every machine.
+_NOTABLE_RANGE = 0.10
 
 
-def validate(rows: Sequence[Row], images: EvaluationSet, environment: Environment, *, quick: bool) -> Validity:
+class _Check(NamedTuple):
+    """A check of a report: what it found if nothing is wrong, and the reasons if something is."""
+
+    passed: str
+    reasons: list[Reason]
+
+
+def validate(conclusions: Conclusions, images: EvaluationSet, environment: Environment, *, quick: bool) -> Validity:
     """Check how a report was measured; it is valid if no check finds a reason against it.
 
     Parameters
     ----------
-    rows
-        All rows, also those that failed.
+    conclusions
+        The rows, also those that failed, and what the report says about them.
     images
         The images on which they were evaluated.
     environment
@@ -30,95 +39,140 @@ def validate(rows: Sequence[Row], images: EvaluationSet, environment: Environmen
     quick
         Whether it was a quick bench.
     """
-    reasons = (
-        *_check_baseline(rows),
-        *_check_images(images, quick=quick),
-        *_check_not_quick(rows, quick=quick),
-        *_check_samples(rows, quick=quick),
-        *_check_rounds(rows),
-        *_check_machine(environment),
-    )
-    return Validity(not reasons, reasons)
+    rows = conclusions.rows
+    checks = [
+        _check_baseline(rows),
+        _check_images(images, quick=quick),
+        _check_not_quick(rows, quick=quick),
+        _check_samples(rows, quick=quick),
+        *_check_ratios(conclusions),
+        _check_machine(environment),
+    ]
+    reasons = tuple(reason for check in checks for reason in check.reasons)
+    passed = tuple(check.passed for check in checks if not check.reasons)
+    return Validity(not reasons, reasons, passed, tuple(_observe(rows)))
 
 
-def _check_baseline(rows: Sequence[Row]) -> Iterator[Reason]:
+def _check_baseline(rows: Sequence[Row]) -> _Check:
     """Check that there is a PyTorch row to compare with."""
+    passed = "PyTorch was measured as the baseline"
     row = next((row for row in rows if row.is_eager), None)
     if row is None:
-        yield Reason("the PyTorch baseline is missing", "pass --run RUN where PyTorch is installed")
+        reason = Reason("the PyTorch baseline is missing", "pass --run RUN where PyTorch is installed")
     elif row.status != OK:
-        yield Reason(f"the PyTorch baseline is missing: {row.status}", "fix that and rerun the bench")
+        reason = Reason(f"the PyTorch baseline is missing: {row.status}", "fix that and rerun the bench")
+    else:
+        return _Check(passed, [])
+    return _Check(passed, [reason])
 
 
-def _check_images(images: EvaluationSet, *, quick: bool) -> Iterator[Reason]:
+def _check_images(images: EvaluationSet, *, quick: bool) -> _Check:
     """Check that the run has seen none of the evaluated images, and that all images were evaluated."""
+    reasons = []
     # INT8 is calibrated with training images, so they need no reason of their own.
     for n_seen, use in ((images.n_train, "trained"), (images.n_val, "validated")):
         if n_seen:
-            yield Reason(
-                f"the run was {use} on {n_seen} of the {len(images.names)} evaluated images",
-                "pass the whole data folder of the training, of which the test part is evaluated, or other images",
+            reasons.append(
+                Reason(
+                    f"the run was {use} on {n_seen} of the {len(images.names)} evaluated images",
+                    "pass the whole data folder of the training, of which the test part is evaluated, or other images",
+                )
             )
     if len(images.names) < images.n_available:
-        yield Reason(
-            f"{len(images.names)} of {images.n_available} images were evaluated",
-            "run it without --quick and --images" if quick else "run it without --images",
+        reasons.append(
+            Reason(
+                f"{len(images.names)} of {images.n_available} images were evaluated",
+                "run it without --quick and --images" if quick else "run it without --images",
+            )
         )
+    return _Check(f"all {images.n_available} images were evaluated; the run has seen none of them", reasons)
 
 
-def _check_not_quick(rows: Sequence[Row], *, quick: bool) -> Iterator[Reason]:
+def _check_not_quick(rows: Sequence[Row], *, quick: bool) -> _Check:
     """Check that nothing was skipped to save time."""
-    if quick:
-        compiled = "torch.compile, " if any(row.is_eager for row in rows) else ""
-        yield Reason(f"{compiled}load times and memory were not measured", "run it without --quick")
+    compiled = "torch.compile, " if any(row.is_eager for row in rows) else ""
+    what = f"{compiled}load times, memory and intervals"
+    reasons = [Reason(f"{what} were not measured", "run it without --quick")] if quick else []
+    return _Check(f"{what} were measured", reasons)
 
 
-def _check_samples(rows: Sequence[Row], *, quick: bool) -> Iterator[Reason]:
+def _check_samples(rows: Sequence[Row], *, quick: bool) -> _Check:
     """Check that each row has enough samples for its percentiles."""
     counts = [
         (row.name, row.speed.latency_ms.n, MIN_SAMPLES_P99 if facts.is_deployable else MIN_BASELINE_SAMPLES)
         for row in rows
         if row.speed is not None and (facts := BACKENDS[row.spec.backend])
     ]
+    passed = f"at least {MIN_SAMPLES_P99:,} latency samples of each row that can be deployed"
     short = [(name, n, wanted) for name, n, wanted in counts if n < wanted]
-    if short:
-        name, n, wanted = min(short, key=lambda item: item[1] / item[2])
-        remedy = "run it without --quick" if quick else "the device is slow: use p50 as a rough figure only"
-        yield Reason(f"too few latency samples: {n} of {name}, expected at least {wanted:,}", remedy)
+    if not short:
+        return _Check(passed, [])
+    name, n, wanted = min(short, key=lambda item: item[1] / item[2])
+    remedy = "run it without --quick" if quick else "the device is slow: use p50 as a rough figure only"
+    return _Check(passed, [Reason(f"too few latency samples: {n} of {name}, expected at least {wanted:,}", remedy)])
 
 
-def _check_rounds(rows: Sequence[Row]) -> Iterator[Reason]:
-    """Check that the rounds agree: if they differ, something other than the model was measured."""
+def _check_ratios(conclusions: Conclusions) -> Iterator[_Check]:
+    """Check that the intervals of all ratios that the report claims are narrow; a quick bench has no intervals."""
+    known = [(ratio.half_width, name) for name, ratio in conclusions.ratios() if ratio.half_width is not None]
+    if not known:
+        return
+    half_width, name = max(known)
+    n_wide = sum(width > MAX_HALF_WIDTH for width, _ in known)
+    reasons = [
+        Reason(
+            f"{n_wide} of {len(known)} speed ratios are uncertain by more than {MAX_HALF_WIDTH:.0%}: the {name} by "
+            f"{half_width:.1%}",
+            "close other programs, let the machine cool down, and rerun the bench",
+        )
+    ]
+    yield _Check(
+        f"{len(known)} speed ratios are known within {MAX_HALF_WIDTH:.0%}, the least certain within {half_width:.1%}",
+        reasons if n_wide else [],
+    )
+
+
+def _check_machine(machine: Environment) -> _Check:
+    """Check that no other program, battery or power-saving mode reduced the speed."""
+    reasons = [
+        Reason(
+            f"other programs used {load:.1%} of the processor {when} the measurement, expected at most "
+            f"{MAX_BACKGROUND_LOAD:.0%}",
+            "close other programs and rerun the bench",
+        )
+        for load, when in ((machine.load_before, "before"), (machine.load_during, "during"))
+        if load is not None and load > MAX_BACKGROUND_LOAD
+    ]
+    if machine.power_source == "battery":
+        reasons.append(Reason("the machine ran on battery", "plug it in and rerun the bench"))
+    if machine.power_saving is not None:
+        reasons.append(
+            Reason(
+                f"the machine was saving power: {machine.power_saving}",
+                "choose the mode for best performance and rerun the bench",
+            )
+        )
+    return _Check("no other program, battery or power saving was found to slow the machine", reasons)
+
+
+def _observe(rows: Sequence[Row]) -> Iterator[str]:
+    """Say how much the speed changed from round to round, and which rounds were set aside."""
+    measured = [(row.name, row.measurements) for row in rows if row.measurements is not None]
     ranges = [
-        (relative_range(values), row.name, what)
-        for row in rows
-        if row.measurements is not None
+        (relative_range(values), name, what)
+        for name, measurements in measured
         for what, values in (
-            ("p50", medians_ms(row.measurements.latency_rounds_ms)),
-            ("throughput", rates_ips(row.measurements.throughput_rounds)),
+            ("p50", medians_ms(measurements.counted.latency_rounds_ms)),
+            ("throughput", rates_ips(measurements.counted.throughput_rounds)),
         )
     ]
     largest, name, what = max(ranges, default=(0.0, "", ""))
-    if largest > MAX_RELATIVE_RANGE:
-        yield Reason(
-            f"the rounds differ by up to {largest:.1%} ({what} of {name}), expected at most {MAX_RELATIVE_RANGE:.0%}",
-            "close other programs, let the machine cool down, and rerun the bench",
-        )
-
-
-def _check_machine(machine: Environment) -> Iterator[Reason]:
-    """Check that no other program, battery or power-saving mode reduced the speed."""
-    for load, when in ((machine.load_before, "before"), (machine.load_during, "during")):
-        if load is not None and load > MAX_BACKGROUND_LOAD:
-            yield Reason(
-                f"other programs used {load:.1%} of the processor {when} the measurement, expected at most "
-                f"{MAX_BACKGROUND_LOAD:.0%}",
-                "close other programs and rerun the bench",
-            )
-    if machine.power_source == "battery":
-        yield Reason("the machine ran on battery", "plug it in and rerun the bench")
-    if machine.power_saving is not None:
-        yield Reason(
-            f"the machine was saving power: {machine.power_saving}",
-            "choose the mode for best performance and rerun the bench",
+    if largest > _NOTABLE_RANGE:
+        yield f"the speed changed by up to {largest:.0%} from round to round ({what} of {name})"
+    aside = measured[0][1].rounds_set_aside if measured else ()
+    if aside:
+        n_rounds = len(measured[0][1].latency_rounds_ms)
+        yield (
+            f"{len(aside)} of {n_rounds} rounds were set aside, because the latencies of a row spread more than usual; "
+            "report.json has them"
         )

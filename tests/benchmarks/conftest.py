@@ -98,12 +98,13 @@ def images(clock):
 
 PLAN = Plan(
     n_rounds=2,
+    rounds_per_block=2,
     latency_samples=4,
     file_latency_samples=3,
     latency_floor=2,
     latency_limit_s=1.0,
     stream_min_s=0.01,
-    file_stream_images=100,
+    file_stream_min_s=0.02,
     n_warmup=1,
 )
 
@@ -173,13 +174,14 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
         Fake(clock, around(2.5), 1.25, {**base, 7: 2, 10: 2, 11: 0, 13: 0}, **options),
     ]
     plan = Plan(
-        n_rounds=6,
-        latency_samples=170,
-        file_latency_samples=20,
+        n_rounds=14,
+        rounds_per_block=14,
+        latency_samples=75,
+        file_latency_samples=120,
         latency_floor=20,
         latency_limit_s=60.0,
         stream_min_s=0.2,
-        file_stream_images=100,
+        file_stream_min_s=0.2,
         n_warmup=5,
     )
     results = measure(backends, _images(clock, n_images), plan, clock=clock)

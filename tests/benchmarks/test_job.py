@@ -3,25 +3,19 @@
 import contextlib
 import importlib.util
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.benchmarks.job import BenchJob, RowJob, bench, keep_recommendation, measure_all, write_report
-from overfly.benchmarks.measurement.timing import measure
-from overfly.benchmarks.models.candidates import Candidate
-from overfly.benchmarks.models.loaders import LoadedModel, LoadSpec
+from overfly.benchmarks.job import BenchJob, bench, keep_recommendation, write_report
 from overfly.benchmarks.results.records import Recommendation
-from overfly.benchmarks.results.row_records import Execution
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import MissingExtraError
 from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Deployment, SavedRecommendation
 from overfly.runtime.images.reading import ImageSpec
-from overfly.runtime.reporter import SILENT, Reporter
+from overfly.runtime.reporter import Reporter
 
 
 @pytest.fixture
@@ -66,7 +60,7 @@ def test_a_quick_bench_changes_nothing_and_a_full_one_without_a_recommendation_d
     keep_recommendation(replace(report, quick=True))
     assert kept() is None
     keep_recommendation(report)
-    nothing = replace(report, recommendation=Recommendation(None, None, 0.1, "none"))
+    nothing = replace(report, recommendation=Recommendation(None, None, None, None, 0.1, "none"))
     keep_recommendation(replace(nothing, quick=True))
     assert kept() is not None
     keep_recommendation(nothing)
@@ -109,21 +103,6 @@ def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, 
     assert not awake
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError(), MemoryError(), OSError("libmodel.so: cannot open"), ImportError("no symbol")]
-)
-def test_a_row_that_can_not_be_loaded_says_why_whatever_its_library_raises(error, monkeypatch):
-    def loader_of(_):
-        raise error
-
-    monkeypatch.setattr("overfly.benchmarks.job.loader_of", loader_of)
-    job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), 1024))
-    job.load()
-    row = job.row(np.array([0]), n_classes=2)
-    assert row.status == (str(error) or type(error).__name__)
-    assert (row.spec.variant, row.execution.requested_precision, row.quality) == ("int8", "auto", None)
-
-
 def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path):
     # Image 7 is one of those with that the page lists.
     names = (*report.images.names[:7], "forest/\udcff.jpg", *report.images.names[8:])
@@ -133,14 +112,3 @@ def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path)
     assert read_report(tmp_path) == odd
     for name in ("report.md", "report.html"):
         assert "udcff.jpg" in (tmp_path / name).read_text(encoding="utf-8"), name
-
-
-def test_the_figures_of_each_round_are_logged_at_level_debug(fake, images, plan, clock, caplog, monkeypatch):
-    monkeypatch.setattr("overfly.benchmarks.job.measure", partial(measure, clock=clock))
-    job = RowJob(Candidate(LoadSpec(backend="openvino", variant="int8", bundle="bundle"), 1024))
-    model = fake(latency_ms=8, stream_ms=5)
-    job.loaded = LoadedModel(model.infer, model.stream, Execution("CPU", "a CPU", "auto"))
-    with caplog.at_level("DEBUG", "overfly"):
-        measure_all([job], images(10), plan, SILENT)
-    assert [record.args[0] for record in caplog.records] == [1, 2]
-    assert caplog.messages[1] == "round 2 of OpenVINO int8 on CPU: p50 8.00 ms, 200.0 images/s"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from overfly.benchmarks.comparison.compare import ReportSource, compare
-from overfly.benchmarks.results.records import Reason, Validity
+from overfly.benchmarks.results.records import Reason
 from overfly.benchmarks.results.row_records import Ratio
 from overfly.runtime.errors import ComparisonError, DocumentError
 
@@ -30,7 +30,7 @@ def test_rows_of_the_same_name_are_compared(report, box, saved):
     )
     assert (here.latency_speedup, here.throughput_speedup, here.n_changed) == (None, None, None)
     assert (there.latency_p50_ms, there.throughput_ips) == (5.0, pytest.approx(400))
-    assert there.latency_speedup == Ratio(pytest.approx(0.5), pytest.approx(0.5), pytest.approx(0.5))
+    assert there.latency_speedup == Ratio(pytest.approx(0.5), pytest.approx((0.5, 0.5)))
     assert there.throughput_speedup.value == pytest.approx(0.5)
     assert there.n_changed == 1
 
@@ -51,7 +51,8 @@ def test_a_row_that_only_a_later_report_has_comes_last_without_a_comparison(repo
 
 
 def test_each_report_is_named_with_its_machine_and_validity(report, box, saved):
-    invalid = replace(box, validity=Validity(False, (Reason("the machine ran on battery", "plug it in"),)))
+    reasons = (Reason("the machine ran on battery", "plug it in"),)
+    invalid = replace(box, validity=replace(box.validity, valid=False, reasons=reasons))
     folders = saved(report, invalid)
     comparison = compare([folders[0], folders[1] / "report.json"])
     time = report.environment.timestamp
@@ -66,17 +67,34 @@ def test_each_report_is_named_with_its_machine_and_validity(report, box, saved):
 @pytest.mark.parametrize(
     ("reference", "other", "expected", "is_significant"),
     [
-        # 2.5 / 2, the best round there / the worst one here, the worst one there / the best one here.
+        # 2.5 / 2, the low end there / the high end here, the high end there / the low end here.
         ((2.0, 2.5, 3.0), (2.0, 2.0, 4.0), (1.25, 0.5, 1.5), False),
         ((4.0, 5.0, 6.0), (2.0, 2.5, 3.0), (2.0, 4 / 3, 3.0), True),
         ((2.0, 2.5, 3.0), (4.0, 5.0, 6.0), (0.5, 1 / 3, 0.75), True),
     ],
 )
-def test_the_range_of_a_ratio_takes_any_two_rounds(report, saved, reference, other, expected, is_significant):
-    comparison = compare(saved(with_latencies(report, *reference), with_latencies(report, *other)))
+def test_the_interval_of_a_ratio_is_from_those_of_both_medians(
+    report, saved, reference, other, expected, is_significant
+):
+    # With seven rounds, the interval of a center is their range.
+    seven = [(low, *[middle] * 5, high) for low, middle, high in (reference, other)]
+    comparison = compare(saved(*(with_latencies(report, *rounds) for rounds in seven)))
     ratio = comparison.lines[-1].entries[1].latency_speedup
-    assert (ratio.value, ratio.low, ratio.high) == pytest.approx(expected)
+    assert (ratio.value, *ratio.ci95) == pytest.approx(expected)
     assert ratio.is_significant is is_significant
+
+
+def test_rounds_that_are_set_aside_do_not_count(report, saved):
+    row = with_latencies(report, *[2.0] * 8, 9.0).rows[-1]
+    measurements = replace(row.measurements, rounds_set_aside=(8,))
+    other = replace(report, rows=(*report.rows[:-1], replace(row, measurements=measurements)))
+    ratio = compare(saved(report, other)).lines[-1].entries[1].latency_speedup
+    assert (ratio.value, *ratio.ci95) == pytest.approx((1.25, 1.25, 1.25))
+
+
+def test_too_few_rounds_give_a_ratio_without_an_interval(report, saved):
+    reports = saved(with_latencies(report, 2.0, 2.0), with_latencies(report, 1.0, 1.0))
+    assert compare(reports).lines[-1].entries[1].latency_speedup == Ratio(2.0, None)
 
 
 def test_changed_images_are_not_counted_if_the_reports_list_them_in_another_order(report, saved):
@@ -126,7 +144,7 @@ def test_a_report_of_other_labels_is_an_error_that_names_both(report, saved):
 def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, saved):
     ours, other = saved(report, report)
     path = other / "report.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/4", "overfly.report/9"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/5", "overfly.report/9"), encoding="utf-8")
     with pytest.raises(DocumentError) as caught:
         compare([ours, other])
     assert str(path) in str(caught.value)

@@ -47,13 +47,13 @@ def test_the_first_report_has_three_columns_and_each_other_report_six():
         assert heads == expected
 
 
-def test_a_ratio_whose_rounds_disagree_has_a_mark():
+def test_a_ratio_that_is_not_significant_has_a_mark():
     there = replace(
         HERE,
         latency_p50_ms=123.4,
         throughput_ips=99.94,
-        latency_speedup=Ratio(1.26, 0.9, 1.5),
-        throughput_speedup=Ratio(14.16, 13.9, 14.4),
+        latency_speedup=Ratio(1.26, (0.9, 1.5)),
+        throughput_speedup=Ratio(14.16, (13.9, 14.4)),
         n_changed=3,
     )
     (line,) = cells_of(comparison_of(Line("OpenVINO int8 CPU", (HERE, there))))

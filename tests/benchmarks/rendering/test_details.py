@@ -32,7 +32,7 @@ def test_the_details_of_a_row_are_its_figures(report):
         "agreement %": "93.3",
         "p90 ms": "2.55",
         "sd ms": "0.04",
-        "samples": "1,020",
+        "samples": "1,050",
         "speed by latency": "16.0x (16.0 to 16.0)",
         "speed by throughput": "20.0x (20.0 to 20.0)",
         "file to label, p90 ms": "5.55",

@@ -10,7 +10,7 @@ import pytest
 
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.results.per_class import confusion_of
-from overfly.benchmarks.results.records import Reason, Validity
+from overfly.benchmarks.results.records import Reason
 
 # UC Merced's, whose longest words are longer than most.
 CLASSES = (
@@ -132,7 +132,7 @@ def test_a_bar_shows_the_share_of_the_largest_value(report, title, widths):
 
 def test_an_invalid_report_shows_its_reasons_and_a_provisional_recommendation(report):
     reasons = (Reason("no <mains>", "plug it in"),)
-    page = report_html(replace(report, validity=Validity(False, reasons)))
+    page = report_html(replace(report, validity=replace(report.validity, valid=False, reasons=reasons)))
     assert 'class="card validity invalid"' in page
     assert "no &lt;mains&gt;" in page
     assert "plug it in" in page
@@ -196,7 +196,7 @@ def page(bundle_folder, measured, tmp_path_factory):
         *report.rows[3:],
     )
     reasons = (Reason(f"a reason {'of many words ' * 6}", "close programs"), Reason("no mains", "plug it in"))
-    report = replace(report, rows=rows, validity=Validity(False, reasons))
+    report = replace(report, rows=rows, validity=replace(report.validity, valid=False, reasons=reasons))
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(report_html(report), encoding="utf-8")
     return path.as_uri()

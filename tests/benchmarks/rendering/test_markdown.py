@@ -6,7 +6,7 @@ import pytest
 
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import escape, report_markdown
-from overfly.benchmarks.results.records import Reason, Validity
+from overfly.benchmarks.results.records import Reason
 
 
 def headings_of(markdown):
@@ -26,9 +26,10 @@ def test_markdown_and_html_say_the_same(report):
 
 def test_the_reasons_of_an_invalid_report_are_a_list(report):
     reasons = (Reason("no mains", "plug it in"), Reason("a core was busy", "close programs"))
-    lines = report_markdown(replace(report, validity=Validity(False, reasons))).splitlines()
-    assert "- no mains; plug it in" in lines
-    assert "- a core was busy; close programs" in lines
+    invalid = replace(report, validity=replace(report.validity, valid=False, reasons=reasons))
+    lines = report_markdown(invalid).splitlines()
+    assert "- failed: no mains; plug it in" in lines
+    assert "- failed: a core was busy; close programs" in lines
     assert any(line.startswith("**Provisional: ") for line in lines)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.rendering.terminal import print_report, report_table
-from overfly.benchmarks.results.records import Reason, Validity
+from overfly.benchmarks.results.records import Reason
 
 
 def names_of(report):
@@ -32,7 +32,9 @@ def test_a_row_that_failed_is_dim_and_its_reason_is_in_the_caption(report):
 
 def test_the_reasons_of_an_invalid_report_come_first(report):
     reasons = (Reason("no mains", "plug it in"),)
-    lines = str(report_table(replace(report, validity=Validity(False, reasons))).caption).splitlines()
+    invalid = replace(report, validity=replace(report.validity, valid=False, reasons=reasons))
+    lines = str(report_table(invalid).caption).splitlines()
     assert lines[0].startswith("INVALID for 1 reason")
-    assert lines[1] == "  - no mains; plug it in"
-    assert lines[2].startswith("Provisional: ")
+    assert lines[1] == "  failed: no mains; plug it in"
+    assert lines[2] == f"  passed: {report.validity.passed[0]}"
+    assert any(line.startswith("Provisional: ") for line in lines)

@@ -13,6 +13,8 @@ from overfly.benchmarks.results.row_records import (
 )
 from overfly.benchmarks.results.rows import choose_baseline, compare_rows, make_row
 
+# As many as an interval needs: it is then from the smallest to the largest.
+N_ROUNDS = 7
 TRUTH = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
 
 
@@ -25,10 +27,10 @@ def row_of():
         predictions = tuple((label + 1) % 3 if i in wrong else label for i, label in enumerate(TRUTH))
         measurements = Measurements(
             predictions=predictions,
-            latency_rounds_ms=((ms,) * 500,) * 2,
-            throughput_rounds=(ThroughputSample(500, ms / 2),) * 2,
-            file_latency_rounds_ms=((ms + 3,),) * 2,
-            file_throughput_rounds=(ThroughputSample(100, ms),) * 2,
+            latency_rounds_ms=((ms,) * 150,) * N_ROUNDS,
+            throughput_rounds=(ThroughputSample(150, ms * 0.15),) * N_ROUNDS,
+            file_latency_rounds_ms=((ms + 3,),) * N_ROUNDS,
+            file_throughput_rounds=(ThroughputSample(25, ms / 4),) * N_ROUNDS,
         )
         probe = Probe(LoadTimes(10.0, 2.0), 3.0, 4096)
         execution = Execution("CPU", "a CPU", "auto", "f32", 2)

@@ -5,6 +5,13 @@ from dataclasses import replace
 import pytest
 
 from overfly.benchmarks.results.recommendation import gate_failure, recommend
+from overfly.benchmarks.results.records import Lead
+from overfly.benchmarks.results.row_records import Ratio
+
+
+def of(value):
+    """A ratio that is the same in every round."""
+    return Ratio(pytest.approx(value), pytest.approx((value, value)))
 
 
 def test_the_fastest_row_whose_accuracy_is_good_enough_is_recommended(compared, baseline_row, int8_row):
@@ -17,6 +24,24 @@ def test_the_fastest_row_whose_accuracy_is_good_enough_is_recommended(compared, 
         "fast as PyTorch fp32); accuracy 70.0%, 2 images fewer right than PyTorch fp32, not significant."
     )
     assert recommend(rows, baseline, 0.5).latency is None
+
+
+def test_the_next_best_is_named_and_whether_the_lead_over_it_is_significant(compared, row_of, baseline_row, int8_row):
+    fp16 = row_of(variant="fp16", ms=3.0)
+    rows, baseline = compared(baseline_row, fp16, int8_row)
+    best = recommend(rows, baseline, None)
+    assert best.latency_lead == Lead("OpenVINO fp16 CPU", of(1.5))
+    assert best.throughput_lead == Lead("OpenVINO fp16 CPU", of(1.5))
+    assert "2.00 ms (p50, 5.0 times as fast as PyTorch fp32, 1.5 times as fast as OpenVINO fp16 CPU)" in best.sentence
+    rows, baseline = compared(baseline_row, row_of(variant="fp16", ms=2.0), int8_row)
+    assert "1.0 times as fast as OpenVINO int8 CPU, not significant" in recommend(rows, baseline, None).sentence
+
+
+def test_a_next_best_that_is_the_baseline_is_named_once(compared, row_of, int8_row):
+    rows, baseline = compared(row_of(variant="fp32", ms=4.0), int8_row)
+    best = recommend(rows, baseline, None)
+    assert best.latency_lead == Lead("OpenVINO fp32 CPU", of(2.0))
+    assert best.sentence.startswith("Deploy int8 on CPU: 2.00 ms (p50, 2.0 times as fast as OpenVINO fp32 CPU) and ")
 
 
 def test_only_what_predict_can_run_is_recommended(compared, row_of, baseline_row, int8_row):

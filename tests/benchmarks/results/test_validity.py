@@ -2,25 +2,35 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from overfly.benchmarks.results.conclusions import conclude
 from overfly.benchmarks.results.records import TEST_PART, EvaluationSet
 from overfly.benchmarks.results.row_records import Row
 from overfly.benchmarks.results.validity import validate
 
+TRUTH = (0, 1, 2, 0, 1, 2, 0, 1, 2, 0)
+
 
 @pytest.fixture
-def reasons(machine):
-    """A function that returns the reasons against rows, on a quiet machine unless changes are given."""
+def validity(machine):
+    """A function that checks rows, on a quiet machine unless changes are given."""
 
     def call(rows, *, quick=False, n_train=0, n_val=0, n_available=10, **changes):
         images = EvaluationSet(TEST_PART, n_available, n_train, n_val, ("a",) * 10, (0,) * 10, "0")
-        validity = validate(rows, images, machine(**changes), quick=quick)
-        assert validity.valid == (not validity.reasons)
-        assert all(reason.remedy for reason in validity.reasons)
-        return [reason.what for reason in validity.reasons]
+        found = validate(conclude(rows, np.array(TRUTH), None), images, machine(**changes), quick=quick)
+        assert found.valid == (not found.reasons)
+        assert all(reason.remedy for reason in found.reasons)
+        return found
 
     return call
+
+
+@pytest.fixture
+def reasons(validity):
+    """A function that returns the reasons against rows."""
+    return lambda rows, **changes: [reason.what for reason in validity(rows, **changes).reasons]
 
 
 @pytest.mark.parametrize(
@@ -36,11 +46,13 @@ def reasons(machine):
         ({"quick": True}, "torch.compile"),
     ],
 )
-def test_each_condition_is_a_reason_of_its_own(compared, reasons, baseline_row, int8_row, changes, fragment):
-    rows, _ = compared(baseline_row, int8_row)
-    assert reasons(rows) == []
-    (what,) = reasons(rows, **changes)
-    assert fragment in what
+def test_each_condition_is_a_reason_of_its_own(validity, baseline_row, int8_row, changes, fragment):
+    rows = [baseline_row, int8_row]
+    assert validity(rows).reasons == ()
+    found = validity(rows, **changes)
+    (reason,) = found.reasons
+    assert fragment in reason.what
+    assert len(found.passed) == len(validity(rows).passed) - 1
 
 
 def test_the_baseline_must_be_there_and_work(reasons, baseline_row, int8_row):
@@ -62,7 +74,53 @@ def test_only_a_row_that_can_be_deployed_needs_the_samples_of_a_p99(reasons, bas
     assert all(part in what for part in ("99", "PyTorch fp32", "100"))
 
 
-def test_the_rounds_may_differ_by_a_tenth(reasons, baseline_row, int8_row):
-    changed = replace(int8_row, measurements=replace(int8_row.measurements, latency_rounds_ms=((2.0,), (2.22,))))
-    (what,) = reasons([baseline_row, changed])
-    assert all(part in what for part in ("10.4%", "p50 of OpenVINO int8 CPU", "10%"))
+def _with_latencies(row, *rounds_ms):
+    """Return the row with one latency in each round."""
+    return replace(row, measurements=replace(row.measurements, latency_rounds_ms=tuple((ms,) for ms in rounds_ms)))
+
+
+def test_each_ratio_must_be_known_within_five_percent(validity, reasons, baseline_row, int8_row):
+    # With seven rounds, the interval is the range of the ratios: 5.00 to 5.51, and 5.00 to 5.49.
+    wide = [baseline_row, _with_latencies(int8_row, *[2.0] * 6, 1.815)]
+    (what,) = reasons(wide)
+    assert all(part in what for part in ("1 of 2", "OpenVINO int8 CPU by latency", "5.1%", "5%"))
+    narrow = [baseline_row, _with_latencies(int8_row, *[2.0] * 6, 1.82)]
+    assert any("4.9%" in text for text in validity(narrow).passed)
+
+
+def test_so_must_be_the_lead_of_the_recommended_row(row_of, reasons, int8_row):
+    rows = [row_of(backend="pytorch", variant="fp32", ms=10.0), int8_row, row_of(variant="fp16", ms=3.0)]
+    # Both are known within 4.9% against the baseline, but not against each other.
+    rows[1] = _with_latencies(rows[1], *[2.0] * 6, 1.83)
+    rows[2] = _with_latencies(rows[2], 3.0 / 1.09, *[3.0] * 6)
+    (what,) = reasons(rows)
+    assert all(part in what for part in ("1 of 6", "OpenVINO fp16 CPU by latency"))
+
+
+def test_a_quick_bench_has_no_intervals_to_judge(validity, baseline_row, int8_row):
+    def in_two_rounds(row):
+        return replace(row, measurements=replace(row.measurements, rounds_set_aside=(0, 1, 2, 3, 4)))
+
+    found = validity([in_two_rounds(baseline_row), in_two_rounds(int8_row)], quick=True)
+    assert len(found.reasons) == 1
+    assert not any("within" in text for text in found.passed)
+
+
+def test_a_change_of_speed_is_observed_but_no_reason(validity, baseline_row, int8_row):
+    rows = [
+        _with_latencies(row, *(ms * speed for speed in (1, 1, 1, 1, 1, 1, 1.5)))
+        for row, ms in ((baseline_row, 10.0), (int8_row, 2.0))
+    ]
+    found = validity(rows)
+    assert found.valid
+    (text,) = found.observations
+    assert "50%" in text
+    assert validity([baseline_row, int8_row]).observations == ()
+
+
+def test_rounds_set_aside_are_observed(validity, baseline_row, int8_row):
+    rows = [
+        replace(row, measurements=replace(row.measurements, rounds_set_aside=(3,))) for row in (baseline_row, int8_row)
+    ]
+    (text,) = validity(rows).observations
+    assert "1 of 7 rounds" in text
