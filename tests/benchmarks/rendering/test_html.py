@@ -137,6 +137,8 @@ def test_an_invalid_report_shows_its_reasons_and_a_provisional_recommendation(re
     assert "no &lt;mains&gt;" in page
     assert "plug it in" in page
     assert "Provisional: " in page
+    assert page.count('<li class="failed">') == 1
+    assert page.count('<li class="passed">') == len(report.validity.passed) > 0
 
 
 def section_of(page, name):
