@@ -52,7 +52,7 @@ def test_a_full_bench_asks_whether_it_is_enough_with_the_measurements_of_its_row
 
     reporter = Noted()
     measure_all([good, bad], images(28), is_settled, reporter)
-    assert asked == [(n, "failed while it was measured: out of memory") for n in (100, 110)]
+    assert asked == [(n, "failed while it was measured: out of memory") for n in (70, 80)]
     assert len(good.measurements.predictions) == 28
     assert (good.status, bad.measurements) == ("ok", None)
     assert len(reporter.notes) == 1

@@ -97,7 +97,7 @@ BASELINE = RowSpec("pytorch", "fp32", "", 1)
 SPECS_MS = {BASELINE: 40.0, RowSpec("openvino", "fp16", "", 1): 12.0, RowSpec("openvino", "int8", "", 1): 8.0}
 # What the ratios are in truth: twice the same numbers, because a stream has the same speed as single images.
 TRUE_RATIOS = (40 / 12, 40 / 12, 40 / 8, 40 / 8, 12 / 8, 12 / 8)
-# A fifth of the rounds of a full bench, with fewer samples: the test is shorter, and looks at the intervals more often.
+# Fewer rounds than a full bench, with fewer samples: the test is shorter, and looks at the intervals more often.
 SHORT = replace(
     FULL,
     n_rounds=20,
