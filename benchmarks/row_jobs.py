@@ -89,7 +89,7 @@ def measure_all(
     is_settled
         Whether the measurements of the jobs are enough, as in `measure`. None measures as little as a quick bench does.
     reporter
-        After the first round of a full bench, the remaining time is noted.
+        After the first block of a full bench, the remaining time is noted.
     """
     plan = QUICK if is_settled is None else FULL
     loaded = {i: job.loaded for i, job in enumerate(jobs) if job.loaded is not None}

@@ -236,10 +236,9 @@ class _Stopwatch:
             share=share,
             min_s=self.plan.stream_min_s,
         )
-        evaluated = logits[: len(share)]
         if not np.isfinite(logits).all():
             raise ValueError(NOT_FINITE)
-        predictions = (*before.predictions, *(int(of_image.argmax()) for of_image in evaluated))
+        predictions = (*before.predictions, *(int(of_image.argmax()) for of_image in logits[: len(share)]))
         return replace(before, predictions=predictions, throughput_rounds=(*before.throughput_rounds, sample))
 
     def measure_file_stream(self, model: LoadedModel, before: Measurements) -> Measurements:
