@@ -102,6 +102,11 @@ class Recipe:
     epochs: int = _field(40, Interval(1, _MOST), "Passes over the training part.")
     # Batch normalization needs more than one value per channel.
     batch_size: int = _field(16, Interval(2, _MOST), "Images per step.")
+    batch_shares: int = _field(
+        1,
+        Interval(1, _MOST),
+        "Shares of a batch: each is normalized by itself, and computed in a thread of its own.",
+    )
     precision: str = _field(
         "auto",
         ("auto", "fp32", "bf16"),

@@ -21,7 +21,7 @@ from overfly.training.near_duplicates import NearDuplicate
 from overfly.training.recipe import Recipe
 from overfly.training.run_layout import CHECKPOINT, RUN_FILE, SPLIT_FILE
 
-RUN_SCHEMA = "overfly.run/4"
+RUN_SCHEMA = "overfly.run/5"
 
 
 @dataclass(frozen=True, slots=True)

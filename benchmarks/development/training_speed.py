@@ -21,28 +21,32 @@ Close all other programs first. On a shared machine, only the ratios are meaning
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from overfly.benchmarks.development.ab_test import ABResult, make_parser, measure_alternately, positive, show
+from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
+from overfly.benchmarks.development.training_steps import (
+    SpeedTest,
+    draw_images,
+    images_per_second,
+    make_model,
+    make_trainer,
+    make_training_parser,
+    read_options,
+)
 from overfly.runtime.images.reading import ImageBatch
-from overfly.training.data.dataset import Dataset, decode, scan
+from overfly.training.data.dataset import decode, scan
 from overfly.training.data.split import Split, make_split
+from overfly.training.loop.shares import prepare
 from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.memory import keep_freed_memory
-from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.torchvision_import import torchvision_models
-from overfly.training.models.weights import load_pretrained
-from overfly.training.recipe import RECIPES, Recipe, override
+from overfly.training.recipe import Recipe, override
 from overfly.training.torch_device import resolve_precision
 
 # Batches that the plain loop's workers prefetch. They are loaded before the clock starts.
@@ -56,51 +60,13 @@ _MOST_PREPARATION = 0.1
 _MOST_TIME_TO_ACCURACY = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedTest:
-    """What to measure, and for how long.
-
-    Attributes
-    ----------
-    data
-        The data folder.
-    weights
-        ``imagenet``, ``none`` or a file.
-    recipe
-        overfly's recipe; the plain loop has the same model, batch size, image size and augmentation.
-    n_rounds
-        How often each side is measured.
-    n_steps
-        Training steps in one measurement.
-    paper
-        The paper's recipe, for the race.
-    """
-
-    data: Path
-    weights: str
-    recipe: Recipe
-    n_rounds: int
-    n_steps: int
-    paper: Recipe
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table or, with ``--json``, an array."""
-    parser = make_parser("training_speed", n_rounds=7)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", default="imagenet", help="imagenet, none or a file; default: %(default)s")
-    parser.add_argument("--image-size", type=int, help="in pixels; default: that of the recipe")
-    parser.add_argument(
-        "--steps", type=positive, default=12, help="training steps per measurement; default: %(default)s"
-    )
+    parser = make_training_parser("training_speed", n_steps=12)
     parser.add_argument("--precisions", action="store_true", help="also compare bf16 and fp32")
     parser.add_argument("--until", type=float, metavar="ACCURACY", help="also compare the time to this test accuracy")
     options = parser.parse_args(arguments)
-    try:
-        recipe, paper = (override(RECIPES[name], image_size=options.image_size) for name in ("default", "paper"))
-    except ValueError as error:
-        parser.error(str(error))
-    test = SpeedTest(options.data, options.weights, recipe, options.rounds, options.steps, paper)
+    test = read_options(parser, options)
     results = compare_steps(test)
     if options.precisions:
         results.append(compare_precisions(test))
@@ -112,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def compare_steps(test: SpeedTest) -> list[ABResult]:
     """Compare training images per second with the plain loop, and batch preparation with a whole step."""
     dataset = scan(test.data)
-    images, labels = _sample(test, dataset)
+    images, labels = draw_images(test, dataset)
     same_work = override(test.recipe, batch_norm="train", frozen_fraction=0.0, ema_decay=0.0, sam_rho=0.0)
     plain = PlainLoop(test)
     has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
@@ -126,8 +92,8 @@ def compare_steps(test: SpeedTest) -> list[ABResult]:
         ("the default recipe, last epochs", at_last, _AT_LEAST_WITHOUT),
         ("the default recipe", at_first, limit),
     ):
-        trainer = _trainer(test, recipe, len(labels), n_classes=len(dataset.classes))
-        speeds.append(partial(_images_per_second, trainer, images, labels))
+        trainer = make_trainer(test, recipe, len(labels), n_classes=len(dataset.classes))
+        speeds.append(partial(images_per_second, trainer, images, labels))
         # The first round is a warm-up.
         ours, theirs = measure_alternately(test.n_rounds + 1, speeds[-1], plain.images_per_second)
         results.append(ABResult(name, "images/s", ours[1:], theirs[1:], at_least=at_least))
@@ -145,13 +111,13 @@ def compare_steps(test: SpeedTest) -> list[ABResult]:
 def compare_precisions(test: SpeedTest) -> ABResult:
     """Compare the recipe in the precision that ``auto`` chooses on this CPU with the same in the other precision."""
     dataset = scan(test.data)
-    images, labels = _sample(test, dataset)
+    images, labels = draw_images(test, dataset)
     chosen = resolve_precision("auto", torch.device("cpu"))
     other = "fp32" if chosen == "bf16" else "bf16"
     recipes = [override(test.recipe, precision=precision) for precision in (chosen, other)]
-    trainers = [_trainer(test, recipe, len(labels), n_classes=len(dataset.classes)) for recipe in recipes]
+    trainers = [make_trainer(test, recipe, len(labels), n_classes=len(dataset.classes)) for recipe in recipes]
     ours, theirs = measure_alternately(
-        test.n_rounds, *(partial(_images_per_second, t, images, labels) for t in trainers)
+        test.n_rounds, *(partial(images_per_second, t, images, labels) for t in trainers)
     )
     return ABResult(f"{chosen}, of {other}", "images/s", ours, theirs, at_least=1.0)
 
@@ -172,7 +138,7 @@ class PlainLoop:
         from torchvision.datasets import ImageFolder
 
         self._images = ImageFolder(str(test.data), _transforms(test.recipe))
-        self._model = _model(test, len(self._images.classes)).model
+        self._model = make_model(test, len(self._images.classes)).model
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=test.recipe.learning_rate)
 
     def images_per_second(self) -> float:
@@ -225,7 +191,7 @@ def _race(test: SpeedTest, recipe: Recipe, split: Split, accuracy: float) -> Ite
     """Train epoch by epoch until one reaches the accuracy on the test part; yield the seconds of each."""
     parts = {part: decode(test.data, split.images(part), recipe.image.reader()) for part in ("train", "test")}
     labels = {part: np.array([image.label for image in split.images(part)]) for part in parts}
-    trainer = _trainer(test, recipe, len(labels["train"]), n_classes=len(split.classes))
+    trainer = make_trainer(test, recipe, len(labels["train"]), n_classes=len(split.classes))
     for _ in range(recipe.epochs):
         with keep_freed_memory():
             _, seconds = trainer.run_epoch(parts["train"], labels["train"], lambda *_: None)
@@ -236,45 +202,12 @@ def _race(test: SpeedTest, recipe: Recipe, split: Split, accuracy: float) -> Ite
     raise ValueError(f"{recipe.epochs} epochs did not reach an accuracy of {accuracy:.2%}")
 
 
-def _sample(test: SpeedTest, dataset: Dataset) -> tuple[ImageBatch, npt.NDArray[np.int64]]:
-    """Return the images and labels of one measurement, drawn at random; with repetition if there are too few."""
-    n_available, n_images = len(dataset.images), test.n_steps * test.recipe.batch_size
-    chosen = np.random.default_rng(0).choice(n_available, n_images, replace=n_available < n_images)
-    drawn = [dataset.images[i] for i in chosen]
-    images = decode(test.data, drawn, test.recipe.image.reader())
-    return images, np.array([image.label for image in drawn], dtype=np.int64)
-
-
-def _model(test: SpeedTest, n_classes: int) -> PreprocessedModel:
-    """Return the pretrained model."""
-    torch.manual_seed(0)
-    model: nn.Module = build_model(test.recipe.model, n_classes)
-    load_pretrained(model, test.recipe.model, test.weights)
-    return PreprocessedModel(model, test.recipe.image)
-
-
-def _trainer(test: SpeedTest, recipe: Recipe, n_images: int, *, n_classes: int) -> Trainer:
-    """Return a trainer on the CPU."""
-    model = _model(test, n_classes)
-    return Trainer(model, recipe, n_images=n_images, seed=0, device=torch.device("cpu"))
-
-
-def _images_per_second(
-    trainer: Trainer, images: ImageBatch, labels: npt.NDArray[np.int64], *, keep_memory: bool = True
-) -> float:
-    """Train on each image once and return the images per second; a step before it allocates the memory."""
-    first = slice(trainer.recipe.batch_size)
-    with keep_freed_memory() if keep_memory else nullcontext():
-        trainer.run_epoch(images[first], labels[first], lambda *_: None)
-        return len(images) / trainer.run_epoch(images, labels, lambda *_: None)[1]
-
-
 def _preparation_ms(trainer: Trainer, images: ImageBatch) -> float:
     """Return the milliseconds that it takes to select, augment and normalize the images of one step."""
     pixels = torch.from_numpy(images)
     start = time.perf_counter()
     for index in torch.randperm(len(images)).split(trainer.recipe.batch_size):
-        trainer.prepare(pixels[index])
+        prepare(trainer.model, pixels[index], trainer.recipe, trainer.generator)
     return 1e3 * (time.perf_counter() - start) / trainer.steps_per_epoch
 
 

@@ -59,7 +59,6 @@ RECIPE = {
     "val_fraction": 0.2,
     "keep": "best",
     "sam_fraction": 0.8,
-    "batch_norm": "train",
     "sam_rho": 0.0,
 }
 # Enough epochs that what happens after the first one comes before the last.
@@ -118,10 +117,10 @@ def begin():
 
 @pytest.fixture
 def torchrun(begin):
-    """A function that runs a command in two processes and returns its exit code and streams."""
+    """A function that runs a command in two processes, or more, and returns its exit code and streams."""
 
-    def call(*arguments):
-        process = begin(*TORCHRUN, "--nproc-per-node", 2, *arguments)
+    def call(*arguments, n_processes=2):
+        process = begin(*TORCHRUN, "--nproc-per-node", n_processes, *arguments)
         out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
@@ -156,9 +155,9 @@ def assert_close(run, other, start):
     assert metrics(run) == metrics(other)
 
 
-@pytest.mark.parametrize(("batch_norm", "sam_rho"), [("train", 0.05), ("frozen", 0.05)])
-def test_two_processes_give_the_result_of_one(torchrun, data, weights, tmp_path, batch_norm, sam_rho):
-    recipe = json.dumps({**RECIPE, "batch_norm": batch_norm, "sam_rho": sam_rho})
+@pytest.mark.parametrize(("batch_norm", "batch_shares"), [("train", 1), ("train", 2), ("frozen", 1)])
+def test_two_processes_give_the_result_of_one(torchrun, data, weights, tmp_path, batch_norm, batch_shares):
+    recipe = json.dumps({**RECIPE, "batch_norm": batch_norm, "sam_rho": 0.05, "batch_shares": batch_shares})
     script = tmp_path / "train.py"
     script.write_text(IN_FP64, encoding="utf-8")
     one, two = tmp_path / "one", tmp_path / "two"
@@ -171,48 +170,58 @@ def test_two_processes_give_the_result_of_one(torchrun, data, weights, tmp_path,
     assert sorted(out.splitlines()) == [f"0 {accuracy}", f"1 {accuracy}"]
 
 
-# The gradients and the statistics after a step, of the whole batch or, under torchrun, of shares of it.
+# The loss, the gradients and the statistics after a step, for numbers of shares and images such as 2:16. One process
+# computes them or, under torchrun, several.
 ONE_STEP = """
 import sys
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from overfly.training.distributed.layers import share_batch
 from overfly.training.distributed.team import join
+from overfly.training.loop.shares import BatchShares
+from overfly.training.models.build import PreprocessedModel
+from overfly.training.recipe import PAPER, override
 
-torch.manual_seed(0)
-n_images = int(sys.argv[2])
-images, towards = torch.randn(n_images, 3, 4, 4) * 2 + 30, torch.randn(n_images, 4, 1, 1)
 layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Dropout(0.5), nn.Conv2d(4, 4, 2), nn.BatchNorm2d(4)]
-model = nn.Sequential(*layers)
-parameters = dict(model.named_parameters())
+results = {}
 with join() as team:
-    share_batch(model, team, lambda: n_images)
-    share = team.share(n_images)
-    wrapped = team.wrap(model)
-    torch.manual_seed(1)  # joining draws random numbers, too
-    logits = wrapped(images[share])
-    (team.weight(n_images) * (logits * towards[share]).mean()).backward()
-    gradients = {f"{name} gradient": value.grad for name, value in parameters.items()}
+    for case in sys.argv[2:]:
+        n_shares, n_images = map(int, case.split(":"))
+        torch.manual_seed(0)
+        for layer in layers:
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        recipe = override(PAPER, batch_shares=n_shares)
+        model = PreprocessedModel(nn.Sequential(*layers, nn.Flatten()), recipe.image)
+        pixels = torch.randint(100, 200, (n_images, 4, 4, 3), dtype=torch.uint8)
+        shares = BatchShares(model, recipe, team=team, precision="fp32")
+        shares.load(pixels, torch.arange(n_images) % 4, torch.Generator().manual_seed(1))
+        results[f"{case} loss"] = torch.tensor(shares.backward(update_statistics=True))
+        for name, value in model.model.named_parameters():
+            results[f"{case} {name} gradient"] = value.grad
+        for name, value in model.model.named_buffers():
+            results[f"{case} {name}"] = value.clone()
     if team.leads:
-        save_file({**gradients, **dict(model.named_buffers())}, sys.argv[1])
+        save_file(results, sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("n_images", [3, 5, 16])
-def test_shares_are_normalized_by_the_mean_and_variance_of_the_whole_batch(torchrun, tmp_path, n_images):
+@pytest.mark.parametrize(
+    ("n_processes", "cases"), [(2, ["1:3", "1:5", "1:16", "2:5", "4:16"]), (4, ["1:5", "2:16"])], ids=["2", "4"]
+)
+def test_a_step_of_several_processes_is_that_of_one(torchrun, tmp_path, n_processes, cases):
     script = tmp_path / "step.py"
     script.write_text(ONE_STEP, encoding="utf-8")
-    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    subprocess.run([sys.executable, script, one, str(n_images)], check=True)
-    code, _, err = torchrun(script, two, n_images)
+    one, several = tmp_path / "one.safetensors", tmp_path / "several.safetensors"
+    subprocess.run([sys.executable, script, one, *cases], check=True)
+    code, _, err = torchrun(script, several, *cases, n_processes=n_processes)
     assert code == 0, err
-    expected, found = load_file(one), load_file(two)
+    expected, found = load_file(one), load_file(several)
     assert found.keys() == expected.keys()
-    assert len(expected) == 8 + 6
+    assert len(expected) == (1 + 8 + 6) * len(cases)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
-    assert (expected["1.running_var"] != 1).all()
+        assert not name.endswith("1.running_var") or (value != 1).all()
 
 
 @pytest.fixture(scope="module")

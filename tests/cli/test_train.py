@@ -71,7 +71,7 @@ def test_the_run_is_complete_and_says_how_it_was_made(trained):
     assert {path.name for path in run.iterdir()} == names
     assert [path.name for path in run.parent.iterdir() if path.name.startswith("run")] == ["run"]
     record = record_of(run)
-    assert record["schema"] == "overfly.run/4"
+    assert record["schema"] == "overfly.run/5"
     assert record["model"] == "shufflenet_v2_x1_0"
     assert record["classes"] == ["field", "water"]
     assert (record["image"]["size"], record["seed"], record["weights"], record["data"]) == (32, 7, "none", str(data))

@@ -63,7 +63,7 @@ def test_run_json(finished, recipe):
     checkpoint, split = (
         hashlib.sha256((run.path / n).read_bytes()).hexdigest() for n in ("checkpoint.safetensors", "split.json")
     )
-    assert content["schema"] == "overfly.run/4"
+    assert content["schema"] == "overfly.run/5"
     assert content["model"] == "mobilenet_v2"
     assert content["classes"] == ["field", "harbor", "roofs"]
     assert content["image"] == {

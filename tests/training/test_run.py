@@ -65,7 +65,7 @@ def test_a_folder_without_run_json(run_folder):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.update(schema="overfly.bundle/1"), "overfly.run/4"),
+        (lambda c: c.update(schema="overfly.bundle/1"), "overfly.run/5"),
         (lambda c: c.update(extra=1), "extra"),
         (lambda c: c["recipe"].update(batch_size=1), "batch_size"),
         (lambda c: c["recipe"].pop("jitter"), "jitter"),

@@ -1,45 +1,16 @@
-"""Dropout and batch normalization over a batch that several processes share."""
+"""Batch normalization over a share of the batch that several processes compute together."""
 
 from collections.abc import Callable
 
 import torch
 from torch import distributed as dist
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from overfly.training.distributed.team import Team
-
-
-class SharedDropout(nn.Module):
-    """Dropout that draws the mask of the whole batch and uses this process's share, as one process alone would.
-
-    Parameters
-    ----------
-    p
-        Probability of a zero.
-    team
-        The processes that share the batch.
-    n_images
-        Called for the number of images in the whole batch.
-    """
-
-    def __init__(self, p: float, team: Team, n_images: Callable[[], int]) -> None:
-        super().__init__()
-        self.p = p
-        self._team = team
-        self._n_images = n_images
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Apply dropout to this process's share of the batch, shape ``[n, ...]``."""
-        if not self.training:
-            return images
-        n_images = self._n_images()
-        noise = F.dropout(images.new_ones(n_images, *images.shape[1:]), self.p)
-        return images * noise[self._team.share(n_images)]
+from overfly.training.distributed.team import Piece
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch normalization by the mean and variance of the whole batch, of which each process has a share.
+    """Batch normalization by the mean and variance of a whole share, of which each process of a group has a piece.
 
     PyTorch's own ``SyncBatchNorm`` only runs on a GPU.
 
@@ -47,10 +18,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
     ----------
     norm
         The layer to replace. Its parameters and statistics are shared, not copied.
-    team
-        The processes that share the batch.
-    n_images
-        Called for the number of images in the whole batch.
+    group
+        The processes that compute the share; None stands for all.
+    piece
+        Called for the piece of this process.
     """
 
     # PyTorch allows None for a layer without statistics, which no model here has.
@@ -59,25 +30,24 @@ class SharedBatchNorm(nn.BatchNorm2d):
     running_var: torch.Tensor
     num_batches_tracked: torch.Tensor
 
-    def __init__(self, norm: nn.BatchNorm2d, team: Team, n_images: Callable[[], int]) -> None:
+    def __init__(self, norm: nn.BatchNorm2d, group: dist.ProcessGroup | None, piece: Callable[[], Piece]) -> None:
         super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
         for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
             setattr(self, name, getattr(norm, name))
         self.train(norm.training)
-        self._team = team
-        self._n_images = n_images
+        self._group = group
+        self._piece = piece
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalize this process's share of the batch, shape ``[n, C, H, W]``."""
-        n_images = self._n_images()
-        if not self.training or not self._team.splits(n_images):
+        """Normalize this process's piece of the share, shape ``[n, C, H, W]``."""
+        if not self.training or self._piece().n_images == len(images):
             return super().forward(images)
-        n_values = n_images * images[0, 0].numel()
+        n_values = self._piece().n_images * images[0, 0].numel()
         values = images.float()
         # The mean comes first: as the difference of two large sums, the variance would be lost in rounding.
-        mean = _total(values.sum(dim=(0, 2, 3), keepdim=True)) / n_values
+        mean = self._total(values.sum(dim=(0, 2, 3), keepdim=True)) / n_values
         centered = values - mean
-        variance = _total(centered.square().sum(dim=(0, 2, 3), keepdim=True)) / n_values
+        variance = self._total(centered.square().sum(dim=(0, 2, 3), keepdim=True)) / n_values
         with torch.no_grad():
             unbiased = variance.flatten() * n_values / (n_values - 1)
             self.running_mean.lerp_(mean.flatten(), self.momentum)
@@ -86,43 +56,38 @@ class SharedBatchNorm(nn.BatchNorm2d):
         scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
         return (centered * scale + self.bias[:, None, None]).to(images.dtype)
 
+    def _total(self, ours: torch.Tensor) -> torch.Tensor:
+        """Return the sum over the group, with a gradient."""
+        total: torch.Tensor = _Total.apply(ours, self._group)  # type: ignore[no-untyped-call]
+        return total
+
+
+class _Context(torch.autograd.function.FunctionCtx):
+    """What `_Total` keeps for its gradient."""
+
+    group: dist.ProcessGroup | None
+
 
 class _Total(torch.autograd.Function):
-    """The sum over all processes. Its gradient is the sum of their gradients."""
+    """The sum over a group of processes. Its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(_context: object, ours: torch.Tensor) -> torch.Tensor:
+    def forward(context: "_Context", ours: torch.Tensor, group: dist.ProcessGroup | None) -> torch.Tensor:
+        context.group = group
         total = ours.clone()
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=group)
         return total
 
     @staticmethod
-    def backward(_context: object, gradient: torch.Tensor) -> torch.Tensor:
-        return _Total.forward(_context, gradient)
+    def backward(context: "_Context", gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _Total.forward(context, gradient, context.group), None
 
 
-def _total(ours: torch.Tensor) -> torch.Tensor:
-    """Return the sum over all processes, with a gradient."""
-    total: torch.Tensor = _Total.apply(ours)  # type: ignore[no-untyped-call]
-    return total
+def share_batch_norm(model: nn.Module, group: dist.ProcessGroup | None, piece: Callable[[], Piece]) -> None:
+    """Replace a model's batch normalization layers by ones that see the whole share; see `SharedBatchNorm`.
 
-
-def share_batch(model: nn.Module, team: Team, n_images: Callable[[], int]) -> None:
-    """Replace a model's dropout and batch normalization layers by ones that see the whole batch.
-
-    Parameters
-    ----------
-    model
-        Changed in place; its parameters stay the same objects. With a single process nothing changes.
-    team
-        The processes that share the batch.
-    n_images
-        Called for the number of images in the whole batch.
+    The model is changed in place; its parameters and statistics stay the same objects.
     """
-    if team.size == 1:
-        return
     for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Dropout):
-            model.set_submodule(name, SharedDropout(module.p, team, n_images))
-        elif isinstance(module, nn.BatchNorm2d):
-            model.set_submodule(name, SharedBatchNorm(module, team, n_images))
+        if isinstance(module, nn.BatchNorm2d):
+            model.set_submodule(name, SharedBatchNorm(module, group, piece))

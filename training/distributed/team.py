@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed as dist
-from torch import nn
 
 from overfly.runtime.errors import DeviceError, OverflyError, TeamError
 from overfly.training.distributed.network import interface_towards
@@ -27,11 +26,39 @@ _TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What a process computes at once of a batch: a share of it, or a part of a share.
+
+    Attributes
+    ----------
+    index
+        Index of the share.
+    share
+        The share's images in the batch; they are normalized together.
+    rows
+        The piece's images in the share.
+    weight
+        Factor for the mean over the piece, so that the sum over all pieces is the mean over the batch.
+    """
+
+    index: int
+    share: slice
+    rows: slice
+    weight: float
+
+    @property
+    def n_images(self) -> int:
+        """Number of images in the share."""
+        n_images: int = self.share.stop - self.share.start
+        return n_images
+
+
+@dataclass(frozen=True, slots=True)
 class Team:
     """The processes that train together. Without arguments, this process alone.
 
-    Every process runs the same training with the same random numbers, and computes its share of each batch. `wrap`,
-    `mean`, `any`, `from_first` and `check_same` communicate: all processes must call them, in the same order.
+    Every process runs the same training with the same random numbers, and computes its pieces of each batch. `group`,
+    `add_up`, `any`, `from_first` and `check_same` communicate: all processes must call them, in the same order.
 
     Attributes
     ----------
@@ -52,25 +79,46 @@ class Team:
         """Whether this process is the one that writes files and reports progress."""
         return self.rank == 0
 
-    def splits(self, n_images: int) -> bool:
-        """Return whether a batch is large enough for each process to get at least two images."""
-        return n_images >= 2 * self.size
+    def pieces(self, n_images: int, n_shares: int) -> list[Piece]:
+        """Return what this process computes of a batch that is divided into shares, in the order of the shares.
 
-    def share(self, n_images: int) -> slice:
-        """Return which images of a batch this process computes.
-
-        The sizes of the shares differ by at most one image. If the batch is too small to give each process two images,
-        every process computes all of it, because batch normalization needs more than one.
+        The sizes of the shares differ by at most one image. They are divided among the processes; if there are more
+        processes than shares, each share is divided further. If the batch is too small to give every share and every
+        process two images, every process computes all of it as one share, because batch normalization needs more than
+        one image.
         """
-        if not self.splits(n_images):
-            return slice(0, n_images)
-        return slice(n_images * self.rank // self.size, n_images * (self.rank + 1) // self.size)
+        n_cuts = max(n_shares, self.size)
+        if n_images < 2 * n_cuts:
+            return [Piece(0, slice(0, n_images), slice(0, n_images), 1 / self.size)]
+        bounds = [n_images * cut // n_cuts for cut in range(n_cuts + 1)]
+        per_share = n_cuts // n_shares
+        pieces = []
+        for cut in range(self.rank * n_cuts // self.size, (self.rank + 1) * n_cuts // self.size):
+            index = cut // per_share
+            start, stop = bounds[index * per_share], bounds[(index + 1) * per_share]
+            rows = slice(bounds[cut] - start, bounds[cut + 1] - start)
+            pieces.append(Piece(index, slice(start, stop), rows, (rows.stop - rows.start) / n_images))
+        return pieces
 
-    def weight(self, n_images: int) -> float:
-        """Return the factor for this share's mean, with which the mean over all processes is the mean of the batch."""
-        if not self.splits(n_images):
-            return 1.0
-        return self.size * len(range(n_images)[self.share(n_images)]) / n_images
+    def group(self, n_shares: int) -> dist.ProcessGroup | None:
+        """Return the processes that compute the same share as this one; None stands for all.
+
+        Raises
+        ------
+        TeamError
+            If the shares can't be divided evenly among the processes, nor the processes among the shares.
+        """
+        if self.size % n_shares and n_shares % self.size:
+            raise TeamError(
+                f"{self.size} processes can't divide the {n_shares} shares of a batch evenly: add "
+                f"--set batch_shares={self.size}, or start another number of processes"
+            )
+        if n_shares == 1 or self.size <= n_shares:
+            return None
+        # Every process has to make every group.
+        per_share = self.size // n_shares
+        groups = [dist.new_group(list(range(i, i + per_share))) for i in range(0, self.size, per_share)]
+        return groups[self.rank // per_share]  # type: ignore[no-any-return]
 
     def own_device(self, device: torch.device) -> torch.device:
         """Return the device of the given kind that belongs to this process.
@@ -93,25 +141,21 @@ class Team:
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model wrapped so that ``backward`` averages the gradients of all processes."""
+    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over all processes."""
         if self.size == 1:
-            return model
-        with self.explain_lost_peer():
-            return nn.parallel.DistributedDataParallel(model)
-
-    def mean(self, value: float) -> float:
-        """Return the mean of the values of all processes."""
-        if self.size == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64)
+            return
+        total = torch.cat([tensor.flatten() for tensor in tensors])
         with self.explain_lost_peer():
             dist.all_reduce(total)
-        return float(total) / self.size
+        for tensor, values in zip(tensors, total.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(values.view_as(tensor))
 
     def any(self, *, flag: bool) -> bool:
         """Return whether the flag is set in any process."""
-        return self.mean(float(flag)) > 0
+        n_flags = torch.tensor(float(flag))
+        self.add_up([n_flags])
+        return bool(n_flags > 0)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """Call `make` in the first process only, and return its result in every process."""

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +18,7 @@ from overfly.training.identity import TrainingIdentity
 from overfly.training.loop.history import Epoch
 from overfly.training.loop.interruption import Interruption
 from overfly.training.loop.trainer import EpochState, Trainer
-from overfly.training.recipe import Recipe
+from overfly.training.recipe import FIELDS, Recipe
 
 LAST = "last"
 _STATE = "state.safetensors"
@@ -102,7 +101,6 @@ def save_state(folder: Path, trainer: Trainer, history: list[Epoch], identity: T
     tensors |= {f"best.{k}": v for k, v in trainer.best.items()}
     for index, slot in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in slot.items()}
-    tensors |= {f"rng.{name}": module.get_rng_state() for name, module in _random_generators(trainer.device).items()}
     tensors["generator"] = trainer.generator.get_state()
     facts: dict[str, object] = {
         "identity": dataclasses.asdict(identity),
@@ -162,7 +160,10 @@ def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: Trai
     except (SafetensorError, KeyError, ValueError) as error:
         raise _unreadable(folder, error) from error
     try:
-        saved = TrainingIdentity(**{**facts["identity"], "recipe": Recipe(**facts["identity"]["recipe"])})
+        recipe = facts["identity"]["recipe"]
+        # The values by name first: no value that is missing may become the default.
+        recipe = Recipe(**{name: recipe.pop(name) for name in FIELDS}, **recipe)
+        saved = TrainingIdentity(**{**facts["identity"], "recipe": recipe})
     except (KeyError, ValueError, TypeError) as error:
         raise RunError(
             f"{folder / LAST / _STATE} is of another version of overfly ({error}): "
@@ -180,9 +181,6 @@ def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: Trai
     trainer.best = _below("best.", tensors)
     _restore_optimizer(trainer.optimizer, _below("optimizer.", tensors))
     trainer.generator.set_state(tensors["generator"])
-    for name, module in _random_generators(trainer.device).items():
-        if f"rng.{name}" in tensors:  # not if the state was saved on another kind of device
-            module.set_rng_state(tensors[f"rng.{name}"])
     trainer.epoch, trainer.step = facts["epoch"], facts["step"]
     if "epoch_state" in facts:
         trainer.epoch_state = EpochState(tensors["order"], **facts["epoch_state"])
@@ -200,14 +198,6 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torc
         laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         slots.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _random_generators(device: torch.device) -> dict[str, Any]:
-    """Return the modules with PyTorch's own random generators, which dropout uses: the CPU's, and the device's."""
-    modules: dict[str, Any] = {"cpu": torch}
-    if device.type != "cpu":
-        modules[device.type] = torch.get_device_module(device)
-    return modules
 
 
 def _unreadable(folder: Path, error: Exception) -> RunError:

@@ -1,9 +1,10 @@
 """The training loop: epochs over images that are in memory, on one device."""
 
 import copy
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,20 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
-from torch.optim.swa_utils import AveragedModel
 
 from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.errors import RunError
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.reporter import Progress
-from overfly.training.distributed.layers import share_batch
 from overfly.training.distributed.team import ALONE, Team
-from overfly.training.loop.augment import augment
 from overfly.training.loop.schedule import learning_rate, sam_start_step, steps_per_epoch
+from overfly.training.loop.shares import BatchShares
 from overfly.training.memory import is_out_of_memory
 from overfly.training.models.build import PreprocessedModel
-from overfly.training.models.freezing import FrozenStatistics, freeze_first, train_mode_except_frozen
+from overfly.training.models.freezing import freeze_first
 from overfly.training.recipe import Recipe
 from overfly.training.torch_device import resolve_precision
 
@@ -75,9 +73,8 @@ class Trainer:
 
     Attributes
     ----------
-    forward_model
-        The module that computes the logits of a training batch: float32 ``[b, 3, S, S]`` in, ``[b, n_classes]`` out.
-        It shares the weights of `model`.
+    shares
+        Computes the gradients of a batch.
     ema_model
         The moving average of `model`, which is evaluated and kept; `model` itself if the recipe has no average.
     step, epoch
@@ -105,19 +102,14 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(n_images, recipe.batch_size)
         self.n_steps = self.steps_per_epoch * recipe.epochs
         self._sam_start_step = sam_start_step(self.n_steps, recipe)
-        self._batch_size = recipe.batch_size
         # On a CPU, depthwise convolutions are twice as fast in this layout as in the default one.
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze_first(self.model.model, recipe.frozen_fraction)
-        share_batch(self.model.model, team, lambda: self._batch_size)
-        frozen = recipe.batch_norm == "frozen"
-        self.forward_model = team.wrap(FrozenStatistics(self.model.model) if frozen else self.model.model)
+        self.shares = BatchShares(self.model, recipe, team=team, precision=self.precision)
         self.ema_model = self.model
         if recipe.ema_decay:
-            self._average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
-            # At 0, the first update would replace the initial weights instead of averaging with them.
-            self._average.n_averaged.fill_(1)
-            self.ema_model = self._average.module.eval()
+            self.ema_model = copy.deepcopy(self.model).eval()
+            self._averaged = list(zip(_tensors(self.ema_model), _tensors(self.model), strict=True))
         self.optimizer = _optimizer(self.model, recipe)
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
@@ -154,32 +146,32 @@ class Trainer:
         RunError
             If the loss is no longer finite, or the memory is not enough.
         """
-        train_mode_except_frozen(self.model.model)
         pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
         if self.epoch_state is None:
             self.epoch_state = EpochState(torch.randperm(len(images), generator=self.generator))
         state = self.epoch_state
         start = time.perf_counter() - state.seconds
         batches = state.order.split(self.recipe.batch_size)[: self.steps_per_epoch]
-        for index in batches[state.n_done :]:
-            try:
-                state.loss += self._train_step(pixels[index], targets[index])
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                size = self.recipe.image_size
-                raise RunError(
-                    f"out of memory for a batch of {self.recipe.batch_size} images of {size} x {size} pixels: "
-                    "start again with --overwrite and a smaller --batch-size or --image-size"
-                ) from error
-            if not math.isfinite(state.loss):
-                raise RunError(
-                    f"the training diverged: the loss is {state.loss} at step {self.step} of {self.n_steps}; "
-                    "start again with --overwrite and a lower learning_rate or sam_rho"
-                )
-            state.n_done += 1
-            state.seconds = time.perf_counter() - start
-            after_step(state.n_done, len(batches))
+        with self.shares.run_threads():
+            for index in batches[state.n_done :]:
+                try:
+                    state.loss += self._train_step(pixels[index], targets[index])
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    size = self.recipe.image_size
+                    raise RunError(
+                        f"out of memory for a batch of {self.recipe.batch_size} images of {size} x {size} pixels: "
+                        "start again with --overwrite and a smaller --batch-size or --image-size"
+                    ) from error
+                if not math.isfinite(state.loss):
+                    raise RunError(
+                        f"the training diverged: the loss is {state.loss} at step {self.step} of {self.n_steps}; "
+                        "start again with --overwrite and a lower learning_rate or sam_rho"
+                    )
+                state.n_done += 1
+                state.seconds = time.perf_counter() - start
+                after_step(state.n_done, len(batches))
         self.epoch_state = None
         self.epoch += 1
         return state.loss / len(batches), state.seconds
@@ -188,68 +180,42 @@ class Trainer:
         """Take one optimizer step on uint8 ``[B, S, S, 3]`` images; return the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.n_steps, self.recipe)
-        batch = self.prepare(pixels)
-        self._batch_size = len(targets)
-        share = self.team.share(len(targets))
-        batch, targets = batch[share], targets[share].to(self.device)
-        loss = self._backward(batch, targets)
+        self.shares.load(pixels, targets, self.generator)
+        loss = self.shares.backward(update_statistics=True)
         if self.step >= self._sam_start_step:
             with self._sam_perturbation():
-                self._backward(batch, targets)
+                self.shares.backward(update_statistics=False)
         self.optimizer.step()
         self.step += 1
         if self.recipe.ema_decay:
-            self._average.update_parameters(self.model)
-        return self.team.mean(float(loss))
-
-    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return uint8 ``[B, S, S, 3]`` images as the model takes them in training: augmented and normalized.
-
-        float32, shape ``[B, 3, S, S]``, on the trainer's device, in the ``channels_last`` layout.
-        """
-        changed = augment(pixels.permute(0, 3, 1, 2).to(self.device), self.recipe, self.generator)
-        batch: torch.Tensor = self.model.normalize(changed).contiguous(memory_format=torch.channels_last)
-        return batch
-
-    def _backward(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Set the gradients to those of the whole batch; return the loss of this process's share.
-
-        The arguments are this share: what `prepare` returns, ``[b, 3, S, S]``, and int64 class indices, ``[b]``.
-        """
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.team.explain_lost_peer():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self.forward_model(batch).float()
-            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
-            loss = self.team.weight(self._batch_size) * loss
-            loss.backward()
-        return loss.detach()
+            self._update_ema()
+        return loss
 
     @contextmanager
     def _sam_perturbation(self) -> Iterator[None]:
         """Inside the block, add SAM's perturbation to the weights: `sam_rho` long, in the direction of the gradients.
 
         Gradients computed there lead away from sharp minima (equation 2 of Foret et al., "Sharpness-Aware Minimization
-        for Efficiently Improving Generalization", ICLR 2021). After the block the weights are as before, and so are the
-        statistics of batch normalization, so that a batch counts once.
+        for Efficiently Improving Generalization", ICLR 2021). After the block the weights are as before.
         """
-        before = copy.deepcopy(self.model.state_dict())
-        gradients = [(p, p.grad) for p in self.model.parameters() if p.grad is not None]
+        trained = [p for p in self.model.parameters() if p.grad is not None]
+        before = [p.detach().clone() for p in trained]
         with torch.no_grad():
-            norm = nn.utils.get_total_norm([gradient for _, gradient in gradients])
+            gradients = [p.grad for p in trained]
+            norm = nn.utils.get_total_norm(gradients)
             scale = self.recipe.sam_rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)
-            for p, gradient in gradients:
+            for p, gradient in zip(trained, gradients, strict=True):
                 p.add_(gradient * scale)
         yield
-        self.model.load_state_dict(before)
+        with torch.no_grad():
+            for p, value in zip(trained, before, strict=True):
+                p.copy_(value)
 
     @torch.no_grad()
-    def _update_average(
-        self, averages: Sequence[torch.Tensor], values: Sequence[torch.Tensor], _n_averaged: torch.Tensor | int
-    ) -> None:
-        """Move the averages towards the values; faster in the first steps, in which the weights change most."""
+    def _update_ema(self) -> None:
+        """Move the averages towards the weights; faster in the first steps, in which the weights change most."""
         decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        for average, value in zip(averages, values, strict=True):
+        for average, value in self._averaged:
             if value.is_floating_point():
                 average.lerp_(value, 1 - decay)
             else:
@@ -301,4 +267,10 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     others = [p for p in trained if p.ndim <= 1]
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return kind(groups, lr=recipe.learning_rate)
+    # Fused: on a CPU, one after another would take longer than the forward pass of a small image.
+    return kind(groups, lr=recipe.learning_rate, fused=True)
+
+
+def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Return the parameters and buffers of a model."""
+    return itertools.chain(model.parameters(), model.buffers())

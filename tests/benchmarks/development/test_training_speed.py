@@ -11,11 +11,11 @@ import torch
 from overfly.benchmarks.development import training_speed
 from overfly.benchmarks.development.training_speed import (
     PlainLoop,
-    SpeedTest,
     compare_precisions,
     compare_time_to_accuracy,
     main,
 )
+from overfly.benchmarks.development.training_steps import SpeedTest, draw_images
 from overfly.runtime.images.reading import ImageReader
 from overfly.training.data.dataset import decode, scan
 from overfly.training.recipe import PAPER, Recipe, override
@@ -50,7 +50,7 @@ def test_without_random_changes_the_plain_loop_sees_our_images(plan):
 
 
 def test_a_turn_has_as_many_images_as_its_steps_take(plan):
-    images, labels = training_speed._sample(plan, scan(plan.data))
+    images, labels = draw_images(plan, scan(plan.data))
     assert images.shape == (8, 32, 32, 3)
     assert labels.shape == (8,)
 
@@ -59,7 +59,7 @@ def test_a_turn_has_as_many_images_as_its_steps_take(plan):
 def test_the_chosen_precision_is_compared_with_the_other(plan, monkeypatch, has_amx, name):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
     speeds = {"fp32": [30.0, 30.0], "bf16": [20.0, 20.0]}
-    monkeypatch.setattr(training_speed, "_images_per_second", lambda trainer, *_: speeds[trainer.precision].pop())
+    monkeypatch.setattr(training_speed, "images_per_second", lambda trainer, *_: speeds[trainer.precision].pop())
     comparison = compare_precisions(replace(plan, n_rounds=2))
     assert (comparison.name, comparison.is_met) == (name, not has_amx)
     assert comparison.ratio == pytest.approx(2 / 3 if has_amx else 3 / 2)

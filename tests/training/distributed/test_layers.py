@@ -1,39 +1,28 @@
-"""Dropout and batch normalization of a shared batch are those of one process."""
+"""Batch normalization over the piece of one process is PyTorch's own, unless the piece is a part of a share."""
 
-import pytest
+import copy
+
 import torch
 from torch import nn
 
-from overfly.training.distributed.layers import SharedDropout, share_batch
-from overfly.training.distributed.team import ALONE, Team
+from overfly.training.distributed.layers import SharedBatchNorm, share_batch_norm
+from overfly.training.distributed.team import Piece
 
 
-def test_the_model_of_a_process_alone_stays_as_it_is():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2))
-    dropout = model[1]
-    share_batch(model, ALONE, lambda: 0)
-    assert model[1] is dropout
+def test_the_layers_are_replaced_and_keep_their_parameters_and_statistics():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
+    before = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    share_batch_norm(model, None, lambda: None)
+    assert type(model[1][0]) is SharedBatchNorm
+    after = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    assert all(after[name] is value for name, value in before.items())
+    assert after.keys() == before.keys()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("size", "n_images"), [(2, 16), (3, 16), (4, 5)])
-def test_shared_dropout_is_that_of_one_process(dtype, size, n_images):
-    features = torch.arange(n_images * 40, dtype=dtype).reshape(n_images, 40)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        expected = nn.Dropout(0.3)(features)
-        after = torch.get_rng_state()
-        for rank in range(size):
-            team = Team(rank, size, rank)
-            torch.manual_seed(3)
-            model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Dropout(0.3)))
-            share_batch(model, team, lambda: n_images)
-            share = team.share(n_images)
-            assert torch.equal(model(features[share]), expected[share])
-            assert torch.equal(torch.get_rng_state(), after)
-    assert 0.1 < (expected == 0).float().mean() < 0.5
-
-
-def test_shared_dropout_does_nothing_in_eval_mode():
-    features = torch.ones(4, 5)
-    assert SharedDropout(0.5, Team(0, 2), lambda: 8).eval()(features) is features
+def test_a_whole_share_and_evaluation_are_as_in_pytorch():
+    plain = nn.BatchNorm2d(4)
+    shared = SharedBatchNorm(copy.deepcopy(plain), None, lambda: Piece(0, slice(0, 6), slice(0, 6), 1.0))
+    images = torch.randn(6, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(shared(images), plain(images))
+    assert torch.equal(shared.running_var, plain.running_var)
+    assert torch.equal(shared.eval()(images[:2]), plain.eval()(images[:2]))

@@ -2,52 +2,76 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from overfly.runtime.errors import DeviceError, OutputError, TeamError
-from overfly.training.distributed.team import ALONE, Team, join
+from overfly.training.distributed.team import ALONE, Piece, Team, join
 from overfly.training.identity import TrainingIdentity
 from overfly.training.recipe import PAPER
-
-SIZES = st.integers(1, 9)
 
 
 def team_of(size):
     return [Team(rank, size, rank) for rank in range(size)]
 
 
-@given(size=SIZES, n_images=st.integers(1, 70))
-def test_shares_are_the_batch_cut_evenly_or_all_of_it(size, n_images):
+@st.composite
+def shared_batches(draw):
+    """Numbers of processes, of shares and of images; the processes divide the shares or the shares the processes."""
+    few = draw(st.integers(1, 5))
+    numbers = (few, few * draw(st.integers(1, 4)))
+    return *draw(st.permutations(numbers)), draw(st.integers(1, 70))
+
+
+@given(shared_batches())
+def test_the_pieces_are_the_batch_cut_evenly_or_all_of_it(numbers):
+    n_processes, n_shares, n_images = numbers
     batch = list(range(n_images))
-    shares = [batch[team.share(n_images)] for team in team_of(size)]
-    if n_images < 2 * size:
-        assert shares == [batch] * size
-    else:
-        assert [image for share in shares for image in share] == batch
-        lengths = {len(share) for share in shares}
-        assert min(lengths) >= 2
-        assert max(lengths) - min(lengths) <= 1
+    found = [team.pieces(n_images, n_shares) for team in team_of(n_processes)]
+    cut = [[batch[piece.share][piece.rows] for piece in pieces] for pieces in found]
+    if n_images < 2 * max(n_processes, n_shares):
+        assert cut == [[batch]] * n_processes
+        return
+    images = [image for pieces in cut for image in pieces]
+    assert [image for piece in images for image in piece] == batch
+    lengths = {len(piece) for piece in images}
+    assert min(lengths) >= 2
+    assert max(lengths) - min(lengths) <= 1
+    # The shares are those of a process alone.
+    alone = [piece.share for piece in ALONE.pieces(n_images, n_shares)]
+    assert [piece.share for pieces in found for piece in pieces if not piece.rows.start] == alone
+    assert all(alone[piece.index] == piece.share for pieces in found for piece in pieces)
 
 
-@given(size=SIZES, values=st.lists(st.floats(-10, 10), min_size=1, max_size=70))
-def test_the_weighted_means_of_the_shares_come_to_the_mean_of_the_batch(size, values):
-    n = len(values)
-    means = []
-    for team in team_of(size):
-        share = values[team.share(n)]
-        means.append(team.weight(n) * sum(share) / len(share))
-    assert sum(means) / size == pytest.approx(sum(values) / n, abs=1e-12)
+@given(shared_batches(), st.integers(0, 9))
+def test_the_weighted_means_of_the_pieces_add_up_to_the_mean_of_the_batch(numbers, seed):
+    n_processes, n_shares, n_images = numbers
+    values = np.random.default_rng(seed).normal(size=n_images)
+    pieces = [piece for team in team_of(n_processes) for piece in team.pieces(n_images, n_shares)]
+    total = sum(piece.weight * values[piece.share][piece.rows].mean() for piece in pieces)
+    assert total == pytest.approx(values.mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n_processes", "n_shares"), [(3, 2), (2, 3), (4, 6)])
+def test_shares_that_can_not_be_divided_evenly_are_an_error(n_processes, n_shares):
+    with pytest.raises(TeamError) as caught:
+        Team(0, n_processes).group(n_shares)
+    assert str(caught.value) == (
+        f"{n_processes} processes can't divide the {n_shares} shares of a batch evenly: add "
+        f"--set batch_shares={n_processes}, or start another number of processes"
+    )
 
 
 def test_a_process_alone_takes_the_batch_as_it_is():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2))
-    assert ALONE.wrap(model) is model
-    assert (ALONE.share(7), ALONE.weight(7), ALONE.mean(0.1)) == (slice(0, 7), 1.0, 0.1)
-    assert ALONE.from_first(lambda: model) is model
+    assert ALONE.pieces(7, 1) == [Piece(0, slice(0, 7), slice(0, 7), 1.0)]
+    assert ALONE.group(2) is None
+    values = torch.tensor([0.1])
+    ALONE.add_up([values])
+    assert values == torch.tensor([0.1])
+    assert ALONE.from_first(lambda: values) is values
     assert ALONE.leads
     assert [ALONE.any(flag=flag) for flag in (False, True)] == [False, True]
     assert ALONE.own_device(torch.device("xpu")) == torch.device("xpu")

@@ -170,8 +170,8 @@ def test_frozen_layers_stay_in_a_sharpness_aware_step():
 def test_the_last_steps_use_sam(fraction, first):
     trainer = make_trainer(override(PLAIN, epochs=5, sam_rho=0.3, sam_fraction=fraction), n_images=8)
     taken = []
-    backward = trainer._backward
-    trainer._backward = lambda *share: taken.append(trainer.step) or backward(*share)
+    backward = trainer.shares.backward
+    trainer.shares.backward = lambda **how: taken.append(trainer.step) or backward(**how)
     for _ in range(6):  # one more than planned
         trainer.run_epoch(*toy(8), quiet)
     assert taken == [step for step in range(12) for _ in range(1 + (step >= first))]
@@ -201,7 +201,7 @@ def test_the_decay_grows_to_the_recipes():
     with torch.no_grad():
         trainer.model.model[5].weight.fill_(3.0)
         weight.fill_(1.0)
-    trainer._average.update_parameters(trainer.model)
+    trainer._update_ema()
     assert torch.equal(weight, torch.full_like(weight, 2.0))
 
 
