@@ -93,7 +93,7 @@ class DeviceError(OverflyError, RuntimeError):
 
 
 class TeamError(OverflyError, RuntimeError):
-    """Processes that train together lost the connection, or were started with different jobs."""
+    """Processes that train together lost the connection, have different jobs, or can't divide the shares of a batch."""
 
 
 class ParityError(OverflyError, RuntimeError):

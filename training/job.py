@@ -66,7 +66,7 @@ class TrainJob:
     weights
         The initial weights: ``imagenet``, ``none`` or the path of a weights file.
     seed
-        Random seed of the split, the classifier's initial weights, the shuffling and the augmentation.
+        Random seed of the split, the classifier's initial weights, the shuffling, the augmentation and the dropout.
     split_file
         A ``split.json`` to use instead of the data folder's own division or a new split.
     device
@@ -212,6 +212,7 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
 
     The initial weights of the classifier come from PyTorch's global random generator.
     """
+    team.check_divides(job.recipe.batch_shares)
     device = team.own_device(choose_device(job.device))
     check_outside(job.out, job.data)
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))

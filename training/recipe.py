@@ -105,7 +105,7 @@ class Recipe:
     batch_shares: int = _field(
         1,
         Interval(1, _MOST),
-        "Shares of a batch: each is normalized by itself, and computed in a thread of its own.",
+        "Shares of a batch: each is normalized by itself and, on a CPU, computed in a thread of its own.",
     )
     precision: str = _field(
         "auto",
@@ -159,6 +159,9 @@ class Recipe:
             value = getattr(self, name)
             if value not in spec.allowed:
                 raise RecipeError(name, value, str(spec))
+        # Batch normalization needs two images in each share.
+        if self.batch_shares > max(1, self.batch_size // 2):
+            raise RecipeError("batch_shares", self.batch_shares, f"at most half of batch_size, {self.batch_size}")
 
     @property
     def image(self) -> "ImageSpec":

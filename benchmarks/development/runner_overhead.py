@@ -31,7 +31,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from overfly.benchmarks.development.ab_test import ABResult, make_parser, measure_alternately, show
+from overfly.benchmarks.development.ab_test import ABResult, measure_alternately
+from overfly.benchmarks.development.harness import make_parser, show
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images

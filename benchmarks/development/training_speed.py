@@ -29,7 +29,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
+from overfly.benchmarks.development.ab_test import ABResult, measure_alternately
+from overfly.benchmarks.development.harness import show
 from overfly.benchmarks.development.training_steps import (
     SpeedTest,
     draw_images,

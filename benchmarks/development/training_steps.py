@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from overfly.benchmarks.development.ab_test import make_parser, positive
+from overfly.benchmarks.development.harness import make_parser, positive
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.dataset import Dataset, decode
 from overfly.training.loop.trainer import Trainer

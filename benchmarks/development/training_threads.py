@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from overfly.benchmarks.development.ab_test import ABResult, measure_alternately, show
+from overfly.benchmarks.development.ab_test import ABResult, measure_alternately
+from overfly.benchmarks.development.harness import show
 from overfly.benchmarks.development.training_steps import (
     SpeedTest,
     draw_images,

@@ -101,6 +101,8 @@ def test_the_image_is_scaled_as_torchvisions_weights_were_trained():
         ("batch_size", 1),
         ("batch_size", 10**20),
         ("epochs", 10**400),
+        ("batch_shares", 0),
+        ("batch_shares", 9),
         ("learning_rate", 2.0),
         ("learning_rate", 0.0),
         ("learning_rate", -1e-3),
@@ -137,6 +139,7 @@ def test_the_sentences_of_the_error():
     for change, sentence in (
         ({"label_smoothing": 1.5}, "label_smoothing is 1.5, expected in [0, 1)"),
         ({"precision": "fp16"}, "precision is fp16, expected auto, fp32 or bf16"),
+        ({"batch_shares": 9}, "batch_shares is 9, expected at most half of batch_size, 16"),
     ):
         with pytest.raises(RecipeError) as caught:
             Recipe(**change)
@@ -148,6 +151,7 @@ def test_the_sentences_of_the_error():
     [
         ("image_size", 32),
         ("batch_size", 2),
+        ("batch_shares", 8),
         ("epochs", 1),
         ("min_crop", 1.0),
         ("rotation", 180.0),

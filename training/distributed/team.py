@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,7 +58,8 @@ class Team:
     """The processes that train together. Without arguments, this process alone.
 
     Every process runs the same training with the same random numbers, and computes its pieces of each batch. `group`,
-    `add_up`, `any`, `from_first` and `check_same` communicate: all processes must call them, in the same order.
+    `add_up`, `copy_from_first`, `any`, `from_first` and `check_same` communicate: all processes must call them, in the
+    same order.
 
     Attributes
     ----------
@@ -79,45 +80,52 @@ class Team:
         """Whether this process is the one that writes files and reports progress."""
         return self.rank == 0
 
-    def pieces(self, n_images: int, n_shares: int) -> list[Piece]:
-        """Return what this process computes of a batch that is divided into shares, in the order of the shares.
-
-        The sizes of the shares differ by at most one image. They are divided among the processes; if there are more
-        processes than shares, each share is divided further. If the batch is too small to give every share and every
-        process two images, every process computes all of it as one share, because batch normalization needs more than
-        one image.
-        """
-        n_cuts = max(n_shares, self.size)
-        if n_images < 2 * n_cuts:
-            return [Piece(0, slice(0, n_images), slice(0, n_images), 1 / self.size)]
-        bounds = [n_images * cut // n_cuts for cut in range(n_cuts + 1)]
-        per_share = n_cuts // n_shares
-        pieces = []
-        for cut in range(self.rank * n_cuts // self.size, (self.rank + 1) * n_cuts // self.size):
-            index = cut // per_share
-            start, stop = bounds[index * per_share], bounds[(index + 1) * per_share]
-            rows = slice(bounds[cut] - start, bounds[cut + 1] - start)
-            pieces.append(Piece(index, slice(start, stop), rows, (rows.stop - rows.start) / n_images))
-        return pieces
-
-    def group(self, n_shares: int) -> dist.ProcessGroup | None:
-        """Return the processes that compute the same share as this one; None stands for all.
+    def check_divides(self, n_shares: int) -> None:
+        """Check that each process gets equally many shares of a batch, or each share equally many processes.
 
         Raises
         ------
         TeamError
-            If the shares can't be divided evenly among the processes, nor the processes among the shares.
+            If it does not.
         """
         if self.size % n_shares and n_shares % self.size:
             raise TeamError(
-                f"{self.size} processes can't divide the {n_shares} shares of a batch evenly: add "
-                f"--set batch_shares={self.size}, or start another number of processes"
+                f"{self.size} processes can't divide the {n_shares} shares of a batch evenly: start another number of "
+                f"processes, or start a new training with --set batch_shares={self.size}"
             )
+
+    def pieces(self, n_images: int, n_shares: int) -> list[Piece]:
+        """Return what this process computes of a batch that is divided into shares, in the order of the shares.
+
+        The sizes of the shares differ by at most one image. They are divided among the processes; if there are more
+        processes than shares, each share is divided further. Batch normalization needs more than one image. So a batch
+        that is too small to give every share two images is one share. A share that is too small to give each of its
+        processes two is not divided: each of them computes all of it.
+        """
+        if n_images < 2 * n_shares:
+            return [Piece(0, slice(0, n_images), slice(0, n_images), 1 / self.size)]
+        n_cuts = n_shares if n_images < 2 * self.size else max(n_shares, self.size)
+        bounds = [n_images * cut // n_cuts for cut in range(n_cuts + 1)]
+        per_share = n_cuts // n_shares
+        # How many processes compute the same piece.
+        n_times = max(1, self.size // n_cuts)
+        pieces = []
+        first, last = self.rank * n_cuts // self.size, ((self.rank + 1) * n_cuts - 1) // self.size
+        for cut in range(first, last + 1):
+            index = cut // per_share
+            start, stop = bounds[index * per_share], bounds[(index + 1) * per_share]
+            rows = slice(bounds[cut] - start, bounds[cut + 1] - start)
+            pieces.append(Piece(index, slice(start, stop), rows, (rows.stop - rows.start) / n_images / n_times))
+        return pieces
+
+    def group(self, n_shares: int) -> dist.ProcessGroup | None:
+        """Return the processes that compute the same share as this one; None stands for all."""
         if n_shares == 1 or self.size <= n_shares:
             return None
         # Every process has to make every group.
         per_share = self.size // n_shares
-        groups = [dist.new_group(list(range(i, i + per_share))) for i in range(0, self.size, per_share)]
+        with self.explain_lost_peer():
+            groups = [dist.new_group(list(range(i, i + per_share))) for i in range(0, self.size, per_share)]
         return groups[self.rank // per_share]  # type: ignore[no-any-return]
 
     def own_device(self, device: torch.device) -> torch.device:
@@ -150,6 +158,13 @@ class Team:
             dist.all_reduce(total)
         for tensor, values in zip(tensors, total.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(values.view_as(tensor))
+
+    def copy_from_first(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by that of the first process."""
+        if self.size > 1:
+            with self.explain_lost_peer():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
 
     def any(self, *, flag: bool) -> bool:
         """Return whether the flag is set in any process."""

@@ -8,7 +8,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -39,11 +39,6 @@ class BatchShares:
         The processes that compute each batch together.
     precision
         ``fp32`` or ``bf16``.
-
-    Raises
-    ------
-    TeamError
-        If the shares can't be divided evenly among the processes, nor the processes among the shares.
     """
 
     def __init__(self, model: PreprocessedModel, recipe: Recipe, *, team: Team, precision: str) -> None:
@@ -52,9 +47,8 @@ class BatchShares:
         self._parameters = list(model.model.parameters())
         self._statistics = _trained_statistics(model.model, recipe)
         replicas = [_replica(model.model, recipe) for _ in range(max(1, self._n_shares // team.size))]
-        group = team.group(self._n_shares)
-        if team.size > self._n_shares:
-            share_batch_norm(replicas[0], group, lambda: self._workers[0].piece)
+        if self._statistics and team.size > self._n_shares:
+            share_batch_norm(replicas[0], team.group(self._n_shares), lambda: self._workers[0].piece)
         self._workers = [_Worker(model, replica, recipe, precision) for replica in replicas]
         self._n_busy = 0
         self._map: Callable[..., Iterator[torch.Tensor]] = map
@@ -108,7 +102,8 @@ class BatchShares:
             shares.
         """
         busy = self._workers[: self._n_busy]
-        with self._team.explain_lost_peer():
+        exchanges = self._statistics and self._team.size > self._n_shares
+        with self._team.explain_lost_peer() if exchanges else nullcontext():
             losses = list(self._map(lambda worker: worker.backward(self._statistics), busy))
         with torch.no_grad():
             results = [torch.stack(losses).sum()]

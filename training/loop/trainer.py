@@ -54,7 +54,7 @@ class EpochState:
 class Trainer:
     """A model in training with its optimizer, moving average and random generator.
 
-    Between two steps, the attributes and PyTorch's own random generators decide the rest of the training.
+    Between two steps, the attributes decide the rest of the training.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Trainer:
     n_images
         Size of the training part, which sets the length of the schedule.
     seed
-        Seed of the shuffling and the augmentation.
+        Seed of the shuffling, the augmentation and the dropout.
     device
         Where to compute.
     team
@@ -104,6 +104,8 @@ class Trainer:
         self._sam_start_step = sam_start_step(self.n_steps, recipe)
         # On a CPU, depthwise convolutions are twice as fast in this layout as in the default one.
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Another processor or version may have drawn other weights from the same seed.
+        team.copy_from_first(_tensors(self.model))
         freeze_first(self.model.model, recipe.frozen_fraction)
         self.shares = BatchShares(self.model, recipe, team=team, precision=self.precision)
         self.ema_model = self.model

@@ -27,23 +27,26 @@ def shared_batches(draw):
 
 
 @given(shared_batches())
-def test_the_pieces_are_the_batch_cut_evenly_or_all_of_it(numbers):
+def test_the_pieces_are_the_shares_of_one_process_cut_evenly(numbers):
     n_processes, n_shares, n_images = numbers
+    alone = ALONE.pieces(n_images, n_shares)
     batch = list(range(n_images))
-    found = [team.pieces(n_images, n_shares) for team in team_of(n_processes)]
-    cut = [[batch[piece.share][piece.rows] for piece in pieces] for pieces in found]
-    if n_images < 2 * max(n_processes, n_shares):
-        assert cut == [[batch]] * n_processes
-        return
-    images = [image for pieces in cut for image in pieces]
-    assert [image for piece in images for image in piece] == batch
-    lengths = {len(piece) for piece in images}
-    assert min(lengths) >= 2
+    assert [image for piece in alone for image in batch[piece.share]] == batch
+    assert len(alone) == (n_shares if n_images >= 2 * n_shares else 1)
+    computed = {piece.index: [] for piece in alone}
+    for pieces in (team.pieces(n_images, n_shares) for team in team_of(n_processes)):
+        for piece in pieces:
+            assert piece.share == alone[piece.index].share
+            computed[piece.index].append(batch[piece.share][piece.rows])
+    for piece in alone:
+        share, parts = batch[piece.share], computed[piece.index]
+        if n_images >= 2 * max(n_processes, n_shares):
+            assert [image for part in parts for image in part] == share
+        else:
+            assert all(part == share for part in parts)
+    lengths = {len(part) for parts in computed.values() for part in parts}
     assert max(lengths) - min(lengths) <= 1
-    # The shares are those of a process alone.
-    alone = [piece.share for piece in ALONE.pieces(n_images, n_shares)]
-    assert [piece.share for pieces in found for piece in pieces if not piece.rows.start] == alone
-    assert all(alone[piece.index] == piece.share for pieces in found for piece in pieces)
+    assert min(lengths) >= 2 or n_images == 1
 
 
 @given(shared_batches(), st.integers(0, 9))
@@ -58,10 +61,10 @@ def test_the_weighted_means_of_the_pieces_add_up_to_the_mean_of_the_batch(number
 @pytest.mark.parametrize(("n_processes", "n_shares"), [(3, 2), (2, 3), (4, 6)])
 def test_shares_that_can_not_be_divided_evenly_are_an_error(n_processes, n_shares):
     with pytest.raises(TeamError) as caught:
-        Team(0, n_processes).group(n_shares)
+        Team(0, n_processes).check_divides(n_shares)
     assert str(caught.value) == (
-        f"{n_processes} processes can't divide the {n_shares} shares of a batch evenly: add "
-        f"--set batch_shares={n_processes}, or start another number of processes"
+        f"{n_processes} processes can't divide the {n_shares} shares of a batch evenly: start another number of "
+        f"processes, or start a new training with --set batch_shares={n_processes}"
     )
 
 
