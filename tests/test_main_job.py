@@ -65,7 +65,10 @@ def test_bench_agrees_with_pytorch_on_every_test_image(trip, real_data, capsys):
         == 1.0
     )
     assert rows["openvino", "fp32"]["execution"]["execution_precision"] == "f32"
-    assert abs(rows["openvino", "int8"]["difference"]["images"]) <= 3
+    # No fixed number of images: which ones are wrong in one of the two varies with the rounding of the training.
+    int8 = rows["openvino", "int8"]["difference"]
+    assert int8["mcnemar_p"] >= 0.05, int8
+    assert int8["agreement"] >= 0.97, int8
     assert {path.name for path in (trip / "report").iterdir()} == {"report.json", "report.md", "report.html"}
 
 

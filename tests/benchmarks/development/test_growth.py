@@ -25,10 +25,10 @@ def test_the_exponent_is_that_of_the_largest_numbers(last, at_most, met):
 
 
 def test_links_are_images_of_the_same_classes(tiny_data, tmp_path):
-    images = scan(tiny_data).images[:3]
+    images = scan(tiny_data).images[::16]
     link_images(tiny_data, images, tmp_path / "data", 4)
     found = scan(tmp_path / "data").images
-    assert len(found) == 12
+    assert len(found) == 4 * len(images)
     assert sorted(image.sha256 for image in found) == sorted(4 * [image.sha256 for image in images])
     assert {Path(i.name).parts[0] for i in found} == {Path(i.name).parts[0] for i in images}
 
@@ -36,10 +36,11 @@ def test_links_are_images_of_the_same_classes(tiny_data, tmp_path):
 def test_a_command_that_fails_is_an_error():
     seconds, megabytes = growth.run(["--version"])
     assert seconds > 0
-    assert 5 < megabytes < 500
+    assert megabytes > 5
     with pytest.raises(subprocess.CalledProcessError) as caught:
         growth.run(["predict", "nowhere", "nothing"])
-    assert "nowhere" in caught.value.output
+    assert caught.value.returncode == 1
+    assert "nothing" in caught.value.output
 
 
 @pytest.mark.slow
