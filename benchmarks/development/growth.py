@@ -8,7 +8,7 @@ it used at once. ``train`` takes one epoch. ``bench`` measures speeds as well, w
 images.
 
 The exponent of growth is that from the second largest number of images to the largest: 1 is linear, 0 is flat. Needs
-Linux or macOS, which say how much memory a process used. Takes 40 minutes on 2 cores.
+Linux or macOS, which say how much memory a process used.
 """
 
 import math
@@ -23,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
-from overfly.benchmarks.development.harness import make_parser, positive, show
+from overfly.benchmarks.development.harness import add_data_options, make_parser, positive, show
 from overfly.training.data.dataset import LabeledImage, scan
 from overfly.training.data.split import sample_evenly
 
@@ -73,9 +73,8 @@ class Growth:
     @property
     def cells(self) -> tuple[str, ...]:
         """The figures and the limit, as text."""
-        numbers, costs = (
-            " / ".join(f"{v:,.{d}f}" for v in values) for values, d in ((self.n_images, 0), (self.costs, 1))
-        )
+        numbers = " / ".join(f"{number:,}" for number in self.n_images)
+        costs = " / ".join(f"{cost:,.1f}" for cost in self.costs)
         return self.name, self.unit, numbers, costs, f"{self.exponents[-1]:.2f}", f"at most {self.at_most}"
 
     def as_record(self) -> dict[str, object]:
@@ -85,9 +84,8 @@ class Growth:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table or, with ``--json``, an array."""
-    parser = make_parser("growth", n_rounds=1)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", default="imagenet", help="imagenet, none or a file; default: %(default)s")
+    parser = make_parser("growth")
+    add_data_options(parser)
     parser.add_argument(
         "--images", type=positive, default=210, help="the smallest number of images; default: %(default)s"
     )

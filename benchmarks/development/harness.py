@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from rich import box
@@ -34,14 +35,21 @@ class Result(Protocol):
         """Return all figures by name, for JSON."""
 
 
-def make_parser(module: str, *, n_rounds: int) -> argparse.ArgumentParser:
-    """Return a parser with the options of every benchmark: ``--rounds`` and ``--json``."""
+def make_parser(module: str, *, n_rounds: int | None = None) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark: ``--json``, and ``--rounds`` if it measures in rounds."""
     parser = argparse.ArgumentParser(prog=f"python -m overfly.benchmarks.development.{module}")
-    parser.add_argument(
-        "--rounds", type=positive, default=n_rounds, help="how often each side is measured; default: %(default)s"
-    )
+    if n_rounds is not None:
+        parser.add_argument(
+            "--rounds", type=positive, default=n_rounds, help="how often each side is measured; default: %(default)s"
+        )
     parser.add_argument("--json", action="store_true", help="print a JSON array instead of a table")
     return parser
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every benchmark that trains needs: the data folder and ``--weights``."""
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", default="imagenet", help="imagenet, none or a file; default: %(default)s")
 
 
 def positive(text: str) -> int:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from overfly.benchmarks.development.harness import make_parser, positive
+from overfly.benchmarks.development.harness import add_data_options, make_parser, positive
 from overfly.runtime.images.reading import ImageBatch
 from overfly.training.data.dataset import Dataset, decode
 from overfly.training.loop.trainer import Trainer
@@ -51,8 +51,7 @@ class SpeedTest:
 def make_training_parser(module: str, *, n_steps: int) -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark of training."""
     parser = make_parser(module, n_rounds=7)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--weights", default="imagenet", help="imagenet, none or a file; default: %(default)s")
+    add_data_options(parser)
     parser.add_argument("--image-size", type=int, help="in pixels; default: that of the recipe")
     parser.add_argument(
         "--steps", type=positive, default=n_steps, help="training steps per measurement; default: %(default)s"
