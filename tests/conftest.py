@@ -128,6 +128,16 @@ def _proxies_of_this_test_only(monkeypatch):
     monkeypatch.setattr(urllib.request, "_opener", None)
 
 
+@pytest.fixture(autouse=True)
+def _torch_threads_of_this_test_only():
+    """Set PyTorch's number of threads back: the next training in this process would round its sums in another order."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def link():
     """A function that makes a symbolic link and returns its path. Windows allows that in developer mode only."""

@@ -34,10 +34,7 @@ def model():
 @pytest.fixture(autouse=True)
 def _two_cores():
     """Let PyTorch use two cores."""
-    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def batch(n_images):
