@@ -4,6 +4,7 @@ OverflyError
 ├── DataError (ValueError)            a labeled folder, an image or a split can't be used
 │   ├── ImageError                    an image can't be read
 │   │   └── DecodingError             why its content can't be decoded, as `ImageReader` continues its sentence
+│   ├── RasterError                   a raster, or vector data that belongs to it, can't be used
 │   └── SplitError (DocumentError)    a split file can't be read, or does not fit the data folder
 ├── DocumentError (ValueError)        a JSON file of overfly has an unknown schema or key, or a wrong type
 │   ├── RunError                      a file of a run is missing, altered or unreadable
@@ -37,6 +38,10 @@ class ImageError(DataError):
 
 class DecodingError(ImageError):
     """Why the content of an image can't be decoded: `ImageReader` makes it a sentence with the path."""
+
+
+class RasterError(DataError):
+    """A raster, or vector data that belongs to it, can't be read or lacks something that is needed."""
 
 
 class DocumentError(OverflyError, ValueError):

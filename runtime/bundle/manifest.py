@@ -1,6 +1,7 @@
 """``manifest.json``: describes a bundle, with a hash for every other file and for itself."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ MANIFEST = "manifest.json"
 ONNX = "model.onnx"
 GOLDEN = "golden.npz"
 LABELS = "labels.txt"
+
+# Red, green and blue.
+N_COLORS = 3
 
 # Enough to recognize a training image: among a million images, two share 64 bits with a probability of 3e-8.
 N_SHORT_DIGITS = 16
@@ -161,6 +165,29 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneSpec:
+    """What the images of a training set show of the ground, if they were cut from rasters.
+
+    Attributes
+    ----------
+    scene_m
+        Side of an image on the ground, in meters.
+    bands
+        Numbers of the raster's bands for red, green and blue, from 1.
+    """
+
+    scene_m: float
+    bands: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the side is not positive, or if there are not three bands from 1 on."""
+        if not 0 < self.scene_m < math.inf:
+            raise ValueError(f"scene_m is {self.scene_m}, expected a positive number of meters")
+        if len(self.bands) != N_COLORS or min(self.bands) < 1:
+            raise ValueError(f"bands is {self.bands}, expected three numbers from 1 on")
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of ``manifest.json``.
 
@@ -181,6 +208,8 @@ class Manifest:
         Every file of the bundle except the manifest, by name.
     onnx, variants, provenance
         The ONNX model, the variants by name, and what they were made from.
+    scene
+        What the training images show of the ground; None if that is unknown.
     sha256
         SHA-256 of the manifest's own text with this value left empty. It covers every byte of the file.
     """
@@ -194,6 +223,7 @@ class Manifest:
     onnx: OnnxRecord
     variants: dict[str, VariantRecord]
     provenance: Provenance
+    scene: SceneSpec | None = field(default=None, metadata=ADDED_LATER)
     sha256: str = ""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,169 @@
+"""``map.json``: everything that made a map."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from overfly.runtime.bundle.manifest import FileRecord
+from overfly.runtime.documents import read_document
+from overfly.runtime.images.depth import ValueRange
+
+MAP_SCHEMA = "overfly.map/1"
+
+MAP_FILE = "map.json"
+CLASS_FILE = "class.tif"
+AREAS_FILE = "areas.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterRecord:
+    """A raster as it was read.
+
+    Attributes
+    ----------
+    path
+        As absolute path.
+    sha256
+        Of all files that it consists of.
+    width, height
+        In pixels.
+    crs
+        As WKT, or an authority and its code such as ``EPSG:32617``; None if there is none.
+    transform
+        The six coefficients from (column, row) to x and y.
+    """
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    crs: str | None
+    transform: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapOptions:
+    """What decides a map, next to the raster and the model.
+
+    Attributes
+    ----------
+    scene_m
+        Side of a window on the ground, in meters.
+    overlap
+        Share of a window's side that it has in common with the next one.
+    bands
+        Numbers of the bands for red, green and blue, from 1.
+    value_range
+        The values that become black and white; None takes 8-bit values as they are.
+    nodata
+        The value of missing pixels: a number, ``none``, or None for what the raster itself says.
+    gsd
+        Meters per pixel, for a raster without CRS.
+    min_probability
+        Cells whose class has a lower probability are empty.
+    area
+        SHA-256 of the file of polygons that the map is limited to; None if it is not.
+    """
+
+    scene_m: float
+    overlap: float
+    bands: tuple[int, ...]
+    value_range: ValueRange | None = None
+    nodata: str | None = None
+    gsd: float | None = None
+    min_probability: float = 0.0
+    area: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """The model that classified the windows.
+
+    Attributes
+    ----------
+    bundle_sha256
+        Of the bundle's manifest.
+    variant, device, device_name, execution_precision
+        What ran where; see `overfly.runtime.inference.runner.Runner`.
+    """
+
+    bundle_sha256: str
+    variant: str
+    device: str
+    device_name: str
+    execution_precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassFigures:
+    """A row of ``areas.csv``.
+
+    Attributes
+    ----------
+    name
+        Name of the class.
+    cells
+        Number of its cells.
+    area_m2
+        Their area on the ellipsoid; that of the pixels times the given size for a raster without CRS.
+    mean_probability
+        The mean probability of the class in its cells; None without cells.
+    """
+
+    name: str
+    cells: int
+    area_m2: float
+    mean_probability: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRecord:
+    """The content of ``map.json``.
+
+    Attributes
+    ----------
+    classes
+        Names of the classes; a value of ``class.tif`` is an index into it.
+    raster, options, model
+        What the map was made from.
+    window_pixels
+        Width and height of a window in pixels of the raster.
+    n_windows
+        Number of windows that were classified.
+    n_columns, n_rows
+        Size of the map in cells.
+    figures
+        For each class.
+    empty_cells
+        Number of cells without a class.
+    unreadable
+        Each part of the raster that could not be read, as text.
+    files
+        Every other file of the map, by name.
+    versions
+        Versions of the packages, by name.
+    """
+
+    classes: tuple[str, ...]
+    raster: RasterRecord
+    options: MapOptions
+    model: ModelRecord
+    window_pixels: tuple[float, float]
+    n_windows: int
+    n_columns: int
+    n_rows: int
+    figures: tuple[ClassFigures, ...]
+    empty_cells: int
+    unreadable: tuple[str, ...]
+    files: dict[str, FileRecord]
+    versions: dict[str, str]
+
+
+def read_map_record(folder: Path) -> MapRecord:
+    """Read the ``map.json`` of a map.
+
+    Raises
+    ------
+    DocumentError
+        If it is missing or not valid.
+    """
+    return read_document(folder / MAP_FILE, MapRecord, schema=MAP_SCHEMA)
