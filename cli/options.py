@@ -234,6 +234,60 @@ value_range = option(
 )
 
 
+def _parse_bands(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Return the three numbers of ``R,G,B``; anything else is wrong usage."""
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if len(numbers) != 3 or not all(number.strip().isdecimal() and int(number) for number in numbers):  # noqa: PLR2004
+        raise click.BadParameter(f"{text!r} is not R,G,B: expected three band numbers from 1 on, such as 3,2,1")
+    return tuple(map(int, numbers))
+
+
+bands = option(
+    "--bands",
+    metavar="R,G,B",
+    callback=_parse_bands,
+    show_default="those that the bundle was trained with, otherwise 1,2,3",
+    help="Numbers of the raster's bands for red, green and blue.",
+)
+
+raster_range = option(
+    "--range",
+    "value_range",
+    metavar="LO,HI",
+    callback=_parse_range,
+    show_default="that of the bundle",
+    help="Values that become black and white, such as 0,4095.",
+)
+
+
+def _parse_nodata(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Return ``none`` or the text of a number; anything else is wrong usage."""
+    if text is None or text == "none":
+        return text
+    try:
+        float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number nor none") from None
+    return text
+
+
+nodata = option(
+    "--nodata",
+    metavar="none|N",
+    callback=_parse_nodata,
+    show_default="what the raster says",
+    help="The value of missing pixels; none if every value is an image.",
+)
+
+gsd = option(
+    "--gsd",
+    type=Real(0, min_open=True),
+    help="Meters per pixel, for a raster without a coordinate reference system.",
+)
+
+
 def example(line: str) -> str:
     """Return the end of a command's help: a command line that works; tests/cli/test_help.py runs it."""
     # \b keeps click from wrapping the lines.

@@ -18,6 +18,7 @@ from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, 
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import check_outside, explain_os_errors
 from overfly.runtime.files.replacing import replace_folder
+from overfly.runtime.files.unfinished import check_still_free, unfinished_folder
 from overfly.runtime.images.depth import ValueRange, check_range
 from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
@@ -43,7 +44,7 @@ from overfly.training.recipe import Recipe, override, without_pretraining
 from overfly.training.run import RUN_SCHEMA, ConfusedPair, Run, RunRecord, save_checkpoint, save_split
 from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 from overfly.training.torch_device import choose_device, describe_hardware
-from overfly.training.work_folder import check_out_still_free, check_output, work_folder
+from overfly.training.work_folder import check_output, work_folder
 
 _RESUME = "rerun the same command with --resume"
 _HOW_TO_CONTINUE = f"the last saved state is intact: fix the problem, then {_RESUME}"
@@ -102,8 +103,7 @@ class TrainJob:
     @property
     def work(self) -> Path:
         """The folder of the run until it is complete."""
-        out = self.out.absolute()
-        return out.with_name(f"{out.name}.unfinished")
+        return unfinished_folder(self.out)
 
     def recipe_for(self, split: Split) -> Recipe:
         """Return the recipe that is really used: with the split's fractions, and with no random weights frozen."""
@@ -198,7 +198,7 @@ def train(
             history = fit(prepared, resume=resume, reporter=reporter)
             record = team.from_first(lambda: finish(prepared, history, reporter=reporter))
     if team.leads:
-        check_out_still_free(job, overwrite=overwrite)
+        check_still_free(job.out, "run", overwrite=overwrite)
         remedy = f"the run is complete in {job.work}: close the program that has it open, then {_RESUME}"
         with explain_os_errors(job.out, remedy):
             replace_folder(job.work, job.out.absolute())

@@ -5,9 +5,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overfly.runtime.errors import OutputError
 from overfly.runtime.files.output_guards import check_inputs_safe, check_overwrite, explain_os_errors
 from overfly.runtime.files.replacing import remove, remove_partials
+from overfly.runtime.files.unfinished import check_unfinished
 from overfly.training.loop.checkpoint import LAST
 from overfly.training.run_layout import SPLIT_FILE
 
@@ -23,22 +23,7 @@ def check_output(job: "TrainJob", *, resume: bool, overwrite: bool) -> None:
     inputs = [job.data, *([job.split_file] if job.split_file else [])]
     if job.weights not in {"imagenet", "none"}:
         inputs.append(Path(job.weights))
-    check_inputs_safe(job.work, inputs)
-    if job.work.exists() and not (resume or overwrite):
-        raise OutputError(
-            f"{job.work} holds an unfinished run: add --resume to continue it, or --overwrite to start again"
-        )
-
-
-def check_out_still_free(job: "TrainJob", *, overwrite: bool) -> None:
-    """Raise OutputError if something has appeared at the output since `check_output`, hours before."""
-    try:
-        check_overwrite(job.out, overwrite=overwrite)
-    except OutputError as error:
-        raise OutputError(
-            f"something appeared at {job.out} during the training; the run is complete in {job.work}: move what "
-            "appeared and repeat the command with --resume, or replace it with --resume --overwrite"
-        ) from error
+    check_unfinished(job.out, "run", inputs, resume=resume, overwrite=overwrite)
 
 
 @contextmanager

@@ -102,12 +102,17 @@ class ImageReader:
         Height and width of the result in pixels.
     value_range, reduce_first
         See `ImageSpec`.
+
+    Attributes
+    ----------
+    size, reduce_first
+        As given.
     """
 
     def __init__(self, size: int, value_range: ValueRange | None = None, *, reduce_first: bool = False) -> None:
         self.size = size
         self._depth = DepthConverter(value_range)
-        self._reduce_first = reduce_first
+        self.reduce_first = reduce_first
 
     def warn_once_in(self, folders: Iterable[Path]) -> None:
         """Warn once for each of these folders, which a person named, with all images below it."""
@@ -153,11 +158,7 @@ class ImageReader:
 
     def _resize(self, rgb: Image.Image) -> ImageBatch:
         """Return the pixels of an RGB image, shape ``[size, size, 3]``."""
-        size = (self.size, self.size)
-        if rgb.size != size:
-            gap = _REDUCING_GAP if self._reduce_first else None
-            rgb = rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=gap)
-        return np.asarray(rgb, dtype=np.uint8)
+        return resize(rgb, (self.size, self.size), reduce_first=self.reduce_first)
 
     def _decode(self, path: Path, stream: BinaryIO, reserved: ExitStack) -> Image.Image:
         """Return an image as RGB; the memory that it takes stays reserved."""
@@ -192,7 +193,7 @@ class ImageReader:
                 check_thumbnails(stream, (segment for _, segment in image.applist))
             # Of the whole image also if it is reduced: of a progressive JPEG, the decoder keeps all coefficients.
             reserved.enter_context(DECODING_BUDGET.reserve(image.width * image.height * BYTES_PER_PIXEL))
-            if self._reduce_first and isinstance(image, JpegImagePlugin.JpegImageFile):
+            if self.reduce_first and isinstance(image, JpegImagePlugin.JpegImageFile):
                 reduce_while_decoding(image, self.size)
             decoded = decode_values(stream, image, layout, self._depth.needs_low_bytes)
         return decoded if isinstance(decoded, Image.Image) else self._as_image(path, *decoded)
@@ -220,6 +221,38 @@ class ImageReader:
     def _as_image(self, path: Path, values: npt.NDArray[Any], n_bits: int) -> Image.Image:
         """Return values of shape ``[H, W]`` or ``[H, W, 3]`` as an RGB image."""
         return Image.fromarray(self._depth.to_8_bits(path, values, n_bits)).convert("RGB")
+
+
+def resize(
+    image: Image.Image,
+    size: tuple[int, int],
+    *,
+    reduce_first: bool,
+    box: tuple[float, float, float, float] | None = None,
+) -> ImageBatch:
+    """Resize an RGB image as the model was trained on it: bilinear, with antialiasing.
+
+    Parameters
+    ----------
+    image
+        The image.
+    size
+        Width and height of the result in pixels.
+    reduce_first
+        See `ImageSpec`.
+    box
+        Left, top, right and bottom edge of the part to resize, in pixels of the image; None takes all of it. The filter
+        also looks at the pixels beyond the edges.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape ``[height, width, 3]``.
+    """
+    if image.size != size or box is not None:
+        gap = _REDUCING_GAP if reduce_first else None
+        image = image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=gap)
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _explain(path: Path, error: Exception) -> str:

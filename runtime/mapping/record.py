@@ -10,8 +10,14 @@ from overfly.runtime.images.depth import ValueRange
 MAP_SCHEMA = "overfly.map/1"
 
 MAP_FILE = "map.json"
+PROBABILITIES_FILE = "probabilities.tif"
 CLASS_FILE = "class.tif"
+CONFIDENCE_FILE = "confidence.tif"
+POLYGONS_FILE = "map.gpkg"
 AREAS_FILE = "areas.csv"
+PREVIEW_FILE = "preview.png"
+# While a map is made.
+JOURNAL_FILE = "journal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,7 @@ class MapOptions:
     overlap
         Share of a window's side that it has in common with the next one.
     bands
-        Numbers of the bands for red, green and blue, from 1.
+        Numbers of the bands for red, green and blue, from 1; None takes the first three, or the first one as gray.
     value_range
         The values that become black and white; None takes 8-bit values as they are.
     nodata
@@ -66,7 +72,7 @@ class MapOptions:
 
     scene_m: float
     overlap: float
-    bands: tuple[int, ...]
+    bands: tuple[int, ...] | None = None
     value_range: ValueRange | None = None
     nodata: str | None = None
     gsd: float | None = None

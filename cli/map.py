@@ -1,0 +1,126 @@
+"""``overfly map``: rasters in, class maps out."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from overfly.cli import options
+from overfly.cli.options import option
+from overfly.runtime.bundle.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from overfly.runtime.mapping.record import MapRecord
+
+_RECOMMENDED = "what the last full bench of this bundle recommended on this machine"
+
+
+@click.command(
+    short_help="Make class maps of rasters with a bundle.",
+    epilog=options.example("overfly map bundle orthophoto.tif --scene-m 78 --out map"),
+)
+@click.argument("bundle", type=options.PATH)
+@click.argument("rasters", type=options.PATH, nargs=-1, required=True, metavar="RASTER...")
+@options.out("map")
+@option(
+    "--scene-m",
+    type=options.Real(0, min_open=True),
+    show_default="what the bundle was trained with",
+    help="Side of a window on the ground in meters: that of a training image.",
+)
+@option(
+    "--overlap",
+    type=click.Choice(["0", "0.5", "0.75"]),
+    default="0.5",
+    help="Share of a window's side that it has in common with the next one; a cell of the map is as large as the rest.",
+)
+@options.bands
+@options.raster_range
+@options.nodata
+@options.gsd
+@option(
+    "--area",
+    type=options.PATH,
+    metavar="FILE",
+    help="Limit the map to the polygons of a file such as a GeoPackage or GeoJSON.",
+)
+@option(
+    "--min-probability",
+    type=options.Real(0, 1),
+    default=0.0,
+    help="Leave cells empty whose class is less probable.",
+)
+@options.device(f"{_RECOMMENDED}, otherwise the GPU if OpenVINO lists one, otherwise the CPU")
+@option(
+    "--variant",
+    type=click.Choice(["auto", *VARIANTS]),
+    default="auto",
+    help=f"Variant to run; auto is {_RECOMMENDED}, otherwise the smallest.",
+)
+@options.execution_precision
+@options.properties
+@options.no_cache
+@option("--resume", is_flag=True, help="Continue an interrupted map, if there is one.")
+@options.overwrite
+@options.as_json
+def command(
+    bundle: Path,
+    rasters: tuple[Path, ...],
+    out: Path,
+    overlap: str,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Classify georeferenced rasters with BUNDLE and write a map of each.
+
+    A map holds the class, the probabilities and the confidence of each cell as GeoTIFF, polygons with their areas as
+    GeoPackage, a table of the areas, and a picture. Finished parts are safe: after Ctrl-C, continue with --resume.
+    A raster that can't be mapped does not stop the others; the exit code is then 1.
+    """
+    from overfly.cli.output import one_line
+    from overfly.cli.terminal import Terminal
+    from overfly.runtime.files.unfinished import unfinished_folder
+    from overfly.runtime.mapping.job import MapJob, make_maps
+
+    job = MapJob(bundle=bundle, rasters=rasters, out=out, overlap=float(overlap), **choices)
+    with Terminal() as terminal:
+        try:
+            result = make_maps(job, resume=resume, overwrite=overwrite, reporter=terminal)
+        except KeyboardInterrupt:
+            if (work := unfinished_folder(out)).exists():
+                terminal.note(
+                    f"interrupted: {work} holds the finished blocks; continue with the same command and --resume"
+                )
+            raise
+        for problem in result.problems:
+            terminal.error(f"overfly: {one_line(problem)}")
+        for folder, record in result.records.items():
+            terminal.line(_json(folder, record) if as_json else _table(folder, record))
+    if result.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _json(folder: Path, record: "MapRecord") -> str:
+    """Return the figures of a map as a line of JSON."""
+    import dataclasses
+
+    from overfly.runtime.files.names import utf8_text
+
+    return json.dumps({"map": utf8_text(folder), **dataclasses.asdict(record)})
+
+
+def _table(folder: Path, record: "MapRecord") -> str:
+    """Return the areas of a map as lines of text, the largest first, and its folder."""
+    total = sum(row.area_m2 for row in record.figures) or 1.0
+    width = max(map(len, record.classes))
+    lines = [
+        f"{row.name:<{width}}  {row.area_m2 / 10_000:12,.2f} ha  {row.area_m2 / total:6.1%}"
+        for row in sorted(record.figures, key=lambda row: -row.area_m2)
+        if row.cells
+    ]
+    empty = f", {record.empty_cells:,} of them empty" if record.empty_cells else ""
+    lines.append(f"map of {record.n_columns:,} x {record.n_rows:,} cells{empty}: {folder}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Make class maps of rasters with a bundle."""

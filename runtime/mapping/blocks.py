@@ -1,0 +1,119 @@
+"""Read a block of windows as images for the model.
+
+The native pixels of a whole block are resized at once, with the filter that resizes image files, and each window is a
+slice of the result. Of 960 windows, 98.8% then have the class that a window resized by itself has. With the resampling
+of GDAL, which is what readers of rasters use, it is 97.5% (bilinear), 91.7% (average) or 87.1% (nearest, the default).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rasterio.windows import Window
+
+from overfly.runtime.images.reading import ImageBatch, resize
+from overfly.runtime.mapping.grid import Block, WindowGrid
+from overfly.runtime.raster.fill import mirror_missing
+from overfly.runtime.raster.source import RasterSource
+
+# A window with fewer valid pixels is not classified. With half of a window missing and mirrored, 92% of the classes are
+# those of the whole window; with a quarter missing, 97%.
+MIN_VALID = 0.5
+
+_BYTE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class BlockImages:
+    """The images of a block's windows.
+
+    Attributes
+    ----------
+    pixels
+        uint8, shape ``[H, W, 3]``: the whole block, resized.
+    classified
+        bool, shape ``[n_rows, n_columns]``: which windows have enough valid pixels.
+    size
+        Side of a window in `pixels`.
+    stride
+        Side of a cell in `pixels`.
+    """
+
+    pixels: ImageBatch
+    classified: npt.NDArray[np.bool_]
+    size: int
+    stride: int
+
+    def windows(self) -> Iterator[ImageBatch]:
+        """Yield the windows to classify, uint8 of shape ``[size, size, 3]``, row by row."""
+        for row, column in np.argwhere(self.classified) * self.stride:
+            yield self.pixels[row : row + self.size, column : column + self.size]
+
+    def thumbnail(self, cell_pixels: int) -> ImageBatch:
+        """Return a small picture of the block's cells, uint8 of shape ``[n_rows * p, n_columns * p, 3]``."""
+        n_rows, n_columns = self.classified.shape
+        cells = Image.fromarray(self.pixels[: n_rows * self.stride, : n_columns * self.stride])
+        return np.asarray(cells.resize((n_columns * cell_pixels, n_rows * cell_pixels), Image.Resampling.BOX))
+
+
+def read_block(
+    source: RasterSource,
+    grid: WindowGrid,
+    block: Block,
+    *,
+    size: int,
+    reduce_first: bool,
+    wanted: npt.NDArray[np.bool_],
+) -> BlockImages | None:
+    """Read and resize a block; return None if none of its windows is to be classified.
+
+    Parameters
+    ----------
+    source
+        The raster.
+    grid
+        Its windows.
+    block
+        The block.
+    size, reduce_first
+        See `overfly.runtime.images.reading.ImageSpec`.
+    wanted
+        bool, shape ``[n_rows, n_columns]`` of the block: the windows that are of interest.
+
+    Raises
+    ------
+    RasterError
+        If the raster can't be read there.
+    """
+    if not wanted.any():
+        return None
+    left, top, right, bottom = grid.box(block)
+    # The filter looks at this many pixels beyond the edge; so the division into blocks changes nothing.
+    margin = [math.ceil(max(1.0, side / size)) + 1 for side in (grid.window_width, grid.window_height)]
+    x, y = math.floor(left) - margin[0], math.floor(top) - margin[1]
+    width, height = math.ceil(right) + margin[0] - x, math.ceil(bottom) + margin[1] - y
+    pixels, valid = source.read(Window(x, y, width, height))
+    box = (left - x, top - y, right - x, bottom - y)
+    classified = wanted
+    if valid is not None:
+        classified = wanted & (_valid_share(valid, grid, block, box) >= MIN_VALID)
+        if not classified.any():
+            return None
+        pixels = mirror_missing(pixels, valid)
+    resized = resize(Image.fromarray(pixels), grid.resized(block, size), reduce_first=reduce_first, box=box)
+    return BlockImages(resized, classified, size, size // grid.per_side)
+
+
+def _valid_share(
+    valid: npt.NDArray[np.bool_], grid: WindowGrid, block: Block, box: tuple[float, float, float, float]
+) -> npt.NDArray[np.float64]:
+    """Return the share of valid pixels in each window of a block, shape ``[n_rows, n_columns]``."""
+    rows, columns = block.n_rows + grid.per_side - 1, block.n_columns + grid.per_side - 1
+    mask = Image.fromarray(valid.astype(np.uint8) * np.uint8(_BYTE))
+    cells = np.asarray(mask.resize((columns, rows), Image.Resampling.BOX, box=box)) / _BYTE
+    parts = np.lib.stride_tricks.sliding_window_view(cells, (grid.per_side, grid.per_side))
+    share: npt.NDArray[np.float64] = parts.mean(axis=(2, 3))
+    return share

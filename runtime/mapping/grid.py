@@ -1,0 +1,110 @@
+"""Where the windows and the cells of a map are in the pixels of its raster.
+
+A cell is as large as the stride from one window to the next. Window (row, column) begins at the cell of the same row
+and column, and covers `WindowGrid.per_side` cells in each direction.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from affine import Affine
+
+# Windows on each side of a block, the unit of reading and of the journal.
+_BLOCK_WINDOWS = 32
+# A block of larger windows has fewer of them: this many pixels take 58 MB. It holds 32 windows of 256 pixels that
+# overlap by a half.
+_BLOCK_PIXELS = 4400 * 4400
+# A last cell of which the raster has less than this share would show nothing.
+_MIN_LAST_CELL = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighboring windows.
+
+    Attributes
+    ----------
+    row, column
+        Of the first window.
+    n_rows, n_columns
+        Number of windows.
+    """
+
+    row: int
+    column: int
+    n_rows: int
+    n_columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGrid:
+    """The windows that cover a raster.
+
+    Attributes
+    ----------
+    width, height
+        Size of the raster in pixels.
+    window_width, window_height
+        Size of a window in pixels of the raster; not always whole numbers.
+    per_side
+        Number of cells in each direction that a window covers: 1 without overlap, 2 at half, 4 at three quarters.
+    """
+
+    width: int
+    height: int
+    window_width: float
+    window_height: float
+    per_side: int
+
+    @property
+    def cell_width(self) -> float:
+        """Width of a cell in pixels of the raster."""
+        return self.window_width / self.per_side
+
+    @property
+    def cell_height(self) -> float:
+        """Height of a cell in pixels of the raster."""
+        return self.window_height / self.per_side
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of cells, and of windows."""
+        return max(1, math.ceil(self.height / self.cell_height - _MIN_LAST_CELL))
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns of cells, and of windows."""
+        return max(1, math.ceil(self.width / self.cell_width - _MIN_LAST_CELL))
+
+    def transform(self, raster: Affine) -> Affine:
+        """Return the transform of the cells, given that of the raster's pixels."""
+        return raster * Affine.scale(self.cell_width, self.cell_height)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks, row by row."""
+        side = self._block_side()
+        for row in range(0, self.n_rows, side):
+            for column in range(0, self.n_columns, side):
+                yield Block(row, column, min(side, self.n_rows - row), min(side, self.n_columns - column))
+
+    def box(self, block: Block) -> tuple[float, float, float, float]:
+        """Return the left, top, right and bottom edge of a block in pixels of the raster, which it may exceed."""
+        left, top = block.column * self.cell_width, block.row * self.cell_height
+        right = left + self._extent(block.n_columns) * self.window_width
+        bottom = top + self._extent(block.n_rows) * self.window_height
+        return left, top, right, bottom
+
+    def resized(self, block: Block, size: int) -> tuple[int, int]:
+        """Return the width and the height of a block whose windows have `size` pixels."""
+        per_cell = size // self.per_side
+        return per_cell * (block.n_columns - 1) + size, per_cell * (block.n_rows - 1) + size
+
+    def _extent(self, n_windows: int) -> float:
+        """Return how far a row of windows reaches, in windows."""
+        return (n_windows - 1) / self.per_side + 1
+
+    def _block_side(self) -> int:
+        """Return the number of windows on each side of a block: one at least."""
+        extent = math.sqrt(_BLOCK_PIXELS / (self.window_width * self.window_height))
+        return max(1, min(_BLOCK_WINDOWS, math.floor((extent - 1) * self.per_side + 1)))

@@ -1,0 +1,230 @@
+"""From a bundle and rasters to maps: the one orchestration."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.classifier import Classifier
+from overfly.runtime.errors import OverflyError, RasterError
+from overfly.runtime.extras import require_extra
+from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.files.output_guards import check_inputs_safe, check_overwrite, explain_os_errors
+from overfly.runtime.files.replacing import remove, replace_folder
+from overfly.runtime.files.unfinished import check_still_free, check_unfinished, unfinished_folder
+from overfly.runtime.images.depth import ValueRange
+from overfly.runtime.machine import keep_awake
+from overfly.runtime.mapping.record import JOURNAL_FILE, MapOptions, MapRecord, ModelRecord
+from overfly.runtime.reporter import SILENT, Reporter
+
+# Share of a window's side that it has in common with the next one, and the cells that it covers in each direction.
+OVERLAPS = {0.0: 1, 0.5: 2, 0.75: 4}
+
+_HOW_TO_CONTINUE = "the finished blocks are safe: fix the problem, then repeat the command with --resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapJob:
+    """What to map, and where to write it.
+
+    Attributes
+    ----------
+    bundle
+        The bundle.
+    rasters
+        The rasters.
+    out
+        The folder to write. With several rasters it has a folder for each.
+    scene_m
+        Side of a window on the ground in meters; None takes that of the bundle.
+    overlap
+        Share of a window's side that it has in common with the next one: a key of `OVERLAPS`.
+    bands
+        Numbers of the bands for red, green and blue, from 1; None takes those of the bundle, otherwise the first three.
+    value_range
+        The values that become black and white; None takes those of the bundle.
+    nodata
+        The value of missing pixels as text, or ``none``; None for what each raster says.
+    gsd
+        Meters per pixel, for rasters without CRS.
+    min_probability
+        Cells whose class has a lower probability are empty.
+    area
+        A vector file; the map is limited to its polygons.
+    device, variant, execution_precision, cache, properties
+        See `overfly.runtime.classifier.Classifier.from_bundle`.
+    """
+
+    bundle: Path
+    rasters: tuple[Path, ...]
+    out: Path
+    scene_m: float | None = None
+    overlap: float = 0.5
+    bands: tuple[int, ...] | None = None
+    value_range: ValueRange | None = None
+    nodata: str | None = None
+    gsd: float | None = None
+    min_probability: float = 0.0
+    area: Path | None = None
+    device: str = "auto"
+    variant: str = "auto"
+    execution_precision: str = "auto"
+    cache: bool = True
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Every path that is read."""
+        return [self.bundle, *self.rasters, *([self.area] if self.area else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class MapResult:
+    """What became of a `MapJob`.
+
+    Attributes
+    ----------
+    records
+        The record of each map, by its folder.
+    problems
+        Why a raster has no map, or which part of it could not be read.
+    """
+
+    records: dict[Path, MapRecord]
+    problems: tuple[OverflyError, ...]
+
+
+def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT) -> MapResult:
+    """Classify rasters and write their maps.
+
+    A raster that can't be mapped does not stop the others.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    resume
+        Continue the unfinished maps of the same job, if there are any.
+    overwrite
+        Replace finished or unfinished maps; finished ones stay until the new ones are complete.
+    reporter
+        Receives notes and progress.
+
+    Raises
+    ------
+    OverflyError
+        If the bundle, the device or the output can't be used, or if none of the rasters can.
+    """
+    require_extra("geo")
+    from overfly.runtime.mapping.raster_map import plan_maps
+
+    bundle = Bundle.open(job.bundle)
+    check_inputs_safe(job.out, job.inputs)
+    check_overwrite(job.out, overwrite=overwrite)
+    check_unfinished(job.out, "map", job.inputs, resume=resume, overwrite=overwrite)
+    work = unfinished_folder(job.out)
+    if overwrite and not resume:
+        remove(work)
+    records: dict[Path, MapRecord] = {}
+    with keep_awake(), ExitStack() as stack:
+        maps, problems = plan_maps(job, _options(job, bundle), bundle.manifest, stack, reporter)
+        if not maps:
+            raise problems[0]
+        classifier = stack.enter_context(_classifier(job))
+        reporter.note(_announcement(classifier, maps[0].options))
+        model = _model_record(bundle, classifier)
+        n_windows, n_before = sum(each.n_windows for each in maps), 0
+        stack.enter_context(explain_os_errors(work, _HOW_TO_CONTINUE))
+        for each in maps:
+            progress = partial(_report, reporter, n_before, n_windows)
+            try:
+                record, unreadable = each.write(work / each.name, classifier, model, progress)
+            except RasterError as error:
+                problems.append(error)
+                remove(work / each.name)
+            else:
+                records[job.out / each.name] = record
+                problems += unreadable
+            n_before += each.n_windows
+        if not records:
+            remove(work)
+            raise problems[0]
+        for each in maps:
+            remove(work / each.name / JOURNAL_FILE)
+    check_still_free(job.out, "map", overwrite=overwrite)
+    with explain_os_errors(job.out, f"the map is complete in {work}: close the program that has it open"):
+        replace_folder(work, job.out.absolute())
+    return MapResult(records, tuple(problems))
+
+
+def _report(reporter: Reporter, n_before: int, n_windows: int, done: int) -> None:
+    """Report the windows of a raster that are done, after those of the rasters before it."""
+    reporter.progress("mapping", n_before + done, n_windows)
+
+
+def _options(job: MapJob, bundle: Bundle) -> MapOptions:
+    """Return the options of the maps; what the job leaves open is the bundle's.
+
+    Raises
+    ------
+    RasterError
+        If the size of a scene is unknown, or the file of the area can't be read.
+    ValueError
+        If the overlap is none of `OVERLAPS`, or the size of the model's images is no multiple of its cells.
+    """
+    scene = bundle.manifest.scene
+    scene_m = job.scene_m or (scene.scene_m if scene else None)
+    if scene_m is None:
+        raise RasterError(
+            f"{job.bundle} does not say how much ground an image shows, because it was not trained on chips: give the "
+            "side of a training image in meters with --scene-m, such as 78 for UC Merced"
+        )
+    if bundle.manifest.image.size % OVERLAPS[job.overlap]:
+        raise ValueError(f"images of {bundle.manifest.image.size} pixels can't overlap by {job.overlap}")
+    if job.area is not None and not job.area.is_file():
+        raise RasterError(f"{job.area} does not exist: expected a file of polygons such as a GeoPackage")
+    return MapOptions(
+        scene_m=scene_m,
+        overlap=job.overlap,
+        bands=job.bands or (scene.bands if scene else None),
+        value_range=job.value_range or bundle.manifest.image.value_range,
+        nodata=job.nodata,
+        gsd=job.gsd,
+        min_probability=job.min_probability,
+        area=None if job.area is None else sha256_file(job.area),
+    )
+
+
+def _classifier(job: MapJob) -> Classifier:
+    """Open the bundle and compile a variant for a stream of images."""
+    return Classifier.from_bundle(
+        job.bundle,
+        device=job.device,
+        variant=job.variant,
+        execution_precision=job.execution_precision,
+        hint="throughput",
+        cache=job.cache,
+        properties=job.properties,
+    )
+
+
+def _announcement(classifier: Classifier, options: MapOptions) -> str:
+    """Return what runs and what a window is, as a sentence."""
+    runner = classifier.runner
+    return (
+        f"running {runner.variant} on {runner.device} ({runner.device_name}) in {runner.execution_precision}; windows "
+        f"of {options.scene_m:g} m, with an overlap of {options.overlap:g}"
+    )
+
+
+def _model_record(bundle: Bundle, classifier: Classifier) -> ModelRecord:
+    runner = classifier.runner
+    return ModelRecord(
+        bundle_sha256=bundle.manifest_sha256(),
+        variant=runner.variant,
+        device=runner.device,
+        device_name=runner.device_name,
+        execution_precision=runner.execution_precision,
+    )

@@ -1,0 +1,1 @@
+"""The files of a map. Each is derived from the probabilities of its cells."""

@@ -1,0 +1,123 @@
+"""Write the files of a map, all of them derived from the probabilities of its cells."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from overfly.runtime.files.atomic import write_atomically
+from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.mapping.outputs.areas import areas_csv
+from overfly.runtime.mapping.outputs.class_map import ClassMap, decide
+from overfly.runtime.mapping.outputs.geotiff import MapPlace, as_bands, cloud_optimized, geotiff
+from overfly.runtime.mapping.outputs.palette import class_colors
+from overfly.runtime.mapping.outputs.polygons import geopackage
+from overfly.runtime.mapping.outputs.preview import Caption, preview
+from overfly.runtime.mapping.outputs.styles import attribute_table, qgis_style
+from overfly.runtime.mapping.record import (
+    AREAS_FILE,
+    CLASS_FILE,
+    CONFIDENCE_FILE,
+    POLYGONS_FILE,
+    PREVIEW_FILE,
+    PROBABILITIES_FILE,
+    ClassFigures,
+)
+from overfly.runtime.mapping.sums import NO_DATA, ONE, Quantized
+
+_EMPTY_8_BIT, _EMPTY_16_BIT = 255, 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapContent:
+    """What the files of a map are made from.
+
+    Attributes
+    ----------
+    title
+        The headline of the preview.
+    classes
+        Names of the classes.
+    place
+        Where the cells are.
+    probabilities
+        uint16, shape ``[n_rows, n_columns, n_classes]``; see `overfly.runtime.mapping.sums`.
+    areas
+        float64, shape ``[n_rows, n_columns]``: the area of each cell in square meters.
+    inside
+        bool, same shape: the cells that the map is limited to; None for all.
+    min_probability
+        Cells whose class has a lower probability are empty.
+    picture
+        uint8, shape ``[n_rows * p, n_columns * p, 3]``: the raster, with `p` pixels for each cell.
+    cell_m
+        Width and height of a cell in meters.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    place: MapPlace
+    probabilities: Quantized
+    areas: npt.NDArray[np.float64]
+    inside: npt.NDArray[np.bool_] | None
+    min_probability: float
+    picture: ImageBatch
+    cell_m: tuple[float, float]
+
+
+def write_outputs(folder: Path, content: MapContent) -> tuple[tuple[ClassFigures, ...], int]:
+    """Write every file of a map but its record.
+
+    Returns
+    -------
+    tuple
+        The figures of each class, and the number of empty cells.
+    """
+    cells = decide(content.probabilities, content.areas, min_probability=content.min_probability, inside=content.inside)
+    figures = cells.figures(content.classes)
+    colors = class_colors(len(content.classes))
+    _write_probabilities(folder, content)
+    _write_classes(folder, cells, content)
+    counts = [row.cells for row in figures]
+    write_atomically(folder / f"{CLASS_FILE}.aux.xml", attribute_table(content.classes, colors, counts))
+    style = (folder / CLASS_FILE).with_suffix(".qml")
+    write_atomically(style, qgis_style(content.classes, colors))
+    write_atomically(folder / POLYGONS_FILE, geopackage(cells, content.classes, content.place))
+    write_atomically(folder / AREAS_FILE, areas_csv(figures))
+    caption = Caption(title=content.title, figures=figures, colors=colors, cell_m=content.cell_m)
+    write_atomically(folder / PREVIEW_FILE, preview(content.picture, cells, caption))
+    return figures, int(np.count_nonzero(cells.indices < 0))
+
+
+def _write_probabilities(folder: Path, content: MapContent) -> None:
+    """Write ``probabilities.tif``: a band for each class."""
+    with geotiff(
+        as_bands(content.probabilities),
+        content.place,
+        nodata=NO_DATA,
+        descriptions=content.classes,
+        scale=1 / ONE,
+    ) as memory:
+        write_atomically(folder / PROBABILITIES_FILE, bytes(memory.getbuffer()))
+
+
+def _write_classes(folder: Path, cells: ClassMap, content: MapContent) -> None:
+    """Write ``class.tif`` and ``confidence.tif``."""
+    n_classes = len(content.classes)
+    # A GeoTIFF has a palette for 8 bits only.
+    is_small = n_classes <= _EMPTY_8_BIT
+    empty, dtype = (_EMPTY_8_BIT, np.uint8) if is_small else (_EMPTY_16_BIT, np.uint16)
+    values = np.where(cells.indices < 0, empty, cells.indices).astype(dtype)
+    with geotiff(
+        values[None],
+        content.place,
+        nodata=empty,
+        descriptions=["class"],
+        colors=class_colors(n_classes) if is_small else None,
+    ) as memory:
+        write_atomically(folder / CLASS_FILE, cloud_optimized(memory, resampling="MODE"))
+    with geotiff(
+        cells.confidence[None], content.place, nodata=NO_DATA, descriptions=["confidence"], scale=1 / ONE
+    ) as memory:
+        write_atomically(folder / CONFIDENCE_FILE, cloud_optimized(memory, resampling="AVERAGE"))
