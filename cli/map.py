@@ -51,6 +51,7 @@ _RECOMMENDED = "what the last full bench of this bundle recommended on this mach
     default=0.0,
     help="Leave cells empty whose class is less probable.",
 )
+@option("--merge", is_flag=True, help="Make one seamless map of all rasters; they must be on one grid.")
 @options.device(f"{_RECOMMENDED}, otherwise the GPU if OpenVINO lists one, otherwise the CPU")
 @option(
     "--variant",

@@ -79,7 +79,8 @@ class WindowGrid:
 
     def transform(self, raster: Affine) -> Affine:
         """Return the transform of the cells, given that of the raster's pixels."""
-        return raster * Affine.scale(self.cell_width, self.cell_height)
+        a, b, c, d, e, f = raster[:6]
+        return Affine(a * self.cell_width, b * self.cell_height, c, d * self.cell_width, e * self.cell_height, f)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks, row by row."""

@@ -16,11 +16,8 @@ from overfly.runtime.files.replacing import remove, replace_folder
 from overfly.runtime.files.unfinished import check_still_free, check_unfinished, unfinished_folder
 from overfly.runtime.images.depth import ValueRange
 from overfly.runtime.machine import keep_awake
-from overfly.runtime.mapping.record import JOURNAL_FILE, MapOptions, MapRecord, ModelRecord
+from overfly.runtime.mapping.record import JOURNAL_FILE, OVERLAPS, MapOptions, MapRecord, ModelRecord
 from overfly.runtime.reporter import SILENT, Reporter
-
-# Share of a window's side that it has in common with the next one, and the cells that it covers in each direction.
-OVERLAPS = {0.0: 1, 0.5: 2, 0.75: 4}
 
 _HOW_TO_CONTINUE = "the finished blocks are safe: fix the problem, then repeat the command with --resume"
 
@@ -53,6 +50,8 @@ class MapJob:
         Cells whose class has a lower probability are empty.
     area
         A vector file; the map is limited to its polygons.
+    merge
+        Make one map of all rasters, which must be on one grid.
     device, variant, execution_precision, cache, properties
         See `overfly.runtime.classifier.Classifier.from_bundle`.
     """
@@ -68,6 +67,7 @@ class MapJob:
     gsd: float | None = None
     min_probability: float = 0.0
     area: Path | None = None
+    merge: bool = False
     device: str = "auto"
     variant: str = "auto"
     execution_precision: str = "auto"
@@ -170,19 +170,22 @@ def _options(job: MapJob, bundle: Bundle) -> MapOptions:
     Raises
     ------
     RasterError
-        If the size of a scene is unknown, or the file of the area can't be read.
-    ValueError
-        If the overlap is none of `OVERLAPS`, or the size of the model's images is no multiple of its cells.
+        If the size of a scene is unknown, the file of the area is missing, the overlap is none of `OVERLAPS`, or the
+        size of the model's images is no multiple of a cell.
     """
     scene = bundle.manifest.scene
     scene_m = job.scene_m or (scene.scene_m if scene else None)
     if scene_m is None:
         raise RasterError(
-            f"{job.bundle} does not say how much ground an image shows, because it was not trained on chips: give the "
+            f"{job.bundle} does not say how much ground an image shows, because it was not trained on chips: "
             "side of a training image in meters with --scene-m, such as 78 for UC Merced"
         )
-    if bundle.manifest.image.size % OVERLAPS[job.overlap]:
-        raise ValueError(f"images of {bundle.manifest.image.size} pixels can't overlap by {job.overlap}")
+    if job.overlap not in OVERLAPS or bundle.manifest.image.size % OVERLAPS[job.overlap]:
+        possible = [overlap for overlap, per_side in OVERLAPS.items() if bundle.manifest.image.size % per_side == 0]
+        raise RasterError(
+            f"windows of {bundle.manifest.image.size} pixels can't overlap by {job.overlap:g}: expected "
+            f"{' or '.join(f'{overlap:g}' for overlap in possible)}"
+        )
     if job.area is not None and not job.area.is_file():
         raise RasterError(f"{job.area} does not exist: expected a file of polygons such as a GeoPackage")
     return MapOptions(

@@ -20,7 +20,9 @@ from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OverflyError, RasterError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
+from overfly.runtime.files.output_guards import explain_os_errors
 from overfly.runtime.files.replacing import remove, remove_partials
+from overfly.runtime.files.unfinished import unfinished_folder
 from overfly.runtime.mapping.classification import BlockClassifier, BlockResult
 from overfly.runtime.mapping.grid import WindowGrid
 from overfly.runtime.mapping.journal import Journal
@@ -30,12 +32,15 @@ from overfly.runtime.mapping.record import (
     JOURNAL_FILE,
     MAP_FILE,
     MAP_SCHEMA,
+    MOSAIC_FILE,
+    OVERLAPS,
     MapOptions,
     MapRecord,
     ModelRecord,
     RasterRecord,
 )
 from overfly.runtime.mapping.sums import CellSums
+from overfly.runtime.raster.mosaic import write_mosaic
 from overfly.runtime.raster.scale import cell_areas
 from overfly.runtime.raster.source import RasterSource
 from overfly.runtime.raster.vectors import read_polygons
@@ -59,6 +64,8 @@ class RasterMap:
     ----------
     name
         Of the map's folder below the output; empty for the output itself.
+    title
+        The headline of its picture.
     source, raster, options, grid
         What it is made from.
     manifest
@@ -68,6 +75,7 @@ class RasterMap:
     """
 
     name: str
+    title: str
     source: RasterSource
     raster: RasterRecord
     options: MapOptions
@@ -132,7 +140,7 @@ class RasterMap:
         if problems and not n_classified:
             raise problems[0]
         content = MapContent(
-            title=utf8_text(Path(self.raster.path).stem),
+            title=utf8_text(self.title),
             classes=self.manifest.classes,
             place=MapPlace(crs=self.source.crs, transform=self.grid.transform(self.source.transform)),
             probabilities=sums.probabilities(),
@@ -199,10 +207,7 @@ class RasterMap:
             return np.ones(shape, np.bool_)
         per_side = self.grid.per_side
         beyond = np.pad(self.inside, ((0, per_side - 1), (0, per_side - 1)))
-        wanted: npt.NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(beyond, (per_side, per_side)).any(
-            axis=(2, 3)
-        )
-        return wanted
+        return np.asarray(np.lib.stride_tricks.sliding_window_view(beyond, (per_side, per_side)).any(axis=(2, 3)))
 
     def _cell_pixels(self) -> int:
         """Return the side of a cell in the picture that is kept for the preview."""
@@ -243,8 +248,14 @@ def plan_maps(
     """
     maps: list[RasterMap] = []
     problems: list[OverflyError] = []
-    names = _folder_names(job.rasters)
-    for done, (path, name) in enumerate(zip(job.rasters, names, strict=True), start=1):
+    rasters = job.rasters
+    if job.merge and len(rasters) > 1:
+        rasters = (unfinished_folder(job.out) / MOSAIC_FILE,)
+        with explain_os_errors(job.out):
+            rasters[0].parent.mkdir(parents=True, exist_ok=True)
+            write_mosaic(rasters[0], job.rasters, ignore_nodata=job.nodata is not None)
+    names = _folder_names(rasters)
+    for done, (path, name) in enumerate(zip(rasters, names, strict=True), start=1):
         try:
             maps.append(_plan(path, name, job, options, manifest, stack))
         except RasterError as error:
@@ -255,8 +266,6 @@ def plan_maps(
 
 def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: Manifest, stack: ExitStack) -> RasterMap:
     """Open a raster and plan its map."""
-    from overfly.runtime.mapping.job import OVERLAPS
-
     source = stack.enter_context(
         RasterSource(path, bands=options.bands, value_range=options.value_range, nodata=options.nodata, gsd=options.gsd)
     )
@@ -264,7 +273,8 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
     _check_window(path, window, options.scene_m)
     grid = WindowGrid(source.width, source.height, *window, per_side=OVERLAPS[options.overlap])
     raster = RasterRecord(
-        path=utf8_text(path.absolute()),
+        # The mosaic moves with the folder that it is in.
+        path=utf8_text(job.out.absolute() / MOSAIC_FILE if path.name == MOSAIC_FILE else path.absolute()),
         sha256=_hash_all(source.files),
         width=source.width,
         height=source.height,
@@ -273,6 +283,7 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
     )
     return RasterMap(
         name=name,
+        title=job.out.name if job.merge else path.stem,
         source=source,
         raster=raster,
         options=replace(options, bands=source.bands),

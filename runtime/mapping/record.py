@@ -16,8 +16,13 @@ CONFIDENCE_FILE = "confidence.tif"
 POLYGONS_FILE = "map.gpkg"
 AREAS_FILE = "areas.csv"
 PREVIEW_FILE = "preview.png"
+# With ``--merge``: all rasters as one.
+MOSAIC_FILE = "mosaic.vrt"
 # While a map is made.
 JOURNAL_FILE = "journal"
+
+# Share of a window's side that it has in common with the next one, and the cells that it covers in each direction.
+OVERLAPS = {0.0: 1, 0.5: 2, 0.75: 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

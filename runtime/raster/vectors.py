@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -36,6 +37,10 @@ def read_polygons(path: Path, crs: CRS) -> list[shapely.Geometry]:
     if meta["crs"] is None:
         raise RasterError(f"{path} has no coordinate reference system: assign one, for example in QGIS")
     own = CRS.from_user_input(meta["crs"])
+
+    def moved(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.stack(project(own, crs, *points.T), axis=1)
+
     geometries = [shapely.make_valid(geometry) for geometry in shapely.from_wkb(wkb) if geometry is not None]
     polygons = [part for part in shapely.get_parts(geometries) if part.geom_type == "Polygon" and not part.is_empty]
     if not polygons:

@@ -1,8 +1,11 @@
 """``map.gpkg``: neighboring cells of the same class as polygons."""
 
 import io
+import warnings
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyogrio
 import shapely
 from rasterio.features import rasterize, shapes
@@ -44,11 +47,16 @@ def geopackage(cells: ClassMap, classes: tuple[str, ...], place: MapPlace) -> by
     return write_vectors(geometries, fields, layer=LAYER, place=place)
 
 
-def write_vectors(geometries: "np.ndarray", fields: "dict[str, np.ndarray]", *, layer: str, place: MapPlace) -> bytes:
+def write_vectors(
+    geometries: npt.NDArray[Any], fields: dict[str, npt.NDArray[Any]], *, layer: str, place: MapPlace
+) -> bytes:
     """Return polygons and their fields as the bytes of a GeoPackage."""
     content = io.BytesIO()
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
-    try:
+    with warnings.catch_warnings():
+        if place.crs is None:
+            # pyogrio would warn of what the user knows.
+            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
         pyogrio.raw.write(
             content,
             shapely.to_wkb(geometries),
@@ -59,6 +67,5 @@ def write_vectors(geometries: "np.ndarray", fields: "dict[str, np.ndarray]", *, 
             geometry_type="Polygon",
             crs=None if place.crs is None else place.crs.to_wkt(),
         )
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
     return content.getvalue()

@@ -1,0 +1,275 @@
+"""A map equals one that is computed window by window, survives every interruption, and names what it can't do."""
+
+import json
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from overfly.runtime.bundle.manifest import SceneSpec, write_manifest
+from overfly.runtime.errors import OutputError, RasterError
+from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.mapping import raster_map
+from overfly.runtime.mapping.job import MapJob, make_maps
+from overfly.runtime.mapping.record import read_map_record
+from overfly.runtime.mapping.sums import NO_DATA, ONE
+from overfly.runtime.reporter import Reporter
+
+SIZE = 8
+SCENE_M = SIZE * 2 / 0.9996
+FILES = {
+    "areas.csv",
+    "class.qml",
+    "class.tif",
+    "class.tif.aux.xml",
+    "confidence.tif",
+    "map.gpkg",
+    "preview.png",
+    "probabilities.tif",
+}
+
+
+def probabilities_of(folder):
+    """Return the probabilities of a map, [rows, columns, n_classes], NaN in empty cells."""
+    with rasterio.open(folder / "probabilities.tif") as dataset:
+        values = dataset.read().transpose(1, 2, 0)
+    return np.where(values == NO_DATA, np.nan, values / ONE)
+
+
+def hashes(folder):
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 3 x 3 windows, so that a small raster has several."""
+    monkeypatch.setattr("overfly.runtime.mapping.grid._BLOCK_WINDOWS", 3)
+
+
+@pytest.mark.parametrize(("overlap", "per_side"), [(0.0, 1), (0.5, 2), (0.75, 4)])
+@pytest.mark.usefixtures("small_blocks")
+def test_each_cell_has_the_mean_over_its_windows(
+    raster, make_map, pixels, expected_probabilities, tmp_path, overlap, per_side
+):
+    result = make_map(raster, overlap=overlap)
+    n_rows, n_columns = 7 * per_side, 10 * per_side
+    # Of the last windows, the raster has a part only.
+    parts = (np.minimum(1, (n - np.arange(n)) / per_side) for n in (n_rows, n_columns))
+    classified = np.outer(*parts) >= 0.5
+    # Mirrored at the last pixel, which is not repeated.
+    mirrored = np.pad(pixels(7 * SIZE, 10 * SIZE), ((0, SIZE), (0, SIZE), (0, 0)), mode="reflect")
+    expected = expected_probabilities(mirrored, per_side, classified)
+    found = probabilities_of(tmp_path / "map")
+    assert found.shape == (n_rows, n_columns, 4)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    (record,) = result.records.values()
+    assert (record.n_rows, record.n_columns) == (n_rows, n_columns)
+    assert record.n_windows == classified.sum()
+    assert not result.problems
+
+
+def test_every_file_is_in_the_record(raster, make_map, tmp_path):
+    make_map(raster)
+    record = read_map_record(tmp_path / "map")
+    assert set(record.files) == FILES
+    assert {path.name for path in (tmp_path / "map").iterdir()} == FILES | {"map.json"}
+    for name, file in record.files.items():
+        assert file.sha256 == sha256_file(tmp_path / "map" / name)
+    assert record.raster.sha256 == sha256_file(raster)
+    assert record.options.scene_m == pytest.approx(SCENE_M)
+    assert sum(figures.cells for figures in record.figures) == 20 * 14
+    assert sum(figures.area_m2 for figures in record.figures) == pytest.approx(80 * 56 * (2 / 0.9996) ** 2, rel=1e-3)
+
+
+class _Stop(Reporter):
+    """Interrupts the map after a number of windows."""
+
+    def __init__(self, after):
+        self._after = after
+
+    def progress(self, stage, done, _total):
+        if stage == "mapping" and done >= self._after:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_resumed_it_ends_with_the_same_bytes(raster, make_map, tmp_path, monkeypatch):
+    make_map(raster)
+    whole = hashes(tmp_path / "map")
+    other = tmp_path / "other"
+    work = tmp_path / "other.unfinished"
+    for after in (1, 100):
+        with pytest.raises(KeyboardInterrupt):
+            make_map(raster, out=other, resume=True, reporter=_Stop(after))
+        assert not other.exists()
+    n_read = []
+    results = raster_map.BlockClassifier.results
+    monkeypatch.setattr(
+        raster_map.BlockClassifier, "results", lambda self, blocks: results(self, n_read.append(len(blocks)) or blocks)
+    )
+    with pytest.raises(OutputError, match="--resume"):
+        make_map(raster, out=other)
+    make_map(raster, out=other, resume=True)
+    assert 0 < n_read[0] < 35 - 10
+    assert hashes(other) == whole
+    assert not work.exists()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_journal_of_another_map_is_refused(raster, make_map, write_raster, pixels):
+    with pytest.raises(KeyboardInterrupt):
+        make_map(raster, reporter=_Stop(1))
+    with pytest.raises(OutputError, match="another map"):
+        make_map(raster, resume=True, overlap=0.75)
+    write_raster(pixels(7 * SIZE, 10 * SIZE, seed=1))  # over the first one
+    with pytest.raises(OutputError, match="another map"):
+        make_map(raster, resume=True)
+    make_map(raster, overwrite=True)
+
+
+def test_what_is_there_stays_without_overwrite(raster, make_map, tmp_path):
+    make_map(raster)
+    before = hashes(tmp_path / "map")
+    with pytest.raises(OutputError, match="--overwrite"):
+        make_map(raster, min_probability=0.9)
+    assert hashes(tmp_path / "map") == before
+    make_map(raster, min_probability=0.9, overwrite=True)
+    assert hashes(tmp_path / "map") != before
+    with pytest.raises(OutputError, match="input"):
+        make_map(tmp_path / "map" / "class.tif", overwrite=True)
+
+
+def test_missing_pixels_are_mirrored_and_empty_windows_left_out(write_raster, make_map, pixels, tmp_path):
+    mask = np.full((4 * SIZE, 6 * SIZE), 255, np.uint8)
+    mask[:, 3 * SIZE + 2 :] = 0  # the fourth column of windows has a quarter of its pixels
+    path = write_raster(pixels(4 * SIZE, 6 * SIZE), mask=mask)
+    result = make_map(path, overlap=0.0)
+    found = probabilities_of(tmp_path / "map")
+    assert np.isfinite(found[:, :3]).all()
+    assert np.isnan(found[:, 3:]).all()
+    (record,) = result.records.values()
+    assert (record.n_windows, record.empty_cells) == (12, 12)
+
+
+def test_a_failing_raster_does_not_stop_the_others(raster, write_raster, make_map, pixels, tmp_path):
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"no raster")
+    same_name = write_raster(pixels(2 * SIZE, seed=3), "other/Field.tif")
+    result = make_map(raster, broken, same_name)
+    assert [problem.args[0].partition(" ")[0] for problem in result.problems] == [str(broken)]
+    assert [folder.name for folder in result.records] == ["field", "Field-2"]
+    assert {path.name for path in (tmp_path / "map").iterdir()} == {"field", "Field-2"}
+    with pytest.raises(RasterError, match="broken"):
+        make_map(broken, overwrite=True)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_block_that_cannot_be_read_is_named_and_the_rest_is_mapped(write_raster, make_map, pixels):
+    path = write_raster(pixels(8 * SIZE, 8 * SIZE), compress="deflate", blockysize=SIZE)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 2000])
+    result = make_map(path, overlap=0.0)
+    assert result.problems
+    assert all(str(path) in str(problem) for problem in result.problems)
+    (record,) = result.records.values()
+    assert 0 < record.n_windows < 64
+    assert len(record.unreadable) == len(result.problems)
+
+
+def test_merged_rasters_give_the_map_of_the_whole(write_raster, make_map, pixels, tmp_path):
+    whole = pixels(6 * SIZE, 10 * SIZE)
+    make_map(write_raster(whole), out=tmp_path / "one")
+    left = write_raster(whole[:, : 5 * SIZE + 3], "left.tif")
+    place = Affine(2, 0, 500_000 + 2 * (4 * SIZE + 1), 0, -2, 5_000_000)
+    right = write_raster(whole[:, 4 * SIZE + 1 :], "right.tif", transform=place)
+    make_map(left, right, out=tmp_path / "merged", merge=True)
+    for name in ("probabilities.tif", "class.tif", "areas.csv"):
+        assert sha256_file(tmp_path / "merged" / name) == sha256_file(tmp_path / "one" / name)
+    record = read_map_record(tmp_path / "merged")
+    assert record.raster.path == str(tmp_path / "merged" / "mosaic.vrt")
+    with rasterio.open(record.raster.path) as mosaic:
+        np.testing.assert_array_equal(mosaic.read().transpose(1, 2, 0), whole)
+
+
+def test_an_area_limits_the_map(raster, make_map, tmp_path):
+    # The first three columns and two rows of cells without overlap.
+    side = 2 * SIZE
+    corners = [(500_000, 5_000_000), (500_000 + 3 * side, 5_000_000)]
+    corners += [(x, 5_000_000 - 2 * side) for x, _ in reversed(corners)]
+    area = tmp_path / "area.geojson"
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+    geometry = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    area.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}), encoding="utf-8")
+    result = make_map(raster, overlap=0.0, area=area)
+    (record,) = result.records.values()
+    assert (record.n_windows, record.empty_cells) == (6, 70 - 6)
+    with rasterio.open(tmp_path / "map" / "class.tif") as dataset:
+        filled = dataset.read_masks(1) > 0
+    assert filled[:2, :3].all()
+    assert filled.sum() == 6
+
+
+def test_cells_below_the_probability_are_empty(raster, make_map, tmp_path):
+    make_map(raster, overlap=0.0, min_probability=0.9)
+    highest = probabilities_of(tmp_path / "map").max(axis=2)
+    with rasterio.open(tmp_path / "map" / "class.tif") as dataset:
+        filled = dataset.read_masks(1) > 0
+    assert 0 < filled.sum() < filled.size
+    np.testing.assert_array_equal(filled, highest >= 0.9 - 0.5 / ONE)
+
+
+def test_a_bundle_without_a_scene_size_asks_for_it(raster, make_map):
+    with pytest.raises(RasterError, match="--scene-m"):
+        make_map(raster, scene_m=None)
+
+
+def test_the_scene_of_the_bundle_is_taken(raster, bundle, tmp_path):
+    manifest = replace(bundle.manifest, scene=SceneSpec(SCENE_M, (3, 2, 1)))
+    write_manifest(bundle.path, manifest)
+    job = MapJob(bundle=bundle.path, rasters=(raster,), out=tmp_path / "map", device="CPU")
+    (record,) = make_maps(job).records.values()
+    assert record.options.scene_m == SCENE_M
+    assert record.options.bands == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "width", "height"),
+    [
+        # Web Mercator at 60 degrees north, where a meter of the projection is half a meter on the ground.
+        ("EPSG:3857", Affine(4, 0, 1_000_000, 0, -4, 8_399_737), 8, 8),
+        ("EPSG:2926", Affine(5, 0, 1_200_000, 0, -10, 200_000), 16 / (5 * 0.3048006), 16 / (10 * 0.3048006)),
+    ],
+    ids=["Web Mercator", "feet, not square"],
+)
+def test_a_window_has_the_same_size_on_the_ground(write_raster, make_map, pixels, crs, transform, width, height):
+    path = write_raster(pixels(6 * SIZE, 6 * SIZE), crs=crs, transform=transform)
+    result = make_map(path, scene_m=16.0)
+    (record,) = result.records.values()
+    assert record.window_pixels == pytest.approx((width, height), rel=4e-3)
+
+
+def test_a_raster_without_a_crs_needs_the_size_of_its_pixels(write_raster, make_map, pixels):
+    path = write_raster(pixels(4 * SIZE), crs=None)
+    with pytest.raises(RasterError, match="--gsd"):
+        make_map(path)
+    result = make_map(path, gsd=2.0, scene_m=16.0, overlap=0.0)
+    (record,) = result.records.values()
+    assert record.window_pixels == (8.0, 8.0)
+    assert sum(figures.area_m2 for figures in record.figures) == pytest.approx(64 * 64.0)
+
+
+def test_windows_that_are_too_small_or_too_large_are_refused(raster, make_map):
+    with pytest.raises(RasterError, match="pixels larger than a window of 1 m"):
+        make_map(raster, scene_m=1.0)
+    with pytest.raises(RasterError, match="8192"):
+        make_map(raster, scene_m=20_000.0)
+
+
+def test_a_job_needs_a_known_overlap(raster, tmp_path, bundle):
+    job = MapJob(bundle=bundle.path, rasters=(raster,), out=tmp_path / "map", scene_m=16.0, overlap=0.3)
+    with pytest.raises(RasterError, match=r"0\.3"):
+        make_maps(job)
