@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.features import rasterize
 
-from overfly.runtime.bundle.manifest import Manifest, hash_files
+from overfly.runtime.bundle.manifest import N_COLORS, Manifest, hash_files
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OverflyError, RasterError
@@ -23,8 +23,9 @@ from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import explain_os_errors
 from overfly.runtime.files.replacing import remove, remove_partials
 from overfly.runtime.files.unfinished import unfinished_folder
+from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.mapping.classification import BlockClassifier, BlockResult
-from overfly.runtime.mapping.grid import WindowGrid
+from overfly.runtime.mapping.grid import Block, WindowGrid
 from overfly.runtime.mapping.journal import Journal
 from overfly.runtime.mapping.outputs.files import MapContent, write_outputs
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
@@ -54,6 +55,40 @@ if TYPE_CHECKING:
 _MAX_WINDOW_PIXELS = 8192
 # The longer side of the picture that is kept for the preview, in pixels.
 _PREVIEW_SIDE = 1400
+_WHITE = 255
+
+
+@dataclass(slots=True)
+class _Windows:
+    """The classified windows of a raster.
+
+    Attributes
+    ----------
+    sums
+        The probabilities of the cells.
+    picture
+        uint8, shape ``[n_rows * p, n_columns * p, 3]``: the raster, white where nothing was classified.
+    problems
+        Why blocks could not be read.
+    n_classified
+        Number of windows.
+    """
+
+    sums: CellSums
+    picture: ImageBatch
+    problems: list[RasterError] = field(default_factory=list)
+    n_classified: int = 0
+
+    def add(self, block: Block, result: BlockResult, cell_pixels: int) -> None:
+        """Add a block."""
+        self.sums.add(block, result.classified, result.probabilities)
+        self.n_classified += len(result.probabilities)
+        if result.thumbnail is not None:
+            rows, columns = (
+                slice(start * cell_pixels, (start + n) * cell_pixels)
+                for start, n in ((block.row, block.n_rows), (block.column, block.n_columns))
+            )
+            self.picture[rows, columns] = result.thumbnail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,62 +149,59 @@ class RasterMap:
         """
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
-        cell_pixels = self._cell_pixels()
-        n_classes = len(self.manifest.classes)
-        sums = CellSums(self.grid, n_classes)
-        picture = np.full((self.grid.n_rows * cell_pixels, self.grid.n_columns * cell_pixels, 3), 255, np.uint8)
-        problems: list[RasterError] = []
-        n_classified = n_done = 0
-        with Journal(folder / JOURNAL_FILE, self._identity(model, cell_pixels)) as journal:
-            blocks = dict(enumerate(self.grid.blocks()))
-            for index, result in self._results(journal, classifier, cell_pixels):
-                block = blocks[index]
-                if isinstance(result, RasterError):
-                    problems.append(result)
-                else:
-                    sums.add(block, result.classified, result.probabilities)
-                    n_classified += len(result.probabilities)
-                    if result.thumbnail is not None:
-                        rows, columns = (
-                            slice(start * cell_pixels, (start + n) * cell_pixels)
-                            for start, n in ((block.row, block.n_rows), (block.column, block.n_columns))
-                        )
-                        picture[rows, columns] = result.thumbnail
-                n_done += block.n_rows * block.n_columns
-                progress(n_done)
-        if problems and not n_classified:
-            raise problems[0]
+        windows = self._classify(folder, classifier, model, progress)
+        if windows.problems and not windows.n_classified:
+            raise windows.problems[0]
         content = MapContent(
             title=utf8_text(self.title),
             classes=self.manifest.classes,
             place=MapPlace(crs=self.source.crs, transform=self.grid.transform(self.source.transform)),
-            probabilities=sums.probabilities(),
+            probabilities=windows.sums.probabilities(),
             areas=self._areas(),
             inside=self.inside,
             min_probability=self.options.min_probability,
-            picture=picture,
+            picture=windows.picture,
             cell_m=self._cell_m(),
         )
         figures, n_empty = write_outputs(folder, content)
         remove(folder / MAP_FILE)
-        files = {name: record for name, record in hash_files(folder).items() if name != JOURNAL_FILE}
         record = MapRecord(
             classes=self.manifest.classes,
             raster=self.raster,
             options=self.options,
             model=model,
             window_pixels=(self.grid.window_width, self.grid.window_height),
-            n_windows=n_classified,
+            n_windows=windows.n_classified,
             n_columns=self.grid.n_columns,
             n_rows=self.grid.n_rows,
             figures=figures,
             empty_cells=n_empty,
-            unreadable=tuple(utf8_text(problem) for problem in problems),
-            files=files,
+            unreadable=tuple(utf8_text(problem) for problem in windows.problems),
+            files={name: record for name, record in hash_files(folder).items() if name != JOURNAL_FILE},
             versions=installed_versions(),
         )
         write_document(folder / MAP_FILE, record, schema=MAP_SCHEMA)
-        return record, problems
+        return record, windows.problems
+
+    def _classify(
+        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: Callable[[int], None]
+    ) -> "_Windows":
+        """Classify the windows that are not in the journal, and put all together."""
+        side = self._cell_pixels()
+        shape = self.grid.n_rows * side, self.grid.n_columns * side, N_COLORS
+        windows = _Windows(CellSums(self.grid, len(self.manifest.classes)), np.full(shape, _WHITE, np.uint8))
+        blocks = list(self.grid.blocks())
+        n_done = 0
+        with Journal(folder / JOURNAL_FILE, self._identity(model, side)) as journal:
+            for index, result in self._results(journal, classifier, side):
+                block = blocks[index]
+                if isinstance(result, RasterError):
+                    windows.problems.append(result)
+                else:
+                    windows.add(block, result, side)
+                n_done += block.n_rows * block.n_columns
+                progress(n_done)
+        return windows
 
     def _results(
         self, journal: Journal, classifier: Classifier, cell_pixels: int

@@ -143,9 +143,9 @@ def _add_source(band: ET.Element, tile: _Tile, source_band: str, *, masked: bool
     source = ET.SubElement(band, "ComplexSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = utf8_text(tile.path)
     ET.SubElement(source, "SourceBand").text = source_band
-    size = {"xSize": str(tile.dataset.width), "ySize": str(tile.dataset.height)}
-    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
-    ET.SubElement(source, "DstRect", xOff=str(tile.column), yOff=str(tile.row), **size)
+    width, height = str(tile.dataset.width), str(tile.dataset.height)
+    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
+    ET.SubElement(source, "DstRect", xOff=str(tile.column), yOff=str(tile.row), xSize=width, ySize=height)
     if masked:
         ET.SubElement(source, "UseMaskBand").text = "true"
     return source

@@ -4,8 +4,9 @@ import colorsys
 
 Color = tuple[int, int, int]
 
-# The first ones differ in lightness as well as in hue, so that neighbors in the list differ for color-blind people too.
-_FIRST = (
+# The first twelve differ in lightness as well as in hue, so that color-blind people can tell them apart. Each further
+# one is that of a grid of colors which is farthest, in CIELAB, from those before it.
+_LISTED = (
     (230, 159, 0),
     (0, 114, 178),
     (0, 158, 115),
@@ -18,6 +19,26 @@ _FIRST = (
     (110, 110, 110),
     (255, 150, 170),
     (20, 70, 55),
+    (0, 255, 0),
+    (255, 0, 210),
+    (0, 0, 255),
+    (255, 0, 0),
+    (240, 225, 180),
+    (105, 105, 15),
+    (0, 255, 150),
+    (225, 165, 255),
+    (120, 0, 120),
+    (90, 240, 240),
+    (0, 135, 15),
+    (195, 15, 255),
+    (240, 0, 75),
+    (225, 210, 240),
+    (105, 45, 75),
+    (255, 120, 60),
+    (45, 60, 150),
+    (195, 135, 90),
+    (165, 240, 0),
+    (165, 240, 180),
 )
 # The golden ratio of the circle: each further hue is in the largest gap.
 _HUE_STEP = 0.618034
@@ -27,7 +48,7 @@ _SATURATION = (0.75, 0.55, 0.9)
 
 def class_colors(n_classes: int) -> list[Color]:
     """Return a color for each class index, as red, green and blue from 0 to 255."""
-    return [_FIRST[i] if i < len(_FIRST) else _computed(i) for i in range(n_classes)]
+    return [_LISTED[i] if i < len(_LISTED) else _computed(i) for i in range(n_classes)]
 
 
 def _computed(index: int) -> Color:

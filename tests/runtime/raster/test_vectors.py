@@ -1,0 +1,46 @@
+"""Polygons come in the CRS of the raster; everything else is an error."""
+
+import json
+
+import pytest
+from rasterio.crs import CRS
+
+from overfly.runtime.errors import RasterError
+from overfly.runtime.raster.vectors import read_polygons
+
+
+def write(path, *geometries):
+    features = [{"type": "Feature", "properties": {}, "geometry": geometry} for geometry in geometries]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    return path
+
+
+def square(x, y, side):
+    return [[(x, y), (x + side, y), (x + side, y + side), (x, y + side), (x, y)]]
+
+
+def test_longitudes_become_eastings(tmp_path):
+    path = write(tmp_path / "a.geojson", {"type": "Polygon", "coordinates": square(9, 45, 0.001)})
+    (polygon,) = read_polygons(path, CRS.from_epsg(32632))
+    assert polygon.bounds[:2] == pytest.approx((500_000, 4_982_950.4), abs=1)
+    # A thousandth of a degree at 45 degrees north.
+    assert polygon.area == pytest.approx(111.13 * 78.85 * 0.9996**2, rel=1e-3)
+
+
+def test_parts_are_taken_apart_and_crossing_edges_mended(tmp_path):
+    bow_tie = [[(9, 45), (9.01, 45.01), (9.01, 45), (9, 45.01), (9, 45)]]
+    multi = {"type": "MultiPolygon", "coordinates": [square(8, 45, 0.1), square(8.5, 45, 0.1)]}
+    path = write(tmp_path / "a.geojson", multi, {"type": "Polygon", "coordinates": bow_tie})
+    polygons = read_polygons(path, CRS.from_epsg(4326))
+    assert len(polygons) == 4
+    assert all(polygon.is_valid for polygon in polygons)
+
+
+def test_what_holds_no_polygon_is_refused(tmp_path):
+    points = write(tmp_path / "points.geojson", {"type": "Point", "coordinates": [9, 45]})
+    with pytest.raises(RasterError, match="no polygon"):
+        read_polygons(points, CRS.from_epsg(4326))
+    text = tmp_path / "text.gpkg"
+    text.write_text("no vectors", encoding="utf-8")
+    with pytest.raises(RasterError, match="vector data"):
+        read_polygons(text, CRS.from_epsg(4326))
