@@ -32,7 +32,7 @@ def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recip
     with pytest.raises(OutputError) as caught:
         train(job, reporter=Other())
     assert str(caught.value) == (
-        f"something appeared at {job.out} during the training; the run is complete in {job.work}: move what "
+        f"something appeared at {job.out} meanwhile; the run is complete in {job.work}: move what "
         "appeared and repeat the command with --resume, or replace it with --resume --overwrite"
     )
     assert (job.out / "notes.txt").read_text() == "precious"
