@@ -1,5 +1,6 @@
 """``overfly assess``: how good a map is."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,10 +110,10 @@ def _report(assessment: "Assessment") -> str:
     factor, unit = (1 / _HECTARE, "ha") if total >= _MIN_HECTARES * _HECTARE else (1.0, "m2")
     figures = [_figures(name, one, factor) for name, one in zip(names, classes, strict=True)]
     head = ("class", f"map, {unit}", f"estimated, {unit}", "user's, %", "producer's, %")
+    cells = f"from {assessment.n_labeled:,} labeled cells"
     return "\n".join(
         [
-            f"overall accuracy: {_percent(assessment.overall_accuracy)}% of the area, from {assessment.n_labeled} "
-            "labeled cells",
+            f"Overall accuracy: {_percent(assessment.overall_accuracy)} (% of the area), {cells}",
             "",
             "Error matrix: labeled cells, rows the map, columns the reference",
             _table(("", *(str(k) for k in range(1, len(classes) + 1)), "sum"), [*counts, sums]),
@@ -150,7 +151,7 @@ def _with_margin(estimate: "Estimate | None", style: str) -> str:
     return f"{estimate.value:{style}} +- {'unknown' if error is None else format(Z_95 * error, style)}"
 
 
-def _table(head: tuple[str, ...], rows: "list[tuple[str, ...]]") -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return rows of text as aligned columns: the first one left, the others right."""
     lines = [head, *rows]
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]

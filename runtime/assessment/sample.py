@@ -97,8 +97,8 @@ def draw_sample(class_map: ClassMap, n_cells: int, *, seed: int = 0) -> list[Cel
     except ValueError as error:
         n_classes = int(np.count_nonzero(class_map.cells))
         raise RasterError(
-            f"{class_map.folder} can't give {error}: it has {n_classes} classes, each of which needs {MIN_PER_CLASS}, "
-            f"and {class_map.cells.sum()} cells in all; choose another number"
+            f"{class_map.folder} can't have {error}: each of its {n_classes} classes needs {MIN_PER_CLASS}, and it has "
+            f"{class_map.cells.sum()} in all; choose another number"
         ) from error
     cells: list[Cell] = []
     for index, n_drawn in enumerate(drawn):

@@ -169,6 +169,8 @@ def _write_geopackage(path: Path, class_map: ClassMap, cells: list[Cell]) -> Non
             crs=None if class_map.crs is None else class_map.crs.to_wkt(),
             driver="GPKG",
             layer=LAYER,
+            # Programs without GDAL's functions can't change a table that has such an index.
+            SPATIAL_INDEX="NO",
         )
 
 
