@@ -319,16 +319,17 @@ def write_class_map():
         with rasterio.open(path, "w", dtype=bands.dtype, crs=crs, transform=transform, **shape, **options) as dataset:
             dataset.write(bands)
 
-    def write(folder, indices, classes=("field", "forest", "water"), *, crs="EPSG:32617", bands=None, **options):
+    def write(folder, indices, classes=("field", "forest", "water"), *, crs="EPSG:32617", pixels=None, **options):
         folder.mkdir(parents=True)
         raster, cell = folder.parent / f"{folder.name}-raster.tif", 10
         n_rows, n_columns = indices.shape
-        transform = Affine(1, 0, 404_000, 0, -1, 3_285_000) if crs else Affine.identity()
-        if bands is None:
+        x, y, down = (404_000, 3_285_000, -1) if crs else (0, 0, 1)
+        transform = Affine(1, 0, x, 0, down, y)
+        if pixels is None:
             rows, columns = np.mgrid[: n_rows * cell, : n_columns * cell]
-            bands = np.stack([rows % 256, columns % 256, (rows + columns) % 256]).astype(np.uint8)
-        write_raster(raster, bands, crs, transform)
-        cell_transform = transform * Affine.scale(cell)
+            pixels = np.stack([rows % 256, columns % 256, (rows + columns) % 256]).astype(np.uint8)
+        write_raster(raster, pixels, crs, transform if crs else None)
+        cell_transform = Affine(cell, 0, x, 0, down * cell, y)
         write_raster(folder / "class.tif", indices.astype(np.uint8)[None], crs, cell_transform, nodata=255)
         counts = [int((indices == k).sum()) for k in range(len(classes))]
         lines = [f"{name},{n},{n * 100}.0,0.3,{0.9 if n else ''}\n" for name, n in zip(classes, counts, strict=True)]

@@ -19,6 +19,7 @@ from overfly.runtime.assessment.sample import Cell
 from overfly.runtime.errors import RasterError
 from overfly.runtime.images.depth import ValueRange, stretch
 from overfly.runtime.raster.map_record import RasterRecord
+from overfly.runtime.raster.scale import transform_points
 
 # Width and height of an image, in pixels.
 IMAGE_SIZE = 512
@@ -66,7 +67,7 @@ class CellImages(AbstractContextManager["CellImages"]):
         except RasterError:
             self._dataset.close()
             raise
-        self._to_raster = ~Affine(*record.transform[:6]) * class_map.transform
+        self._from_cells, self._to_raster = class_map.transform, ~Affine(*record.transform[:6])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -84,8 +85,9 @@ class CellImages(AbstractContextManager["CellImages"]):
         RasterError
             If the raster can't be read.
         """
-        ring = [(cell.column + x, cell.row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        corners = np.array([self._to_raster * corner for corner in ring])
+        columns, rows = cell.column + np.array([0.0, 1, 1, 0]), cell.row + np.array([0.0, 0, 1, 1])
+        points = transform_points(self._to_raster, *transform_points(self._from_cells, columns, rows))
+        corners = np.stack(points, axis=1)
         side = max(_N_CELLS * float(np.ptp(corners, axis=0).max()), _MIN_RASTER_PIXELS)
         origin = corners.mean(axis=0) - side / 2
         scale = IMAGE_SIZE / side

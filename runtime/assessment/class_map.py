@@ -1,5 +1,6 @@
 """The classes of a map, as an assessment needs them: the only module here that knows what is in the folder of a map."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,15 @@ import numpy.typing as npt
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from overfly.runtime.errors import RasterError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.raster.map_record import CLASS_FILE, MAP_FILE, MapRecord, read_map_record
 from overfly.runtime.raster.scale import cell_areas
+
+# A map without coordinates is fine: it has a grid of pixels.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 # The index of a cell without a class.
 EMPTY = -1

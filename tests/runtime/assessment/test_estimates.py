@@ -116,7 +116,7 @@ def simulated(rng, truth, drawn):
     return StratifiedSample(counts, cells / cells.sum(), cells)
 
 
-@settings(max_examples=20, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     sizes=st.lists(st.integers(400, 5000), min_size=2, max_size=4),
