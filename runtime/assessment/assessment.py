@@ -150,6 +150,12 @@ def _notes(class_map: ClassMap, sample: StratifiedSample, n_blank: int) -> list[
             f"all labeled cells of {names} have the same label, so the intervals leave out that others may differ: "
             f"up to {highest_share_unseen(n_fewest):.0%} of a class may, at 95% confidence, if {n_fewest} cells agree"
         )
+    elsewhere = sample.counts.sum(axis=0) - np.diagonal(sample.counts)
+    if names := _names(class_map, (np.diagonal(sample.counts) > 0) & (elsewhere == 0) & (n_labeled < cells).any()):
+        notes.append(
+            f"no cell of another class is labeled {names}, so the interval of the producer's accuracy leaves out that "
+            "there may be some: a larger sample can tell"
+        )
     if class_map.area_ratio > _MAX_AREA_RATIO:
         notes.append(
             f"the largest cell has {class_map.area_ratio:.2f} times the area of the smallest, and the estimates take "

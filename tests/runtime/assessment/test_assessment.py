@@ -29,8 +29,9 @@ def test_a_map_without_any_error_says_how_many_may_be_unseen(class_map, labeled)
     found = assess(class_map.folder, labeled())
     assert found.overall_accuracy.value == pytest.approx(1)
     # Each class of the map agrees with itself, which does not mean that no cell can differ.
-    (note,) = found.notes
+    note, about_producers = found.notes
     assert "'field', 'forest', 'water'" in note
+    assert "is labeled 'field', 'forest', 'water'" in about_producers
     n_fewest = min(one.n_map for one in found.classes)
     assert f"up to {1 - 0.05 ** (1 / n_fewest):.0%}" in note
 
