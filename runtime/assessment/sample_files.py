@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyogrio
 import shapely
+from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError
 
 from overfly.runtime.assessment.cell_images import CellImages
 from overfly.runtime.assessment.class_map import ClassMap, read_class_map
@@ -157,7 +158,7 @@ def _write_geopackage(path: Path, class_map: ClassMap, cells: list[Cell]) -> Non
         IMAGE_COLUMN: [_image_name(class_map, cell) for cell in cells],
         REFERENCE_COLUMN: [""] * len(cells),
     }
-    with _fix_time(), warnings.catch_warnings():
+    with _fix_time(), _explain_pyogrio(path), warnings.catch_warnings():
         # pyogrio warns of a file without a CRS, but a raster without one has no other map.
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.raw.write(
@@ -172,6 +173,15 @@ def _write_geopackage(path: Path, class_map: ClassMap, cells: list[Cell]) -> Non
             # Programs without GDAL's functions can't change a table that has such an index.
             SPATIAL_INDEX="NO",
         )
+
+
+@contextmanager
+def _explain_pyogrio(path: Path) -> Iterator[None]:
+    """Turn what pyogrio raises for a file that it can't write into an OutputError."""
+    try:
+        yield
+    except (CRSError, DataLayerError, DataSourceError, FeatureError) as error:
+        raise OutputError(f"can't write {path.name} ({error}): check the free disk space") from error
 
 
 @contextmanager

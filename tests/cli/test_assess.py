@@ -3,8 +3,19 @@
 import csv
 import json
 
+import numpy as np
 import pyogrio
 import pytest
+
+from overfly.cli.assess import _report
+from overfly.runtime.assessment.assessment import Assessment, ClassAssessment
+from overfly.runtime.assessment.estimates import (
+    StratifiedSample,
+    area_shares,
+    overall_accuracy,
+    producers_accuracies,
+    users_accuracies,
+)
 
 
 @pytest.fixture
@@ -104,3 +115,57 @@ def test_the_labels_of_another_map_are_named(overfly, class_map_folder, labels):
 def test_a_folder_without_a_map(overfly, tmp_path):
     overfly("assess", tmp_path, "--sample", 10).assert_failed(tmp_path / "map.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_papers_example_as_a_table():
+    counts = np.array([[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]])
+    sample = StratifiedSample(counts, np.array([0.02, 0.015, 0.32, 0.645]))
+    names = ("deforestation", "forest gain", "stable forest", "stable non-forest")
+    total_m2 = 900_000 * 1e4
+    classes = tuple(
+        ClassAssessment(
+            name=name,
+            map_area_m2=float(weight * total_m2),
+            n_map=int(row.sum()),
+            n_reference=int(column.sum()),
+            users_accuracy=users,
+            producers_accuracy=producers,
+            area_m2=share.times(total_m2),
+        )
+        for name, weight, row, column, users, producers, share in zip(
+            names,
+            sample.weights,
+            counts,
+            counts.T,
+            users_accuracies(sample),
+            producers_accuracies(sample),
+            area_shares(sample),
+            strict=True,
+        )
+    )
+    assessment = Assessment(
+        n_labeled=640,
+        n_blank=0,
+        overall_accuracy=overall_accuracy(sample),
+        classes=classes,
+        error_matrix=tuple(map(tuple, counts.tolist())),
+        notes=(),
+    )
+    assert _report(assessment).splitlines() == [
+        "Overall accuracy: 94.7 +- 1.8 (% of the area), from 640 labeled cells",
+        "",
+        "Error matrix: labeled cells, rows the map, columns the reference",
+        "                      1   2    3    4  sum",
+        "1 deforestation      66   0    5    4   75",
+        "2 forest gain         0  55    8   12   75",
+        "3 stable forest       1   0  153   11  165",
+        "4 stable non-forest   2   1    9  313  325",
+        "sum                  69  56  175  340  640",
+        "",
+        "Accuracies and areas, with 95% intervals",
+        "class                map, ha      estimated, ha     user's, %  producer's, %",
+        "1 deforestation       18,000    21,158 +- 6,158   88.0 +- 7.4   74.9 +- 21.3",
+        "2 forest gain         13,500    11,686 +- 3,756  73.3 +- 10.1   84.7 +- 25.4",
+        "3 stable forest      288,000  285,770 +- 15,510   92.7 +- 4.0     93.5 +- 3.4",
+        "4 stable non-forest  580,500  581,386 +- 16,282   96.3 +- 2.1     96.2 +- 1.8",
+    ]
