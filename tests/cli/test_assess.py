@@ -166,6 +166,6 @@ def test_the_papers_example_as_a_table():
         "class                map, ha      estimated, ha     user's, %  producer's, %",
         "1 deforestation       18,000    21,158 +- 6,158   88.0 +- 7.4   74.9 +- 21.3",
         "2 forest gain         13,500    11,686 +- 3,756  73.3 +- 10.1   84.7 +- 25.4",
-        "3 stable forest      288,000  285,770 +- 15,510   92.7 +- 4.0     93.5 +- 3.4",
-        "4 stable non-forest  580,500  581,386 +- 16,282   96.3 +- 2.1     96.2 +- 1.8",
+        "3 stable forest      288,000  285,770 +- 15,510   92.7 +- 4.0    93.5 +- 3.4",
+        "4 stable non-forest  580,500  581,386 +- 16,282   96.3 +- 2.1    96.2 +- 1.8",
     ]
