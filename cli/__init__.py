@@ -30,6 +30,7 @@ COMMANDS = (
     "check",
     "predict",
     "map",
+    "assess",
     "paper",
 )
 

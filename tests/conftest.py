@@ -297,3 +297,83 @@ def gpu_bundle(gpu_run, make_once, three_blocks):
     """Return the bundle of that run, with all three variants."""
     with three_blocks():
         return make_once("gpu-bundle", lambda folder: _export_tiny(gpu_run, folder))
+
+
+@pytest.fixture(scope="session")
+def write_class_map():
+    """A function that writes the folder of a map, and the raster that it was made from next to it.
+
+    A cell has 10 x 10 pixels of a meter; the color of a pixel follows from its row and column. `indices` are those of
+    the classes, shape [n_rows, n_columns]; 255 is empty.
+    """
+    import numpy as np
+    import rasterio
+    from affine import Affine
+
+    from overfly.runtime.bundle.manifest import hash_files
+    from overfly.runtime.documents import write_document
+    from overfly.runtime.raster import map_record
+
+    def write_raster(path, bands, crs, transform, **options):
+        shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2]}
+        with rasterio.open(path, "w", dtype=bands.dtype, crs=crs, transform=transform, **shape, **options) as dataset:
+            dataset.write(bands)
+
+    def write(folder, indices, classes=("field", "forest", "water"), *, crs="EPSG:32617", pixels=None, **options):
+        folder.mkdir(parents=True)
+        raster, cell = folder.parent / f"{folder.name}-raster.tif", 10
+        n_rows, n_columns = indices.shape
+        x, y, down = (404_000, 3_285_000, -1) if crs else (0, 0, 1)
+        transform = Affine(1, 0, x, 0, down, y)
+        if pixels is None:
+            rows, columns = np.mgrid[: n_rows * cell, : n_columns * cell]
+            pixels = np.stack([rows % 256, columns % 256, (rows + columns) % 256]).astype(np.uint8)
+        write_raster(raster, pixels, crs, transform if crs else None)
+        cell_transform = Affine(cell, 0, x, 0, down * cell, y)
+        write_raster(folder / "class.tif", indices.astype(np.uint8)[None], crs, cell_transform, nodata=255)
+        counts = [int((indices == k).sum()) for k in range(len(classes))]
+        lines = [f"{name},{n},{n * 100}.0,0.3,{0.9 if n else ''}\n" for name, n in zip(classes, counts, strict=True)]
+        (folder / "areas.csv").write_text("class,cells,area_m2,share,mean_probability\n" + "".join(lines))
+        record = map_record.MapRecord(
+            classes=classes,
+            raster=map_record.RasterRecord(
+                path=str(raster),
+                sha256="0" * 64,
+                width=n_columns * cell,
+                height=n_rows * cell,
+                crs=crs,
+                transform=tuple(transform[:6]),
+            ),
+            options=map_record.MapOptions(scene_m=20.0, overlap=0.5, **{"bands": (1, 2, 3), **options}),
+            model=map_record.ModelRecord(
+                bundle_sha256="1" * 64, variant="int8", device="CPU", device_name="a CPU", execution_precision="f32"
+            ),
+            window_pixels=(20.0, 20.0),
+            n_windows=n_rows * n_columns,
+            n_columns=n_columns,
+            n_rows=n_rows,
+            figures=tuple(
+                map_record.ClassFigures(name=name, cells=n, area_m2=n * 100.0, mean_probability=0.9 if n else None)
+                for name, n in zip(classes, counts, strict=True)
+            ),
+            empty_cells=int((indices == 255).sum()),
+            unreadable=(),
+            files=hash_files(folder),
+            versions={},
+        )
+        write_document(folder / "map.json", record, schema=map_record.MAP_SCHEMA)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def class_map_folder(write_class_map, tmp_path):
+    """The folder of a map of 20 x 30 cells: fields, a forest in the middle, some water, and an empty corner."""
+    import numpy as np
+
+    indices = np.zeros((20, 30), np.uint8)
+    indices[5:15, 8:22] = 1
+    indices[:3, :6] = 2
+    indices[18:, 27:] = 255
+    return write_class_map(tmp_path / "map", indices)

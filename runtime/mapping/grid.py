@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from affine import Affine
+from rasterio import Affine
 
 # Windows on each side of a block, the unit of reading and of the journal.
 _BLOCK_WINDOWS = 32

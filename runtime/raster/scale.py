@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from affine import Affine
+from rasterio import Affine
 from rasterio._err import CPLE_BaseError  # rasterio 1.4 raises it, and has no public name for it
 from rasterio.crs import CRS
 from rasterio.errors import CRSError

@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click import Context, Option
 
@@ -53,7 +54,7 @@ def example_of(overfly, *command):
 
 
 @pytest.fixture
-def folders(tmp_path, tiny_data, tiny_run, request):
+def folders(tmp_path, tiny_data, tiny_run, write_class_map, request):
     """A function that lays out, in a new folder, what the words of an example name as input."""
 
     def lay_out(words):
@@ -65,6 +66,8 @@ def folders(tmp_path, tiny_data, tiny_run, request):
                 shutil.copytree(tiny_run, tmp_path / word)
             elif word == "bundle":
                 shutil.copytree(request.getfixturevalue("tiny_bundle"), tmp_path / word)
+            elif word == "map" and words[1] != "map":
+                write_class_map(tmp_path / word, np.arange(400, dtype=np.uint8).reshape(20, 20) % 3)
             elif word.endswith("-report"):
                 (tmp_path / word).mkdir()
                 shutil.copy(GOLDEN_REPORT, tmp_path / word)
@@ -216,6 +219,11 @@ def test_no_command_shows_the_help_as_wrong_usage(overfly):
         (("predict", "bundle", "a.png", "--variant", "int4"), "int4"),
         (("predict", "bundle", "a.png", "--top-k", "0"), "--top-k"),
         (("predict", "bundle", "a.png", "--format", "xml"), "--format"),
+        (("assess", "map"), "--sample"),
+        (("assess", "map", "--sample", "0"), "--sample"),
+        (("assess", "map", "--sample", "9", "--reference", "labels.csv"), "--reference"),
+        (("assess", "map", "--reference", "labels.csv", "--out", "sample"), "--out"),
+        (("assess", "map", "--reference", "labels.csv", "--overwrite"), "--overwrite"),
         (("devices", "CPU"), "CPU"),
         (("sample",), "OUT"),
         (("sample", "out", "--images-per-class", "1"), "--images-per-class"),

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from PIL import Image
+from rasterio import Affine
 
 N_ROWS, N_COLUMNS = 2, 4
 SIDE = 96  # of a scene in pixels

@@ -12,6 +12,7 @@ NEEDS = {
     "train": (("train",), ("data", "--out", "out")),
     "export": (("train", "export"), ("run", "--out", "out")),
     "bench": (("bench",), ("bundle", "--data", "data", "--out", "out")),
+    "assess": (("geo",), ("map", "--sample", "10", "--out", "out")),
     "demo": (("all",), ("out",)),
     "paper": (("train",), ("data", "--out", "out")),
 }

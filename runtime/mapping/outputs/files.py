@@ -9,7 +9,7 @@ import numpy.typing as npt
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.mapping.outputs.areas import areas_csv
-from overfly.runtime.mapping.outputs.class_map import ClassMap, decide
+from overfly.runtime.mapping.outputs.cells import MapCells, decide
 from overfly.runtime.mapping.outputs.geotiff import MapPlace, as_bands, cloud_optimized, geotiff
 from overfly.runtime.mapping.outputs.palette import class_colors
 from overfly.runtime.mapping.outputs.polygons import geopackage
@@ -102,7 +102,7 @@ def _write_probabilities(folder: Path, content: MapContent) -> None:
         write_atomically(folder / PROBABILITIES_FILE, bytes(memory.getbuffer()))
 
 
-def _write_classes(folder: Path, cells: ClassMap, content: MapContent) -> None:
+def _write_classes(folder: Path, cells: MapCells, content: MapContent) -> None:
     """Write ``class.tif`` and ``confidence.tif``."""
     n_classes = len(content.classes)
     # A GeoTIFF has a palette for 8 bits only.

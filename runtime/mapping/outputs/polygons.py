@@ -10,7 +10,7 @@ import pyogrio
 import shapely
 from rasterio.features import rasterize, shapes
 
-from overfly.runtime.mapping.outputs.class_map import ClassMap
+from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.sums import ONE
 
@@ -19,7 +19,7 @@ LAYER = "map"
 _DATE = "2000-01-01T00:00:00.000Z"
 
 
-def geopackage(cells: ClassMap, classes: tuple[str, ...], place: MapPlace) -> bytes:
+def geopackage(cells: MapCells, classes: tuple[str, ...], place: MapPlace) -> bytes:
     """Return a GeoPackage with a polygon for each connected area of one class.
 
     Its fields: ``class``, ``class_index``, ``cells``, ``area_m2`` on the ellipsoid, and ``mean_probability``.

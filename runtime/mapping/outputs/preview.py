@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.mapping.outputs.class_map import ClassMap
+from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.palette import Color
 from overfly.runtime.mapping.record import ClassFigures
 
@@ -54,7 +54,7 @@ class Caption:
     cell_m: tuple[float, float]
 
 
-def preview(image: ImageBatch, cells: ClassMap, caption: Caption) -> bytes:
+def preview(image: ImageBatch, cells: MapCells, caption: Caption) -> bytes:
     """Draw the picture and return it as PNG.
 
     Parameters

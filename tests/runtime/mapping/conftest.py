@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
+from rasterio import Affine
 
 from overfly.runtime.mapping.job import MapJob, make_maps
 

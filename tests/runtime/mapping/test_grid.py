@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio import Affine
 
 from overfly.runtime.mapping.grid import WindowGrid
 

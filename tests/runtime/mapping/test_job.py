@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
+from rasterio import Affine
 
 from overfly.runtime.bundle.manifest import SceneSpec, write_manifest
 from overfly.runtime.errors import OutputError, RasterError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
+from rasterio import Affine
 
 UTM = "EPSG:32632"
 

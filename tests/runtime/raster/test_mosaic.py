@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from affine import Affine
+from rasterio import Affine
 from rasterio.windows import Window
 
 from overfly.runtime.errors import RasterError

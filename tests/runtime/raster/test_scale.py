@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from affine import Affine
+from rasterio import Affine
 from rasterio.crs import CRS
 
 from overfly.runtime.raster.scale import cell_areas, pixel_size

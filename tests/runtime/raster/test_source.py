@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from affine import Affine
+from rasterio import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 

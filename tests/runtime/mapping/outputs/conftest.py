@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from affine import Affine
+from rasterio import Affine
 from rasterio.crs import CRS
 
-from overfly.runtime.mapping.outputs.class_map import ClassMap
+from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.sums import NO_DATA, ONE
 
@@ -28,4 +28,4 @@ def place():
 def cells():
     """A map of 3 x 4 cells; the area of each is its number plus 1."""
     confidence = np.where(INDICES < 0, NO_DATA, ONE // 2 + 100 * np.arange(12).reshape(3, 4)).astype(np.uint16)
-    return ClassMap(INDICES, confidence, 1.0 + np.arange(12).reshape(3, 4))
+    return MapCells(INDICES, confidence, 1.0 + np.arange(12).reshape(3, 4))

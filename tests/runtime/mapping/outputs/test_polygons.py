@@ -5,7 +5,7 @@ import pyogrio
 import pytest
 import shapely
 
-from overfly.runtime.mapping.outputs.class_map import ClassMap
+from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.outputs.polygons import LAYER, geopackage
 from overfly.runtime.mapping.sums import ONE
@@ -41,7 +41,7 @@ def test_the_same_map_has_the_same_bytes(cells, classes, place):
 
 
 def test_an_empty_map_and_one_without_crs_can_be_written(cells, classes, place, read):
-    empty = ClassMap(np.full_like(cells.indices, -1), cells.confidence, cells.areas)
+    empty = MapCells(np.full_like(cells.indices, -1), cells.confidence, cells.areas)
     assert len(read(geopackage(empty, classes, place))[1]) == 0
     meta, polygons, _ = read(geopackage(cells, classes, MapPlace(crs=None, transform=place.transform)))
     assert meta["crs"] is None

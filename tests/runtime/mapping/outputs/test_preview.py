@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from overfly.runtime.mapping.outputs.class_map import ClassMap
+from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.palette import class_colors
 from overfly.runtime.mapping.outputs.preview import Caption, preview
 
@@ -36,7 +36,7 @@ def test_cells_have_the_color_of_their_class_over_the_image(cells, classes):
 def test_maps_of_any_shape_and_many_classes_fit(rows, columns):
     classes = tuple(f"a class with a very long name, number {i}" for i in range(40))
     indices = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns) % 40
-    cells = ClassMap(indices, np.full(indices.shape, 60_000, np.uint16), np.ones(indices.shape))
+    cells = MapCells(indices, np.full(indices.shape, 60_000, np.uint16), np.ones(indices.shape))
     page = draw(cells, classes, cell_m=(30.0, 40.0))
     assert min(page.size) > 100
     assert max(page.size) < 2200

@@ -10,7 +10,7 @@ from overfly.runtime.mapping.sums import NO_DATA, ONE, Quantized
 
 
 @dataclass(frozen=True, slots=True)
-class ClassMap:
+class MapCells:
     """The classes of a map's cells.
 
     Attributes
@@ -52,7 +52,7 @@ def decide(
     *,
     min_probability: float,
     inside: npt.NDArray[np.bool_] | None,
-) -> ClassMap:
+) -> MapCells:
     """Give each cell its most likely class.
 
     Parameters
@@ -71,4 +71,4 @@ def decide(
     if inside is not None:
         filled &= inside
     indices = np.where(filled, probabilities.argmax(axis=2), -1).astype(np.int32)
-    return ClassMap(indices, np.where(filled, highest, NO_DATA).astype(np.uint16), areas)
+    return MapCells(indices, np.where(filled, highest, NO_DATA).astype(np.uint16), areas)

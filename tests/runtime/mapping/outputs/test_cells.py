@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from overfly.runtime.mapping.outputs.class_map import decide
+from overfly.runtime.mapping.outputs.cells import decide
 from overfly.runtime.mapping.sums import NO_DATA, ONE
 
 
