@@ -312,7 +312,7 @@ def write_class_map():
 
     from overfly.runtime.bundle.manifest import hash_files
     from overfly.runtime.documents import write_document
-    from overfly.runtime.raster import map_record
+    from overfly.runtime.mapping import record as map_record
 
     def write_raster(path, bands, crs, transform, **options):
         shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2]}

@@ -20,6 +20,7 @@ from overfly.runtime.errors import RasterError
 from overfly.runtime.images.depth import ValueRange, stretch
 from overfly.runtime.mapping.record import RasterRecord
 from overfly.runtime.raster.scale import transform_points
+from overfly.runtime.raster.source import COLOR_BANDS
 
 # Width and height of an image, in pixels.
 IMAGE_SIZE = 512
@@ -54,7 +55,7 @@ class CellImages(AbstractContextManager["CellImages"]):
     def __init__(self, class_map: ClassMap) -> None:
         record, options = class_map.record.raster, class_map.record.options
         self._path = Path(record.path)
-        self._bands, self._range = list(options.bands), options.value_range
+        self._bands, self._range = list(options.bands or COLOR_BANDS), options.value_range
         try:
             self._dataset: Any = rasterio.open(self._path)
         except RasterioError as error:
