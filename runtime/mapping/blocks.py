@@ -92,17 +92,23 @@ def read_block(
         return None
     left, top, right, bottom = grid.box(block)
     # The filter looks at this many pixels beyond the edge; so the division into blocks changes nothing.
-    margin = [math.ceil(max(1.0, side / size)) + 1 for side in (grid.window_width, grid.window_height)]
-    x, y = math.floor(left) - margin[0], math.floor(top) - margin[1]
-    width, height = math.ceil(right) + margin[0] - x, math.ceil(bottom) + margin[1] - y
-    pixels, valid = source.read(Window(x, y, width, height))
+    margins = [math.ceil(max(1.0, side / size)) + 1 for side in (grid.window_width, grid.window_height)]
+    x, y = max(0, math.floor(left) - margins[0]), max(0, math.floor(top) - margins[1])
+    width, height = math.ceil(right) + margins[0] - x, math.ceil(bottom) + margins[1] - y
+    inside = Window(x, y, min(width, grid.width - x), min(height, grid.height - y))
+    pixels, valid = source.read(inside)
     box = (left - x, top - y, right - x, bottom - y)
+    beyond = (0, height - inside.height), (0, width - inside.width)
     classified = wanted
-    if valid is not None:
-        classified = wanted & (_valid_share(valid, grid, block, box) >= MIN_VALID)
+    if valid is not None or beyond != ((0, 0), (0, 0)):
+        mask = np.ones((inside.height, inside.width), np.bool_) if valid is None else valid
+        classified = wanted & (_valid_share(np.pad(mask, beyond), grid, block, box) >= MIN_VALID)
         if not classified.any():
             return None
+    if valid is not None:
         pixels = mirror_missing(pixels, valid)
+    if beyond != ((0, 0), (0, 0)):
+        pixels = np.pad(pixels, (*beyond, (0, 0)), mode="reflect")
     resized = resize(Image.fromarray(pixels), grid.resized(block, size), reduce_first=reduce_first, box=box)
     return BlockImages(resized, classified, size, size // grid.per_side)
 

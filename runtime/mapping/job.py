@@ -129,12 +129,12 @@ def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, rep
         remove(work)
     records: dict[Path, MapRecord] = {}
     with keep_awake(), ExitStack() as stack:
-        maps, problems = plan_maps(job, _options(job, bundle), bundle.manifest, stack, reporter)
+        maps, problems = plan_maps(job, map_options(job, bundle), bundle.manifest, stack, reporter)
         if not maps:
             raise problems[0]
         classifier = stack.enter_context(_classifier(job))
         reporter.note(_announcement(classifier, maps[0].options))
-        model = _model_record(bundle, classifier)
+        model = model_record(bundle, classifier)
         n_windows, n_before = sum(each.n_windows for each in maps), 0
         stack.enter_context(explain_os_errors(work, _HOW_TO_CONTINUE))
         for each in maps:
@@ -164,7 +164,7 @@ def _report(reporter: Reporter, n_before: int, n_windows: int, done: int) -> Non
     reporter.progress("mapping", n_before + done, n_windows)
 
 
-def _options(job: MapJob, bundle: Bundle) -> MapOptions:
+def map_options(job: MapJob, bundle: Bundle) -> MapOptions:
     """Return the options of the maps; what the job leaves open is the bundle's.
 
     Raises
@@ -222,7 +222,8 @@ def _announcement(classifier: Classifier, options: MapOptions) -> str:
     )
 
 
-def _model_record(bundle: Bundle, classifier: Classifier) -> ModelRecord:
+def model_record(bundle: Bundle, classifier: Classifier) -> ModelRecord:
+    """Return what classifies, for the record of a map."""
     runner = classifier.runner
     return ModelRecord(
         bundle_sha256=bundle.manifest_sha256(),

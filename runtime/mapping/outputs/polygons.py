@@ -15,6 +15,8 @@ from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.sums import ONE
 
 LAYER = "map"
+# GDAL 3.6, which is part of QGIS 3.22, warns of a later version.
+_VERSION = "1.2"
 # A GeoPackage holds the time at which it was written; with this one, the same map has the same bytes.
 _DATE = "2000-01-01T00:00:00.000Z"
 
@@ -65,6 +67,7 @@ def write_vectors(
             driver="GPKG",
             layer=layer,
             geometry_type="Polygon",
+            dataset_options={"VERSION": _VERSION},
             crs=None if place.crs is None else place.crs.to_wkt(),
         )
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
