@@ -46,8 +46,8 @@ from overfly.runtime.images.tiff import (
 # Pillow's own limit, twice that of its warning. A small file with more pixels may be a decompression bomb.
 MAX_PIXELS = 2 * 89_478_485
 
-# Pillow reduces by the largest whole factor that leaves at least this many times the size of the result.
-_REDUCING_GAP = 1.0
+# A window of a raster need not be a whole number of pixels: one of 255.5 pixels is reduced to 128 like one of 256.
+_FACTOR_TOLERANCE = 0.004
 
 _LIBTIFF_IS_SILENT = silence_libraries()
 
@@ -250,9 +250,29 @@ def resize(
         uint8, shape ``[height, width, 3]``.
     """
     if image.size != size or box is not None:
-        gap = _REDUCING_GAP if reduce_first else None
-        image = image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=gap)
+        edges = box or (0.0, 0.0, *image.size)
+        if reduce_first:
+            image, edges = _reduce(image, size, edges, tolerance=_FACTOR_TOLERANCE if box else 0.0)
+        image = image.resize(size, Image.Resampling.BILINEAR, box=edges)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _reduce(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], *, tolerance: float
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """Reduce an image by the whole factors that make its box at least as large as `size`; return it and the new box.
+
+    Pillow's own `reducing_gap` begins somewhere before the box: the same pixels would be averaged in other groups than
+    if the image began at the box, as the file of a scene does.
+    """
+    left, top, right, bottom = box
+    sides = right - left, bottom - top
+    x_factor, y_factor = (max(1, int(a / b + tolerance)) for a, b in zip(sides, size, strict=True))
+    if (x_factor, y_factor) == (1, 1):
+        return image, box
+    x, y = int(left) % x_factor, int(top) % y_factor
+    reduced = image.reduce((x_factor, y_factor), box=(x, y, *image.size))
+    return reduced, ((left - x) / x_factor, (top - y) / y_factor, (right - x) / x_factor, (bottom - y) / y_factor)
 
 
 def _explain(path: Path, error: Exception) -> str:
