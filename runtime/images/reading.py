@@ -46,6 +46,8 @@ from overfly.runtime.images.tiff import (
 # Pillow's own limit, twice that of its warning. A small file with more pixels may be a decompression bomb.
 MAX_PIXELS = 2 * 89_478_485
 
+# Pillow reduces by the largest whole factor that leaves at least this many times the size of the result.
+_REDUCING_GAP = 1.0
 # A window of a raster need not be a whole number of pixels: one of 255.5 pixels is reduced to 128 like one of 256.
 _FACTOR_TOLERANCE = 0.004
 
@@ -223,12 +225,24 @@ class ImageReader:
         return Image.fromarray(self._depth.to_8_bits(path, values, n_bits)).convert("RGB")
 
 
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """A part of a larger image to resize.
+
+    Attributes
+    ----------
+    box
+        Its left, top, right and bottom edge, in pixels of the given image. The filter also looks beyond them.
+    origin
+        Column and row of the given image's first pixel in the whole one.
+    """
+
+    box: tuple[float, float, float, float]
+    origin: tuple[int, int]
+
+
 def resize(
-    image: Image.Image,
-    size: tuple[int, int],
-    *,
-    reduce_first: bool,
-    box: tuple[float, float, float, float] | None = None,
+    image: Image.Image, size: tuple[int, int], *, reduce_first: bool, part: ImagePart | None = None
 ) -> ImageBatch:
     """Resize an RGB image as the model was trained on it: bilinear, with antialiasing.
 
@@ -240,37 +254,40 @@ def resize(
         Width and height of the result in pixels.
     reduce_first
         See `ImageSpec`.
-    box
-        Left, top, right and bottom edge of the part to resize, in pixels of the image; None takes all of it. The filter
-        also looks at the pixels beyond the edges.
+    part
+        What to resize; None takes the whole image.
 
     Returns
     -------
     ndarray
         uint8, shape ``[height, width, 3]``.
     """
-    if image.size != size or box is not None:
-        edges = box or (0.0, 0.0, *image.size)
+    if part is not None:
+        box = part.box
         if reduce_first:
-            image, edges = _reduce(image, size, edges, tolerance=_FACTOR_TOLERANCE if box else 0.0)
-        image = image.resize(size, Image.Resampling.BILINEAR, box=edges)
+            image, box = _reduce(image, size, part)
+        image = image.resize(size, Image.Resampling.BILINEAR, box=box)
+    elif image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP if reduce_first else None)
     return np.asarray(image, dtype=np.uint8)
 
 
 def _reduce(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float], *, tolerance: float
+    image: Image.Image, size: tuple[int, int], part: ImagePart
 ) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """Reduce an image by the whole factors that make its box at least as large as `size`; return it and the new box.
+    """Reduce an image as Pillow does with a `reducing_gap`; return it, and the box of the part in it.
 
-    Pillow's own `reducing_gap` begins somewhere before the box: the same pixels would be averaged in other groups than
-    if the image began at the box, as the file of a scene does.
+    With a box, Pillow itself would begin to average somewhere before it. Here the groups of pixels begin at the first
+    pixel of the whole image: so it does not matter how that is divided into parts.
     """
-    left, top, right, bottom = box
+    left, top, right, bottom = part.box
     sides = right - left, bottom - top
-    x_factor, y_factor = (max(1, int(a / b + tolerance)) for a, b in zip(sides, size, strict=True))
+    x_factor, y_factor = (
+        max(1, int(a / b / _REDUCING_GAP + _FACTOR_TOLERANCE)) for a, b in zip(sides, size, strict=True)
+    )
     if (x_factor, y_factor) == (1, 1):
-        return image, box
-    x, y = int(left) % x_factor, int(top) % y_factor
+        return image, part.box
+    x, y = -part.origin[0] % x_factor, -part.origin[1] % y_factor
     reduced = image.reduce((x_factor, y_factor), box=(x, y, *image.size))
     return reduced, ((left - x) / x_factor, (top - y) / y_factor, (right - x) / x_factor, (bottom - y) / y_factor)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from rasterio.windows import Window
 
-from overfly.runtime.images.reading import ImageBatch, resize
+from overfly.runtime.images.reading import ImageBatch, ImagePart, resize
 from overfly.runtime.mapping.grid import Block, WindowGrid
 from overfly.runtime.raster.fill import mirror_missing
 from overfly.runtime.raster.source import RasterSource
@@ -109,7 +109,8 @@ def read_block(
         pixels = mirror_missing(pixels, valid)
     if beyond != ((0, 0), (0, 0)):
         pixels = np.pad(pixels, (*beyond, (0, 0)), mode="reflect")
-    resized = resize(Image.fromarray(pixels), grid.resized(block, size), reduce_first=reduce_first, box=box)
+    part = ImagePart(box, origin=(x, y))
+    resized = resize(Image.fromarray(pixels), grid.resized(block, size), reduce_first=reduce_first, part=part)
     return BlockImages(resized, classified, size, size // grid.per_side)
 
 
