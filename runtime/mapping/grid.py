@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from rasterio import Affine
 
-# Windows on each side of a block, the unit of reading and of the journal.
-_BLOCK_WINDOWS = 32
-# A block of larger windows has fewer of them: this many pixels take 58 MB. It holds 32 windows of 256 pixels that
-# overlap by a half.
-_BLOCK_PIXELS = 4400 * 4400
+# Rows and columns of windows in a block, the unit of reading and of the journal. With half as many rows as columns, the
+# device waits half as long for the first block, and at half overlap only 3% more pixels are read than with 32 x 32.
+_BLOCK_ROWS = 16
+_BLOCK_COLUMNS = 32
+# A block of larger windows has fewer of them: this many pixels take 30 MB. Windows of 256 pixels at half overlap fit.
+_BLOCK_PIXELS = 10_000_000
 # A last cell of which the raster has less than this share would show nothing.
 _MIN_LAST_CELL = 0.01
 
@@ -84,10 +85,10 @@ class WindowGrid:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks, row by row."""
-        side = self._block_side()
-        for row in range(0, self.n_rows, side):
-            for column in range(0, self.n_columns, side):
-                yield Block(row, column, min(side, self.n_rows - row), min(side, self.n_columns - column))
+        rows, columns = self._block_shape()
+        for row in range(0, self.n_rows, rows):
+            for column in range(0, self.n_columns, columns):
+                yield Block(row, column, min(rows, self.n_rows - row), min(columns, self.n_columns - column))
 
     def box(self, block: Block) -> tuple[float, float, float, float]:
         """Return the left, top, right and bottom edge of a block in pixels of the raster, which it may exceed."""
@@ -105,7 +106,10 @@ class WindowGrid:
         """Return how far a row of windows reaches, in windows."""
         return (n_windows - 1) / self.per_side + 1
 
-    def _block_side(self) -> int:
-        """Return the number of windows on each side of a block: one at least."""
-        extent = math.sqrt(_BLOCK_PIXELS / (self.window_width * self.window_height))
-        return max(1, min(_BLOCK_WINDOWS, math.floor((extent - 1) * self.per_side + 1)))
+    def _block_shape(self) -> tuple[int, int]:
+        """Return the rows and columns of windows in a block, one at least."""
+        rows, columns = _BLOCK_ROWS, _BLOCK_COLUMNS
+        n_pixels = self.window_width * self.window_height
+        while rows * columns > 1 and self._extent(rows) * self._extent(columns) * n_pixels > _BLOCK_PIXELS:
+            rows, columns = max(1, rows // 2), max(1, columns // 2)
+        return rows, columns

@@ -1,7 +1,11 @@
 """A map equals one that is computed window by window, survives every interruption, and names what it can't do."""
 
 import json
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -43,10 +47,35 @@ def hashes(folder):
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
+# Makes a map with small blocks, and kills itself after a number of seconds.
+CHILD = """
+import os, sys, threading
+from pathlib import Path
+from overfly.runtime.mapping import grid, raster_map
+from overfly.runtime.mapping.job import MapJob, make_maps
+
+grid._BLOCK_ROWS = grid._BLOCK_COLUMNS = 2
+bundle, raster, out, scene_m, delay, max_bytes = sys.argv[1:]
+if float(max_bytes):
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(max_bytes), int(max_bytes)))
+job = MapJob(bundle=Path(bundle), rasters=(Path(raster),), out=Path(out), scene_m=float(scene_m), device="CPU")
+threading.Timer(float(delay), os.kill, (os.getpid(), 9)).start()
+make_maps(job, resume=True)
+os._exit(0)
+"""
+
+
+def run_child(*arguments, delay=1000.0, max_bytes=0):
+    command = [sys.executable, "-c", CHILD, *map(str, arguments), str(delay), str(max_bytes)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 3 x 3 windows, so that a small raster has several."""
-    monkeypatch.setattr("overfly.runtime.mapping.grid._BLOCK_WINDOWS", 3)
+    monkeypatch.setattr("overfly.runtime.mapping.grid._BLOCK_ROWS", 3)
+    monkeypatch.setattr("overfly.runtime.mapping.grid._BLOCK_COLUMNS", 3)
 
 
 @pytest.mark.parametrize(("overlap", "per_side"), [(0.0, 1), (0.5, 2), (0.75, 4)])
@@ -116,6 +145,39 @@ def test_resumed_it_ends_with_the_same_bytes(raster, make_map, tmp_path, monkeyp
     assert 0 < n_read[0] < 35 - 10
     assert hashes(other) == whole
     assert not work.exists()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(raster, bundle, tmp_path):
+    arguments = bundle.path, raster, tmp_path / "map", SCENE_M
+    begin = time.monotonic()
+    assert run_child(*arguments).returncode == 0
+    seconds = time.monotonic() - begin
+    whole = hashes(tmp_path / "map")
+    rng = np.random.default_rng(0)
+    n_killed = 0
+    while n_killed < 20:
+        killed = run_child(*arguments[:2], tmp_path / "other", SCENE_M, delay=rng.uniform(0, seconds)).returncode != 0
+        n_killed += killed
+        if not killed:
+            assert hashes(tmp_path / "other") == whole
+            shutil.rmtree(tmp_path / "other")
+    assert run_child(*arguments[:2], tmp_path / "other", SCENE_M).returncode == 0
+    assert hashes(tmp_path / "other") == whole
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of files")
+@pytest.mark.parametrize("max_bytes", [2_000, 30_000])
+def test_on_a_full_disk_what_is_done_is_kept(raster, bundle, tmp_path, max_bytes):
+    arguments = bundle.path, raster, tmp_path / "map", SCENE_M
+    found = run_child(*arguments, max_bytes=max_bytes)
+    assert "OutputError" in found.stderr
+    assert "--resume" in found.stderr
+    assert run_child(*arguments).returncode == 0
+    (tmp_path / "map").rename(tmp_path / "first")
+    assert run_child(*arguments).returncode == 0
+    assert hashes(tmp_path / "map") == hashes(tmp_path / "first")
 
 
 @pytest.mark.usefixtures("small_blocks")
