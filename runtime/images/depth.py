@@ -87,7 +87,7 @@ class DepthConverter:
             )
         if self.value_range is not None:
             self._check_clipping(path, values, *self.value_range)
-            return _stretch(values, *self.value_range)
+            return stretch(values, *self.value_range)
         n_bits = min(n_bits, _MAX_BITS)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= 1 << n_bits:
@@ -171,11 +171,11 @@ def _percentile_99(values: npt.NDArray[Any]) -> float:
     return float(np.percentile(values, 99, method="nearest"))
 
 
-def _stretch(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+def stretch(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
     """Return values in 8 bits: `low` becomes 0, `high` becomes 255, what is beyond them too; not-a-number becomes 0."""
     if values.dtype.kind == "u" and values.dtype.itemsize <= np.dtype(np.uint16).itemsize:
         # Most files have 16 bits. A table takes a quarter of the memory of floating-point values.
-        return np.take(_stretch(np.arange(1 << _MAX_BITS), low, high), values)
+        return np.take(stretch(np.arange(1 << _MAX_BITS), low, high), values)
     # First the cut: a value that stands for "no data" may be too large for the arithmetic.
     scaled = (np.clip(values, low, high) - low) * (255 / (high - low))
     rounded: npt.NDArray[np.uint8] = np.rint(np.nan_to_num(scaled)).astype(np.uint8)

@@ -7,6 +7,7 @@ cylindrical equal-area projection are those on the ellipsoid (Snyder 1987, Map P
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,6 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_coordinates
-
-_LONGITUDE_LATITUDE = CRS.from_epsg(4326)
 
 Coordinates = npt.NDArray[np.float64]
 
@@ -49,7 +48,7 @@ def pixel_size(crs: CRS, transform: Affine, width: int, height: int) -> PixelSiz
     # The neighbors at half a pixel on each side, after the center.
     columns = np.array([column, column - 0.5, column + 0.5, column, column])
     rows = np.array([row, row, row, row - 0.5, row + 0.5])
-    xs, ys = project(crs, _LONGITUDE_LATITUDE, *transform_points(transform, columns, rows))
+    xs, ys = project(crs, longitude_latitude(), *transform_points(transform, columns, rows))
     local = CRS.from_string(f"+proj=aeqd +lon_0={float(xs[0])} +lat_0={float(ys[0])} +datum=WGS84")
     xs, ys = project(crs, local, *transform_points(transform, columns, rows))
     distances = np.hypot(xs, ys)
@@ -76,7 +75,7 @@ def cell_areas(crs: CRS, transform: Affine, n_rows: int, n_columns: int) -> Coor
     rows, columns = np.mgrid[: n_rows + 1, : n_columns + 1].astype(np.float64)
     xs, ys = transform_points(transform, columns.ravel(), rows.ravel())
     (middle,), _ = project(
-        crs, _LONGITUDE_LATITUDE, *transform_points(transform, np.array([n_columns / 2]), np.array([n_rows / 2]))
+        crs, longitude_latitude(), *transform_points(transform, np.array([n_columns / 2]), np.array([n_rows / 2]))
     )
     equal_area = CRS.from_string(f"+proj=cea +lon_0={float(middle)} +datum=WGS84")
     xs, ys = (values.reshape(rows.shape) for values in project(crs, equal_area, xs, ys))
@@ -85,6 +84,12 @@ def cell_areas(crs: CRS, transform: Affine, n_rows: int, n_columns: int) -> Coor
     (down_x, up_x), (down_y, up_y) = diagonals
     areas: Coordinates = np.abs(down_x * up_y - down_y * up_x) / 2
     return areas
+
+
+@cache
+def longitude_latitude() -> CRS:
+    """Return WGS 84. No constant: PROJ may lack its data base, and then the error needs its sentence."""
+    return CRS.from_epsg(4326)
 
 
 def transform_points(transform: Affine, columns: Coordinates, rows: Coordinates) -> tuple[Coordinates, Coordinates]:
