@@ -18,7 +18,20 @@ from overfly.cli.streams import ReaderGoneError, discard_unread, prepare_streams
 from overfly.runtime.errors import OverflyError
 
 # In the order in which a user meets them.
-COMMANDS = ("demo", "fetch", "sample", "train", "export", "bench", "compare", "devices", "check", "predict", "paper")
+COMMANDS = (
+    "demo",
+    "fetch",
+    "sample",
+    "chips",
+    "train",
+    "export",
+    "bench",
+    "compare",
+    "devices",
+    "check",
+    "predict",
+    "paper",
+)
 
 _LOGGER = logging.getLogger("overfly")
 

@@ -206,7 +206,7 @@ properties = pairs(
 )
 
 
-def _parse_range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
+def parse_range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
     """Return the two numbers of ``LO,HI``; anything else is wrong usage."""
     if text is None:
         return None
@@ -227,7 +227,7 @@ value_range = option(
     "--range",
     "value_range",
     metavar="LO,HI",
-    callback=_parse_range,
+    callback=parse_range,
     show_default="the highest 8 bits",
     help="Values that become black and white in images of more than 8 bits, such as 0,4095. The run and its bundles "
     "keep it.",

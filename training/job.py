@@ -1,5 +1,6 @@
 """Training: from a labeled folder to a run."""
 
+import dataclasses
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import numpy.typing as npt
 import torch
 
 from overfly.runtime.bundle.labels import check_labels
+from overfly.runtime.bundle.manifest import SceneSpec
 from overfly.runtime.documents import write_document
-from overfly.runtime.errors import RunError
+from overfly.runtime.errors import DataError, RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, summarize
 from overfly.runtime.files.names import utf8_text
@@ -23,6 +25,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
+from overfly.training.data.chips.record import CHIPS_FILE, ChipsRecord, find_chips_record
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
 from overfly.training.data.parts import PARTS
@@ -141,6 +144,8 @@ class Prepared:
         Near-duplicates in different parts; None if they were not searched for.
     trainer
         With the initial weights.
+    scene
+        What the images show of the ground; None if that is unknown.
     """
 
     job: TrainJob
@@ -149,6 +154,7 @@ class Prepared:
     parts: dict[str, Part]
     near_duplicates: list[NearDuplicate] | None
     trainer: Trainer
+    scene: SceneSpec | None = None
 
 
 def train(
@@ -215,6 +221,9 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     team.check_divides(job.recipe.batch_shares)
     device = team.own_device(choose_device(job.device))
     check_outside(job.out, job.data)
+    chips = find_chips_record(job.data)
+    if chips is not None:
+        job = _with_range(job, chips, reporter)
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     if resume and team.leads and (job.work / LAST).exists() and (job.work / SPLIT_FILE).is_file():
         _check_unchanged(job, describe_changes(read_split(job.work / SPLIT_FILE).files, dataset.images))
@@ -250,7 +259,15 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     n_images = len(parts["train"].labels)
     trainer = Trainer(model, recipe, n_images=n_images, seed=job.seed, device=device, team=team)
     _LOGGER.info("training %s on %s in %s, in %d steps", recipe.model, device, trainer.precision, trainer.n_steps)
-    return Prepared(job=job, identity=identity, split=split, parts=parts, near_duplicates=similar, trainer=trainer)
+    return Prepared(
+        job=job,
+        identity=identity,
+        split=split,
+        parts=parts,
+        near_duplicates=similar,
+        trainer=trainer,
+        scene=None if chips is None else chips.scene,
+    )
 
 
 def fit(prepared: Prepared, *, resume: bool = False, reporter: Reporter = SILENT) -> list[Epoch]:
@@ -329,9 +346,34 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
         versions=installed_versions(),
         checkpoint_sha256=save_checkpoint(job.work, trainer.ema_model),
         split_sha256=save_split(job.work, split),
+        scene=prepared.scene,
     )
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
     return record
+
+
+def _with_range(job: TrainJob, chips: ChipsRecord, reporter: Reporter) -> TrainJob:
+    """Return the job with the range of values that the images were cut with.
+
+    The images have 8 bits, so that it changes nothing in them. The bundle needs it for the rasters themselves.
+    """
+    path = job.data / CHIPS_FILE
+    if job.value_range not in {None, chips.value_range}:
+        low, high = job.value_range or (0, 0)
+        made = "without a range" if chips.value_range is None else "with the range {:g},{:g}".format(*chips.value_range)
+        raise DataError(
+            f"the range {low:g},{high:g} is not that of the images: {path} says that they were cut {made}; leave out "
+            "--range, or cut them again"
+        )
+    if chips.labels is None and not (job.split_file or (job.data / SPLIT_FILE).is_file()):
+        reporter.note(
+            f"{path} says that the images were cut without labels: a new split may put neighbors, which look "
+            "alike, into different parts"
+        )
+    scene = chips.scene
+    bands = ",".join(map(str, scene.bands))
+    reporter.note(f"each image shows {scene.scene_m:g} m of the ground, bands {bands}, as {path} says")
+    return dataclasses.replace(job, value_range=chips.value_range)
 
 
 def _check_image_size(model: PreprocessedModel, recipe: Recipe) -> None:
