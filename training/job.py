@@ -14,7 +14,7 @@ import torch
 from overfly.runtime.bundle.labels import check_labels
 from overfly.runtime.bundle.manifest import SceneSpec
 from overfly.runtime.documents import write_document
-from overfly.runtime.errors import DataError, RunError
+from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, most_confused, summarize
 from overfly.runtime.files.names import utf8_text
@@ -25,7 +25,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
-from overfly.training.data.chips.record import CHIPS_FILE, ChipsRecord, find_chips_record
+from overfly.training.data.chips.record import chips_notes, find_chips_record, range_of_chips
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
 from overfly.training.data.parts import PARTS
@@ -75,8 +75,8 @@ class TrainJob:
     device
         ``auto``, ``cpu``, ``cuda`` or ``xpu``.
     value_range
-        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits. The run and its
-        bundles keep it.
+        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits, and takes the
+        range of the rasters if ``overfly chips`` cut the images. The run and its bundles keep it.
 
     Examples
     --------
@@ -223,7 +223,9 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     check_outside(job.out, job.data)
     chips = find_chips_record(job.data)
     if chips is not None:
-        job = _with_range(job, chips, reporter)
+        job = dataclasses.replace(job, value_range=range_of_chips(job.data, chips, job.value_range))
+        for note in chips_notes(job.data, chips, is_divided=bool(job.split_file)):
+            reporter.note(note)
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     if resume and team.leads and (job.work / LAST).exists() and (job.work / SPLIT_FILE).is_file():
         _check_unchanged(job, describe_changes(read_split(job.work / SPLIT_FILE).files, dataset.images))
@@ -350,30 +352,6 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
     )
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
     return record
-
-
-def _with_range(job: TrainJob, chips: ChipsRecord, reporter: Reporter) -> TrainJob:
-    """Return the job with the range of values that the images were cut with.
-
-    The images have 8 bits, so that it changes nothing in them. The bundle needs it for the rasters themselves.
-    """
-    path = job.data / CHIPS_FILE
-    if job.value_range not in {None, chips.value_range}:
-        low, high = job.value_range or (0, 0)
-        made = "without a range" if chips.value_range is None else "with the range {:g},{:g}".format(*chips.value_range)
-        raise DataError(
-            f"the range {low:g},{high:g} is not that of the images: {path} says that they were cut {made}; leave out "
-            "--range, or cut them again"
-        )
-    if chips.labels is None and not (job.split_file or (job.data / SPLIT_FILE).is_file()):
-        reporter.note(
-            f"{path} says that the images were cut without labels: a new split may put neighbors, which look "
-            "alike, into different parts"
-        )
-    scene = chips.scene
-    bands = ",".join(map(str, scene.bands))
-    reporter.note(f"each image shows {scene.scene_m:g} m of the ground, bands {bands}, as {path} says")
-    return dataclasses.replace(job, value_range=chips.value_range)
 
 
 def _check_image_size(model: PreprocessedModel, recipe: Recipe) -> None:

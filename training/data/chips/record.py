@@ -8,6 +8,7 @@ from overfly.runtime.documents import read_document
 from overfly.runtime.errors import DataError, DocumentError
 from overfly.runtime.images.depth import ValueRange
 from overfly.runtime.raster.map_record import RasterRecord
+from overfly.training.run_layout import SPLIT_FILE
 
 CHIPS_SCHEMA = "overfly.chips/1"
 
@@ -149,3 +150,47 @@ def find_chips_record(folder: Path) -> ChipsRecord | None:
         return read_document(path, ChipsRecord, schema=CHIPS_SCHEMA)
     except DocumentError as error:
         raise DataError(f"{error}. To train without it, rename {path}") from error
+
+
+def range_of_chips(folder: Path, record: ChipsRecord, given: ValueRange | None) -> ValueRange | None:
+    """Return the range of values that scenes were cut with; None if they have the values of 8-bit rasters.
+
+    The scenes have 8 bits, so that the range changes nothing in them. A bundle needs it for the rasters themselves.
+
+    Parameters
+    ----------
+    folder, record
+        The data folder, and its ``chips.json``.
+    given
+        The range that a person chose.
+
+    Raises
+    ------
+    DataError
+        If it is another one.
+    """
+    if given is not None and given != record.value_range:
+        found = "the values of 8-bit rasters" if record.value_range is None else _text(record.value_range)
+        raise DataError(
+            f"{folder / CHIPS_FILE} says that the images have {found}, expected {_text(given)}: leave out --range, or "
+            "cut them again"
+        )
+    return record.value_range
+
+
+def chips_notes(folder: Path, record: ChipsRecord, *, is_divided: bool) -> list[str]:
+    """Return what a person should know before a training on scenes; `is_divided` if another split is chosen."""
+    path, scene = folder / CHIPS_FILE, record.scene
+    bands = ",".join(map(str, scene.bands))
+    notes = [f"each image shows {scene.scene_m:g} m of the ground in the bands {bands}, as {path} says"]
+    if record.labels is None and not is_divided and not (folder / SPLIT_FILE).is_file():
+        notes.append(
+            f"{path} says that the images were cut without a split: a new one may put neighbors, which are alike, into "
+            "different parts"
+        )
+    return notes
+
+
+def _text(value_range: ValueRange) -> str:
+    """Return a range in words."""
+    return f"the range {value_range[0]:g},{value_range[1]:g}"
