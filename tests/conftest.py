@@ -177,6 +177,66 @@ def real_weights():
     return Path(os.environ["OVERFLY_WEIGHTS"])
 
 
+@pytest.fixture
+def draw_raster(tmp_path):
+    """A function that writes a GeoTIFF with the given values, shape [bands, H, W], and returns its path.
+
+    Its pixels are squares of 2 m in UTM zone 32, if nothing else is given.
+    """
+    import rasterio
+    from affine import Affine
+
+    def draw(values, name="a.tif", *, crs="EPSG:32632", transform=None, mask=None, colormap=None, gcps=None, **choices):
+        path = tmp_path / name
+        count, height, width = values.shape
+        where = {} if gcps else {"crs": crs, "transform": transform or Affine(2, 0, 500_000, 0, -2, 5_000_000)}
+        profile = {"driver": "GTiff", "dtype": values.dtype, "count": count, "height": height, "width": width}
+        with rasterio.open(path, "w", **profile, **where, **choices) as dataset:
+            dataset.write(values)
+            if gcps:
+                dataset.gcps = gcps, crs
+            if colormap:
+                dataset.write_colormap(1, colormap)
+            if mask is not None:
+                dataset.write_mask(mask)
+        return path
+
+    return draw
+
+
+@pytest.fixture
+def draw_labels(tmp_path):
+    """A function that writes vector data, with one column for each keyword, and returns its path."""
+    import numpy as np
+    import pyogrio
+    import shapely
+
+    def draw(geometries, name="labels.gpkg", *, crs="EPSG:32632", **columns):
+        kinds = {geometry.geom_type for geometry in geometries if geometry is not None}
+        pyogrio.raw.write(
+            tmp_path / name,
+            geometry=shapely.to_wkb(np.array(geometries, object)),
+            field_data=[np.array(values) for values in columns.values()],
+            fields=list(columns),
+            crs=crs,
+            geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        )
+        return tmp_path / name
+
+    return draw
+
+
+@pytest.fixture
+def noise():
+    """A function that returns random values of shape [bands, H, W], 1 to 254 by default."""
+    import numpy as np
+
+    def values(bands=3, height=20, width=30, dtype=np.uint8, high=254):
+        return np.random.default_rng(0).integers(1, high, (bands, height, width), dtype=dtype, endpoint=True)
+
+    return values
+
+
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory):
     """A function that makes a folder once for all processes of a test run; no test may change it.
