@@ -172,7 +172,8 @@ def command(
 
 def _summary(record: "ChipsRecord") -> Iterator[str]:
     """Yield the number of scenes by class and part, and of what was dropped, as lines for a person."""
-    yield f"{record.n_scenes} scenes of {record.scene.scene_m:g} m from {len(record.rasters)} rasters"
+    n_rasters = len(record.rasters)
+    yield f"{record.n_scenes} scenes of {record.scene.scene_m:g} m from {n_rasters} raster{'s' * (n_rasters != 1)}"
     width = max(map(len, record.counts))
     for name, parts in record.counts.items():
         numbers = ", ".join(f"{number} {part}".rstrip() for part, number in sorted(parts.items(), reverse=True))

@@ -227,6 +227,32 @@ def draw_labels(tmp_path):
 
 
 @pytest.fixture
+def raster_and_labels(draw_raster, draw_labels):
+    """Draw raster.tif, a dark half and a bright one of 600 m x 1200 m, and labels.geojson; return the two paths."""
+    import numpy as np
+    import shapely
+    from affine import Affine
+    from rasterio.crs import CRS
+
+    from overfly.runtime.raster.scale import project
+
+    left, top, side = 600_000, 5_200_000, 1200
+    values = np.random.default_rng(0).integers(1, 100, (3, 300, 300), dtype=np.uint8)
+    values[:, :, 150:] += 150
+    middle, bottom = left + side / 2, top - side
+    halves = [shapely.box(left, bottom, middle, top), shapely.box(middle, bottom, left + side, top)]
+
+    def move(points):
+        return np.stack(project(CRS.from_epsg(32632), CRS.from_epsg(4326), *points.T), axis=1)
+
+    moved = [shapely.transform(half, move) for half in halves]
+    return (
+        draw_raster(values, "raster.tif", transform=Affine(4, 0, left, 0, -4, top)),
+        draw_labels(moved, "labels.geojson", crs="EPSG:4326", kind=["forest", "sand"]),
+    )
+
+
+@pytest.fixture
 def noise():
     """A function that returns random values of shape [bands, H, W], 1 to 254 by default."""
     import numpy as np

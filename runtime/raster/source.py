@@ -25,8 +25,8 @@ from overfly.runtime.files.names import utf8_text
 from overfly.runtime.images.depth import ValueRange, stretch
 from overfly.runtime.raster.scale import PixelSize, pixel_size
 
-# For the whole process, like overfly.runtime.images.geotiff. A raster without coordinates gets a sentence of its own, and
-# an alpha band counts also beside a nodata value.
+# For the whole process, like overfly.runtime.images.geotiff. A raster without coordinates gets a sentence of its own,
+# and an alpha band counts also beside a nodata value.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 warnings.filterwarnings("ignore", category=NodataShadowWarning)
 
