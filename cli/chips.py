@@ -76,7 +76,7 @@ def _parse_range(
     default=0.5,
     help="Share of a scene that polygons of its class must cover.",
 )
-@option("--outside", metavar="CLASS", help="Class of scenes without a label.  [default: they are dropped]")
+@option("--outside", metavar="CLASS", show_default="they are dropped", help="Class of scenes without a label.")
 @option(
     "--label-field",
     metavar="NAME",

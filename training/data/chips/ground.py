@@ -8,6 +8,7 @@ import numpy.typing as npt
 import shapely
 from rasterio.crs import CRS
 
+from overfly.runtime.errors import RasterError
 from overfly.runtime.raster.scale import longitude_latitude, project
 
 Coordinates = npt.NDArray[np.float64]
@@ -41,9 +42,19 @@ def ground_footprints(rasters: Sequence[RasterWindows]) -> npt.NDArray[np.object
 
     Raises
     ------
-    ValueError
+    RasterError
         If a corner has no place on the Earth.
     """
+    try:
+        return _footprints(rasters)
+    except ValueError as error:
+        raise RasterError(
+            f"scenes have no place on the Earth ({error}): correct the CRS or the coordinates of the rasters"
+        ) from error
+
+
+def _footprints(rasters: Sequence[RasterWindows]) -> npt.NDArray[np.object_]:
+    """Return the polygons; raise ValueError if a corner has no place on the Earth."""
     places = [_longitudes_latitudes(raster) for raster in rasters]
     footprints: list[npt.NDArray[np.object_]] = [np.empty(0, object) for _ in rasters]
     occupied = [i for i, place in enumerate(places) if len(place)]

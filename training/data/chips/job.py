@@ -16,7 +16,7 @@ from overfly.runtime.files.names import native_path, utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
 from overfly.runtime.images.depth import ValueRange, check_range
 from overfly.runtime.raster.fill import mirror_missing
-from overfly.runtime.raster.source import NO_NODATA, RasterSource
+from overfly.runtime.raster.source import NO_NODATA, RasterSource, check_projections
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.chips.ground import ground_footprints
@@ -157,6 +157,7 @@ def cut_chips(job: ChipsJob, *, overwrite: bool = False, reporter: Reporter = SI
     OutputError
         If the folder can't be written.
     """
+    check_projections()
     check_inputs_safe(job.out, [*job.rasters, *([job.labels] if job.labels else [])])
     with atomic_folder(job.out, overwrite=overwrite) as folder, explain_os_errors(job.out):
         return _Cutting(job, folder, reporter).write()

@@ -5,6 +5,7 @@ import pytest
 import shapely
 from rasterio.crs import CRS
 
+from overfly.runtime.errors import RasterError
 from overfly.runtime.raster.scale import project
 from overfly.training.data.chips.ground import RasterWindows, ground_footprints
 
@@ -51,6 +52,11 @@ def test_neighbors_on_both_sides_of_180_degrees_are_neighbors():
     east = RasterWindows(CRS.from_epsg(4326), np.array([[[-180, 0.001], [-179.999, 0.001], [-179.999, 0], [-180, 0]]]))
     here, there = ground_footprints([west, east])
     assert here.distance(there) < 0.01
+
+
+def test_a_place_outside_of_the_earth_is_an_error():
+    with pytest.raises(RasterError, match="no place on the Earth"):
+        ground_footprints([RasterWindows(CRS.from_epsg(4326), _square(500_000, 5_000_000))])
 
 
 def test_a_raster_without_windows_has_no_footprints():

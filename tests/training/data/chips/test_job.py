@@ -186,6 +186,18 @@ def test_a_class_that_can_not_be_divided_is_named_and_nothing_is_written(job, dr
     assert not [path for path in job.out.parent.iterdir() if path.name.endswith(".part")]
 
 
+def test_an_interruption_leaves_nothing(job):
+    class Interrupted(Reporter):
+        def progress(self, stage, done, total):
+            if stage == "cutting scenes" and done == 50:
+                raise KeyboardInterrupt
+
+    before = {*job.out.parent.iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        cut_chips(job, reporter=Interrupted())
+    assert {*job.out.parent.iterdir()} == before
+
+
 def test_labels_elsewhere_give_no_scene(job, draw_labels):
     far = draw_labels([shapely.box(0, 0, 10, 10)], kind=["a"])
     with pytest.raises(RasterError, match=r"400 windows.*400 unlabeled.*labels\.gpkg"):
