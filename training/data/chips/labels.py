@@ -17,7 +17,7 @@ from rasterio.warp import transform_bounds
 from shapely.errors import ShapelyError
 
 from overfly.runtime.errors import RasterError
-from overfly.runtime.raster.scale import project
+from overfly.runtime.raster.scale import PROJECTION_ERRORS, project
 from overfly.runtime.raster.source import RasterSource
 
 _VECTOR_ERRORS = (DataLayerError, DataSourceError, FeatureError, GeometryError, LayerCRSError)
@@ -217,7 +217,7 @@ def _bounds(source: RasterSource, crs: CRS) -> tuple[float, float, float, float]
     corners = min(left, right), min(top, bottom), max(left, right), max(top, bottom)
     try:
         west, south, east, north = transform_bounds(source.crs, crs, *corners)
-    except (RasterioError, CRSError) as error:
+    except (RasterioError, *PROJECTION_ERRORS) as error:
         raise RasterError(
             f"{source.path} has no place in the CRS of the labels ({error}): check the CRS of both"
         ) from error
