@@ -63,9 +63,9 @@ class SplitPlan:
 def divide(footprints: npt.NDArray[np.object_], labels: Integers, classes: Sequence[str], plan: SplitPlan) -> Integers:
     """Assign each scene to a part, or drop it.
 
-    The blocks are assigned class by class, those with the fewest blocks first, each block to the part that lacks most
-    of the class (iterative stratification: Sechidis et al. 2011, On the Stratification of Multi-label Data). Of several
-    random assignments, the one is taken whose shares are nearest to the wanted ones.
+    The blocks are assigned class by class, those with the fewest blocks first (the order of iterative stratification:
+    Sechidis et al. 2011, On the Stratification of Multi-label Data), each block to the part that lacks most of all its
+    classes. Of several random assignments, the one is taken whose shares are nearest to the wanted ones.
 
     Parameters
     ----------
@@ -154,7 +154,9 @@ def _scaled(shares: tuple[float, ...], trial: int) -> npt.NDArray[np.float64]:
 
 def _assign(counts: Integers, shares: npt.NDArray[np.float64], rng: np.random.Generator) -> Integers:
     """Assign each block to a part; `counts` has the number of scenes for each block and class."""
-    lacking = shares[:, np.newaxis] * counts.sum(axis=0)
+    # As fractions of each class, so that a rare class weighs as much as a common one.
+    fractions = counts / np.maximum(counts.sum(axis=0), 1)
+    lacking = np.repeat(shares[:, np.newaxis], counts.shape[1], axis=1)
     parts = np.full(len(counts), DROPPED)
     used = np.flatnonzero(shares > 0)
     for label in np.argsort(np.count_nonzero(counts, axis=0), kind="stable"):
@@ -166,10 +168,12 @@ def _assign(counts: Integers, shares: npt.NDArray[np.float64], rng: np.random.Ge
             unserved = [part for part in used if part not in served]
             # The last blocks go to the parts that would get none.
             choices = unserved if len(waiting) - position <= len(unserved) else used
-            part = max(choices, key=lambda part: (lacking[part, label], lacking[part].sum()))
+            # The part where the sum of (lacking fraction)^2 / share, over all classes, falls most.
+            gain = ((2 * lacking[choices] - fractions[block]) * fractions[block]).sum(axis=1) / shares[choices]
+            part = choices[int(gain.argmax())]
             parts[block] = part
             served.add(int(part))
-            lacking[part] -= counts[block]
+            lacking[part] -= fractions[block]
     assigned: Integers = np.where(parts == DROPPED, _TRAIN, parts)
     return assigned
 
