@@ -22,6 +22,7 @@ COMMANDS = (
     "demo",
     "fetch",
     "sample",
+    "chips",
     "train",
     "export",
     "bench",

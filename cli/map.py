@@ -35,10 +35,10 @@ _RECOMMENDED = "what the last full bench of this bundle recommended on this mach
     default="0.5",
     help="Share of a window's side that it has in common with the next one; a cell of the map is as large as the rest.",
 )
-@options.bands
+@options.bands("those of the chips that the bundle was trained on, otherwise 1,2,3")
 @options.raster_range
 @options.nodata
-@options.gsd
+@options.gsd()
 @option(
     "--area",
     type=options.PATH,

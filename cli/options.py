@@ -206,7 +206,7 @@ properties = pairs(
 )
 
 
-def _parse_range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
+def parse_range(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, float] | None:
     """Return the two numbers of ``LO,HI``; anything else is wrong usage."""
     if text is None:
         return None
@@ -227,7 +227,7 @@ value_range = option(
     "--range",
     "value_range",
     metavar="LO,HI",
-    callback=_parse_range,
+    callback=parse_range,
     show_default="the highest 8 bits",
     help="Values that become black and white in images of more than 8 bits, such as 0,4095. The run and its bundles "
     "keep it.",
@@ -244,19 +244,22 @@ def _parse_bands(_context: click.Context, _option: click.Parameter, text: str | 
     return tuple(map(int, numbers))
 
 
-bands = option(
-    "--bands",
-    metavar="R,G,B",
-    callback=_parse_bands,
-    show_default="those that the bundle was trained with, otherwise 1,2,3",
-    help="Numbers of the raster's bands for red, green and blue.",
-)
+def bands(auto: str) -> Callable[[FC], FC]:
+    """Return the option ``--bands`` for a command whose default is what the text `auto` says."""
+    return option(
+        "--bands",
+        metavar="R,G,B",
+        callback=_parse_bands,
+        show_default=auto,
+        help="Numbers of the bands for red, green and blue.",
+    )
+
 
 raster_range = option(
     "--range",
     "value_range",
     metavar="LO,HI",
-    callback=_parse_range,
+    callback=parse_range,
     show_default="that of the bundle",
     help="Values that become black and white, such as 0,4095.",
 )
@@ -267,25 +270,24 @@ def _parse_nodata(_context: click.Context, _option: click.Parameter, text: str |
     if text is None or text == "none":
         return text
     try:
-        float(text)
+        return str(float(text))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a number nor none") from None
-    return text
+        raise click.BadParameter(f"{text!r} is neither none nor a number") from None
 
 
 nodata = option(
     "--nodata",
-    metavar="none|N",
+    metavar="none|VALUE",
     callback=_parse_nodata,
-    show_default="what the raster says",
-    help="The value of missing pixels; none if every value is an image.",
+    show_default="what each raster says",
+    help="Value of missing pixels; none if every value is a real one.",
 )
 
-gsd = option(
-    "--gsd",
-    type=Real(0, min_open=True),
-    help="Meters per pixel, for a raster without a coordinate reference system.",
-)
+
+def gsd(limit: str = "") -> Callable[[FC], FC]:
+    """Return the option ``--gsd``; `limit` ends its help."""
+    text = f"Meters per pixel of rasters without coordinate reference system{limit}."
+    return option("--gsd", type=Real(0, min_open=True), help=text)
 
 
 def example(line: str) -> str:

@@ -174,6 +174,7 @@ class _Export:
             onnx=OnnxRecord(OPSET, onnx_parity),
             variants=variants,
             provenance=provenance,
+            scene=record.scene,
         )
         write_manifest(self._folder, manifest)
 

@@ -177,6 +177,92 @@ def real_weights():
     return Path(os.environ["OVERFLY_WEIGHTS"])
 
 
+@pytest.fixture
+def draw_raster(tmp_path):
+    """A function that writes a GeoTIFF with the given values, shape [bands, H, W], and returns its path.
+
+    Its pixels are squares of 2 m in UTM zone 32, if nothing else is given.
+    """
+    import rasterio
+    from affine import Affine
+
+    def draw(values, name="a.tif", *, crs="EPSG:32632", transform=None, mask=None, colormap=None, gcps=None, **choices):
+        path = tmp_path / name
+        count, height, width = values.shape
+        where = {} if gcps else {"crs": crs, "transform": transform or Affine(2, 0, 500_000, 0, -2, 5_000_000)}
+        profile = {"driver": "GTiff", "dtype": values.dtype, "count": count, "height": height, "width": width}
+        with rasterio.open(path, "w", **profile, **where, **choices) as dataset:
+            dataset.write(values)
+            if gcps:
+                dataset.gcps = gcps, crs
+            if colormap:
+                dataset.write_colormap(1, colormap)
+            if mask is not None:
+                dataset.write_mask(mask)
+        return path
+
+    return draw
+
+
+@pytest.fixture
+def draw_labels(tmp_path):
+    """A function that writes vector data, with one column for each keyword, and returns its path."""
+    import numpy as np
+    import pyogrio
+    import shapely
+
+    def draw(geometries, name="labels.gpkg", *, crs="EPSG:32632", **columns):
+        kinds = {geometry.geom_type for geometry in geometries if geometry is not None}
+        pyogrio.raw.write(
+            tmp_path / name,
+            geometry=shapely.to_wkb(np.array(geometries, object)),
+            field_data=[np.array(values) for values in columns.values()],
+            fields=list(columns),
+            crs=crs,
+            geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        )
+        return tmp_path / name
+
+    return draw
+
+
+@pytest.fixture
+def raster_and_labels(draw_raster, draw_labels):
+    """Draw raster.tif, a dark half and a bright one of 600 m x 1200 m, and labels.geojson; return the two paths."""
+    import numpy as np
+    import shapely
+    from affine import Affine
+    from rasterio.crs import CRS
+
+    from overfly.runtime.raster.scale import project
+
+    left, top, side = 600_000, 5_200_000, 1200
+    values = np.random.default_rng(0).integers(1, 100, (3, 300, 300), dtype=np.uint8)
+    values[:, :, 150:] += 150
+    middle, bottom = left + side / 2, top - side
+    halves = [shapely.box(left, bottom, middle, top), shapely.box(middle, bottom, left + side, top)]
+
+    def move(points):
+        return np.stack(project(CRS.from_epsg(32632), CRS.from_epsg(4326), *points.T), axis=1)
+
+    moved = [shapely.transform(half, move) for half in halves]
+    return (
+        draw_raster(values, "raster.tif", transform=Affine(4, 0, left, 0, -4, top)),
+        draw_labels(moved, "labels.geojson", crs="EPSG:4326", kind=["forest", "sand"]),
+    )
+
+
+@pytest.fixture
+def noise():
+    """A function that returns random values of shape [bands, H, W], 1 to 254 by default."""
+    import numpy as np
+
+    def values(bands=3, height=20, width=30, dtype=np.uint8, high=254):
+        return np.random.default_rng(0).integers(1, high, (bands, height, width), dtype=dtype, endpoint=True)
+
+    return values
+
+
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory):
     """A function that makes a folder once for all processes of a test run; no test may change it.
@@ -313,6 +399,7 @@ def write_class_map():
     from overfly.runtime.bundle.manifest import hash_files
     from overfly.runtime.documents import write_document
     from overfly.runtime.mapping import record as map_record
+    from overfly.runtime.raster.record import RasterRecord
 
     def write_raster(path, bands, crs, transform, **options):
         shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2]}
@@ -336,7 +423,7 @@ def write_class_map():
         (folder / "areas.csv").write_text("class,cells,area_m2,share,mean_probability\n" + "".join(lines))
         record = map_record.MapRecord(
             classes=classes,
-            raster=map_record.RasterRecord(
+            raster=RasterRecord(
                 path=str(raster),
                 sha256="0" * 64,
                 width=n_columns * cell,

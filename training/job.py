@@ -1,5 +1,6 @@
 """Training: from a labeled folder to a run."""
 
+import dataclasses
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from overfly.runtime.bundle.labels import check_labels
+from overfly.runtime.bundle.manifest import SceneSpec
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
@@ -24,6 +26,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
+from overfly.training.data.chips.record import chips_notes, find_chips_record, range_of_chips
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
 from overfly.training.data.parts import PARTS
@@ -73,8 +76,8 @@ class TrainJob:
     device
         ``auto``, ``cpu``, ``cuda`` or ``xpu``.
     value_range
-        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits. The run and its
-        bundles keep it.
+        The values that become 0 and 255 in images of more than 8 bits; None keeps their highest 8 bits, and takes the
+        range of the rasters if ``overfly chips`` cut the images. The run and its bundles keep it.
 
     Examples
     --------
@@ -141,6 +144,8 @@ class Prepared:
         Near-duplicates in different parts; None if they were not searched for.
     trainer
         With the initial weights.
+    scene
+        What the images show of the ground; None if that is unknown.
     """
 
     job: TrainJob
@@ -149,6 +154,7 @@ class Prepared:
     parts: dict[str, Part]
     near_duplicates: list[NearDuplicate] | None
     trainer: Trainer
+    scene: SceneSpec | None = None
 
 
 def train(
@@ -215,6 +221,11 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     team.check_divides(job.recipe.batch_shares)
     device = team.own_device(choose_device(job.device))
     check_outside(job.out, job.data)
+    chips = find_chips_record(job.data)
+    if chips is not None:
+        job = dataclasses.replace(job, value_range=range_of_chips(job.data, chips, job.value_range))
+        for note in chips_notes(job.data, chips, is_divided=bool(job.split_file)):
+            reporter.note(note)
     dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
     if resume and team.leads and (job.work / LAST).exists() and (job.work / SPLIT_FILE).is_file():
         _check_unchanged(job, describe_changes(read_split(job.work / SPLIT_FILE).files, dataset.images))
@@ -250,7 +261,15 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     n_images = len(parts["train"].labels)
     trainer = Trainer(model, recipe, n_images=n_images, seed=job.seed, device=device, team=team)
     _LOGGER.info("training %s on %s in %s, in %d steps", recipe.model, device, trainer.precision, trainer.n_steps)
-    return Prepared(job=job, identity=identity, split=split, parts=parts, near_duplicates=similar, trainer=trainer)
+    return Prepared(
+        job=job,
+        identity=identity,
+        split=split,
+        parts=parts,
+        near_duplicates=similar,
+        trainer=trainer,
+        scene=None if chips is None else chips.scene,
+    )
 
 
 def fit(prepared: Prepared, *, resume: bool = False, reporter: Reporter = SILENT) -> list[Epoch]:
@@ -329,6 +348,7 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
         versions=installed_versions(),
         checkpoint_sha256=save_checkpoint(job.work, trainer.ema_model),
         split_sha256=save_split(job.work, split),
+        scene=prepared.scene,
     )
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
     return record

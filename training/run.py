@@ -1,12 +1,13 @@
 """The run folder: what it holds, and how to read it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from overfly.runtime.documents import read_document, write_document
+from overfly.runtime.bundle.manifest import SceneSpec
+from overfly.runtime.documents import ADDED_LATER, read_document, write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import Intervals
 from overfly.runtime.evaluation.metrics import METRICS, Metrics
@@ -61,6 +62,8 @@ class RunRecord:
         Accelerator, processor, cores, memory and system that trained.
     seconds
         Wall clock of all epochs, without evaluation.
+    scene
+        What the images show of the ground, if ``overfly chips`` cut them; None if that is unknown.
     """
 
     model: str
@@ -81,6 +84,7 @@ class RunRecord:
     versions: dict[str, str]
     checkpoint_sha256: str
     split_sha256: str
+    scene: SceneSpec | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         """Refuse intervals of other metrics than those that runs have."""

@@ -18,7 +18,7 @@ from overfly.runtime.assessment.class_map import ClassMap
 from overfly.runtime.assessment.sample import Cell
 from overfly.runtime.errors import RasterError
 from overfly.runtime.images.depth import ValueRange, stretch
-from overfly.runtime.mapping.record import RasterRecord
+from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.scale import transform_points
 from overfly.runtime.raster.source import COLOR_BANDS
 

@@ -38,10 +38,10 @@ from overfly.runtime.mapping.record import (
     MapOptions,
     MapRecord,
     ModelRecord,
-    RasterRecord,
 )
 from overfly.runtime.mapping.sums import CellSums
 from overfly.runtime.raster.mosaic import write_mosaic
+from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.scale import cell_areas
 from overfly.runtime.raster.source import RasterSource
 from overfly.runtime.raster.vectors import read_polygons

@@ -6,6 +6,7 @@ from pathlib import Path
 from overfly.runtime.bundle.manifest import FileRecord
 from overfly.runtime.documents import read_document
 from overfly.runtime.images.depth import ValueRange
+from overfly.runtime.raster.record import RasterRecord
 
 MAP_SCHEMA = "overfly.map/1"
 
@@ -23,32 +24,6 @@ JOURNAL_FILE = "journal"
 
 # Share of a window's side that it has in common with the next one, and the cells that it covers in each direction.
 OVERLAPS = {0.0: 1, 0.5: 2, 0.75: 4}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RasterRecord:
-    """A raster as it was read.
-
-    Attributes
-    ----------
-    path
-        As absolute path.
-    sha256
-        Of all files that it consists of.
-    width, height
-        In pixels.
-    crs
-        As WKT, or an authority and its code such as ``EPSG:32617``; None if there is none.
-    transform
-        The six coefficients from (column, row) to x and y.
-    """
-
-    path: str
-    sha256: str
-    width: int
-    height: int
-    crs: str | None
-    transform: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def mirror_missing(pixels: Pixels, valid: Mask) -> Pixels:
         uint8, shape ``[H, W, 3]``; `pixels` itself if nothing is missing, or everything.
     """
     incomplete = np.flatnonzero(~valid.all(axis=1))
-    has_valid: Mask = valid.any(axis=1)
+    has_valid = np.asarray(valid.any(axis=1))
     if not incomplete.size or not has_valid.any():
         return pixels
     filled: Pixels = pixels.copy()

@@ -12,10 +12,13 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 from rasterio import Affine
-from rasterio._err import CPLE_BaseError  # rasterio 1.4 raises it, and has no public name for it
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_coordinates
+
+# What rasterio raises for a transformation that is impossible. For some points it is GDAL's own error (rasterio 1.4.4).
+PROJECTION_ERRORS = (CRSError, CPLE_BaseError)
 
 Coordinates = npt.NDArray[np.float64]
 
@@ -109,7 +112,7 @@ def project(source: CRS, target: CRS, xs: Coordinates, ys: Coordinates) -> tuple
     """
     try:
         new_xs, new_ys = map(np.asarray, transform_coordinates(source, target, xs, ys)[:2])
-    except (CRSError, CPLE_BaseError) as error:
+    except PROJECTION_ERRORS as error:
         raise ValueError(str(error)) from error
     if not (np.isfinite(new_xs).all() and np.isfinite(new_ys).all()):
         raise ValueError("the coordinates are outside the area of their CRS")

@@ -15,7 +15,7 @@ import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -25,8 +25,10 @@ from overfly.runtime.files.names import utf8_text
 from overfly.runtime.images.depth import ValueRange, stretch
 from overfly.runtime.raster.scale import PixelSize, pixel_size
 
-# For the whole process, like overfly.runtime.images.geotiff; a raster without coordinates gets a sentence of its own.
+# For the whole process, like overfly.runtime.images.geotiff. A raster without coordinates gets a sentence of its own,
+# and an alpha band counts also beside a nodata value.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+warnings.filterwarnings("ignore", category=NodataShadowWarning)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ class RasterSource:
             self._palette = self._read_palette()
             if needs_range:
                 self._check_values()
-            self._has_mask = self._find_mask()
+            self._alpha, self._masked_bands = self._find_masks()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "RasterSource":  # noqa: PYI034 - Python 3.10 has no Self
@@ -288,12 +290,16 @@ class RasterSource:
                 "the range of values with --range LO,HI"
             )
 
-    def _find_mask(self) -> bool:
-        """Whether GDAL's mask of the data set matters: for its alpha band or mask, or for its nodata value."""
-        flags = {flag for band in self._dataset.mask_flag_enums for flag in band} - {MaskFlags.all_valid}
+    def _find_masks(self) -> tuple[int | None, list[int]]:
+        """Return the number of the alpha band, and those of the bands with another mask of GDAL that matters."""
+        colors = list(self._dataset.colorinterp)
+        alpha = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
+        unimportant = {MaskFlags.all_valid, MaskFlags.alpha}
         if self._nodata is not None or self._ignores_nodata:
-            flags -= {MaskFlags.nodata}
-        return bool(flags)
+            unimportant.add(MaskFlags.nodata)
+        flags = self._dataset.mask_flag_enums
+        bands = [b for b in sorted(set(self.bands)) if unimportant.isdisjoint(flags[b - 1])]
+        return alpha, bands
 
     @property
     def _is_plain(self) -> bool:
@@ -332,11 +338,15 @@ class RasterSource:
     def _valid(self, values: npt.NDArray[Any], window: Window) -> Mask | None:
         """Return which pixels are not missing; None if all are there."""
         valid: Mask | None = None
-        if self._has_mask:
-            try:
-                valid = self._dataset.dataset_mask(window=window) > 0
-            except RasterioError as error:
-                raise self._damaged(window, error) from error
+        try:
+            if self._alpha is not None:
+                valid = self._dataset.read(self._alpha, window=window) > 0
+            if self._masked_bands:
+                # Not dataset_mask, in which a pixel is valid if another band has a value.
+                masks = self._dataset.read_masks(self._masked_bands, window=window)
+                valid = _both(valid, masks.any(axis=0))
+        except RasterioError as error:
+            raise self._damaged(window, error) from error
         if self._nodata is not None:
             valid = _both(valid, (values != self._nodata).any(axis=2))
         if values.dtype.kind == "f":

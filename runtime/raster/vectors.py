@@ -12,6 +12,9 @@ from rasterio.crs import CRS
 from overfly.runtime.errors import RasterError
 from overfly.runtime.raster.scale import project
 
+# The edges of a polygon are transformed in at least as many pieces.
+_PIECES = 256
+
 
 def read_polygons(path: Path, crs: CRS) -> list[shapely.Geometry]:
     """Return the polygons of a file's first layer.

@@ -68,6 +68,8 @@ def folders(tmp_path, tiny_data, tiny_run, write_class_map, request):
                 shutil.copytree(request.getfixturevalue("tiny_bundle"), tmp_path / word)
             elif word == "map" and words[1] != "map":
                 write_class_map(tmp_path / word, np.arange(400, dtype=np.uint8).reshape(20, 20) % 3)
+            elif word == "raster.tif":
+                request.getfixturevalue("raster_and_labels")
             elif word.endswith("-report"):
                 (tmp_path / word).mkdir()
                 shutil.copy(GOLDEN_REPORT, tmp_path / word)
@@ -218,6 +220,18 @@ def test_no_command_shows_the_help_as_wrong_usage(overfly):
         (("predict", "bundle"), "PATH"),
         (("predict", "bundle", "a.png", "--variant", "int4"), "int4"),
         (("predict", "bundle", "a.png", "--top-k", "0"), "--top-k"),
+        (("chips", "--grid", "--scene-m", "60", "--out", "out"), "RASTER"),
+        (("chips", "a.tif", "--grid", "--out", "out"), "--scene-m"),
+        (("chips", "a.tif", "--grid", "--scene-m", "0", "--out", "out"), "--scene-m"),
+        (("chips", "a.tif", "--grid", "--scene-m", "60"), "--out"),
+        (("chips", "a.tif", "--scene-m", "60", "--out", "out"), "--labels and --grid"),
+        (("chips", "a.tif", "--grid", "--labels", "l", "--scene-m", "60", "--out", "out"), "--labels and --grid"),
+        (("chips", "a.tif", "--labels", "l", "--gsd", "1", "--scene-m", "60", "--out", "out"), "--gsd"),
+        (("chips", "a.tif", "--grid", "--scene-m", "60", "--out", "out", "--bands", "1,2"), "--bands"),
+        (("chips", "a.tif", "--grid", "--scene-m", "60", "--out", "out", "--bands", "0,1,2"), "--bands"),
+        (("chips", "a.tif", "--grid", "--scene-m", "60", "--out", "out", "--nodata", "black"), "--nodata"),
+        (("chips", "a.tif", "--grid", "--scene-m", "60", "--out", "out", "--range", "9,1"), "--range"),
+        (("chips", "a.tif", "--grid", "--scene-m", "60", "--out", "out", "--min-cover", "2"), "--min-cover"),
         (("predict", "bundle", "a.png", "--format", "xml"), "--format"),
         (("assess", "map"), "--sample"),
         (("assess", "map", "--sample", "0"), "--sample"),

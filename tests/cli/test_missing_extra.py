@@ -9,6 +9,7 @@ from overfly.runtime.extras import extra_packages
 
 # What each command needs of the extras, and its arguments; the folders that they name need not exist.
 NEEDS = {
+    "chips": (("geo",), ("a.tif", "--grid", "--scene-m", "60", "--out", "out")),
     "train": (("train",), ("data", "--out", "out")),
     "export": (("train", "export"), ("run", "--out", "out")),
     "bench": (("bench",), ("bundle", "--data", "data", "--out", "out")),

@@ -17,9 +17,9 @@ CORE = {"numpy", "openvino", "PIL", "click", "rich", "platformdirs", "msvc-runti
 ROOMS = {
     "runtime": ("geo",),
     "cli": (),
-    "training": ("train",),
+    "training": ("train", "geo"),
     "export": ("train", "export"),
-    "benchmarks": ("bench", "train", "export"),
+    "benchmarks": ("bench", "train", "export", "geo"),
 }
 
 

@@ -99,6 +99,22 @@ def test_an_alpha_band_marks_missing_pixels(draw_raster, noise):
         assert np.argwhere(~source.read(ALL)[1]).tolist() == [[2, 1]]
 
 
+def test_the_nodata_value_of_a_band_that_is_not_read_does_not_count(draw_raster, noise):
+    values = noise(bands=4, dtype=np.int16)
+    values[:3, 0, 0], values[3, 0, 1] = 0, 0
+    with RasterSource(draw_raster(values, nodata=0), value_range=(0, 255)) as source:
+        assert np.argwhere(~source.read(ALL)[1]).tolist() == [[0, 0]]
+
+
+def test_the_alpha_band_counts_beside_a_nodata_value(draw_raster, noise):
+    values = noise(bands=4)
+    values[:3, 0, 0], values[3], values[3, 0, 1] = 7, 255, 0
+    path = draw_raster(values, photometric="RGB", alpha="yes", nodata=7)
+    for nodata, missing in ((None, [[0, 0], [0, 1]]), ("none", [[0, 1]])):
+        with RasterSource(path, nodata=nodata) as source:
+            assert np.argwhere(~source.read(ALL)[1]).tolist() == missing
+
+
 def test_a_value_range_becomes_8_bits(draw_raster, noise):
     values = noise(dtype=np.uint16, high=4000)
     values[:, 0, :3] = 1000, 2000, 3000

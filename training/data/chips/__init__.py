@@ -1,0 +1,1 @@
+"""From rasters and labels to a labeled folder of scenes whose split does not leak. Needs the extra ``geo``."""
