@@ -18,7 +18,7 @@ _RECOMMENDED = "what the last full bench of this bundle recommended on this mach
 
 @click.command(
     short_help="Make class maps of rasters with a bundle.",
-    epilog=options.example("overfly map bundle orthophoto.tif --scene-m 78 --out map"),
+    epilog=options.example("overfly map bundle raster.tif --scene-m 60 --out map"),
 )
 @click.argument("bundle", type=options.PATH)
 @click.argument("rasters", type=options.PATH, nargs=-1, required=True, metavar="RASTER...")

@@ -23,7 +23,7 @@ from overfly.training.data.chips.classes import AMBIGUOUS, UNLABELED, classify_w
 from overfly.training.data.chips.ground import RasterWindows
 from overfly.training.data.chips.labels import LabelFile, read_labels
 from overfly.training.data.chips.record import UNLABELED_FOLDER
-from overfly.training.data.chips.windows import WindowGrid, window_grid
+from overfly.training.data.chips.windows import ChipGrid, chip_grid
 
 # No system has them in the names of all its folders, or they hide a folder.
 _FORBIDDEN = frozenset('<>:"/\\|?*')
@@ -64,7 +64,7 @@ class RasterPlan:
     crs: CRS | None
     transform: Affine
     bands: tuple[int, ...]
-    grid: WindowGrid
+    grid: ChipGrid
     chosen: npt.NDArray[np.int64]
     labels: npt.NDArray[np.object_]
     dropped: Counter[str] = field(default_factory=Counter)
@@ -92,7 +92,7 @@ def plan_raster(
     stem
         What the names of its scenes start with.
     scene_m, stride_m
-        See `overfly.training.data.chips.windows.window_grid`.
+        See `overfly.training.data.chips.windows.chip_grid`.
     labels
         What gives the classes; None puts all windows into one folder.
     choices
@@ -103,7 +103,7 @@ def plan_raster(
     RasterError
         If the raster or the labels can't be used.
     """
-    grid = window_grid(source, scene_m, stride_m)
+    grid = chip_grid(source, scene_m, stride_m)
     names = np.full(len(grid.columns), UNLABELED_FOLDER, object)
     dropped: Counter[str] = Counter()
     is_chosen = np.ones(len(names), np.bool_)

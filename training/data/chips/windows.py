@@ -14,14 +14,14 @@ from overfly.runtime.raster.source import RasterSource
 
 # A window of fewer pixels on a side shows nothing.
 _MIN_PIXELS = 2
-# Below it, a number of pixels counts as whole: it comes from a division.
-_ROUNDING = 1e-6
+# Of a stride: by so little neighbors may overlap. A pixel of the ground is measured, so 256 of them are 256.00001.
+_ROUNDING = 5e-4
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class WindowGrid:
+class ChipGrid:
     """The windows of a raster that are inside of it.
 
     Attributes
@@ -49,7 +49,7 @@ class WindowGrid:
         return polygons
 
 
-def window_grid(source: RasterSource, scene_m: float, stride_m: float) -> WindowGrid:
+def chip_grid(source: RasterSource, scene_m: float, stride_m: float) -> ChipGrid:
     """Return the windows of a raster.
 
     Parameters
@@ -77,10 +77,10 @@ def window_grid(source: RasterSource, scene_m: float, stride_m: float) -> Window
     columns = _starts(source.width, width, stride_m / size.x)
     rows = _starts(source.height, height, stride_m / size.y)
     all_rows, all_columns = np.meshgrid(rows, columns, indexing="ij")
-    return WindowGrid(width, height, all_columns.ravel(), all_rows.ravel())
+    return ChipGrid(width, height, all_columns.ravel(), all_rows.ravel())
 
 
 def _starts(length: int, window: int, stride: float) -> Integers:
     """Return where windows start on a side of the raster; those that would extend beyond it are left out."""
-    step = max(1, math.ceil(stride - _ROUNDING))
+    step = max(1, math.ceil(stride * (1 - _ROUNDING)))
     return np.arange(0, length - window + 1, step, dtype=np.int64)

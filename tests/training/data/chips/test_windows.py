@@ -10,12 +10,12 @@ from rasterio.warp import transform
 
 from overfly.runtime.errors import RasterError
 from overfly.runtime.raster.source import RasterSource
-from overfly.training.data.chips.windows import window_grid
+from overfly.training.data.chips.windows import chip_grid
 
 
 def _grid(path, scene_m, stride_m=None, **choices):
     with RasterSource(path, **choices) as source:
-        return window_grid(source, scene_m, stride_m or scene_m)
+        return chip_grid(source, scene_m, stride_m or scene_m)
 
 
 def test_windows_are_side_by_side_and_inside_of_the_raster(draw_raster, noise):
