@@ -25,6 +25,8 @@ _SAMPLE_RECIPE = {
     "min_crop": 1.0,
     "jitter": 0.1,
 }
+# Enough for a map that is nearly right, in less than two minutes.
+_MAP_RECIPE = _SAMPLE_RECIPE | {"epochs": 8, "image_size": 96}
 # From ImageNet weights, a few epochs are enough for a first result.
 _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 
@@ -37,6 +39,7 @@ _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
 @option("--data", type=options.PATH, show_default="a drawn data set", help="Your own labeled folder.")
 @options.weights(show_default="none for the drawn data set, imagenet for your own")
 @field_option("epochs", f"{_SAMPLE_RECIPE['epochs']} for the drawn data set, {_OWN_DATA_RECIPE['epochs']} for your own")
+@option("--map", "makes_map", is_flag=True, help="Draw orthophotos instead, and end with a map of one of them.")
 @options.seed
 @options.overwrite
 @options.as_json
@@ -45,14 +48,23 @@ def command(
     data: Path | None,
     weights: str | None,
     epochs: int | None,
+    makes_map: bool,
     seed: int,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Draw a data set, train on it, export the model and measure it: everything that overfly does, in one command.
 
+    With --map, everything from two orthophotos and a file of polygons to a map: chips, train, export and map.
+
     OUT is the folder to write: by default overfly-demo, or overfly-demo-2 and so on if that exists.
     """
+    base = _free(_DEFAULT_OUT) if out is None else out
+    if makes_map:
+        if data or weights or as_json:
+            raise click.UsageError("--map goes with neither --data nor --weights nor --json")
+        _make_map(base, epochs=epochs, seed=seed, overwrite=overwrite)
+        return
     from overfly.runtime.extras import extra_packages, require_extra
 
     require_extra("all", *(package for extra in ("train", "export", "bench") for package in extra_packages(extra)))
@@ -67,7 +79,6 @@ def command(
     from overfly.training.recipe import RECIPES, override
     from overfly.training.synthetic.dataset import write_sample
 
-    base = _free(_DEFAULT_OUT) if out is None else out
     choices = _SAMPLE_RECIPE if data is None else _OWN_DATA_RECIPE
     recipe = override(override(RECIPES["default"], **choices), epochs=epochs)
     start = weights or ("none" if data is None else "imagenet")
@@ -92,6 +103,48 @@ def command(
     else:
         print_report(result)
         click.echo(f"run:    {run}\nbundle: {bundle}\nreport: {report / 'report.html'}")
+
+
+def _make_map(base: Path, *, epochs: int | None, seed: int, overwrite: bool) -> None:
+    """Draw two orthophotos and the polygons of one, train on that one, and map the other."""
+    from overfly.runtime.extras import extra_packages, require_extra
+
+    require_extra("all", *(package for extra in ("train", "export", "geo") for package in extra_packages(extra)))
+    from overfly.cli.terminal import Terminal
+    from overfly.export.exporter import ExportJob, export
+    from overfly.runtime.files.atomic import atomic_folder
+    from overfly.runtime.files.output_guards import check_overwrite
+    from overfly.runtime.mapping.job import MapJob, make_maps
+    from overfly.training.data.chips.job import ChipsJob, cut_chips
+    from overfly.training.job import TrainJob, train
+    from overfly.training.recipe import RECIPES, override
+    from overfly.training.synthetic.landscape import SCENE_M, make_landscape, write_labels, write_orthophoto
+
+    rasters, scenes, run, bundle, maps = (base / name for name in ("rasters", "scenes", "run", "bundle", "map"))
+    for folder in (rasters, scenes, run, bundle, maps):
+        check_overwrite(folder, overwrite=overwrite)
+    recipe = override(override(RECIPES["default"], **_MAP_RECIPE), epochs=epochs)
+    with Terminal() as terminal:
+        with atomic_folder(rasters, overwrite=overwrite) as folder:
+            known = make_landscape(20, 20, northing=5_000_000.0, first=0, seed=seed)
+            new = make_landscape(10, 14, northing=4_990_000.0, first=known.classes.size, seed=seed + 1)
+            write_orthophoto(folder / "known.tif", known, seed=seed, progress=partial(terminal.progress, "drawing"))
+            write_labels(folder / "known.geojson", known)
+            write_orthophoto(folder / "new.tif", new, seed=seed, progress=partial(terminal.progress, "drawing more"))
+        terminal.note(f"cutting scenes from {rasters / 'known.tif'}")
+        chips = ChipsJob(
+            rasters=(rasters / "known.tif",), labels=rasters / "known.geojson", scene_m=SCENE_M, out=scenes, block=4
+        )
+        cut_chips(chips, overwrite=overwrite, reporter=terminal)
+        job = TrainJob(data=scenes, out=run, recipe=recipe, weights="none", seed=seed)
+        train(job, overwrite=overwrite, reporter=terminal)
+        terminal.note("exporting")
+        export(ExportJob(run=run, out=bundle), overwrite=overwrite, reporter=terminal)
+        terminal.note(f"mapping {rasters / 'new.tif'}")
+        make_maps(
+            MapJob(bundle=bundle, rasters=(rasters / "new.tif",), out=maps), overwrite=overwrite, reporter=terminal
+        )
+    click.echo(f"rasters: {rasters}\nscenes:  {scenes}\nbundle:  {bundle}\nmap:     {maps / 'preview.png'}")
 
 
 def _free(path: Path) -> Path:

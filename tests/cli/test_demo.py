@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.mapping.record import read_map_record
+from overfly.training.synthetic.landscape import SCENE_M
 
 
 @pytest.mark.parametrize("part", ["data", "run"])
@@ -90,3 +92,19 @@ def test_it_draws_its_own_data_and_overwrite_makes_the_trip_again(overfly, tmp_p
     assert not (out / "data" / "notes.txt").exists()
     assert [row["quality"]["n_images"] for row in report["rows"]] == [40] * 5  # of 64: 5 of each class with --quick
     shutil.rmtree(out)
+
+
+@pytest.mark.slow
+def test_it_makes_a_map_of_a_drawn_orthophoto(overfly, tmp_path):
+    result = overfly("demo", tmp_path, "--map", "--epochs", "1")
+    result.assert_done()
+    assert f"map:     {tmp_path / 'map' / 'preview.png'}" in result.out
+    record = read_map_record(tmp_path / "map")
+    assert (record.n_columns, record.n_rows) == (28, 20)
+    assert record.options.scene_m == SCENE_M
+    assert overfly("demo", tmp_path, "--map").code == 1
+
+
+@pytest.mark.parametrize("other", [("--data", "scenes"), ("--weights", "none"), ("--json",)])
+def test_a_map_is_of_drawn_data_only(overfly, tmp_path, other):
+    overfly("demo", tmp_path / "demo", "--map", *other).assert_misused("--map")
