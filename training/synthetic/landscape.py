@@ -58,7 +58,7 @@ def make_landscape(n_rows: int, n_columns: int, *, northing: float, first: int, 
     n_places = max(len(CLASSES), n_rows * n_columns // _PATCH)
     places = rng.uniform(0, (n_rows, n_columns), (n_places, 2))
     of_place = rng.permutation(np.arange(n_places) % len(CLASSES))
-    centers = np.stack(np.mgrid[:n_rows, :n_columns], axis=2) + 0.5
+    centers = np.indices((n_rows, n_columns)).transpose(1, 2, 0) + 0.5
     distances = np.hypot(*np.moveaxis(centers[:, :, None] - places, 3, 0))
     return Landscape(of_place[distances.argmin(axis=2)], northing, first)
 
