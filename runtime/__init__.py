@@ -1,4 +1,4 @@
-"""Runtime: what an edge box needs, without PyTorch. Public names: `Classifier`, `Bundle`."""
+"""Runtime: what an edge box needs, without PyTorch. Public names: `Classifier`, `Bundle`, `MapJob`, `make_maps`."""
 
 import logging
 import os
@@ -25,11 +25,18 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from overfly.runtime.bundle.bundle import Bundle as Bundle
     from overfly.runtime.classifier import Classifier as Classifier
+    from overfly.runtime.mapping.job import MapJob as MapJob
+    from overfly.runtime.mapping.job import make_maps as make_maps
 
-__all__ = ["Bundle", "Classifier"]
+__all__ = ["Bundle", "Classifier", "MapJob", "make_maps"]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {"Bundle": LazyName("overfly.runtime.bundle.bundle"), "Classifier": LazyName("overfly.runtime.classifier")},
+        {
+            "Bundle": LazyName("overfly.runtime.bundle.bundle"),
+            "Classifier": LazyName("overfly.runtime.classifier"),
+            "MapJob": LazyName("overfly.runtime.mapping.job"),
+            "make_maps": LazyName("overfly.runtime.mapping.job"),
+        },
     )

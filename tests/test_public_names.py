@@ -8,8 +8,8 @@ import sys
 import pytest
 
 PUBLIC = {
-    "overfly.runtime": ["Bundle", "Classifier"],
-    "overfly.training": ["Recipe", "TrainJob", "train"],
+    "overfly.runtime": ["Bundle", "Classifier", "MapJob", "make_maps"],
+    "overfly.training": ["ChipsJob", "Recipe", "TrainJob", "cut_chips", "train"],
     "overfly.export": ["ExportJob", "export"],
     "overfly.benchmarks": ["BenchJob", "bench", "read_report"],
 }
@@ -58,6 +58,8 @@ def test_importing_the_packages_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("package", "job", "needed"),
     [
+        ("overfly.runtime", "MapJob", ("bundle", "rasters", "out")),
+        ("overfly.training", "ChipsJob", ("rasters", "out", "scene_m")),
         ("overfly.training", "TrainJob", ("data", "out", "recipe")),
         ("overfly.export", "ExportJob", ("run", "out")),
         ("overfly.benchmarks", "BenchJob", ("bundle", "data", "out")),
@@ -85,6 +87,7 @@ def test_a_users_program_is_type_checked(tmp_path):
     ("package", "name", "missing"),
     [
         ("overfly.training", "train", "torch"),
+        ("overfly.training", "cut_chips", "rasterio"),
         ("overfly.export", "export", "nncf"),
         ("overfly.export", "export", "torch"),
     ],
