@@ -59,7 +59,6 @@ def test_importing_the_packages_loads_nothing_heavy():
     ("package", "job", "needed"),
     [
         ("overfly.runtime", "MapJob", ("bundle", "rasters", "out")),
-        ("overfly.training", "ChipsJob", ("rasters", "out", "scene_m")),
         ("overfly.training", "TrainJob", ("data", "out", "recipe")),
         ("overfly.export", "ExportJob", ("run", "out")),
         ("overfly.benchmarks", "BenchJob", ("bundle", "data", "out")),
