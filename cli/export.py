@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also write deepness.onnx, which QGIS's Deepness plugin opens. It needs the side of a training image.",
 )
+@option(
+    "--stac",
+    is_flag=True,
+    help="Also write stac.json, which describes the model to a STAC catalog (Machine Learning Model extension).",
+)
 @option("--zip", "as_zip", is_flag=True, help="Write a single file, OUT.zip, instead of a folder.")
 @options.overwrite
 @options.as_json

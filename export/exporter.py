@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from overfly.export.image_selection import ImageSample, select
 from overfly.export.ir import convert, save_ir
 from overfly.export.onnx_model import OPSET, write_onnx
 from overfly.export.parity_checks import Reference, check_deepness, check_ir, check_onnx
+from overfly.export.stac import STAC, BundleFacts, write_stac
 from overfly.export.variant_specs import VARIANT_SPECS, VariantSource
 from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
 from overfly.runtime.bundle.labels import check_labels
@@ -49,7 +51,13 @@ from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 from overfly.training.run_layout import RUN_FILE
 
+if TYPE_CHECKING:
+    from overfly.export.footprints import Hull
+
 _LOGGER = logging.getLogger(__name__)
+
+# What overfly chips writes next to the class folders.
+_CHIPS = "chips.gpkg"
 
 # Those of an image with three bands.
 _COLOR_BANDS = (1, 2, 3)
@@ -81,6 +89,9 @@ class ExportJob:
         Side of a training image on the ground, in meters, for a run that does not say it. None leaves it unknown.
     deepness
         Also write ``deepness.onnx``, for QGIS's Deepness plugin. It needs the side of an image on the ground.
+    stac
+        Also write ``stac.json``, a STAC item with the MLM extension. If the data folder has the ``chips.gpkg`` of
+        `overfly chips`, its geometry is the hull of the training chips, which needs the ``geo`` extra.
     """
 
     run: Path
@@ -92,6 +103,7 @@ class ExportJob:
     as_zip: bool = False
     scene_m: float | None = None
     deepness: bool = False
+    stac: bool = False
 
 
 def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Bundle:
@@ -149,6 +161,16 @@ def _scene(job: ExportJob) -> SceneSpec | None:
     return None if job.scene_m is None else SceneSpec(job.scene_m, _COLOR_BANDS)
 
 
+def _read_hull(data: Path) -> "Hull | None":
+    """Return where the training chips of a data folder are; None if it was not cut from rasters."""
+    if not (data / _CHIPS).is_file():
+        return None
+    require_extra("geo")
+    from overfly.export.footprints import training_hull
+
+    return training_hull(data / _CHIPS)
+
+
 class _Export:
     """One export, which writes every file of the bundle to `folder`."""
 
@@ -157,6 +179,7 @@ class _Export:
         self._run_sha256 = sha256_file(run.path / RUN_FILE)
         self._data = job.data or native_path(run.record.data)
         self._scene = _scene(job)
+        self._hull = _read_hull(self._data) if job.stac else None
         self._reader = run.record.image.reader()
         self._split = run.split()
         self._pytorch_model = run.load_model()
@@ -175,6 +198,8 @@ class _Export:
         record = self._run.record
         labels = "".join(f"{name}\n" for name in record.classes)
         write_atomically(self._folder / LABELS, labels.encode())
+        if self._job.stac:
+            self._write_stac()
         test, train, val = ([image.sha256 for image in self._split.images(part)] for part in ("test", "train", "val"))
         provenance = Provenance(
             run_sha256=self._run_sha256,
@@ -241,6 +266,19 @@ class _Export:
         write_deepness(self._pytorch_model, path, image=record.image, scene=scene, classes=record.classes)
         check_deepness(path, reference)
         self._reporter.progress(f"writing {DEEPNESS}", 1, 1)
+
+    def _write_stac(self) -> None:
+        """Write the STAC item, which lists the files that are there."""
+        facts = BundleFacts(
+            record=self._run.record,
+            run_sha256=self._run_sha256,
+            n_parameters=sum(parameter.numel() for parameter in self._pytorch_model.parameters()),
+            scene=self._scene,
+            hull=self._hull,
+            variants=tuple(name for name in VARIANTS if name in self._job.variants),
+            files=hash_files(self._folder),
+        )
+        write_stac(self._folder / STAC, facts)
 
     def _write_variants(self, reference: Reference) -> dict[str, VariantRecord]:
         """Write the requested variants, from the largest to the smallest, and compare each with PyTorch."""
