@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @option(
     "--scene-m",
     type=options.Real(0, min_open=True),
+    show_default="unknown",
     help="Side of a training image on the ground in meters. The bundle records it for overfly map.",
 )
 @option(
