@@ -20,6 +20,9 @@ _LONGITUDE_LATITUDE = "EPSG:4326"
 _HALF_TURN, _TURN, _POLE = 180.0, 360.0, 90.0
 # Of a degree: a centimeter.
 _N_DECIMALS = 7
+# Of a degree: 10 centimeters. Edges that are straight in the CRS of the chips bend in degrees, so that without this every
+# chip at the border would be a corner of the hull.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ def _hull(longitude: npt.NDArray[np.float64], latitude: npt.NDArray[np.float64])
     # From 0 to 360 degrees, neighbors on both sides of the 180th meridian have similar longitudes.
     turned = longitude % _TURN
     crosses = longitude.min() < 0 < longitude.max() and np.ptp(turned) < np.ptp(longitude)
-    hull = shapely.MultiPoint(np.stack([turned if crosses else longitude, latitude], axis=1)).convex_hull
+    hull = shapely.MultiPoint(np.stack([turned if crosses else longitude, latitude], axis=1)).convex_hull.simplify(
+        _TOLERANCE
+    )
     west, south, east, north = hull.bounds
     if not crosses:
         geometry: dict[str, object] = {"type": "Polygon", "coordinates": _rings(hull, 0)}
