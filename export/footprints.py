@@ -20,7 +20,7 @@ _LONGITUDE_LATITUDE = "EPSG:4326"
 _HALF_TURN, _TURN, _POLE = 180.0, 360.0, 90.0
 # Of a degree: a centimeter.
 _N_DECIMALS = 7
-# Of a degree: 10 centimeters. Edges that are straight in the CRS of the chips bend in degrees, so that without this every
+# Of a degree: 10 centimeters. Edges that are straight in the CRS of the chips bend in degrees, so without this every
 # chip at the border would be a corner of the hull.
 _TOLERANCE = 1e-6
 
