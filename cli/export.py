@@ -38,6 +38,22 @@ if TYPE_CHECKING:
     help="Largest INT8 accuracy drop in percentage points, on held-out images. If INT8 loses more, layers stay in "
     "floating point; if that is not enough, the export fails.",
 )
+@option(
+    "--scene-m",
+    type=options.Real(0, min_open=True),
+    show_default="that of chips, otherwise unknown",
+    help="Side of a training image on the ground in meters. The bundle records it for overfly map.",
+)
+@option(
+    "--deepness",
+    is_flag=True,
+    help="Also write deepness.onnx, which QGIS's Deepness plugin opens. It needs the side of a training image.",
+)
+@option(
+    "--stac",
+    is_flag=True,
+    help="Also write stac.json, which describes the model to a STAC catalog (Machine Learning Model extension).",
+)
 @option("--zip", "as_zip", is_flag=True, help="Write a single file, OUT.zip, instead of a folder.")
 @options.overwrite
 @options.as_json

@@ -5,14 +5,17 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from overfly.export.accuracy_control import ValidationImages
+from overfly.export.deepness import DEEPNESS, check_deepness_possible, write_deepness
 from overfly.export.image_selection import ImageSample, select
 from overfly.export.ir import convert, save_ir
 from overfly.export.onnx_model import OPSET, write_onnx
-from overfly.export.parity_checks import Reference, check_ir, check_onnx
+from overfly.export.parity_checks import Reference, check_deepness, check_ir, check_onnx
+from overfly.export.stac import STAC, BundleFacts, write_stac
 from overfly.export.variant_specs import VARIANT_SPECS, VariantSource
 from overfly.runtime.bundle.bundle import Bundle, ReferenceSet
 from overfly.runtime.bundle.labels import check_labels
@@ -26,6 +29,7 @@ from overfly.runtime.bundle.manifest import (
     OnnxRecord,
     Parity,
     Provenance,
+    SceneSpec,
     VariantRecord,
     hash_files,
     write_manifest,
@@ -47,7 +51,16 @@ from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 from overfly.training.run_layout import RUN_FILE
 
+if TYPE_CHECKING:
+    from overfly.export.footprints import Hull
+
 _LOGGER = logging.getLogger(__name__)
+
+# What overfly chips writes next to the class folders.
+_CHIPS = "chips.gpkg"
+
+# Those of an image with three bands.
+_COLOR_BANDS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +85,14 @@ class ExportJob:
         If it loses more, NNCF reverts layers to floating point. None sets no bound.
     as_zip
         Write one .zip instead of a folder.
+    scene_m
+        Side of a training image on the ground, in meters; None takes that of the run, which knows it if it was trained
+        on chips.
+    deepness
+        Also write ``deepness.onnx``, for QGIS's Deepness plugin. It needs the side of an image on the ground.
+    stac
+        Also write ``stac.json``, a STAC item with the MLM extension. If the data folder has the ``chips.gpkg`` of
+        `overfly chips`, its geometry is the hull of the training chips, which needs the ``geo`` extra.
     """
 
     run: Path
@@ -81,6 +102,9 @@ class ExportJob:
     n_calibration: int | None = None
     max_drop_pp: float | None = None
     as_zip: bool = False
+    scene_m: float | None = None
+    deepness: bool = False
+    stac: bool = False
 
 
 def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILENT) -> Bundle:
@@ -115,6 +139,8 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     require_extra("export")
     run = Run.open(job.run)
     check_labels(run.record.classes)
+    if job.deepness:
+        check_deepness_possible(job.run, _scene(job, run), len(run.record.classes))
     data = job.data or native_path(run.record.data)
     check_inputs_safe(job.out, [job.run, data])
     check_outside(job.out, data)
@@ -131,6 +157,24 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     return Bundle.open(job.out)
 
 
+def _scene(job: ExportJob, run: Run) -> SceneSpec | None:
+    """Return what the training images show of the ground; None if that is unknown."""
+    known = run.record.scene
+    if job.scene_m is None:
+        return known
+    return SceneSpec(job.scene_m, _COLOR_BANDS if known is None else known.bands)
+
+
+def _read_hull(data: Path) -> "Hull | None":
+    """Return where the training chips of a data folder are; None if it was not cut from rasters."""
+    if not (data / _CHIPS).is_file():
+        return None
+    require_extra("geo")
+    from overfly.export.footprints import training_hull
+
+    return training_hull(data / _CHIPS)
+
+
 class _Export:
     """One export, which writes every file of the bundle to `folder`."""
 
@@ -138,6 +182,8 @@ class _Export:
         self._job, self._run, self._folder, self._reporter = job, run, folder, reporter
         self._run_sha256 = sha256_file(run.path / RUN_FILE)
         self._data = job.data or native_path(run.record.data)
+        self._scene = _scene(job, run)
+        self._hull = _read_hull(self._data) if job.stac else None
         self._reader = run.record.image.reader()
         self._split = run.split()
         self._pytorch_model = run.load_model()
@@ -149,11 +195,15 @@ class _Export:
         reference = self._reference()
         onnx_parity = self._write_onnx(reference)
         variants = self._write_variants(reference)
+        if self._job.deepness and self._scene is not None:
+            self._write_deepness(reference, self._scene)
         with (self._folder / GOLDEN).open("wb") as stream:
             np.savez_compressed(stream, images=reference.golden.images, logits=reference.golden.logits)
         record = self._run.record
         labels = "".join(f"{name}\n" for name in record.classes)
         write_atomically(self._folder / LABELS, labels.encode())
+        if self._job.stac:
+            self._write_stac()
         test, train, val = ([image.sha256 for image in self._split.images(part)] for part in ("test", "train", "val"))
         provenance = Provenance(
             run_sha256=self._run_sha256,
@@ -174,7 +224,7 @@ class _Export:
             onnx=OnnxRecord(OPSET, onnx_parity),
             variants=variants,
             provenance=provenance,
-            scene=record.scene,
+            scene=self._scene,
         )
         write_manifest(self._folder, manifest)
 
@@ -207,6 +257,32 @@ class _Export:
         parity = check_onnx(self._folder / ONNX, reference)
         self._reporter.progress("writing ONNX", 1, 1)
         return parity
+
+    def _write_deepness(self, reference: Reference, scene: SceneSpec) -> None:
+        """Write the file for QGIS's Deepness plugin and compare it with PyTorch."""
+        self._reporter.progress(f"writing {DEEPNESS}", 0, 1)
+        record, path = self._run.record, self._folder / DEEPNESS
+        if record.image.value_range is not None:
+            low, high = record.image.value_range
+            self._reporter.note(
+                f"Deepness takes 8-bit rasters: convert a raster so that {low:g} becomes 0 and {high:g} becomes 255"
+            )
+        write_deepness(self._pytorch_model, path, image=record.image, scene=scene, classes=record.classes)
+        check_deepness(path, reference)
+        self._reporter.progress(f"writing {DEEPNESS}", 1, 1)
+
+    def _write_stac(self) -> None:
+        """Write the STAC item, which lists the files that are there."""
+        facts = BundleFacts(
+            record=self._run.record,
+            run_sha256=self._run_sha256,
+            n_parameters=sum(parameter.numel() for parameter in self._pytorch_model.parameters()),
+            scene=self._scene,
+            hull=self._hull,
+            variants=tuple(name for name in VARIANTS if name in self._job.variants),
+            files=hash_files(self._folder),
+        )
+        write_stac(self._folder / STAC, facts)
 
     def _write_variants(self, reference: Reference) -> dict[str, VariantRecord]:
         """Write the requested variants, from the largest to the smallest, and compare each with PyTorch."""

@@ -46,23 +46,48 @@ def write_onnx(pytorch_model: PreprocessedModel, path: Path, *, size: int, metad
     """
     # The tracer would treat a batch of one image as a constant.
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    proto = trace(pytorch_model, example, path, opset=OPSET, output=OUTPUT)
+    save_onnx(proto, path, {key: json.dumps(value) for key, value in metadata.items()})
+
+
+def trace(model: nn.Module, example: torch.Tensor, path: Path, *, opset: int, output: str) -> onnx.ModelProto:
+    """Write a model as one ONNX file with a dynamic batch, and return what it holds.
+
+    Parameters
+    ----------
+    model
+        The model, in eval mode, on the CPU. Its batch normalizations are folded into the convolutions before them.
+    example
+        An input with a batch of two or more. The input of the file is ``images``.
+    path
+        The file to write.
+    opset
+        The operator set.
+    output
+        Name of the output.
+    """
     with _silence_torch_onnx():
         torch.onnx.export(
-            _fold_batch_norms(pytorch_model),
+            _fold_batch_norms(model),
             (example,),
             path,
             dynamo=True,
             external_data=False,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[output],
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
             verbose=False,
         )
-    model = onnx.load(path)
-    _clean_up(model.graph)
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
-    onnx.save(model, path)
+    proto = onnx.load(path)
+    _clean_up(proto.graph)
+    return proto
+
+
+def save_onnx(proto: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> None:
+    """Write a model with entries of metadata, and check the file with ONNX's checker."""
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.save(proto, path)
     onnx.checker.check_model(path, full_check=True)
 
 

@@ -1,15 +1,17 @@
 """The comparison of each step of an export with PyTorch, and how large a difference may be."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from overfly.export.deepness import run_deepness
 from overfly.export.ir import run_model
 from overfly.export.onnx_model import run_onnx
 from overfly.runtime.bundle.bundle import Logits, ReferenceSet
 from overfly.runtime.bundle.manifest import Parity
+from overfly.runtime.classifier import softmax
 from overfly.runtime.errors import ParityError
 from overfly.runtime.evaluation.parity import compare_logits
 from overfly.runtime.inference.devices import core
@@ -80,6 +82,29 @@ def check_onnx(path: Path, reference: Reference) -> Parity:
     return max(parities, key=lambda parity: parity.max_abs_diff)
 
 
+def check_deepness(path: Path, reference: Reference) -> Parity:
+    """Compare the probabilities of a file from `write_deepness` with PyTorch's at several batch sizes.
+
+    Returns
+    -------
+    Parity
+        Of the batch size with the largest difference of a probability.
+
+    Raises
+    ------
+    ParityError
+        If a batch size misses `FLOAT32`. A probability differs by at most half as much as the logits do.
+    """
+    golden = reference.golden
+    expected = replace(reference, golden=ReferenceSet(golden.images, softmax(golden.logits)))
+    parities = []
+    for batch_size in _BATCH_SIZES:
+        found = run_deepness(path, golden.images, batch_size=batch_size)
+        step = f"{path.name} at batch {batch_size}"
+        parities.append(check_parity(expected, found, FLOAT32, step=step, quantity="probabilities"))
+    return max(parities, key=lambda parity: parity.max_abs_diff)
+
+
 def check_ir(xml: Path, reference: Reference, tolerance: Tolerance | None) -> Parity:
     """Compare an IR on the CPU in f32 with PyTorch.
 
@@ -101,7 +126,9 @@ def check_ir(xml: Path, reference: Reference, tolerance: Tolerance | None) -> Pa
     return check_parity(reference, logits, tolerance, step=f"the {xml.stem} IR")
 
 
-def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance | None, *, step: str) -> Parity:
+def check_parity(
+    reference: Reference, logits: Logits, tolerance: Tolerance | None, *, step: str, quantity: str = "logits"
+) -> Parity:
     """Compare the logits of a step with PyTorch's.
 
     Parameters
@@ -114,6 +141,8 @@ def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance | No
         The allowed difference; None allows any.
     step
         What computed the logits, for messages.
+    quantity
+        What is compared, for messages, if both are something else than logits.
 
     Raises
     ------
@@ -123,7 +152,7 @@ def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance | No
     expected = reference.golden.logits
     parity = compare_logits(expected, logits)
     kept_class = f"{parity.top1_agreement:.1%} of {parity.n_images} images keep their class"
-    _LOGGER.info("%s: logits differ from PyTorch's by up to %.2e, %s", step, parity.max_abs_diff, kept_class)
+    _LOGGER.info("%s: %s differ from PyTorch's by up to %.2e, %s", step, quantity, parity.max_abs_diff, kept_class)
     if tolerance is None:
         return parity
     max_diff = tolerance.max_abs_diff
@@ -134,7 +163,7 @@ def check_parity(reference: Reference, logits: Logits, tolerance: Tolerance | No
         return parity
     worst = reference.names[int(np.abs(expected - logits).max(axis=1).argmax())]
     raise ParityError(
-        f"{step} does not agree with PyTorch: logits differ by up to {parity.max_abs_diff:.4g} (expected at most "
+        f"{step} does not agree with PyTorch: {quantity} differ by up to {parity.max_abs_diff:.4g} (expected at most "
         f"{max_diff:g}), and {kept.mean():.1%} of {parity.n_images} images keep their class (expected at least "
         f"{tolerance.min_agreement:.0%}); {worst} differs most. Nothing was written; install the versions in "
         "constraints.txt and export again"

@@ -39,10 +39,14 @@ settings.load_profile("overfly")
 MAX_WORKERS = 8
 
 
+# Environment variables with the paths that the tests of a marker need.
+VARIABLES = {"real": ("OVERFLY_DATA", "OVERFLY_WEIGHTS"), "stac": ("OVERFLY_STAC_SCHEMAS",)}
+
+
 def _missing(marker):
     """Return why tests with this marker can't run here, or None."""
-    if marker == "real":
-        unset = [name for name in ("OVERFLY_DATA", "OVERFLY_WEIGHTS") if not Path(os.environ.get(name, "/-")).exists()]
+    if marker in VARIABLES:
+        unset = [name for name in VARIABLES[marker] if not Path(os.environ.get(name, "/-")).exists()]
         return f"{' and '.join(unset)} not set to something that exists" if unset else None
     if marker == "wheel":
         files = importlib.metadata.files("overfly") or []
@@ -115,7 +119,7 @@ def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
     if (marker := item.get_closest_marker("not_wine")) and _runs_under_wine():
         pytest.skip(f"not under Wine: {marker.args[0]}")
-    for marker in ("real", "gpu", "wheel", "netns", "chromium", "docs"):
+    for marker in ("real", "gpu", "wheel", "netns", "chromium", "docs", "stac"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)

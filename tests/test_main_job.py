@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from overfly.cli import run
+from overfly.export.deepness import run_deepness
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import write_document
 from overfly.training.run import RUN_SCHEMA, Run, save_checkpoint
@@ -83,6 +84,15 @@ def test_check_and_predict_answer(trip, real_data, capsys):
     assert run(["predict", str(trip / "bundle"), *images, "--device", "CPU"]) == 0
     labels = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert labels == ["harbor", "forest", "parkinglot"]
+
+
+def test_deepness_gives_all_golden_images_the_class_that_pytorch_gives(trip, real_data):
+    line = ["export", str(trip / "run"), "--data", str(real_data), "--out", str(trip / "deepness"), "--variant", "fp32"]
+    assert run([*line, "--scene-m", "78", "--deepness"]) == 0
+    bundle = Bundle.open(trip / "deepness")
+    golden = bundle.golden()
+    probabilities = run_deepness(bundle.path / "deepness.onnx", golden.images, batch_size=1)
+    assert (probabilities.argmax(axis=1) == golden.logits.argmax(axis=1)).sum() == len(golden.images) == 64
 
 
 def make_hard(easy: Path, hard: Path) -> Path:

@@ -273,3 +273,25 @@ def test_an_out_inside_the_data_is_rejected(overfly, content, tiny_run, tiny_dat
     inside = ("--data", tiny_data, "--out", tiny_data / "result")
     overfly("export", tiny_run, *inside).assert_failed(tiny_data / "result")
     assert content(tiny_data) == before
+
+
+def test_deepness_needs_the_side_of_an_image_on_the_ground(check_rejected, tiny_run):
+    check_rejected(tiny_run, "--deepness", fragments=(tiny_run, "--scene-m"))
+
+
+@pytest.mark.parametrize("side", ["0", "-78", "nan", "inf"])
+def test_a_side_that_is_no_length_is_wrong_usage(overfly, tiny_run, side, tmp_path):
+    overfly("export", tiny_run, "--out", tmp_path / "bundle", "--scene-m", side).assert_misused("--scene-m")
+
+
+@pytest.mark.slow
+def test_the_files_for_other_programs_are_part_of_the_bundle(overfly, tiny_run, tmp_path):
+    packed = tmp_path / "bundle.zip"
+    options = ("--variant", "fp32", "--scene-m", "78", "--deepness", "--stac", "--zip")
+    overfly("export", tiny_run, "--out", packed, *options).assert_done()
+    bundle = Bundle.open(packed)
+    bundle.verify()
+    assert {"deepness.onnx", "stac.json"} <= set(bundle.manifest.files)
+    assert json.loads(bundle.read("stac.json"))["geometry"] is None
+    assert (bundle.manifest.scene.scene_m, bundle.manifest.scene.bands) == (78.0, (1, 2, 3))
+    overfly("check", packed, "--device", "CPU").assert_done()

@@ -1,6 +1,7 @@
 """A package that is not installed: one sentence with the exact pip command, before any work."""
 
 import json
+import shutil
 
 import pytest
 
@@ -114,6 +115,15 @@ def test_an_option_of_the_bench_names_the_package_it_lacks_before_the_data_are_r
     for (package, _, extra), result in zip(cases, results, strict=True):
         result.assert_failed(repr(package), f'"overfly[{extra}]"')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_names_the_package_that_reads_the_footprints_of_chips(run_without, tiny_run, tiny_data, tmp_path):
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    (data / "chips.gpkg").write_bytes(b"")
+    line = ("export", tiny_run, "--data", data, "--stac", "--out", tmp_path / "bundle")
+    (result,) = run_without([(["pyogrio"], line)])
+    result.assert_failed("'pyogrio'", '"overfly[geo]"')
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.slow
