@@ -36,7 +36,8 @@ from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageReader, resize
 from overfly.runtime.mapping.job import MapJob, map_options, model_record
-from overfly.runtime.mapping.raster_map import RasterMap, plan_maps
+from overfly.runtime.mapping.plan import plan_maps
+from overfly.runtime.mapping.raster_map import RasterMap
 from overfly.runtime.mapping.record import OVERLAPS
 from overfly.runtime.reporter import SILENT
 
@@ -125,7 +126,7 @@ def _planned(test: MapTest, raster: Path, overlap: float) -> Iterator[tuple[Rast
         out = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         scene_m = _WINDOW * _PIXEL_M
         job = MapJob(bundle=test.bundle, rasters=(raster,), out=out / "map", scene_m=scene_m, overlap=overlap)
-        (plan,), _ = plan_maps(job, map_options(job, bundle), bundle.manifest, stack, SILENT)
+        (plan,), _ = plan_maps(job, map_options(job, bundle), bundle.manifest, SILENT)
         classifier = stack.enter_context(
             Classifier.from_bundle(test.bundle, device=test.device, variant=test.variant, hint="throughput")
         )

@@ -18,6 +18,7 @@ from overfly.runtime.assessment.class_map import ClassMap
 from overfly.runtime.assessment.sample import Cell
 from overfly.runtime.errors import RasterError
 from overfly.runtime.images.depth import ValueRange, stretch
+from overfly.runtime.mapping.record import MOSAIC_FILE
 from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.scale import transform_points
 from overfly.runtime.raster.source import COLOR_BANDS
@@ -55,6 +56,8 @@ class CellImages(AbstractContextManager["CellImages"]):
     def __init__(self, class_map: ClassMap) -> None:
         record, options = class_map.record.raster, class_map.record.options
         self._path = Path(record.path)
+        if self._path.name == MOSAIC_FILE and (class_map.folder / MOSAIC_FILE).exists():
+            self._path = class_map.folder / MOSAIC_FILE  # the folder may have been moved
         self._bands, self._range = list(options.bands or COLOR_BANDS), options.value_range
         try:
             self._dataset: Any = rasterio.open(self._path)

@@ -13,7 +13,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from overfly.runtime.errors import RasterError
 from overfly.runtime.files.hashing import sha256_file
-from overfly.runtime.mapping.record import CLASS_FILE, MAP_FILE, MapRecord, read_map_record
+from overfly.runtime.mapping.grid import WindowGrid
+from overfly.runtime.mapping.record import CLASS_FILE, MAP_FILE, OVERLAPS, MapRecord, read_map_record
 from overfly.runtime.raster.scale import cell_areas
 
 # A map without coordinates is fine: it has a grid of pixels.
@@ -153,10 +154,16 @@ def _class_areas(
         n_cells, area = (sum(getattr(f, name) for f in record.figures) for name in ("cells", "area_m2"))
         return _count(indices, n_classes) * (area / max(n_cells, 1)), 1.0
     try:
-        of_cells = cell_areas(crs, transform, *indices.shape)[indices != EMPTY]
+        of_cells = (cell_areas(crs, transform, *indices.shape) * _shares_inside(record))[indices != EMPTY]
     except ValueError as error:
         raise RasterError(f"the cells of the map have no place on the Earth ({error}): check its raster") from error
     areas: npt.NDArray[np.float64] = np.bincount(
         indices[indices != EMPTY], weights=of_cells, minlength=n_classes
     ).astype(np.float64)
     return areas, float(of_cells.max() / of_cells.min())
+
+
+def _shares_inside(record: MapRecord) -> npt.NDArray[np.float64]:
+    """Return the share of each cell that is inside of the raster."""
+    raster, per_side = record.raster, OVERLAPS[record.options.overlap]
+    return WindowGrid(raster.width, raster.height, *record.window_pixels, per_side=per_side).shares_inside()

@@ -19,11 +19,13 @@ from overfly.runtime.mapping.grid import Block, WindowGrid
 from overfly.runtime.raster.fill import mirror_missing
 from overfly.runtime.raster.source import RasterSource
 
-# A window with fewer valid pixels is not classified. With half of a window missing and mirrored, 92% of the classes are
+# A window with fewer valid pixels is not classified, and a cell is empty that has fewer of those that the raster has
+# there. With half of a window missing and mirrored, 92% of the classes are
 # those of the whole window; with a quarter missing, 97%.
 MIN_VALID = 0.5
 
 _BYTE = 255
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class BlockImages:
         uint8, shape ``[H, W, 3]``: the whole block, resized.
     classified
         bool, shape ``[n_rows, n_columns]``: which windows have enough valid pixels.
+    present
+        bool, same shape: which cells have enough.
     size
         Side of a window in `pixels`.
     stride
@@ -44,6 +48,7 @@ class BlockImages:
 
     pixels: ImageBatch
     classified: npt.NDArray[np.bool_]
+    present: npt.NDArray[np.bool_]
     size: int
     stride: int
 
@@ -67,8 +72,8 @@ def read_block(
     size: int,
     reduce_first: bool,
     wanted: npt.NDArray[np.bool_],
-) -> BlockImages | None:
-    """Read and resize a block; return None if none of its windows is to be classified.
+) -> BlockImages:
+    """Read and resize a block; if none of its windows is to be classified, there are no pixels.
 
     Parameters
     ----------
@@ -88,8 +93,10 @@ def read_block(
     RasterError
         If the raster can't be read there.
     """
+    stride = size // grid.per_side
+    none = np.zeros((block.n_rows, block.n_columns), np.bool_)
     if not wanted.any():
-        return None
+        return BlockImages(_NO_PIXELS, none, none, size, stride)
     left, top, right, bottom = grid.box(block)
     # The filter looks at this many pixels beyond the edge; so the division into blocks changes nothing.
     margins = [math.ceil(max(1.0, side / size)) + 1 for side in (grid.window_width, grid.window_height)]
@@ -99,28 +106,36 @@ def read_block(
     pixels, valid = source.read(inside)
     box = (left - x, top - y, right - x, bottom - y)
     beyond = (0, height - inside.height), (0, width - inside.width)
-    classified = wanted
+    classified, present = wanted, ~none
     if valid is not None or beyond != ((0, 0), (0, 0)):
         mask = np.ones((inside.height, inside.width), np.bool_) if valid is None else valid
-        classified = wanted & (_valid_share(np.pad(mask, beyond), grid, block, box) >= MIN_VALID)
+        shares = _valid_shares(np.pad(mask, beyond), grid, block, box)
+        classified = wanted & (_means(shares, grid.per_side) >= MIN_VALID)
+        present = shares[: block.n_rows, : block.n_columns] >= MIN_VALID * grid.shares_inside(block)
         if not classified.any():
-            return None
+            return BlockImages(_NO_PIXELS, classified, present, size, stride)
     if valid is not None:
         pixels = mirror_missing(pixels, valid)
     if beyond != ((0, 0), (0, 0)):
         pixels = np.pad(pixels, (*beyond, (0, 0)), mode="reflect")
     part = ImagePart(box, origin=(x, y))
     resized = resize(Image.fromarray(pixels), grid.resized(block, size), reduce_first=reduce_first, part=part)
-    return BlockImages(resized, classified, size, size // grid.per_side)
+    return BlockImages(resized, classified, present, size, stride)
 
 
-def _valid_share(
+def _valid_shares(
     valid: npt.NDArray[np.bool_], grid: WindowGrid, block: Block, box: tuple[float, float, float, float]
 ) -> npt.NDArray[np.float64]:
-    """Return the share of valid pixels in each window of a block, shape ``[n_rows, n_columns]``."""
+    """Return the share of valid pixels in each cell that the windows of a block cover."""
     rows, columns = block.n_rows + grid.per_side - 1, block.n_columns + grid.per_side - 1
     mask = Image.fromarray(valid.astype(np.uint8) * np.uint8(_BYTE))
-    cells = np.asarray(mask.resize((columns, rows), Image.Resampling.BOX, box=box)) / _BYTE
-    parts = np.lib.stride_tricks.sliding_window_view(cells, (grid.per_side, grid.per_side))
-    share: npt.NDArray[np.float64] = parts.mean(axis=(2, 3))
-    return share
+    shares: npt.NDArray[np.float64] = np.asarray(mask.resize((columns, rows), Image.Resampling.BOX, box=box)) / _BYTE
+    return shares
+
+
+def _means(shares: npt.NDArray[np.float64], per_side: int) -> npt.NDArray[np.float64]:
+    """Return the mean over the cells of each window."""
+    means: npt.NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(shares, (per_side, per_side)).mean(
+        axis=(2, 3)
+    )
+    return means

@@ -30,6 +30,8 @@ class BlockResult:
     ----------
     classified
         bool, shape ``[n_rows, n_columns]``: which windows were classified.
+    present
+        bool, same shape: which cells have enough pixels to have a class.
     probabilities
         uint16, shape ``[n_classified, n_classes]``; see `overfly.runtime.mapping.sums`.
     thumbnail
@@ -37,13 +39,15 @@ class BlockResult:
     """
 
     classified: npt.NDArray[np.bool_]
+    present: npt.NDArray[np.bool_]
     probabilities: Quantized
     thumbnail: ImageBatch | None
 
     def to_bytes(self) -> bytes:
         """Return the journal's form."""
         picture = b"" if self.thumbnail is None else self.thumbnail.tobytes()
-        return np.packbits(self.classified).tobytes() + self.probabilities.astype("<u2").tobytes() + picture
+        masks = np.packbits(self.classified).tobytes() + np.packbits(self.present).tobytes()
+        return masks + self.probabilities.astype("<u2").tobytes() + picture
 
     @classmethod
     def from_bytes(cls, data: bytes, block: Block, *, n_classes: int, cell_pixels: int) -> "BlockResult":
@@ -51,15 +55,19 @@ class BlockResult:
         shape = block.n_rows, block.n_columns
         n_windows = block.n_rows * block.n_columns
         n_mask = -(-n_windows // _BITS)
-        bits = np.unpackbits(np.frombuffer(data, np.uint8, n_mask), count=n_windows)
-        classified = bits.astype(np.bool_).reshape(shape)
+        classified, present = (
+            np.unpackbits(np.frombuffer(data, np.uint8, n_mask, start), count=n_windows).astype(np.bool_).reshape(shape)
+            for start in (0, n_mask)
+        )
+        begin = 2 * n_mask
         n_values = int(classified.sum()) * n_classes
-        probabilities = np.frombuffer(data, "<u2", n_values, n_mask).reshape(-1, n_classes).astype(np.uint16)
+        probabilities = np.frombuffer(data, "<u2", n_values, begin).reshape(-1, n_classes).astype(np.uint16)
         if not n_values:
-            return cls(classified, probabilities, None)
-        picture = np.frombuffer(data, np.uint8, offset=n_mask + 2 * n_values)
+            return cls(classified, present, probabilities, None)
+        picture = np.frombuffer(data, np.uint8, offset=begin + 2 * n_values)
         return cls(
             classified,
+            present,
             probabilities,
             picture.reshape(block.n_rows * cell_pixels, block.n_columns * cell_pixels, _N_COLORS),
         )
@@ -106,11 +114,11 @@ class BlockClassifier:
 
         def windows(pool: ThreadPool) -> Iterator[ImageBatch]:
             """Yield the images of all blocks without a gap, so that the device never waits for a block to end."""
-            for index, block, images in ordered_results((pool.submit(self._read, *each) for each in blocks), limit=2):
+            for index, images in ordered_results((pool.submit(self._read, *each) for each in blocks), limit=2):
                 if isinstance(images, RasterError):
                     finished.append((index, images))
-                elif images is None:
-                    finished.append((index, self._empty(block)))
+                elif not images.classified.any():
+                    finished.append((index, self._empty(images)))
                 else:
                     pending.append((index, images))
                     yield from images.windows()
@@ -126,17 +134,17 @@ class BlockClassifier:
                 finished.clear()
         yield from finished
 
-    def _read(self, index: int, block: Block) -> tuple[int, Block, BlockImages | RasterError | None]:
+    def _read(self, index: int, block: Block) -> tuple[int, BlockImages | RasterError]:
         read = partial(read_block, self.source, self.grid, block, size=self.size, reduce_first=self.reduce_first)
         rows, columns = slice(block.row, block.row + block.n_rows), slice(block.column, block.column + block.n_columns)
         try:
-            return index, block, read(wanted=self.wanted[rows, columns])
+            return index, read(wanted=self.wanted[rows, columns])
         except RasterError as error:
-            return index, block, error
+            return index, error
 
-    def _empty(self, block: Block) -> BlockResult:
-        none = np.zeros((block.n_rows, block.n_columns), np.bool_)
-        return BlockResult(none, np.zeros((0, self.n_classes), np.uint16), None)
+    def _empty(self, images: BlockImages) -> BlockResult:
+        return BlockResult(images.classified, images.present, np.zeros((0, self.n_classes), np.uint16), None)
 
     def _result(self, images: BlockImages, logits: Logits) -> BlockResult:
-        return BlockResult(images.classified, quantized_probabilities(logits), images.thumbnail(self.cell_pixels))
+        thumbnail = images.thumbnail(self.cell_pixels)
+        return BlockResult(images.classified, images.present, quantized_probabilities(logits), thumbnail)

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from rasterio import Affine
 
 # Rows and columns of windows in a block, the unit of reading and of the journal. With half as many rows as columns, the
@@ -101,6 +103,29 @@ class WindowGrid:
         """Return the width and the height of a block whose windows have `size` pixels."""
         per_cell = size // self.per_side
         return per_cell * (block.n_columns - 1) + size, per_cell * (block.n_rows - 1) + size
+
+    def shares_inside(self, block: Block | None = None) -> npt.NDArray[np.float64]:
+        """Return the share of each cell that is inside of the raster.
+
+        That of the last row and of the last column is below 1 as a rule.
+
+        Parameters
+        ----------
+        block
+            The block of which the cells are wanted; None takes all.
+
+        Returns
+        -------
+        ndarray
+            float64, shape ``[n_rows, n_columns]``.
+        """
+        block = block or Block(0, 0, self.n_rows, self.n_columns)
+        sides = (
+            (self.height / self.cell_height, block.row, block.n_rows),
+            (self.width / self.cell_width, block.column, block.n_columns),
+        )
+        rows, columns = (np.clip(n_cells - np.arange(start, start + n), 0, 1) for n_cells, start, n in sides)
+        return np.outer(rows, columns)
 
     def _extent(self, n_windows: int) -> float:
         """Return how far a row of windows reaches, in windows."""

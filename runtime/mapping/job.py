@@ -1,22 +1,22 @@
 """From a bundle and rasters to maps: the one orchestration."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
-from overfly.runtime.errors import OverflyError, RasterError
+from overfly.runtime.errors import OutputError, OverflyError, RasterError
 from overfly.runtime.extras import require_extra
+from overfly.runtime.files.folder_lock import LOCK_FILE, lock_folder
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.output_guards import check_inputs_safe, check_overwrite, explain_os_errors
 from overfly.runtime.files.replacing import remove, replace_folder
 from overfly.runtime.files.unfinished import check_still_free, check_unfinished, unfinished_folder
 from overfly.runtime.images.depth import ValueRange
 from overfly.runtime.machine import keep_awake
-from overfly.runtime.mapping.record import JOURNAL_FILE, OVERLAPS, MapOptions, MapRecord, ModelRecord
+from overfly.runtime.mapping.record import JOURNAL_FILE, MAP_FILE, OVERLAPS, MapOptions, MapRecord, ModelRecord
 from overfly.runtime.reporter import SILENT, Reporter
 
 _HOW_TO_CONTINUE = "the finished blocks are safe: fix the problem, then repeat the command with --resume"
@@ -115,48 +115,92 @@ def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, rep
     Raises
     ------
     OverflyError
-        If the bundle, the device or the output can't be used, or if none of the rasters can.
+        If the bundle, the device or the output can't be used, or if the only raster can't.
     """
     require_extra("geo")
-    from overfly.runtime.mapping.raster_map import plan_maps
-
     bundle = Bundle.open(job.bundle)
     check_inputs_safe(job.out, job.inputs)
     check_overwrite(job.out, overwrite=overwrite)
     check_unfinished(job.out, "map", job.inputs, resume=resume, overwrite=overwrite)
     work = unfinished_folder(job.out)
-    if overwrite and not resume:
-        remove(work)
+    try:
+        with explain_os_errors(work, _HOW_TO_CONTINUE):
+            work.mkdir(parents=True, exist_ok=True)
+            with lock_folder(work), keep_awake():
+                if overwrite and not resume:
+                    _remove_others(work, keep={LOCK_FILE})
+                result = _make_all(job, bundle, work, reporter)
+    finally:
+        # Nothing to continue from.
+        if work.exists() and not any(work.rglob(JOURNAL_FILE)) and not any(work.rglob(MAP_FILE)):
+            remove(work)
+    if not result.records:
+        return result
+    check_still_free(job.out, "map", overwrite=overwrite)
+    with explain_os_errors(job.out, f"the map is complete in {work}: close the program that has it open"):
+        replace_folder(work, job.out.absolute())
+    return result
+
+
+def _make_all(job: MapJob, bundle: Bundle, work: Path, reporter: Reporter) -> MapResult:
+    """Make every map of a job in the unfinished folder."""
+    from overfly.runtime.mapping.plan import plan_maps
+
+    maps, problems = plan_maps(job, map_options(job, bundle), bundle.manifest, reporter)
+    if not maps:
+        return _none_made(problems)
+    names = {each.name for each in maps}
+    _check_journals(work, names)
     records: dict[Path, MapRecord] = {}
-    with keep_awake(), ExitStack() as stack:
-        maps, problems = plan_maps(job, map_options(job, bundle), bundle.manifest, stack, reporter)
-        if not maps:
-            raise problems[0]
-        classifier = stack.enter_context(_classifier(job))
+    with _classifier(job) as classifier:
         reporter.note(_announcement(classifier, maps[0].options))
         model = model_record(bundle, classifier)
         n_windows, n_before = sum(each.n_windows for each in maps), 0
-        stack.enter_context(explain_os_errors(work, _HOW_TO_CONTINUE))
         for each in maps:
             progress = partial(_report, reporter, n_before, n_windows)
             try:
                 record, unreadable = each.write(work / each.name, classifier, model, progress)
             except RasterError as error:
                 problems.append(error)
-                remove(work / each.name)
+                if each.name:
+                    remove(work / each.name)
             else:
                 records[job.out / each.name] = record
                 problems += unreadable
             n_before += each.n_windows
-        if not records:
-            remove(work)
-            raise problems[0]
-        for each in maps:
-            remove(work / each.name / JOURNAL_FILE)
-    check_still_free(job.out, "map", overwrite=overwrite)
-    with explain_os_errors(job.out, f"the map is complete in {work}: close the program that has it open"):
-        replace_folder(work, job.out.absolute())
+    if not records:
+        _remove_others(work, keep={LOCK_FILE})
+        return _none_made(problems)
+    for each in maps:
+        remove(work / each.name / JOURNAL_FILE)
+    if names != {""}:
+        _remove_others(work, keep={LOCK_FILE, *(folder.name for folder in records)})
     return MapResult(records, tuple(problems))
+
+
+def _none_made(problems: list[OverflyError]) -> MapResult:
+    """Return a result without maps; a single problem is raised."""
+    if len(problems) == 1:
+        raise problems[0]
+    return MapResult({}, tuple(problems))
+
+
+def _check_journals(work: Path, names: set[str]) -> None:
+    """Raise OutputError if the unfinished folder has the journal of a raster that is none of these."""
+    found = {"" if path.parent == work else path.parent.name for path in work.rglob(JOURNAL_FILE)}
+    if others := sorted(found - names):
+        what = ", ".join(name or "a single one" for name in others)
+        raise OutputError(
+            f"{work} holds the unfinished map of other rasters ({what}): repeat the first command with --resume, or "
+            "start again with --overwrite"
+        )
+
+
+def _remove_others(work: Path, keep: set[str]) -> None:
+    """Delete what is in a folder, but for some names."""
+    for path in work.iterdir():
+        if path.name not in keep:
+            remove(path)
 
 
 def _report(reporter: Reporter, n_before: int, n_windows: int, done: int) -> None:
@@ -177,7 +221,7 @@ def map_options(job: MapJob, bundle: Bundle) -> MapOptions:
     scene_m = job.scene_m or (scene.scene_m if scene else None)
     if scene_m is None:
         raise RasterError(
-            f"{job.bundle} does not say how much ground an image shows, because it was not trained on chips: "
+            f"{job.bundle} does not say how much ground an image shows, because it was not trained on chips: give the "
             "side of a training image in meters with --scene-m, such as 78 for UC Merced"
         )
     if job.overlap not in OVERLAPS or bundle.manifest.image.size % OVERLAPS[job.overlap]:

@@ -5,24 +5,20 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.features import rasterize
 
-from overfly.runtime.bundle.manifest import N_COLORS, Manifest, hash_files
+from overfly.runtime.bundle.manifest import N_COLORS, FileRecord, Manifest
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.documents import write_document
-from overfly.runtime.errors import OverflyError, RasterError
+from overfly.runtime.errors import RasterError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
-from overfly.runtime.files.output_guards import explain_os_errors
-from overfly.runtime.files.replacing import remove, remove_partials
-from overfly.runtime.files.unfinished import unfinished_folder
+from overfly.runtime.files.replacing import remove_partials
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.mapping.classification import BlockClassifier, BlockResult
 from overfly.runtime.mapping.grid import Block, WindowGrid
@@ -33,29 +29,30 @@ from overfly.runtime.mapping.record import (
     JOURNAL_FILE,
     MAP_FILE,
     MAP_SCHEMA,
-    MOSAIC_FILE,
-    OVERLAPS,
     MapOptions,
     MapRecord,
     ModelRecord,
 )
 from overfly.runtime.mapping.sums import CellSums
-from overfly.runtime.raster.mosaic import write_mosaic
 from overfly.runtime.raster.record import RasterRecord
-from overfly.runtime.raster.scale import cell_areas
 from overfly.runtime.raster.source import RasterSource
-from overfly.runtime.raster.vectors import read_polygons
-from overfly.runtime.reporter import Reporter
 from overfly.runtime.versions import installed_versions
 
 if TYPE_CHECKING:
-    from overfly.runtime.mapping.job import MapJob
+    pass
 
 # A larger window would not fit into the memory that a map may take.
 _MAX_WINDOW_PIXELS = 8192
 # The longer side of the picture that is kept for the preview, in pixels.
 _PREVIEW_SIDE = 1400
 _WHITE = 255
+
+
+def open_raster(path: Path, options: MapOptions) -> RasterSource:
+    """Open a raster with the options of a map."""
+    return RasterSource(
+        path, bands=options.bands, value_range=options.value_range, nodata=options.nodata, gsd=options.gsd
+    )
 
 
 @dataclass(slots=True)
@@ -81,7 +78,7 @@ class _Windows:
 
     def add(self, block: Block, result: BlockResult, cell_pixels: int) -> None:
         """Add a block."""
-        self.sums.add(block, result.classified, result.probabilities)
+        self.sums.add(block, result.classified, result.present, result.probabilities)
         self.n_classified += len(result.probabilities)
         if result.thumbnail is not None:
             rows, columns = (
@@ -101,8 +98,16 @@ class RasterMap:
         Of the map's folder below the output; empty for the output itself.
     title
         The headline of its picture.
-    source, raster, options, grid
+    path
+        The raster.
+    files
+        All files that the raster consists of, with their size and the time of their last change in ns.
+    place, raster, options, grid
         What it is made from.
+    cell_m
+        Width and height of a cell in meters.
+    areas
+        float64, shape ``[n_rows, n_columns]``: the area of each cell in square meters.
     manifest
         Of the bundle.
     inside
@@ -111,10 +116,14 @@ class RasterMap:
 
     name: str
     title: str
-    source: RasterSource
+    path: Path
+    files: tuple[tuple[Path, int, int], ...]
+    place: MapPlace
     raster: RasterRecord
     options: MapOptions
     grid: WindowGrid
+    cell_m: tuple[float, float]
+    areas: npt.NDArray[np.float64]
     manifest: Manifest
     inside: npt.NDArray[np.bool_] | None
 
@@ -149,22 +158,23 @@ class RasterMap:
         """
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
-        windows = self._classify(folder, classifier, model, progress)
-        if windows.problems and not windows.n_classified:
-            raise windows.problems[0]
+        with open_raster(self.path, self.options) as source:
+            windows = self._classify(source, folder, classifier, model, progress)
+        self._check_unchanged()
+        if not windows.n_classified:
+            raise self._nothing_classified(windows)
         content = MapContent(
             title=utf8_text(self.title),
             classes=self.manifest.classes,
-            place=MapPlace(crs=self.source.crs, transform=self.grid.transform(self.source.transform)),
+            place=self.place,
             probabilities=windows.sums.probabilities(),
-            areas=self._areas(),
+            areas=self.areas,
             inside=self.inside,
             min_probability=self.options.min_probability,
             picture=windows.picture,
-            cell_m=self._cell_m(),
+            cell_m=self.cell_m,
         )
-        figures, n_empty = write_outputs(folder, content)
-        remove(folder / MAP_FILE)
+        figures, n_empty, names = write_outputs(folder, content)
         record = MapRecord(
             classes=self.manifest.classes,
             raster=self.raster,
@@ -177,14 +187,47 @@ class RasterMap:
             figures=figures,
             empty_cells=n_empty,
             unreadable=tuple(utf8_text(problem) for problem in windows.problems),
-            files={name: record for name, record in hash_files(folder).items() if name != JOURNAL_FILE},
+            files={name: FileRecord(sha256_file(folder / name), (folder / name).stat().st_size) for name in names},
             versions=installed_versions(),
         )
         write_document(folder / MAP_FILE, record, schema=MAP_SCHEMA)
-        return record, windows.problems
+        return record, self._summary(windows.problems)
+
+    def _check_unchanged(self) -> None:
+        """Raise RasterError if a file of the raster has changed since it was hashed."""
+        for path, size, time in self.files:
+            found = path.stat() if path.exists() else None
+            if found is None or (found.st_size, found.st_mtime_ns) != (size, time):
+                raise RasterError(f"{path} has changed while it was mapped: map it again with --overwrite")
+
+    def _nothing_classified(self, windows: "_Windows") -> RasterError:
+        """Return why the map has no cell."""
+        if windows.problems:
+            return self._summary(windows.problems)[0]
+        return RasterError(
+            f"{self.path} has no window of {self.options.scene_m:g} m ({self.grid.window_width:.0f} x "
+            f"{self.grid.window_height:.0f} pixels) with at least half of its pixels: if they are marked as missing "
+            "but are not, add --nodata none; otherwise choose another raster or scene size"
+        )
+
+    def _summary(self, problems: list[RasterError]) -> list[RasterError]:
+        """Return the problems with parts of the raster as one."""
+        if len(problems) < 2:  # noqa: PLR2004 - several
+            return problems
+        return [
+            RasterError(
+                f"{self.path}: {len(problems)} blocks of windows can't be read, and their cells are empty. The first "
+                f"reason: {problems[0]}"
+            )
+        ]
 
     def _classify(
-        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: Callable[[int], None]
+        self,
+        source: RasterSource,
+        folder: Path,
+        classifier: Classifier,
+        model: ModelRecord,
+        progress: Callable[[int], None],
     ) -> "_Windows":
         """Classify the windows that are not in the journal, and put all together."""
         side = self._cell_pixels()
@@ -193,7 +236,7 @@ class RasterMap:
         blocks = list(self.grid.blocks())
         n_done = 0
         with Journal(folder / JOURNAL_FILE, self._identity(model, side)) as journal:
-            for index, result in self._results(journal, classifier, side):
+            for index, result in self._results(source, journal, classifier, side):
                 block = blocks[index]
                 if isinstance(result, RasterError):
                     windows.problems.append(result)
@@ -204,16 +247,17 @@ class RasterMap:
         return windows
 
     def _results(
-        self, journal: Journal, classifier: Classifier, cell_pixels: int
+        self, source: RasterSource, journal: Journal, classifier: Classifier, cell_pixels: int
     ) -> Iterator[tuple[int, BlockResult | RasterError]]:
         """Yield the result of each block, from the journal if it is there."""
         blocks = dict(enumerate(self.grid.blocks()))
         n_classes = len(self.manifest.classes)
         for index, data in journal.records():
-            block = blocks.pop(index)
+            if (block := blocks.pop(index, None)) is None:
+                continue
             yield index, BlockResult.from_bytes(data, block, n_classes=n_classes, cell_pixels=cell_pixels)
         block_classifier = BlockClassifier(
-            source=self.source,
+            source=source,
             grid=self.grid,
             wanted=self._wanted(),
             runner=classifier.runner,
@@ -245,135 +289,3 @@ class RasterMap:
         """Return the side of a cell in the picture that is kept for the preview."""
         largest = self.manifest.image.size // self.grid.per_side
         return max(1, min(largest, math.ceil(_PREVIEW_SIDE / max(self.grid.n_rows, self.grid.n_columns))))
-
-    def _cell_m(self) -> tuple[float, float]:
-        """Return the width and the height of a cell in meters."""
-        size = self.source.pixel_size
-        return self.grid.cell_width * size.x, self.grid.cell_height * size.y
-
-    def _areas(self) -> npt.NDArray[np.float64]:
-        """Return the area of each cell in square meters."""
-        shape = self.grid.n_rows, self.grid.n_columns
-        if self.source.crs is None:
-            return np.full(shape, math.prod(self._cell_m()))
-        return cell_areas(self.source.crs, self.grid.transform(self.source.transform), *shape)
-
-
-def plan_maps(
-    job: "MapJob", options: MapOptions, manifest: Manifest, stack: ExitStack, reporter: Reporter
-) -> tuple[list[RasterMap], list[OverflyError]]:
-    """Open the rasters of a job, and plan their maps.
-
-    Parameters
-    ----------
-    job, options, manifest
-        What to do.
-    stack
-        Closes the rasters.
-    reporter
-        Receives progress.
-
-    Returns
-    -------
-    tuple
-        The maps, and why other rasters can't be mapped.
-    """
-    maps: list[RasterMap] = []
-    problems: list[OverflyError] = []
-    rasters = job.rasters
-    if job.merge and len(rasters) > 1:
-        rasters = (unfinished_folder(job.out) / MOSAIC_FILE,)
-        with explain_os_errors(job.out):
-            rasters[0].parent.mkdir(parents=True, exist_ok=True)
-            write_mosaic(rasters[0], job.rasters, ignore_nodata=job.nodata is not None)
-    names = _folder_names(rasters)
-    for done, (path, name) in enumerate(zip(rasters, names, strict=True), start=1):
-        try:
-            maps.append(_plan(path, name, job, options, manifest, stack))
-        except RasterError as error:
-            problems.append(error)
-        reporter.progress("hashing rasters", done, len(names))
-    return maps, problems
-
-
-def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: Manifest, stack: ExitStack) -> RasterMap:
-    """Open a raster and plan its map."""
-    source = stack.enter_context(
-        RasterSource(path, bands=options.bands, value_range=options.value_range, nodata=options.nodata, gsd=options.gsd)
-    )
-    window = options.scene_m / source.pixel_size.x, options.scene_m / source.pixel_size.y
-    _check_window(path, window, options.scene_m)
-    grid = WindowGrid(source.width, source.height, *window, per_side=OVERLAPS[options.overlap])
-    raster = RasterRecord(
-        # The mosaic moves with the folder that it is in.
-        path=utf8_text(job.out.absolute() / MOSAIC_FILE if path.name == MOSAIC_FILE else path.absolute()),
-        sha256=_hash_all(source.files),
-        width=source.width,
-        height=source.height,
-        crs=None if source.crs is None else source.crs.to_string(),
-        transform=tuple(source.transform)[:6],
-    )
-    return RasterMap(
-        name=name,
-        title=job.out.name if job.merge else path.stem,
-        source=source,
-        raster=raster,
-        options=replace(options, bands=source.bands),
-        grid=grid,
-        manifest=manifest,
-        inside=None if job.area is None else _cells_inside(job.area, source, grid),
-    )
-
-
-def _check_window(path: Path, window: tuple[float, float], scene_m: float) -> None:
-    """Raise RasterError if a window has too few or too many pixels."""
-    width, height = window
-    if min(window) < 1:
-        raise RasterError(
-            f"{path} has pixels larger than a window of {scene_m:g} m: give the scene size that the model was trained "
-            "with, or a raster of a higher resolution"
-        )
-    if max(window) > _MAX_WINDOW_PIXELS:
-        raise RasterError(
-            f"{path} has {width:.0f} x {height:.0f} pixels in a window of {scene_m:g} m, expected at most "
-            f"{_MAX_WINDOW_PIXELS}: reduce its resolution first, for example with gdalwarp -tr and -r average"
-        )
-
-
-def _cells_inside(area: Path, source: RasterSource, grid: WindowGrid) -> npt.NDArray[np.bool_]:
-    """Return the cells whose center is in a polygon of a file."""
-    if source.crs is None:
-        raise RasterError(f"{source.path} has no coordinate reference system, so --area can't limit it: assign one")
-    inside: npt.NDArray[np.bool_] = rasterize(
-        read_polygons(area, source.crs),
-        out_shape=(grid.n_rows, grid.n_columns),
-        transform=grid.transform(source.transform),
-        dtype="uint8",
-    ).astype(np.bool_)
-    if not inside.any():
-        raise RasterError(f"{source.path} has no cell in the area of {area}: check that both show the same place")
-    return inside
-
-
-def _hash_all(files: tuple[Path, ...]) -> str:
-    """Return a hash of the content of files."""
-    if len(files) == 1:
-        return sha256_file(files[0])
-    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
-
-
-def _folder_names(rasters: tuple[Path, ...]) -> list[str]:
-    """Return a folder for each raster: empty for a single one; the stem, with a number if another has the same."""
-    if len(rasters) == 1:
-        return [""]
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in rasters:
-        name, number = path.stem, 1
-        # Some file systems don't distinguish upper and lower case.
-        while name.casefold() in taken:
-            number += 1
-            name = f"{path.stem}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names

@@ -44,8 +44,15 @@ class CellSums:
         self._per_side = grid.per_side
         self._sums = np.zeros((grid.n_rows, grid.n_columns, n_classes), np.uint32)
         self.counts = np.zeros((grid.n_rows, grid.n_columns), np.uint8)
+        self._present = np.zeros((grid.n_rows, grid.n_columns), np.bool_)
 
-    def add(self, block: Block, classified: npt.NDArray[np.bool_], probabilities: Quantized) -> None:
+    def add(
+        self,
+        block: Block,
+        classified: npt.NDArray[np.bool_],
+        present: npt.NDArray[np.bool_],
+        probabilities: Quantized,
+    ) -> None:
         """Add the windows of a block.
 
         Parameters
@@ -53,10 +60,14 @@ class CellSums:
         block
             The block.
         classified
-            bool, shape ``[n_rows, n_columns]`` of the block.
+            bool, shape ``[n_rows, n_columns]`` of the block: which windows.
+        present
+            bool, same shape: which of its cells have enough pixels.
         probabilities
             uint16, shape ``[n_classified, n_classes]``, in the order of `classified`.
         """
+        own = np.s_[block.row : block.row + block.n_rows, block.column : block.column + block.n_columns]
+        self._present[own] = present
         values = np.zeros((*classified.shape, self._sums.shape[2]), np.uint32)
         values[classified] = probabilities
         for down in range(self._per_side):
@@ -70,9 +81,13 @@ class CellSums:
     def probabilities(self) -> Quantized:
         """Return the mean over the windows of each cell, uint16 of shape ``[n_rows, n_columns, n_classes]``.
 
-        Cells without a window have `NO_DATA` everywhere.
+        Cells without a window, or with too few pixels, have `NO_DATA` everywhere.
         """
-        counts = self.counts[..., None]
-        # Rounded to the nearest integer, with halves up.
-        means = (2 * self._sums + counts) // np.maximum(2 * counts.astype(np.uint32), 1)
-        return np.where(counts > 0, means, NO_DATA).astype(np.uint16)
+        means = np.full(self._sums.shape, NO_DATA, np.uint16)
+        # Row by row: the arithmetic takes several times the memory of its result.
+        for row, (sums, counts, present) in enumerate(zip(self._sums, self.counts, self._present, strict=True)):
+            filled = present & (counts > 0)
+            n = counts[filled, np.newaxis].astype(np.uint32)
+            # Rounded to the nearest integer, with halves up.
+            means[row, filled] = (2 * sums[filled] + n) // (2 * n)
+        return means

@@ -87,8 +87,17 @@ def write_mosaic(path: Path, rasters: Sequence[Path], *, ignore_nodata: bool) ->
 def _check_same_kind(path: Path, dataset: Any, first_path: Path, first: Any) -> None:  # noqa: ANN401 - rasterio has no stubs
     """Raise RasterError if two rasters can't be shown as one."""
     transform = dataset.transform
-    if transform.b or transform.d:
-        raise RasterError(f"{path} can't be merged: it is rotated; map it without --merge")
+    problem = None
+    if dataset.gcps[0] or transform.b or transform.d:
+        problem = "it is rotated, or has ground control points"
+    elif transform == Affine.identity():
+        problem = "it has no coordinates"
+    elif transform.a < 0 or transform.e > 0:
+        problem = "its first row is the southern one, or its first column the eastern one"
+    elif ColorInterp.palette in dataset.colorinterp:
+        problem = "its values are numbers of a palette"
+    if problem:
+        raise RasterError(f"{path} can't be merged: {problem}; map it without --merge")
     for what, found, expected in (
         ("CRS", dataset.crs, first.crs),
         ("number of bands", dataset.count, first.count),

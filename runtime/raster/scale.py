@@ -1,9 +1,9 @@
 """Sizes on the ground, measured on the ellipsoid whatever the units of a raster's coordinates are.
 
 A meter of Web Mercator is shorter than a meter on the ground everywhere but at the equator, and degrees are no meters.
-PROJ does the geometry: distances from the origin of an azimuthal equidistant projection are geodesic, and areas in a
-cylindrical equal-area projection are those on the ellipsoid (Snyder 1987, Map Projections: A Working Manual, chapters
-25 and 10).
+PROJ does the geometry: distances from the origin of an azimuthal equidistant projection are geodesic, and areas in an
+equal-area projection, cylindrical or azimuthal, are those on the ellipsoid (Snyder 1987, Map Projections: A Working
+Manual, chapters 25, 10 and 24).
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from rasterio.warp import transform as transform_coordinates
 
 # What rasterio raises for a transformation that is impossible. For some points it is GDAL's own error (rasterio 1.4.4).
 PROJECTION_ERRORS = (CRSError, CPLE_BaseError)
+
+# Degrees of latitude from which on a raster counts as polar.
+_POLAR = 80.0
 
 Coordinates = npt.NDArray[np.float64]
 
@@ -78,10 +81,12 @@ def cell_areas(crs: CRS, transform: Affine, n_rows: int, n_columns: int) -> Coor
     """
     rows, columns = np.mgrid[: n_rows + 1, : n_columns + 1].astype(np.float64)
     xs, ys = transform_points(transform, columns.ravel(), rows.ravel())
-    (middle,), _ = project(
-        crs, longitude_latitude(), *transform_points(transform, np.array([n_columns / 2]), np.array([n_rows / 2]))
-    )
-    equal_area = CRS.from_string(f"+proj=cea +lon_0={float(middle)} +datum=WGS84")
+    middle = transform_points(transform, np.array([n_columns / 2]), np.array([n_rows / 2]))
+    (x,), (y,) = project(crs, longitude_latitude(), *middle)
+    # In a cylindrical projection the cells of a grid in degrees keep straight edges, but it tears the poles apart.
+    is_polar = abs(y) > _POLAR or np.abs(project(crs, longitude_latitude(), xs, ys)[1]).max() > _POLAR
+    kind = f"laea +lat_0={float(y)}" if is_polar else "cea"
+    equal_area = CRS.from_string(f"+proj={kind} +lon_0={float(x)} +datum=WGS84")
     xs, ys = (values.reshape(rows.shape) for values in project(crs, equal_area, xs, ys))
     # The area of a quadrilateral is half the cross product of its diagonals.
     diagonals = [(c[1:, 1:] - c[:-1, :-1], c[1:, :-1] - c[:-1, 1:]) for c in (xs, ys)]

@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -130,8 +130,17 @@ class RasterSource:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that the raster consists of, itself first, such as its masks and what a VRT refers to."""
-        others = (Path(name) for name in self._files)
-        return (self.path, *(file for file in others if file.is_file() and file != self.path))
+        found = {self.path: None}
+        pending = [Path(name) for name in self._files]
+        while pending:
+            file = pending.pop(0)
+            if file in found or not file.is_file():
+                continue
+            found[file] = None
+            if file.suffix.lower() == ".vrt":  # GDAL names the files of the first level only
+                with suppress(RasterioError), rasterio.open(file) as inner:
+                    pending += map(Path, inner.files)
+        return tuple(found)
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -215,11 +224,18 @@ class RasterSource:
         try:
             dataset = stack.enter_context(rasterio.open(self.path))
             self._files = list(dataset.files)
+            # Before a view adds an alpha band.
+            self._n_bands = int(dataset.count)
+            self._n_colors = sum(color != ColorInterp.alpha for color in dataset.colorinterp)
             if not dataset.count:
                 raise RasterError(f"{self.path} has no bands, only other rasters in it: extract one of them")
             points, points_crs = dataset.gcps
             transform = dataset.transform
             if not transform.b and not transform.d and (dataset.crs or not points):
+                if dataset.crs and transform == Affine.identity():
+                    raise RasterError(
+                        f"{self.path} has a CRS, but no coordinates: assign some, for example in QGIS's Georeferencer"
+                    )
                 return dataset
             crs = dataset.crs or points_crs
             if not crs:
@@ -260,9 +276,9 @@ class RasterSource:
 
     def _choose_bands(self, bands: Sequence[int] | None) -> tuple[int, ...]:
         """Return the numbers of the bands to read."""
-        count = int(self._dataset.count)
+        count = self._n_bands
         if bands is None:
-            return COLOR_BANDS if count >= _N_COLORS else GRAY_BANDS
+            return COLOR_BANDS if self._n_colors >= _N_COLORS else GRAY_BANDS
         if max(bands) > count:
             wanted = ",".join(map(str, bands))
             raise RasterError(
@@ -284,6 +300,11 @@ class RasterSource:
         """Raise a RasterError if the values can't become 8-bit colors."""
         if np.dtype(self.dtype).kind not in "uif":
             raise RasterError(f"{self.path} has values of the type {self.dtype}, expected real numbers: convert it")
+        n_bits = self._dataset.tags(self.bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
+        if self.dtype == "uint8" and n_bits != "8" and self._value_range is None and self._palette is None:
+            raise RasterError(
+                f"{self.path} has values of {n_bits} bits: give the range of values with --range, such as 0,1"
+            )
         if self.dtype != "uint8" and self._value_range is None and self._palette is None:
             raise RasterError(
                 f"{self.path} has values of the type {self.dtype}, and what is black and white in it is unknown: give "

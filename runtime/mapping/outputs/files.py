@@ -66,32 +66,36 @@ class MapContent:
     cell_m: tuple[float, float]
 
 
-def write_outputs(folder: Path, content: MapContent) -> tuple[tuple[ClassFigures, ...], int]:
+def write_outputs(folder: Path, content: MapContent) -> tuple[tuple[ClassFigures, ...], int, tuple[str, ...]]:
     """Write every file of a map but its record.
 
     Returns
     -------
     tuple
-        The figures of each class, and the number of empty cells.
+        The figures of each class, the number of empty cells, and the names of the files.
     """
     cells = decide(content.probabilities, content.areas, min_probability=content.min_probability, inside=content.inside)
     figures = cells.figures(content.classes)
     colors = class_colors(len(content.classes))
-    _write_probabilities(folder, content)
-    _write_classes(folder, cells, content)
     counts = [row.cells for row in figures]
-    write_atomically(folder / f"{CLASS_FILE}.aux.xml", attribute_table(content.classes, colors, counts))
-    style = (folder / CLASS_FILE).with_suffix(".qml")
-    write_atomically(style, qgis_style(content.classes, colors))
-    write_atomically(folder / POLYGONS_FILE, geopackage(cells, content.classes, content.place))
-    write_atomically(folder / AREAS_FILE, areas_csv(figures))
     caption = Caption(title=content.title, figures=figures, colors=colors, cell_m=content.cell_m)
-    write_atomically(folder / PREVIEW_FILE, preview(content.picture, cells, caption))
-    return figures, int(np.count_nonzero(cells.indices < 0))
+    contents = {
+        PROBABILITIES_FILE: _probabilities(content),
+        CLASS_FILE: _classes(cells, content),
+        f"{CLASS_FILE}.aux.xml": attribute_table(content.classes, colors, counts),
+        Path(CLASS_FILE).with_suffix(".qml").name: qgis_style(content.classes, colors),
+        CONFIDENCE_FILE: _confidence(cells, content),
+        POLYGONS_FILE: geopackage(cells, content.classes, content.place),
+        AREAS_FILE: areas_csv(figures),
+        PREVIEW_FILE: preview(content.picture, cells, caption),
+    }
+    for name, data in contents.items():
+        write_atomically(folder / name, data)
+    return figures, int(np.count_nonzero(cells.indices < 0)), tuple(sorted(contents))
 
 
-def _write_probabilities(folder: Path, content: MapContent) -> None:
-    """Write ``probabilities.tif``: a band for each class."""
+def _probabilities(content: MapContent) -> bytes:
+    """Return ``probabilities.tif``: a band for each class."""
     with geotiff(
         as_bands(content.probabilities),
         content.place,
@@ -99,11 +103,11 @@ def _write_probabilities(folder: Path, content: MapContent) -> None:
         descriptions=content.classes,
         scale=1 / ONE,
     ) as memory:
-        write_atomically(folder / PROBABILITIES_FILE, bytes(memory.getbuffer()))
+        return bytes(memory.getbuffer())
 
 
-def _write_classes(folder: Path, cells: MapCells, content: MapContent) -> None:
-    """Write ``class.tif`` and ``confidence.tif``."""
+def _classes(cells: MapCells, content: MapContent) -> bytes:
+    """Return ``class.tif``."""
     n_classes = len(content.classes)
     # A GeoTIFF has a palette for 8 bits only.
     is_small = n_classes <= _EMPTY_8_BIT
@@ -116,8 +120,12 @@ def _write_classes(folder: Path, cells: MapCells, content: MapContent) -> None:
         descriptions=["class"],
         colors=class_colors(n_classes) if is_small else None,
     ) as memory:
-        write_atomically(folder / CLASS_FILE, cloud_optimized(memory, resampling="MODE"))
+        return cloud_optimized(memory, resampling="MODE")
+
+
+def _confidence(cells: MapCells, content: MapContent) -> bytes:
+    """Return ``confidence.tif``."""
     with geotiff(
         cells.confidence[None], content.place, nodata=NO_DATA, descriptions=["confidence"], scale=1 / ONE
     ) as memory:
-        write_atomically(folder / CONFIDENCE_FILE, cloud_optimized(memory, resampling="AVERAGE"))
+        return cloud_optimized(memory, resampling="AVERAGE")

@@ -76,6 +76,7 @@ def test_a_raster_with_very_many_pixels_for_a_cell_is_reduced(write_class_map, t
     record = json.loads((folder / "map.json").read_text())
     raster = record["raster"]
     raster["width"] = raster["height"] = 3000
+    record["window_pixels"] = [6000.0, 6000.0]
     raster["transform"] = [10 / 3000, 0.0, raster["transform"][2], 0.0, -10 / 3000, raster["transform"][5]]
     (folder / "map.json").write_text(json.dumps(record))
     with rasterio.open(

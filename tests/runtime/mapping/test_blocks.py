@@ -62,5 +62,15 @@ def test_windows_that_are_not_wanted_or_mostly_missing_are_left_out(write_raster
     expected[1:, :2] = True  # the second column has 9 of 16 pixels
     np.testing.assert_array_equal(block.classified, expected)
     assert block.thumbnail(2).shape == (8, 8, 3)
-    assert read(path, grid, Block(0, 2, 4, 2)) is None
-    assert read(path, grid, Block(0, 0, 4, 4), wanted=np.zeros((4, 4), bool)) is None
+    np.testing.assert_array_equal(block.present, np.arange(4)[None].repeat(4, 0) < 2)
+    assert not read(path, grid, Block(0, 2, 4, 2)).classified.any()
+    assert not read(path, grid, Block(0, 0, 4, 4), wanted=np.zeros((4, 4), bool)).classified.any()
+
+
+def test_cells_of_a_window_have_pixels_or_not_by_themselves(write_raster, pixels):
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[:, 40:] = 0
+    path, grid = write_raster(pixels(64), mask=mask), WindowGrid(64, 64, 16.0, 16.0, 2)
+    block = read(path, grid, Block(0, 0, 8, 8))
+    assert block.classified[0].tolist() == [True] * 5 + [False] * 3  # the fifth window has half of its pixels
+    assert block.present[0].tolist() == [True] * 5 + [False] * 3

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio import Affine
 
-from overfly.runtime.mapping.grid import WindowGrid
+from overfly.runtime.mapping.grid import Block, WindowGrid
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,13 @@ def test_each_window_is_in_one_block(width, height, window, per_side):
 def test_the_transform_of_the_cells_is_that_of_the_raster_scaled():
     grid = WindowGrid(100, 100, 16.0, 8.0, 2)
     assert grid.transform(Affine(2, 0, 500, 0, -3, 900)) == Affine(16, 0, 500, 0, -12, 900)
+
+
+def test_of_the_last_cells_a_part_is_inside():
+    grid = WindowGrid(100, 60, 16.0, 16.0, 1)
+    shares = grid.shares_inside()
+    assert shares.shape == (4, 7)
+    assert shares[0].tolist() == [1, 1, 1, 1, 1, 1, 0.25]
+    assert shares[3, 6] == 0.25 * 0.75
+    assert shares.sum() * 256 == 6000
+    np.testing.assert_array_equal(grid.shares_inside(Block(2, 3, 2, 4)), shares[2:, 3:])

@@ -21,7 +21,7 @@ def test_cells_have_the_rounded_mean_in_any_order(seed, per_side, share):
     rng = np.random.default_rng(seed)
     grid = WindowGrid(70 * 8, 40 * 8, 8.0, 8.0, per_side)
     values = rng.integers(0, ONE, (grid.n_rows, grid.n_columns, N_CLASSES), np.uint16, endpoint=True)
-    classified = rng.random(values.shape[:2]) < share
+    classified, present = (rng.random(values.shape[:2]) < share for _ in range(2))
     results = []
     for _ in range(2):
         sums = CellSums(grid, N_CLASSES)
@@ -29,12 +29,14 @@ def test_cells_have_the_rounded_mean_in_any_order(seed, per_side, share):
         rng.shuffle(blocks)
         for block in blocks:
             part = np.s_[block.row : block.row + block.n_rows, block.column : block.column + block.n_columns]
-            sums.add(block, classified[part], values[part][classified[part]])
+            sums.add(block, classified[part], present[part], values[part][classified[part]])
         results.append(sums.probabilities())
     np.testing.assert_array_equal(*results)
     row, column = rng.integers(0, grid.n_rows), rng.integers(0, grid.n_columns)
     over = np.s_[max(0, row - per_side + 1) : row + 1, max(0, column - per_side + 1) : column + 1]
     windows = values[over][classified[over]].astype(int)
     assert sums.counts[row, column] == len(windows)
-    expected = (2 * windows.sum(axis=0) + len(windows)) // (2 * len(windows)) if len(windows) else [NO_DATA] * 3
+    expected = [NO_DATA] * 3
+    if len(windows) and present[row, column]:
+        expected = (2 * windows.sum(axis=0) + len(windows)) // (2 * len(windows))
     np.testing.assert_array_equal(results[0][row, column], expected)

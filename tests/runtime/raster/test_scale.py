@@ -69,3 +69,11 @@ def test_areas_are_those_between_meridians_and_parallels():
 def test_areas_in_utm_are_those_of_the_scale_factor():
     areas = cell_areas(CRS.from_epsg(32632), Affine(100, 0, 500_000, 0, -100, 5_000_000), 3, 3)
     np.testing.assert_allclose(areas, (100 / 0.9996) ** 2, rtol=1e-5)
+
+
+def test_areas_around_a_pole_add_up():
+    areas = cell_areas(CRS.from_epsg(3413), Affine(1000, 0, -20_000, 0, -1000, 20_000), 40, 40)
+    middle = areas[19:21, 19:21]
+    step = pixel_size(CRS.from_epsg(3413), Affine(1000, 0, -20_000, 0, -1000, 20_000), 40, 40)
+    np.testing.assert_allclose(middle, step.x * step.y, rtol=1e-4)
+    assert areas.max() / areas.min() < 1.001

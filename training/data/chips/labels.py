@@ -9,30 +9,25 @@ import numpy as np
 import numpy.typing as npt
 import pyogrio
 import shapely
-from pyogrio.errors import CRSError as LayerCRSError
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import transform_bounds
-from shapely.errors import ShapelyError
 
 from overfly.runtime.errors import RasterError
-from overfly.runtime.raster.scale import PROJECTION_ERRORS, project, transform_points
 from overfly.runtime.raster.source import RasterSource
+from overfly.runtime.raster.vectors import (
+    VECTOR_ERRORS,
+    bounds_in,
+    layer_crs,
+    simple_parts,
+    transform_shapes,
+    unreadable,
+)
 
-_VECTOR_ERRORS = (DataLayerError, DataSourceError, FeatureError, GeometryError, LayerCRSError)
 # The column of the classes, where there are several columns of text.
 _USUAL_NAMES = ("class", "label")
 _TEXT_TYPES = {"object", "str", "string"}
 
 _POINT, _POLYGON = shapely.GeometryType.POINT, shapely.GeometryType.POLYGON
 _ACCEPTED = {_POINT, _POLYGON, shapely.GeometryType.MULTIPOINT, shapely.GeometryType.MULTIPOLYGON}
-# Polygons are cut to the raster's surroundings, this part of its size wide.
-_SURROUNDINGS = 0.1
-# A straight edge is a curve in another CRS. It is transformed in pieces of this part of the raster's size: for a raster
-# 10 km wide, the error is about a centimeter.
-_PIECES = 64
-
 Geometries = npt.NDArray[np.object_]
 Names = npt.NDArray[np.object_]
 
@@ -109,17 +104,11 @@ def open_labels(path: Path, *, field: str | None = None, layer: str | None = Non
         layers = [str(name) for name, _ in pyogrio.list_layers(path)]
         layer = _choose_layer(path, layers, layer)
         info = pyogrio.read_info(path, layer=layer)
-    except _VECTOR_ERRORS as error:
-        raise _unreadable(path, error) from error
+    except VECTOR_ERRORS as error:
+        raise unreadable(path, error) from error
     if info["geometry_type"] is None:
         raise RasterError(f"{path} is a table without geometries, expected polygons or points: pass another file")
-    try:
-        crs = CRS.from_user_input(info["crs"]) if info["crs"] else None
-    except CRSError as error:
-        raise RasterError(f"{path} has an unknown CRS ({error}): assign another one, for example in QGIS") from error
-    if crs is None:
-        raise RasterError(f"{path} has no coordinate reference system: assign one, for example in QGIS")
-    return LabelFile(path=path, layer=layer, field=_choose_field(path, info, field), crs=crs)
+    return LabelFile(path=path, layer=layer, field=_choose_field(path, info, field), crs=layer_crs(path, info["crs"]))
 
 
 def read_labels(file: LabelFile, source: RasterSource) -> Labels:
@@ -142,35 +131,29 @@ def read_labels(file: LabelFile, source: RasterSource) -> Labels:
             f"{source.path} has no coordinate reference system, so labels have no place in it: assign one, or cut it "
             "without labels with --grid"
         )
-    bounds = _bounds(source, file.crs)
+    bounds = bounds_in(source, file.crs)
     try:
         _, _, geometries, columns = pyogrio.raw.read(
             file.path, layer=file.layer, columns=[file.field], bbox=bounds, force_2d=True
         )
         shapes = np.asarray(shapely.from_wkb(geometries), object)
-    except (*_VECTOR_ERRORS, ShapelyError) as error:
-        raise _unreadable(file.path, error) from error
+    except VECTOR_ERRORS as error:
+        raise unreadable(file.path, error) from error
     names = np.array([_class_name(value) for value in columns[0]], object)
     has_name, has_place = names != "", ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     is_usable = has_name & has_place
     shapes, names = _simple_parts(file, shapes[is_usable], names[is_usable])
-    if file.crs != source.crs:
-        try:
-            shapes, names = _transform(shapes, names, file.crs, source.crs, bounds)
-        except ValueError as error:
-            raise RasterError(f"{file.path} has labels outside the area of its CRS ({error}): correct them") from error
+    try:
+        shapes, owners = transform_shapes(shapes, file.crs, source, bounds)
+    except ValueError as error:
+        raise RasterError(f"{file.path} has labels outside the area of its CRS ({error}): correct them") from error
+    names = names[owners]
     return Labels(
         geometries=shapes,
         names=names,
         n_without_class=int(np.count_nonzero(~has_name)),
         n_without_place=int(np.count_nonzero(has_name & ~has_place)),
     )
-
-
-def _unreadable(path: Path, error: BaseException) -> RasterError:
-    """Return the error for a file that can't be read."""
-    reason = str(error).strip().splitlines()[0].rstrip(".")
-    return RasterError(f"{path} can't be read as vector data ({reason}): expected a GeoPackage, GeoJSON or Shapefile")
 
 
 def _choose_layer(path: Path, layers: Sequence[str], layer: str | None) -> str:
@@ -211,22 +194,6 @@ def _class_name(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def _bounds(source: RasterSource, crs: CRS) -> tuple[float, float, float, float] | None:
-    """Return the area of a raster and its surroundings in another CRS; None if it has no simple bounds there."""
-    xs, ys = transform_points(source.transform, np.array([0.0, source.width]), np.array([0.0, source.height]))
-    corners = xs.min(), ys.min(), xs.max(), ys.max()
-    try:
-        west, south, east, north = transform_bounds(source.crs, crs, *corners)
-    except (RasterioError, *PROJECTION_ERRORS) as error:
-        raise RasterError(
-            f"{source.path} has no place in the CRS of the labels ({error}): check the CRS of both"
-        ) from error
-    if not np.isfinite([west, south, east, north]).all() or west > east:
-        return None
-    x, y = (east - west) * _SURROUNDINGS, (north - south) * _SURROUNDINGS
-    return west - x, south - y, east + x, north + y
-
-
 def _simple_parts(file: LabelFile, shapes: Geometries, names: Names) -> tuple[Geometries, Names]:
     """Return valid polygons and points, each with its class; raise a RasterError if there is anything else."""
     types = shapely.get_type_id(shapes)
@@ -236,27 +203,5 @@ def _simple_parts(file: LabelFile, shapes: Geometries, names: Names) -> tuple[Ge
             f"{file.path} has geometries of the type {found}, expected polygons or points: leave them out, or draw "
             "polygons around them"
         )
-    parts, owners = shapely.get_parts(shapely.make_valid(shapes), return_index=True)
-    # What is left of an invalid polygon may be a collection, with lines in it.
-    parts, deeper = shapely.get_parts(parts, return_index=True)
-    owners = owners[deeper]
-    is_polygon = shapely.get_type_id(parts) == _POLYGON
-    is_usable = is_polygon | np.isin(types[owners], [_POINT, shapely.GeometryType.MULTIPOINT])
-    return parts[is_usable], names[owners[is_usable]]
-
-
-def _transform(
-    shapes: Geometries, names: Names, source: CRS, target: CRS, bounds: tuple[float, float, float, float] | None
-) -> tuple[Geometries, Names]:
-    """Return geometries in another CRS, those that are within `bounds`."""
-    if bounds is not None:
-        shapes = shapely.intersection(shapes, shapely.box(*bounds))
-        longest = max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / _PIECES
-        shapes, owners = shapely.get_parts(shapely.segmentize(shapes, longest), return_index=True)
-        is_usable = np.isin(shapely.get_type_id(shapes), [_POINT, _POLYGON]) & ~shapely.is_empty(shapes)
-        shapes, names = shapes[is_usable], names[owners[is_usable]]
-
-    def to_target(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.stack(project(source, target, points[:, 0], points[:, 1]), axis=1) if len(points) else points
-
-    return np.asarray(shapely.make_valid(shapely.transform(shapes, to_target)), object), names
+    parts, owners = simple_parts(shapes)
+    return parts, names[owners]

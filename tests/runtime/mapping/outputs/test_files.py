@@ -25,7 +25,8 @@ def test_rasters_agree(place, tmp_path, n_classes):
         picture=np.zeros((10, 12, 3), np.uint8),
         cell_m=(100.0, 100.0),
     )
-    figures, n_empty = write_outputs(tmp_path, content)
+    figures, n_empty, names = write_outputs(tmp_path, content)
+    assert set(names) == {path.name for path in tmp_path.iterdir()}
     assert n_empty == 1
     assert sum(row.cells for row in figures) == 29
     with rasterio.open(tmp_path / "probabilities.tif") as dataset:
