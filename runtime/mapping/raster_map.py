@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 
 from overfly.runtime.bundle.manifest import N_COLORS, FileRecord, Manifest
 from overfly.runtime.classifier import Classifier
@@ -41,8 +42,8 @@ from overfly.runtime.versions import installed_versions
 if TYPE_CHECKING:
     pass
 
-# A larger window would not fit into the memory that a map may take.
-_MAX_WINDOW_PIXELS = 8192
+# GDAL would keep up to 5% of the machine's memory. Neighboring blocks have little in common, but for rasters in strips.
+_CACHE_BYTES = 128 << 20
 # The longer side of the picture that is kept for the preview, in pixels.
 _PREVIEW_SIDE = 1400
 _WHITE = 255
@@ -158,7 +159,7 @@ class RasterMap:
         """
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
-        with open_raster(self.path, self.options) as source:
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), open_raster(self.path, self.options) as source:
             windows = self._classify(source, folder, classifier, model, progress)
         self._check_unchanged()
         if not windows.n_classified:
