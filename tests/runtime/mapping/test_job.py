@@ -61,7 +61,9 @@ if float(max_bytes):
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(max_bytes), int(max_bytes)))
 job = MapJob(bundle=Path(bundle), rasters=(Path(raster),), out=Path(out), scene_m=float(scene_m), device="CPU")
-threading.Timer(float(delay), os.kill, (os.getpid(), 9)).start()
+timer = threading.Timer(float(delay), os.kill, (os.getpid(), 9))
+timer.daemon = True
+timer.start()
 make_maps(job, resume=True)
 os._exit(0)
 """
