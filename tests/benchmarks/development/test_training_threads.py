@@ -8,7 +8,7 @@ import pytest
 from overfly.benchmarks.development.training_threads import _keep_busy, _start, main
 
 
-@pytest.mark.slow
+@pytest.mark.full  # more than a minute, most of it the start of processes
 def test_every_comparison_runs(tiny_data, capsys):
     arguments = ["--weights", "none", "--image-size", "32", "--rounds", "1", "--steps", "2", "--json"]
     main([str(tiny_data), *arguments])

@@ -246,9 +246,8 @@ def test_killed_while_it_saves_it_continues_from_the_state_before(job, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_again_and_again_the_weights_are_the_same(job, whole, seed):
-    rng = np.random.default_rng(seed)
+def test_killed_again_and_again_the_weights_are_the_same(job, whole):
+    rng = np.random.default_rng(0)
     while kill_at(rng.choice(["before saving", "half saved", "after saving"]), rng.integers(2, 5), job):
         assert not job.out.exists()
     assert sha256_file(job.out / "checkpoint.safetensors") == whole
