@@ -79,6 +79,7 @@ def test_an_error_is_one_sentence(overfly, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_train_and_export_carry_the_scene_and_the_range(overfly, chips, briefly, tmp_path):
     chips("--bands", "3,2,1", "--range", "0,300", "--stride", 90).assert_done()
     result = overfly("train", tmp_path / "scenes", "--out", tmp_path / "run", *briefly)

@@ -116,6 +116,7 @@ class TestAnExport:
 
         return write
 
+    @pytest.mark.slow
     def test_the_item_lists_the_files_of_its_bundle_and_is_the_same_twice(self, make_run, tmp_path, chips):
         run = make_run()
         chips("train")

@@ -18,7 +18,7 @@ ROOMS = {
     "runtime": ("geo",),
     "cli": (),
     "training": ("train", "geo"),
-    "export": ("train", "export"),
+    "export": ("train", "export", "geo"),
     "benchmarks": ("bench", "train", "export", "geo"),
 }
 

@@ -19,15 +19,17 @@ def write(path, *geometries):
 @pytest.fixture
 def at(draw_raster, noise):
     """A function that returns an open raster in Central Europe in a CRS."""
-    sources = []
+    sources = {}
 
     def call(epsg):
         transform = Affine(100, 0, 400_000, 0, -100, 5_100_000) if epsg == 32632 else Affine(0.001, 0, 7, 0, -0.001, 47)
-        sources.append(RasterSource(draw_raster(noise(3, 3000, 3000), crs=f"EPSG:{epsg}", transform=transform)))
-        return sources[-1]
+        if epsg not in sources:
+            path = draw_raster(noise(3, 3000, 3000), f"{epsg}.tif", crs=f"EPSG:{epsg}", transform=transform)
+            sources[epsg] = RasterSource(path)
+        return sources[epsg]
 
     yield call
-    for source in sources:
+    for source in sources.values():
         source.__exit__(None, None, None)
 
 

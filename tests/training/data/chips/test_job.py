@@ -93,6 +93,7 @@ def test_the_folder_is_one_that_train_takes_with_its_split(job):
         assert gap.min() >= 20 * 0.999
 
 
+@pytest.mark.slow
 def test_overlapping_rasters_in_different_crs_share_one_split(job, draw_raster, noise):
     def moved(crs, x, y):
         return [float(v[0]) for v in project(CRS.from_epsg(32632), CRS.from_epsg(crs), np.array([x]), np.array([y]))]
