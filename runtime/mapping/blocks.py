@@ -16,13 +16,8 @@ from rasterio.windows import Window
 
 from overfly.runtime.images.reading import ImageBatch, ImagePart, resize
 from overfly.runtime.mapping.grid import Block, WindowGrid
-from overfly.runtime.raster.fill import mirror_missing
+from overfly.runtime.raster.fill import MIN_VALID, mirror_missing
 from overfly.runtime.raster.source import RasterSource
-
-# A window with fewer valid pixels is not classified, and a cell is empty that has fewer of those that the raster has
-# there. With half of a window missing and mirrored, 92% of the classes are
-# those of the whole window; with a quarter missing, 97%.
-MIN_VALID = 0.5
 
 _BYTE = 255
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
@@ -110,6 +105,7 @@ def read_block(
     if valid is not None or beyond != ((0, 0), (0, 0)):
         mask = np.ones((inside.height, inside.width), np.bool_) if valid is None else valid
         shares = _valid_shares(np.pad(mask, beyond), grid, block, box)
+        # A cell counts by itself: a window may be classified of which some cells have no pixels.
         classified = wanted & (_means(shares, grid.per_side) >= MIN_VALID)
         present = shares[: block.n_rows, : block.n_columns] >= MIN_VALID * grid.shares_inside(block)
         if not classified.any():

@@ -26,6 +26,7 @@ from overfly.runtime.mapping.grid import Block, WindowGrid
 from overfly.runtime.mapping.journal import Journal
 from overfly.runtime.mapping.outputs.files import MapContent, write_outputs
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
+from overfly.runtime.mapping.outputs.preview import MAP_SIDE
 from overfly.runtime.mapping.record import (
     JOURNAL_FILE,
     MAP_FILE,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
 # GDAL would keep up to 5% of the machine's memory. Neighboring blocks have little in common, but for rasters in strips.
 _CACHE_BYTES = 128 << 20
-# The longer side of the picture that is kept for the preview, in pixels.
-_PREVIEW_SIDE = 1400
 _WHITE = 255
 
 
@@ -289,4 +288,4 @@ class RasterMap:
     def _cell_pixels(self) -> int:
         """Return the side of a cell in the picture that is kept for the preview."""
         largest = self.manifest.image.size // self.grid.per_side
-        return max(1, min(largest, math.ceil(_PREVIEW_SIDE / max(self.grid.n_rows, self.grid.n_columns))))
+        return max(1, min(largest, math.ceil(MAP_SIDE / max(self.grid.n_rows, self.grid.n_columns))))

@@ -11,6 +11,9 @@ Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int32]
 
+# A window with a smaller share of valid pixels shows too little: it is neither cut out nor classified.
+MIN_VALID = 0.5
+
 # The indices of so many rows are in memory at a time.
 _N_ROWS = 256
 

@@ -14,7 +14,7 @@ from overfly.runtime.mapping.outputs.palette import Color
 from overfly.runtime.mapping.record import ClassFigures
 
 # The longer side of the map in the picture, in pixels.
-_MAP_SIDE = 1400
+MAP_SIDE = 1400
 # How much of the class color covers the image.
 _OPACITY = 0.45
 _MARGIN = 40
@@ -68,7 +68,7 @@ def preview(image: ImageBatch, cells: MapCells, caption: Caption) -> bytes:
     """
     n_rows, n_columns = cells.indices.shape
     ground = n_columns * caption.cell_m[0], n_rows * caption.cell_m[1]
-    scale = _MAP_SIDE / max(ground)
+    scale = MAP_SIDE / max(ground)
     size = max(1, round(ground[0] * scale)), max(1, round(ground[1] * scale))
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     palette = np.array([*caption.colors, _PAPER], np.uint8)

@@ -15,7 +15,7 @@ from overfly.runtime.files.atomic import atomic_folder
 from overfly.runtime.files.names import native_path, utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
 from overfly.runtime.images.depth import ValueRange, check_range
-from overfly.runtime.raster.fill import mirror_missing
+from overfly.runtime.raster.fill import MIN_VALID, mirror_missing
 from overfly.runtime.raster.source import NO_NODATA, RasterSource, check_projections
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
 from overfly.runtime.versions import installed_versions
@@ -45,8 +45,6 @@ from overfly.training.data.parts import PARTS
 from overfly.training.data.split import SPLIT_SCHEMA, Split, SplitFile
 from overfly.training.run_layout import SPLIT_FILE
 
-# A window with fewer valid pixels is no scene.
-MIN_VALID = 0.5
 # A share that differs from the wanted one by more gets a note.
 SHARE_TOLERANCE = 0.1
 
