@@ -41,6 +41,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise OutputError(
                 f"another process is writing to {folder}: wait for its end, or choose another output"
             ) from None
-        yield
-    with suppress(OSError):  # another process may have opened it
-        path.unlink()
+        try:
+            yield
+        finally:
+            if sys.platform != "win32":
+                path.unlink(missing_ok=True)
+    if sys.platform == "win32":  # which deletes no open file
+        with suppress(OSError):  # another process may have opened it since
+            path.unlink()

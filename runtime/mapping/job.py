@@ -123,16 +123,18 @@ def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, rep
     check_overwrite(job.out, overwrite=overwrite)
     check_unfinished(job.out, "map", job.inputs, resume=resume, overwrite=overwrite)
     work = unfinished_folder(job.out)
+    is_ours = False
     try:
         with explain_os_errors(work, _HOW_TO_CONTINUE):
             work.mkdir(parents=True, exist_ok=True)
             with lock_folder(work), keep_awake():
+                is_ours = True
                 if overwrite and not resume:
                     _remove_others(work, keep={LOCK_FILE})
                 result = _make_all(job, bundle, work, reporter)
     finally:
-        # Nothing to continue from.
-        if work.exists() and not any(work.rglob(JOURNAL_FILE)) and not any(work.rglob(MAP_FILE)):
+        # Delete it if there is nothing to continue from.
+        if is_ours and work.exists() and not any(work.rglob(JOURNAL_FILE)) and not any(work.rglob(MAP_FILE)):
             remove(work)
     if not result.records:
         return result
