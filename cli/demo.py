@@ -25,7 +25,7 @@ _SAMPLE_RECIPE = {
     "min_crop": 1.0,
     "jitter": 0.1,
 }
-# Enough for a map that is nearly right, in less than two minutes.
+# Two thirds of the map are right then, after about two minutes.
 _MAP_RECIPE = _SAMPLE_RECIPE | {"epochs": 8, "image_size": 96}
 # From ImageNet weights, a few epochs are enough for a first result.
 _OWN_DATA_RECIPE = {"epochs": 5, "sam_rho": 0.0}
