@@ -8,12 +8,9 @@ import click
 
 from overfly.cli import options
 from overfly.cli.options import option
-from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
     from overfly.runtime.mapping.record import MapRecord
-
-_RECOMMENDED = "what the last full bench of this bundle recommended on this machine"
 
 
 @click.command(
@@ -52,13 +49,8 @@ _RECOMMENDED = "what the last full bench of this bundle recommended on this mach
     help="Leave cells empty whose class is less probable.",
 )
 @option("--merge", is_flag=True, help="Make one seamless map of all rasters; they must be on one grid.")
-@options.device(f"{_RECOMMENDED}, otherwise the GPU if OpenVINO lists one, otherwise the CPU")
-@option(
-    "--variant",
-    type=click.Choice(["auto", *VARIANTS]),
-    default="auto",
-    help=f"Variant to run; auto is {_RECOMMENDED}, otherwise the smallest.",
-)
+@options.device_to_run
+@options.variant_to_run
 @options.execution_precision
 @options.properties
 @options.no_cache

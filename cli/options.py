@@ -138,6 +138,18 @@ def device(auto: str) -> Callable[[FC], FC]:
     return option("--device", default="auto", metavar="NAME", help=text)
 
 
+_RECOMMENDED = "what the last full bench of this bundle recommended on this machine"
+
+device_to_run = device(f"{_RECOMMENDED}, otherwise the GPU if OpenVINO lists one, otherwise the CPU")
+
+variant_to_run = option(
+    "--variant",
+    type=click.Choice(["auto", *VARIANTS]),
+    default="auto",
+    help=f"Variant to run; auto is {_RECOMMENDED}, otherwise the smallest.",
+)
+
+
 def weights(**default: Any) -> Callable[[FC], FC]:
     """Return the option ``--weights`` for a command that trains; `default` is click's `default` or `show_default`."""
     text = (

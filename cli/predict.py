@@ -9,7 +9,6 @@ import click
 
 from overfly.cli import options, output
 from overfly.cli.options import option
-from overfly.runtime.bundle.variants import VARIANTS
 
 if TYPE_CHECKING:
     from overfly.cli.terminal import Terminal
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     Answers = Iterator[tuple[Path, Prediction | ImageError]]
 
-_RECOMMENDED = "what the last full bench of this bundle recommended on this machine"
 _WATCH_INTERVAL_S = 1.0
 
 
@@ -28,13 +26,8 @@ _WATCH_INTERVAL_S = 1.0
 )
 @click.argument("bundle", type=options.PATH)
 @click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH...")
-@options.device(f"{_RECOMMENDED}, otherwise the GPU if OpenVINO lists one, otherwise the CPU")
-@option(
-    "--variant",
-    type=click.Choice(["auto", *VARIANTS]),
-    default="auto",
-    help=f"Variant to run; auto is {_RECOMMENDED}, otherwise the smallest.",
-)
+@options.device_to_run
+@options.variant_to_run
 @options.execution_precision
 @options.properties
 @option("--top-k", type=click.IntRange(min=1), default=1, help="Number of classes per image.")

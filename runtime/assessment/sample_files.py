@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyogrio
@@ -26,6 +25,7 @@ from overfly.runtime.errors import OutputError
 from overfly.runtime.files.atomic import atomic_folder
 from overfly.runtime.files.output_guards import check_inputs_safe, check_overwrite
 from overfly.runtime.raster.scale import transform_points
+from overfly.runtime.raster.vectors import fixed_time
 
 SAMPLE_SCHEMA = "overfly.sample/1"
 
@@ -36,9 +36,6 @@ IMAGES_FOLDER = "images"
 
 LAYER = "sample"
 IMAGE_COLUMN = "image"
-
-# GeoPackage stores when it was written. A fixed time makes the file the same each time.
-_FIXED_TIME = "2000-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +155,7 @@ def _write_geopackage(path: Path, class_map: ClassMap, cells: list[Cell]) -> Non
         IMAGE_COLUMN: [_image_name(class_map, cell) for cell in cells],
         REFERENCE_COLUMN: [""] * len(cells),
     }
-    with _fix_time(), _explain_pyogrio(path), warnings.catch_warnings():
+    with fixed_time(), _explain_pyogrio(path), warnings.catch_warnings():
         # pyogrio warns of a file without a CRS, but a raster without one has no other map.
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.raw.write(
@@ -182,15 +179,3 @@ def _explain_pyogrio(path: Path) -> Iterator[None]:
         yield
     except (CRSError, DataLayerError, DataSourceError, FeatureError) as error:
         raise OutputError(f"can't write {path.name} ({error}): check the free disk space") from error
-
-
-@contextmanager
-def _fix_time() -> Iterator[None]:
-    """Make GDAL write a fixed time into GeoPackages."""
-    name = "OGR_CURRENT_DATE"
-    before: Any = pyogrio.get_gdal_config_option(name)
-    pyogrio.set_gdal_config_options({name: _FIXED_TIME})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({name: before})

@@ -1,6 +1,7 @@
-"""The SHA-256 of a file."""
+"""The SHA-256 of a file, and of several."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 # A file is read in parts of this size.
@@ -24,3 +25,9 @@ def sha256_file(path: Path) -> str:
         error.filename = str(path)  # that of a read, for example from a lost network drive, has no name
         raise
     return digest.hexdigest()
+
+
+def sha256_files(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of a file or, of several files, that of their SHA-256s."""
+    hashes = [sha256_file(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -1,6 +1,5 @@
 """Plan the maps of a job: open each raster once, and check everything that could make its map fail."""
 
-import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from rasterio.features import rasterize
 from overfly.runtime.bundle.manifest import Manifest
 from overfly.runtime.errors import OverflyError, RasterError
 from overfly.runtime.files.access import explain_unreadable
-from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
 from overfly.runtime.files.unfinished import unfinished_folder
@@ -21,8 +19,8 @@ from overfly.runtime.mapping.grid import WindowGrid
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.raster_map import RasterMap, open_raster
 from overfly.runtime.mapping.record import MOSAIC_FILE, OVERLAPS, MapOptions
+from overfly.runtime.raster.description import describe_raster
 from overfly.runtime.raster.mosaic import write_mosaic
-from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.scale import cell_areas
 from overfly.runtime.raster.source import RasterSource
 from overfly.runtime.raster.vectors import read_polygons
@@ -92,15 +90,9 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
         window = options.scene_m / size.x, options.scene_m / size.y
         grid = WindowGrid(source.width, source.height, *window, per_side=OVERLAPS[options.overlap])
         _check_size(path, grid, options.scene_m)
-        raster = RasterRecord(
-            # The mosaic moves with the folder that it is in.
-            path=utf8_text(job.out.absolute() / MOSAIC_FILE if is_mosaic else path.absolute()),
-            sha256=_hash_all(source.files),
-            width=source.width,
-            height=source.height,
-            crs=None if source.crs is None else source.crs.to_string(),
-            transform=tuple(source.transform)[:6],
-        )
+        raster = describe_raster(source)
+        if is_mosaic:  # it moves with the folder that it is in
+            raster = replace(raster, path=utf8_text(job.out.absolute() / MOSAIC_FILE))
         return RasterMap(
             name=name,
             title=job.out.name if is_mosaic else path.stem,
@@ -168,13 +160,6 @@ def _cells_inside(area: Path, source: RasterSource, grid: WindowGrid) -> npt.NDA
     if not inside.any():
         raise RasterError(f"{source.path} has no cell in the area of {area}: check that both show the same place")
     return inside
-
-
-def _hash_all(files: tuple[Path, ...]) -> str:
-    """Return a hash of the content of files."""
-    if len(files) == 1:
-        return sha256_file(files[0])
-    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
 
 
 def _folder_names(rasters: tuple[Path, ...]) -> list[str]:

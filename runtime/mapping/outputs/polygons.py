@@ -13,12 +13,11 @@ from rasterio.features import rasterize, shapes
 from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.sums import ONE
+from overfly.runtime.raster.vectors import fixed_time
 
 LAYER = "map"
 # GDAL 3.6, which is part of QGIS 3.22, warns of a later version.
 _VERSION = "1.2"
-# A GeoPackage holds the time at which it was written; with this one, the same map has the same bytes.
-_DATE = "2000-01-01T00:00:00.000Z"
 
 
 def geopackage(cells: MapCells, classes: tuple[str, ...], place: MapPlace) -> bytes:
@@ -54,8 +53,7 @@ def write_vectors(
 ) -> bytes:
     """Return polygons and their fields as the bytes of a GeoPackage."""
     content = io.BytesIO()
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
-    with warnings.catch_warnings():
+    with fixed_time(), warnings.catch_warnings():
         if place.crs is None:
             # pyogrio would warn of what the user knows.
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
@@ -70,5 +68,4 @@ def write_vectors(
             dataset_options={"VERSION": _VERSION},
             crs=None if place.crs is None else place.crs.to_wkt(),
         )
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
     return content.getvalue()

@@ -12,6 +12,7 @@ from overfly.runtime.bundle.manifest import SceneSpec
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import RasterError
 from overfly.runtime.files.atomic import atomic_folder
+from overfly.runtime.files.hashing import sha256_files
 from overfly.runtime.files.names import native_path, utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
 from overfly.runtime.images.depth import ValueRange, check_range
@@ -27,7 +28,6 @@ from overfly.training.data.chips.planning import (
     check_class_names,
     file_stems,
     plan_raster,
-    sha256_files,
 )
 from overfly.training.data.chips.record import (
     CHIPS_FILE,

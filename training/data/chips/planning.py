@@ -1,11 +1,9 @@
 """Which scenes are cut from which raster: opens and checks every raster before the first scene is written."""
 
-import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +12,9 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from overfly.runtime.errors import RasterError
-from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import windows_device
+from overfly.runtime.raster.description import describe_raster
 from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.source import RasterSource
 from overfly.training.data.chips.classes import AMBIGUOUS, UNLABELED, classify_windows
@@ -122,7 +120,7 @@ def plan_raster(
     return RasterPlan(
         path=source.path,
         stem=stem,
-        record=_describe(source),
+        record=describe_raster(source),
         crs=source.crs,
         transform=source.transform,
         bands=source.bands,
@@ -181,12 +179,6 @@ def check_class_names(names: Iterable[str]) -> None:
             )
 
 
-def sha256_files(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of a file or, of several files, that of their SHA-256s."""
-    hashes = [sha256_file(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
 def _problem_of_name(name: str) -> str | None:
     """Return why a class can't name a folder; None if it can."""
     if bad := sorted(_FORBIDDEN.intersection(name)):
@@ -200,21 +192,3 @@ def _problem_of_name(name: str) -> str | None:
     if len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
         return f"it is longer than {_MAX_NAME_BYTES} bytes"
     return None
-
-
-def _describe(source: RasterSource) -> RasterRecord:
-    """Return the record of a raster."""
-    files = sorted(source.files, key=partial(_position, source.path))
-    return RasterRecord(
-        path=utf8_text(source.path.absolute()),
-        sha256=sha256_files(files),
-        width=source.width,
-        height=source.height,
-        crs=None if source.crs is None else source.crs.to_string(),
-        transform=tuple(source.transform)[:6],
-    )
-
-
-def _position(first: Path, file: Path) -> tuple[bool, str]:
-    """Return the position of a raster's file: itself first, the others by their names."""
-    return file != first, file.name

@@ -14,10 +14,9 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from overfly.runtime.raster.scale import project, transform_points
+from overfly.runtime.raster.vectors import fixed_time
 
 _LONGITUDE_LATITUDE = "EPSG:4326"
-# A GeoPackage holds the time at which it was written. The same scenes are to give the same file.
-_NO_TIME = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +108,7 @@ def write_footprints(
         outline if is_same else np.stack(project(each, target, *outline.T), axis=1)
         for outline, each in zip(corners, crs, strict=True)
     ]
-    pyogrio.set_gdal_config_options(_NO_TIME)
-    try:
+    with fixed_time():
         pyogrio.raw.write(
             path,
             geometry=shapely.to_wkb(shapely.polygons(np.array(moved))),
@@ -121,8 +119,6 @@ def write_footprints(
             driver="GPKG",
             layer=path.stem,
         )
-    finally:
-        pyogrio.set_gdal_config_options(dict.fromkeys(_NO_TIME))
 
 
 def window_transform(transform: Affine, column: int, row: int) -> Affine:

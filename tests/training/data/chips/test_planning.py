@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from overfly.runtime.errors import RasterError
+from overfly.runtime.files.hashing import sha256_files
 from overfly.runtime.raster.source import RasterSource
-from overfly.training.data.chips.planning import ClassChoices, check_class_names, file_stems, plan_raster, sha256_files
+from overfly.training.data.chips.planning import ClassChoices, check_class_names, file_stems, plan_raster
 
 
 def test_rasters_of_the_same_name_are_numbered():
