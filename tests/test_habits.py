@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import importlib.metadata
 import subprocess
 import sys
@@ -35,8 +36,9 @@ def _module_name(path):
 MODULES = {_module_name(path): path for path in SOURCES}
 
 
+@functools.cache
 def _imports(path):
-    """Yield (line, dotted name) of every import in a file, those inside of functions included.
+    """Return (line, dotted name) of every import in a file, those inside of functions included.
 
     ``from package import name`` counts as ``package.name`` where that is a module of ours, else as ``package``.
     An import for the type checker alone never runs, so it does not count.
@@ -49,16 +51,18 @@ def _imports(path):
         for statement in node.body
         for inner in ast.walk(statement)
     }
+    found = []
     for node in ast.walk(tree):
         if node in for_types:
             continue
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in line {node.lineno}"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield node.lineno, full if full in MODULES else node.module
+                found.append((node.lineno, full if full in MODULES else node.module))
+    return found
 
 
 def _imports_of_lazy_names(path):
