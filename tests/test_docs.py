@@ -158,6 +158,7 @@ def test_the_readme_is_short_and_its_image_is_small():
     assert (ROOT / "docs" / "images" / "report.png").stat().st_size < 200_000
 
 
+@pytest.mark.slow
 @pytest.mark.docs
 def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path):
     command = [

@@ -116,6 +116,7 @@ def test_ruff_finds_nothing():
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.wheel
 def test_mypy_strict_finds_nothing_in_the_installed_package(tmp_path):
     # From elsewhere, so that it is the installed package that is read. A second run checks only what has changed.

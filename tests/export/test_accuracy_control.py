@@ -44,6 +44,7 @@ def accuracy(bundle, run, part):
     return (answers == np.array([image.label for image in images])).mean()
 
 
+@pytest.mark.slow
 def test_without_a_bound_int8_loses_with_a_warning_and_no_layer_is_reverted(make_run, caplog):
     run = make_run(hard=["features.2"])
     bundle = export(job(run))
@@ -59,6 +60,7 @@ def test_without_a_bound_int8_loses_with_a_warning_and_no_layer_is_reverted(make
     assert accuracy(bundle, run, "train") == 0.5
 
 
+@pytest.mark.slow
 def test_the_layer_that_costs_too_much_is_reverted(make_run, caplog):
     caplog.set_level(logging.INFO, "overfly.export")
     run, listener = make_run(hard=["features.2"]), Listener()
@@ -154,6 +156,7 @@ def test_the_model_that_keeps_the_bound_is_returned_and_recorded(
     assert ignored == ([] if restored is None else [list(reverted)])
 
 
+@pytest.mark.slow
 def test_without_validation_images_a_bound_is_rejected(make_run):
     run = make_run()
     everything = ExportJob(run=run, out=run.with_name("bundle"), variants=("int8",), n_calibration=60, max_drop_pp=1.0)

@@ -64,7 +64,8 @@ def test_a_validation_image_that_calibrates_does_not_validate(make_run):
     assert names(validation) == names(chosen.validation) - {twin.name}
 
 
-@pytest.mark.parametrize(("asked", "n_images"), [pytest.param(None, 2, marks=pytest.mark.slow), (3, 3)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "n_images"), [(None, 2), (3, 3)])
 def test_each_class_calibrates_unless_fewer_images_are_asked_for(make_run, monkeypatch, asked, n_images):
     monkeypatch.setattr(image_selection, "N_CALIBRATION", 1)
     run = make_run()

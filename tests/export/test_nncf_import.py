@@ -23,6 +23,7 @@ print(import_nncf().__name__, "HOME" in os.environ)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no password database")
 def test_nncf_is_imported_without_a_home_folder():
     done = subprocess.run([sys.executable, "-c", WITHOUT_HOME], capture_output=True, text=True, check=False)

@@ -37,6 +37,7 @@ print(n_faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_used_again_inside_the_block_only():
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)

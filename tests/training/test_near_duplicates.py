@@ -105,6 +105,7 @@ def test_too_many_pairs_are_not_compared(monkeypatch):
     assert len(near_duplicates(*of_parts([scene] * 3, [scene]))) == 3
 
 
+@pytest.mark.slow
 def test_the_drawn_images_are_no_near_duplicates(tmp_path):
     write_sample(tmp_path, images_per_class=8, size=SIZE, seed=0)
     data = scan(tmp_path)

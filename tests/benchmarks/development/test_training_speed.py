@@ -28,6 +28,7 @@ def plan(tiny_data):
     return SpeedTest(tiny_data, "none", recipe, n_rounds=1, n_steps=2, paper=override(PAPER, image_size=32))
 
 
+@pytest.mark.slow
 def test_the_plain_loop_trains_on_batches_of_the_recipe(plan):
     plain = PlainLoop(plan)
     batches = list(plain._batches(3))

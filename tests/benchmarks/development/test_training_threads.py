@@ -18,6 +18,7 @@ def test_every_comparison_runs(tiny_data, capsys):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_its_block():
     with _start(_keep_busy):
         (process,) = multiprocessing.active_children()
