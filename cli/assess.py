@@ -26,7 +26,12 @@ _MIN_HECTARES = 100
     epilog=options.example("overfly assess map --sample 100"),
 )
 @click.argument("folder", type=options.PATH, metavar="MAP")
-@option("--sample", "n_cells", type=click.IntRange(min=1), help="Draw a sample of so many cells, to label them.")
+@option(
+    "--sample",
+    "n_cells",
+    type=click.IntRange(min=1),
+    help="Draw this number of cells at random, for a person to label.",
+)
 @option("--reference", type=options.PATH, help="File with the labels of a sample: estimate accuracy and areas.")
 @option("--out", type=options.OUTPUT, show_default="MAP-sample", help="Folder for the sample.")
 @options.seed

@@ -45,7 +45,7 @@ def _parse_range(
     "stride_m",
     type=options.Real(0, min_open=True),
     show_default="side by side",
-    help="Distance of neighboring scenes, in meters.",
+    help="Distance between neighboring scenes, in meters.",
 )
 @option(
     "--min-cover",

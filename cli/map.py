@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--overlap",
     type=click.Choice(["0", "0.5", "0.75"]),
     default="0.5",
-    help="Share of a window's side that it has in common with the next one; a cell of the map is as large as the rest.",
+    help="Overlap of neighboring windows, as a share of their side. A cell of the map is as wide as their distance.",
 )
 @options.bands("those of the chips that the bundle was trained on, otherwise 1,2,3")
 @options.raster_range

@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.int32]
 # A window with a smaller share of valid pixels shows too little: it is neither cut out nor classified.
 MIN_VALID = 0.5
 
-# The indices of so many rows are in memory at a time.
+# The number of rows whose indices are in memory at a time.
 _N_ROWS = 256
 
 
