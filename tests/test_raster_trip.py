@@ -87,7 +87,7 @@ def make_trip(folder, data, weights, *, n_train, n_test, epochs):
     cut = ["chips", fields[0].path, "--labels", labels, "--scene-m", SCENE_M, "--out", chips]
     trained = ["train", chips, "--weights", weights, "--out", first_run]
     if epochs:
-        trained += ["--epochs", epochs, "--set", "sam_fraction=0"]
+        trained += ["--epochs", epochs]
     exported = ["export", first_run, "--out", bundle]
     mapped = ["map", bundle, fields[1].path, "--overlap", 0, "--device", "CPU", "--variant", "int8"]
     for command in (cut, trained, exported, [*mapped, "--out", folder / "map"]):

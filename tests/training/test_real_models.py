@@ -32,7 +32,7 @@ def few_scenes(real_data, tmp_path_factory):
         ("resnet18", 3, 1e-3),
         ("shufflenet_v2_x1_0", 5, 4e-3),
         pytest.param("vgg16", 2, 1e-4, marks=pytest.mark.full),
-        ("alexnet", 3, 1e-4),
+        pytest.param("alexnet", 3, 1e-4, marks=pytest.mark.full),
     ],
 )
 def test_it_learns_from_a_weights_file(few_scenes, tmp_path, name, epochs, learning_rate):

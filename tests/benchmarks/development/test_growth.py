@@ -43,7 +43,7 @@ def test_a_command_that_fails_is_an_error():
     assert "nothing" in caught.value.output
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_command_runs(tiny_data, monkeypatch, capsys):
     run = growth.run
     monkeypatch.setattr(growth, "_FACTORS", (1, 2))
