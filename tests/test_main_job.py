@@ -117,7 +117,7 @@ def make_hard(easy: Path, hard: Path) -> Path:
     return hard
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_max_drop_is_kept_on_real_scenes_where_plain_int8_loses_much(trip, real_data, tmp_path):
     hard = make_hard(trip / "run", tmp_path / "hard")
     arguments = ["export", str(hard), "--data", str(real_data), "--variant", "int8"]
