@@ -46,7 +46,7 @@ def test_bad_data_is_a_sentence_and_leaves_nothing(overfly, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_it_takes_ones_own_data_to_a_bundle_and_a_report(overfly, content, tiny_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")

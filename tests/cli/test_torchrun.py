@@ -155,7 +155,14 @@ def assert_close(run, other, start):
     assert metrics(run) == metrics(other)
 
 
-@pytest.mark.parametrize(("batch_norm", "batch_shares"), [("train", 1), ("train", 2), ("frozen", 1)])
+@pytest.mark.parametrize(
+    ("batch_norm", "batch_shares"),
+    [
+        pytest.param("train", 1, marks=pytest.mark.full),
+        ("train", 2),
+        pytest.param("frozen", 1, marks=pytest.mark.full),
+    ],
+)
 def test_two_processes_give_the_result_of_one(torchrun, data, weights, tmp_path, batch_norm, batch_shares):
     recipe = json.dumps({**RECIPE, "batch_norm": batch_norm, "sam_rho": 0.05, "batch_shares": batch_shares})
     script = tmp_path / "train.py"

@@ -21,7 +21,7 @@ def test_a_rate_counts_what_was_done_for_as_long_as_asked(monkeypatch):
     assert runner_overhead._rate(work, ["a", "b", "c"], 2.0) == pytest.approx(4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_comparison_runs_against_the_real_tools(tiny_bundle, tiny_data, capsys):
     arguments = [str(tiny_bundle), "--images", str(tiny_data), "--rounds", "1", "--seconds", "0.3", "--json"]
     main(arguments)
