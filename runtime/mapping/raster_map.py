@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.replacing import remove_partials
 from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.mapping.blocks import open_raster
 from overfly.runtime.mapping.classification import BlockClassifier, BlockResult
 from overfly.runtime.mapping.grid import Block, WindowGrid
 from overfly.runtime.mapping.journal import Journal
@@ -40,19 +40,9 @@ from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.source import RasterSource
 from overfly.runtime.versions import installed_versions
 
-if TYPE_CHECKING:
-    pass
-
 # GDAL would keep up to 5% of the machine's memory. Neighboring blocks have little in common, but for rasters in strips.
 _CACHE_BYTES = 128 << 20
 _WHITE = 255
-
-
-def open_raster(path: Path, options: MapOptions) -> RasterSource:
-    """Open a raster with the options of a map."""
-    return RasterSource(
-        path, bands=options.bands, value_range=options.value_range, nodata=options.nodata, gsd=options.gsd
-    )
 
 
 @dataclass(slots=True)
