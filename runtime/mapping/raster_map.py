@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from overfly.runtime.mapping.record import (
     ModelRecord,
 )
 from overfly.runtime.mapping.sums import CellSums
+from overfly.runtime.raster.description import file_states
 from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.source import RasterSource
 from overfly.runtime.versions import installed_versions
@@ -90,8 +91,8 @@ class RasterMap:
         The headline of its picture.
     path
         The raster.
-    files
-        All files that the raster consists of, with their size and the time of their last change in ns.
+    files, states
+        All files that the raster consists of, and the states of those that matter, from before they were hashed.
     place, raster, options, grid
         What it is made from.
     cell_m
@@ -107,7 +108,8 @@ class RasterMap:
     name: str
     title: str
     path: Path
-    files: tuple[tuple[Path, int, int], ...]
+    files: tuple[Path, ...]
+    states: Mapping[Path, str]
     place: MapPlace
     raster: RasterRecord
     options: MapOptions
@@ -149,8 +151,9 @@ class RasterMap:
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), open_raster(self.path, self.options) as source:
+            self._check_unchanged(source)
             windows = self._classify(source, folder, classifier, model, progress)
-        self._check_unchanged()
+            self._check_unchanged(source)
         if not windows.n_classified:
             raise self._nothing_classified(windows)
         content = MapContent(
@@ -183,11 +186,11 @@ class RasterMap:
         write_document(folder / MAP_FILE, record, schema=MAP_SCHEMA)
         return record, self._summary(windows.problems)
 
-    def _check_unchanged(self) -> None:
-        """Raise RasterError if a file of the raster has changed since it was hashed."""
-        for path, size, time in self.files:
-            found = path.stat() if path.exists() else None
-            if found is None or (found.st_size, found.st_mtime_ns) != (size, time):
+    def _check_unchanged(self, source: RasterSource) -> None:
+        """Raise RasterError if the raster has changed since it was hashed."""
+        found = file_states(source)
+        for path in {**self.states, **found}:
+            if self.states.get(path) != found.get(path):
                 raise RasterError(f"{path} has changed while it was mapped: map it again with --overwrite")
 
     def _nothing_classified(self, windows: "_Windows") -> RasterError:
