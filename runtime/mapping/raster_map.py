@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from overfly.runtime.mapping.record import (
     JOURNAL_FILE,
     MAP_FILE,
     MAP_SCHEMA,
+    MAPPING_STAGE,
     MapOptions,
     MapRecord,
     ModelRecord,
@@ -39,6 +40,7 @@ from overfly.runtime.mapping.sums import CellSums
 from overfly.runtime.raster.description import file_states
 from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.source import RasterSource
+from overfly.runtime.reporter import StageProgress
 from overfly.runtime.versions import installed_versions
 
 # GDAL would keep up to 5% of the machine's memory. Neighboring blocks have little in common, but for rasters in strips.
@@ -125,7 +127,7 @@ class RasterMap:
         return self.grid.n_rows * self.grid.n_columns
 
     def write(
-        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: Callable[[int], None]
+        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: StageProgress
     ) -> tuple[MapRecord, list[RasterError]]:
         """Classify the windows and write the files of the map.
 
@@ -136,7 +138,7 @@ class RasterMap:
         classifier, model
             The model.
         progress
-            Called with the number of windows that are done.
+            Receives the number of windows that are done, and then each file that is being written.
 
         Returns
         -------
@@ -167,7 +169,7 @@ class RasterMap:
             picture=windows.picture,
             cell_m=self.cell_m,
         )
-        figures, n_empty, names = write_outputs(folder, content)
+        figures, n_empty, names = write_outputs(folder, content, progress)
         record = MapRecord(
             classes=self.manifest.classes,
             raster=self.raster,
@@ -220,7 +222,7 @@ class RasterMap:
         folder: Path,
         classifier: Classifier,
         model: ModelRecord,
-        progress: Callable[[int], None],
+        progress: StageProgress,
     ) -> "_Windows":
         """Classify the windows that are not in the journal, and put all together."""
         side = self._cell_pixels()
@@ -236,7 +238,7 @@ class RasterMap:
                 else:
                     windows.add(block, result, side)
                 n_done += block.n_rows * block.n_columns
-                progress(n_done)
+                progress(MAPPING_STAGE, n_done, self.n_windows)
         return windows
 
     def _results(

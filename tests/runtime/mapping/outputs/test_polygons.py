@@ -4,6 +4,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from rasterio.features import rasterize
 
 from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
@@ -34,6 +35,23 @@ def test_each_connected_area_is_a_polygon(cells, classes, place, read):
     single = list(fields["cells"]).index(1)
     assert fields["mean_probability"][single] == pytest.approx((ONE // 2 + 800) / ONE)
     assert polygons[single].bounds == (500_000, 4_999_700, 500_100, 4_999_800)
+
+
+def test_polygons_cover_each_cell_once_with_its_class(classes, place, read):
+    rng = np.random.default_rng(0)
+    # Single cells, larger areas with holes, and empty cells.
+    indices = rng.choice([-1, 0, 0, 0, 1, 2], (30, 40)).astype(np.int32)
+    _, polygons, fields = read(
+        geopackage(MapCells(indices, np.zeros((30, 40), np.uint16), np.ones((30, 40))), classes, place)
+    )
+    assert shapely.is_valid(polygons).all()
+    assert (shapely.get_num_interior_rings(polygons) > 0).any()
+    for index, name in enumerate(classes):
+        drawn = rasterize(polygons[fields["class"] == name], indices.shape, transform=place.transform)
+        np.testing.assert_array_equal(drawn == 1, indices == index)
+    np.testing.assert_allclose(shapely.area(polygons), fields["cells"] * 10_000)
+    np.testing.assert_array_equal(fields["area_m2"], fields["cells"])
+    assert sum(fields["cells"]) == (indices >= 0).sum()
 
 
 def test_the_same_map_has_the_same_bytes(cells, classes, place):
