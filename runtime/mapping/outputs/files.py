@@ -13,7 +13,7 @@ from overfly.runtime.mapping.outputs.areas import areas_csv
 from overfly.runtime.mapping.outputs.cells import MapCells, decide
 from overfly.runtime.mapping.outputs.geotiff import MapPlace, as_bands, cloud_optimized, geotiff
 from overfly.runtime.mapping.outputs.palette import class_colors
-from overfly.runtime.mapping.outputs.polygons import geopackage
+from overfly.runtime.mapping.outputs.polygons import polygons_file
 from overfly.runtime.mapping.outputs.preview import Caption, preview
 from overfly.runtime.mapping.outputs.styles import attribute_table, qgis_style
 from overfly.runtime.mapping.record import (
@@ -99,7 +99,7 @@ def write_outputs(
         f"{CLASS_FILE}.aux.xml": lambda: attribute_table(content.classes, colors, counts),
         Path(CLASS_FILE).with_suffix(".qml").name: lambda: qgis_style(content.classes, colors),
         CONFIDENCE_FILE: lambda: _confidence(cells, content),
-        POLYGONS_FILE: lambda: geopackage(cells, content.classes, content.place),
+        POLYGONS_FILE: lambda: polygons_file(cells, content.classes, content.place),
         AREAS_FILE: lambda: areas_csv(figures),
         PREVIEW_FILE: lambda: preview(content.picture, cells, caption),
     }

@@ -1,28 +1,22 @@
 """``map.gpkg``: neighboring cells of the same class as polygons."""
 
-import io
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyogrio
 import shapely
 from rasterio.features import rasterize, shapes
 
 from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.sums import ONE
+from overfly.runtime.raster.geopackage import geopackage
 from overfly.runtime.raster.scale import transform_points
-from overfly.runtime.raster.vectors import fixed_time
 
 LAYER = "map"
-# GDAL 3.6, which is part of QGIS 3.22, warns of a later version.
-_VERSION = "1.2"
 
 
-def geopackage(cells: MapCells, classes: tuple[str, ...], place: MapPlace) -> bytes:
+def polygons_file(cells: MapCells, classes: tuple[str, ...], place: MapPlace) -> bytes:
     """Return a GeoPackage with a polygon for each connected area of one class.
 
     Its fields: ``class``, ``class_index``, ``cells``, ``area_m2`` on the ellipsoid, and ``mean_probability``.
@@ -50,7 +44,7 @@ def geopackage(cells: MapCells, classes: tuple[str, ...], place: MapPlace) -> by
         "area_m2": areas,
         "mean_probability": confidences / np.maximum(counts, 1),
     }
-    return write_vectors(np.concatenate(geometries), fields, layer=LAYER, place=place)
+    return geopackage(np.concatenate(geometries), fields, layer=LAYER, crs=place.crs)
 
 
 def _is_alone(indices: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
@@ -81,26 +75,3 @@ def _polygons(found: Sequence[Sequence[Sequence[tuple[float, float]]]]) -> npt.N
     parts = shapely.linearrings(points, indices=owners)
     geometries: npt.NDArray[np.object_] = shapely.polygons(parts, indices=polygons)
     return geometries
-
-
-def write_vectors(
-    geometries: npt.NDArray[Any], fields: dict[str, npt.NDArray[Any]], *, layer: str, place: MapPlace
-) -> bytes:
-    """Return polygons and their fields as the bytes of a GeoPackage."""
-    content = io.BytesIO()
-    with fixed_time(), warnings.catch_warnings():
-        if place.crs is None:
-            # pyogrio would warn of what the user knows.
-            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-        pyogrio.raw.write(
-            content,
-            shapely.to_wkb(geometries),
-            list(fields.values()),
-            list(fields),
-            driver="GPKG",
-            layer=layer,
-            geometry_type="Polygon",
-            dataset_options={"VERSION": _VERSION},
-            crs=None if place.crs is None else place.crs.to_wkt(),
-        )
-    return content.getvalue()
