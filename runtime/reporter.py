@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 # Called with the number of finished parts, and of all parts.
 Progress = Callable[[int, int], None]
+# `Reporter.progress`.
+StageProgress = Callable[[str, int, int], None]
 
 _N_NAMED = 3
 

@@ -435,7 +435,9 @@ def write_class_map():
                 crs=crs,
                 transform=tuple(transform[:6]),
             ),
-            options=map_record.MapOptions(scene_m=20.0, overlap=0.5, **{"bands": (1, 2, 3), **options}),
+            options=map_record.MapOptions(
+                scene_m=20.0, overlap=0.5, gsd=None if crs else 1.0, **{"bands": (1, 2, 3), **options}
+            ),
             model=map_record.ModelRecord(
                 bundle_sha256="1" * 64, variant="int8", device="CPU", device_name="a CPU", execution_precision="f32"
             ),

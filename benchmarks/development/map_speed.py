@@ -135,7 +135,7 @@ def _planned(test: MapTest, raster: Path, overlap: float) -> Iterator[tuple[Rast
 
         def write() -> None:
             # A new folder each time, or the journal would be continued.
-            plan.write(out / str(next(numbers)), classifier, model, lambda _done: None)
+            plan.write(out / str(next(numbers)), classifier, model, lambda *_: None)
 
         yield plan, write, classifier
 

@@ -4,17 +4,13 @@ The class on the map is left out on purpose. A person who sees it tends to agree
 out too high. The names of the cells say where they are, so `reference` finds the class again.
 """
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
-from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError
 
 from overfly.runtime.assessment.cell_images import CellImages
 from overfly.runtime.assessment.class_map import ClassMap, read_class_map
@@ -23,9 +19,9 @@ from overfly.runtime.assessment.sample import ID_COLUMN, REFERENCE_COLUMN, Cell,
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import OutputError
 from overfly.runtime.files.atomic import atomic_folder
-from overfly.runtime.files.output_guards import check_inputs_safe, check_overwrite
+from overfly.runtime.files.output_guards import check_inputs_safe, check_overwrite, explain_os_errors
+from overfly.runtime.raster.geopackage import geopackage
 from overfly.runtime.raster.scale import transform_points
-from overfly.runtime.raster.vectors import fixed_time
 
 SAMPLE_SCHEMA = "overfly.sample/1"
 
@@ -120,12 +116,16 @@ def write_sample(
         Stratum(name=class_map.classes[k], cells=int(class_map.cells[k]), sampled=n) for k, n in sorted(sampled.items())
     )
     record = SampleRecord(map_sha256=class_map.sha256, seed=seed, strata=strata)
-    with CellImages(class_map) as images, atomic_folder(out, overwrite=overwrite) as partial:
+    with (
+        CellImages(class_map) as images,
+        atomic_folder(out, overwrite=overwrite) as partial,
+        explain_os_errors(out, "check the free disk space"),
+    ):
         (partial / IMAGES_FOLDER).mkdir()
         for done, cell in enumerate(cells, start=1):
             images.cut(cell).save(partial / _image_name(class_map, cell))
             progress(done, len(cells))
-        _write_geopackage(partial / CELLS_FILE, class_map, cells)
+        (partial / CELLS_FILE).write_bytes(_cells_file(class_map, cells))
         (partial / CLASSES_FILE).write_bytes("".join(f"{name}\n" for name in class_map.classes).encode())
         write_document(partial / SAMPLE_FILE, record, schema=SAMPLE_SCHEMA)
     return record
@@ -145,8 +145,8 @@ def _image_name(class_map: ClassMap, cell: Cell) -> str:
     return f"{IMAGES_FOLDER}/{cell.name(class_map.key)}.png"
 
 
-def _write_geopackage(path: Path, class_map: ClassMap, cells: list[Cell]) -> None:
-    """Write the outlines of cells and the columns for their labels."""
+def _cells_file(class_map: ClassMap, cells: list[Cell]) -> bytes:
+    """Return a GeoPackage with the outlines of cells and the columns for their labels."""
     # Shape [cells, corners, 2], columns and rows.
     corners = np.array([[(c.column + x, c.row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))] for c in cells], float)
     xs, ys = transform_points(class_map.transform, corners[..., 0], corners[..., 1])
@@ -155,27 +155,10 @@ def _write_geopackage(path: Path, class_map: ClassMap, cells: list[Cell]) -> Non
         IMAGE_COLUMN: [_image_name(class_map, cell) for cell in cells],
         REFERENCE_COLUMN: [""] * len(cells),
     }
-    with fixed_time(), _explain_pyogrio(path), warnings.catch_warnings():
-        # pyogrio warns of a file without a CRS, but a raster without one has no other map.
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        pyogrio.raw.write(
-            path,
-            geometry=shapely.to_wkb(shapely.polygons(np.stack([xs, ys], axis=-1))),
-            field_data=[np.array(values, dtype=object) for values in columns.values()],
-            fields=list(columns),
-            geometry_type="Polygon",
-            crs=None if class_map.crs is None else class_map.crs.to_wkt(),
-            driver="GPKG",
-            layer=LAYER,
-            # Programs without GDAL's functions can't change a table that has such an index.
-            SPATIAL_INDEX="NO",
-        )
-
-
-@contextmanager
-def _explain_pyogrio(path: Path) -> Iterator[None]:
-    """Turn what pyogrio raises for a file that it can't write into an OutputError."""
-    try:
-        yield
-    except (CRSError, DataLayerError, DataSourceError, FeatureError) as error:
-        raise OutputError(f"can't write {path.name} ({error}): check the free disk space") from error
+    return geopackage(
+        shapely.polygons(np.stack([xs, ys], axis=-1)),
+        {name: np.array(values, object) for name, values in columns.items()},
+        layer=LAYER,
+        crs=class_map.crs,
+        spatial_index=False,
+    )

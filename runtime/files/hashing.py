@@ -29,5 +29,9 @@ def sha256_file(path: Path) -> str:
 
 def sha256_files(files: Sequence[Path]) -> str:
     """Return the SHA-256 of a file or, of several files, that of their SHA-256s."""
-    hashes = [sha256_file(file) for file in files]
+    return combine_hashes([sha256_file(file) for file in files])
+
+
+def combine_hashes(hashes: Sequence[str]) -> str:
+    """Return a single SHA-256 as it is and, of several, that of their hexadecimal digits one after the other."""
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -8,6 +8,7 @@ of GDAL, which is what readers of rasters use, it is 97.5% (bilinear), 91.7% (av
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from rasterio.windows import Window
 
 from overfly.runtime.images.reading import ImageBatch, ImagePart, resize
 from overfly.runtime.mapping.grid import Block, WindowGrid
+from overfly.runtime.mapping.record import MapOptions
 from overfly.runtime.raster.fill import MIN_VALID, mirror_missing
 from overfly.runtime.raster.source import RasterSource
 
@@ -57,6 +59,13 @@ class BlockImages:
         n_rows, n_columns = self.classified.shape
         cells = Image.fromarray(self.pixels[: n_rows * self.stride, : n_columns * self.stride])
         return np.asarray(cells.resize((n_columns * cell_pixels, n_rows * cell_pixels), Image.Resampling.BOX))
+
+
+def open_raster(path: Path, options: MapOptions) -> RasterSource:
+    """Open a raster with the options of a map."""
+    return RasterSource(
+        path, bands=options.bands, value_range=options.value_range, nodata=options.nodata, gsd=options.gsd
+    )
 
 
 def read_block(

@@ -16,7 +16,15 @@ from overfly.runtime.files.replacing import remove, replace_folder
 from overfly.runtime.files.unfinished import check_still_free, check_unfinished, unfinished_folder
 from overfly.runtime.images.depth import ValueRange
 from overfly.runtime.machine import keep_awake
-from overfly.runtime.mapping.record import JOURNAL_FILE, MAP_FILE, OVERLAPS, MapOptions, MapRecord, ModelRecord
+from overfly.runtime.mapping.record import (
+    JOURNAL_FILE,
+    MAP_FILE,
+    MAPPING_STAGE,
+    OVERLAPS,
+    MapOptions,
+    MapRecord,
+    ModelRecord,
+)
 from overfly.runtime.reporter import SILENT, Reporter
 
 _HOW_TO_CONTINUE = "the finished blocks are safe: fix the problem, then repeat the command with --resume"
@@ -205,9 +213,11 @@ def _remove_others(work: Path, keep: set[str]) -> None:
             remove(path)
 
 
-def _report(reporter: Reporter, n_before: int, n_windows: int, done: int) -> None:
-    """Report the windows of a raster that are done, after those of the rasters before it."""
-    reporter.progress("mapping", n_before + done, n_windows)
+def _report(reporter: Reporter, n_before: int, n_windows: int, stage: str, done: int, total: int) -> None:
+    """Report the progress of a raster; its windows count after those of the rasters before it."""
+    if stage == MAPPING_STAGE:
+        done, total = n_before + done, n_windows
+    reporter.progress(stage, done, total)
 
 
 def map_options(job: MapJob, bundle: Bundle) -> MapOptions:

@@ -15,11 +15,12 @@ from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
 from overfly.runtime.files.unfinished import unfinished_folder
+from overfly.runtime.mapping.blocks import open_raster
 from overfly.runtime.mapping.grid import WindowGrid
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
-from overfly.runtime.mapping.raster_map import RasterMap, open_raster
+from overfly.runtime.mapping.raster_map import RasterMap
 from overfly.runtime.mapping.record import MOSAIC_FILE, OVERLAPS, MapOptions
-from overfly.runtime.raster.description import describe_raster
+from overfly.runtime.raster.description import describe_raster, file_states
 from overfly.runtime.raster.mosaic import write_mosaic
 from overfly.runtime.raster.scale import cell_areas
 from overfly.runtime.raster.source import RasterSource
@@ -75,7 +76,7 @@ def plan_maps(
             problems.append(RasterError(explain_unreadable(path, error)))
         reporter.progress("hashing rasters", done, len(names))
     for each in maps:
-        files = [file for file, _, _ in each.files if file.name != MOSAIC_FILE]
+        files = [file for file in each.files if file.name != MOSAIC_FILE]
         check_inputs_safe(job.out, files)
         check_inputs_safe(unfinished_folder(job.out), files)
     return maps, problems
@@ -85,7 +86,7 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
     """Open a raster and plan its map."""
     is_mosaic = job.merge and len(job.rasters) > 1
     with open_raster(path, options) as source:
-        files = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in source.files)
+        states = file_states(source)
         size = source.pixel_size
         window = options.scene_m / size.x, options.scene_m / size.y
         grid = WindowGrid(source.width, source.height, *window, per_side=OVERLAPS[options.overlap])
@@ -97,7 +98,8 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
             name=name,
             title=job.out.name if is_mosaic else path.stem,
             path=path,
-            files=files,
+            files=source.files,
+            states=states,
             place=MapPlace(crs=source.crs, transform=grid.transform(source.transform)),
             raster=raster,
             options=replace(options, bands=source.bands),

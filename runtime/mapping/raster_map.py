@@ -4,10 +4,9 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.replacing import remove_partials
 from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.mapping.blocks import open_raster
 from overfly.runtime.mapping.classification import BlockClassifier, BlockResult
 from overfly.runtime.mapping.grid import Block, WindowGrid
 from overfly.runtime.mapping.journal import Journal
@@ -31,28 +31,21 @@ from overfly.runtime.mapping.record import (
     JOURNAL_FILE,
     MAP_FILE,
     MAP_SCHEMA,
+    MAPPING_STAGE,
     MapOptions,
     MapRecord,
     ModelRecord,
 )
 from overfly.runtime.mapping.sums import CellSums
+from overfly.runtime.raster.description import file_states
 from overfly.runtime.raster.record import RasterRecord
 from overfly.runtime.raster.source import RasterSource
+from overfly.runtime.reporter import StageProgress
 from overfly.runtime.versions import installed_versions
-
-if TYPE_CHECKING:
-    pass
 
 # GDAL would keep up to 5% of the machine's memory. Neighboring blocks have little in common, but for rasters in strips.
 _CACHE_BYTES = 128 << 20
 _WHITE = 255
-
-
-def open_raster(path: Path, options: MapOptions) -> RasterSource:
-    """Open a raster with the options of a map."""
-    return RasterSource(
-        path, bands=options.bands, value_range=options.value_range, nodata=options.nodata, gsd=options.gsd
-    )
 
 
 @dataclass(slots=True)
@@ -100,8 +93,8 @@ class RasterMap:
         The headline of its picture.
     path
         The raster.
-    files
-        All files that the raster consists of, with their size and the time of their last change in ns.
+    files, states
+        All files that the raster consists of, and the states of those that matter, from before they were hashed.
     place, raster, options, grid
         What it is made from.
     cell_m
@@ -117,7 +110,8 @@ class RasterMap:
     name: str
     title: str
     path: Path
-    files: tuple[tuple[Path, int, int], ...]
+    files: tuple[Path, ...]
+    states: Mapping[Path, str]
     place: MapPlace
     raster: RasterRecord
     options: MapOptions
@@ -133,7 +127,7 @@ class RasterMap:
         return self.grid.n_rows * self.grid.n_columns
 
     def write(
-        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: Callable[[int], None]
+        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: StageProgress
     ) -> tuple[MapRecord, list[RasterError]]:
         """Classify the windows and write the files of the map.
 
@@ -144,7 +138,7 @@ class RasterMap:
         classifier, model
             The model.
         progress
-            Called with the number of windows that are done.
+            Receives the number of windows that are done, and then each file that is being written.
 
         Returns
         -------
@@ -159,8 +153,9 @@ class RasterMap:
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), open_raster(self.path, self.options) as source:
+            self._check_unchanged(source)
             windows = self._classify(source, folder, classifier, model, progress)
-        self._check_unchanged()
+            self._check_unchanged(source)
         if not windows.n_classified:
             raise self._nothing_classified(windows)
         content = MapContent(
@@ -174,7 +169,7 @@ class RasterMap:
             picture=windows.picture,
             cell_m=self.cell_m,
         )
-        figures, n_empty, names = write_outputs(folder, content)
+        figures, n_empty, names = write_outputs(folder, content, progress)
         record = MapRecord(
             classes=self.manifest.classes,
             raster=self.raster,
@@ -193,11 +188,11 @@ class RasterMap:
         write_document(folder / MAP_FILE, record, schema=MAP_SCHEMA)
         return record, self._summary(windows.problems)
 
-    def _check_unchanged(self) -> None:
-        """Raise RasterError if a file of the raster has changed since it was hashed."""
-        for path, size, time in self.files:
-            found = path.stat() if path.exists() else None
-            if found is None or (found.st_size, found.st_mtime_ns) != (size, time):
+    def _check_unchanged(self, source: RasterSource) -> None:
+        """Raise RasterError if the raster has changed since it was hashed."""
+        found = file_states(source)
+        for path in {**self.states, **found}:
+            if self.states.get(path) != found.get(path):
                 raise RasterError(f"{path} has changed while it was mapped: map it again with --overwrite")
 
     def _nothing_classified(self, windows: "_Windows") -> RasterError:
@@ -227,7 +222,7 @@ class RasterMap:
         folder: Path,
         classifier: Classifier,
         model: ModelRecord,
-        progress: Callable[[int], None],
+        progress: StageProgress,
     ) -> "_Windows":
         """Classify the windows that are not in the journal, and put all together."""
         side = self._cell_pixels()
@@ -243,7 +238,7 @@ class RasterMap:
                 else:
                     windows.add(block, result, side)
                 n_done += block.n_rows * block.n_columns
-                progress(n_done)
+                progress(MAPPING_STAGE, n_done, self.n_windows)
         return windows
 
     def _results(

@@ -21,6 +21,8 @@ PREVIEW_FILE = "preview.png"
 MOSAIC_FILE = "mosaic.vrt"
 # While a map is made.
 JOURNAL_FILE = "journal"
+# What the progress of the windows is called; see `overfly.runtime.reporter.Reporter`.
+MAPPING_STAGE = "mapping"
 
 # Share of a window's side that it has in common with the next one, and the cells that it covers in each direction.
 OVERLAPS = {0.0: 1, 0.5: 2, 0.75: 4}

@@ -12,7 +12,7 @@ class RasterRecord:
     path
         As absolute path.
     sha256
-        Of all files that it consists of.
+        Of all files that decide what is read of it; see `overfly.runtime.raster.side_files`.
     width, height
         In pixels.
     crs

@@ -1,9 +1,6 @@
 """Vector geometries at a raster: read, taken apart, and brought into its coordinates."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,23 +27,9 @@ _SURROUNDINGS = 0.1
 # 10 km wide, the error is about a centimeter.
 _PIECES = 64
 
-_FIXED_TIME = "2000-01-01T00:00:00.000Z"
-
 Geometries = npt.NDArray[np.object_]
 Integers = npt.NDArray[np.int64]
 Bounds = tuple[float, float, float, float]
-
-
-@contextmanager
-def fixed_time() -> Iterator[None]:
-    """Make GDAL write a fixed time into GeoPackages, so that the same content has the same bytes."""
-    name = "OGR_CURRENT_DATE"
-    before: Any = pyogrio.get_gdal_config_option(name)
-    pyogrio.set_gdal_config_options({name: _FIXED_TIME})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({name: before})
 
 
 def read_polygons(path: Path, source: RasterSource) -> Geometries:

@@ -1,5 +1,6 @@
 """Write the files of a map, all of them derived from the probabilities of its cells."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from overfly.runtime.mapping.outputs.areas import areas_csv
 from overfly.runtime.mapping.outputs.cells import MapCells, decide
 from overfly.runtime.mapping.outputs.geotiff import MapPlace, as_bands, cloud_optimized, geotiff
 from overfly.runtime.mapping.outputs.palette import class_colors
-from overfly.runtime.mapping.outputs.polygons import geopackage
+from overfly.runtime.mapping.outputs.polygons import polygons_file
 from overfly.runtime.mapping.outputs.preview import Caption, preview
 from overfly.runtime.mapping.outputs.styles import attribute_table, qgis_style
 from overfly.runtime.mapping.record import (
@@ -25,6 +26,7 @@ from overfly.runtime.mapping.record import (
     ClassFigures,
 )
 from overfly.runtime.mapping.sums import NO_DATA, ONE, Quantized
+from overfly.runtime.reporter import StageProgress
 
 _EMPTY_8_BIT, _EMPTY_16_BIT = 255, 65535
 
@@ -66,8 +68,19 @@ class MapContent:
     cell_m: tuple[float, float]
 
 
-def write_outputs(folder: Path, content: MapContent) -> tuple[tuple[ClassFigures, ...], int, tuple[str, ...]]:
+def write_outputs(
+    folder: Path, content: MapContent, progress: StageProgress
+) -> tuple[tuple[ClassFigures, ...], int, tuple[str, ...]]:
     """Write every file of a map but its record.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    content
+        What the map shows.
+    progress
+        Receives the file that is being written as a stage.
 
     Returns
     -------
@@ -79,19 +92,22 @@ def write_outputs(folder: Path, content: MapContent) -> tuple[tuple[ClassFigures
     colors = class_colors(len(content.classes))
     counts = [row.cells for row in figures]
     caption = Caption(title=content.title, figures=figures, colors=colors, cell_m=content.cell_m)
-    contents = {
-        PROBABILITIES_FILE: _probabilities(content),
-        CLASS_FILE: _classes(cells, content),
-        f"{CLASS_FILE}.aux.xml": attribute_table(content.classes, colors, counts),
-        Path(CLASS_FILE).with_suffix(".qml").name: qgis_style(content.classes, colors),
-        CONFIDENCE_FILE: _confidence(cells, content),
-        POLYGONS_FILE: geopackage(cells, content.classes, content.place),
-        AREAS_FILE: areas_csv(figures),
-        PREVIEW_FILE: preview(content.picture, cells, caption),
+    # Each file is made when its turn comes: together they would take much memory.
+    files: dict[str, Callable[[], bytes]] = {
+        PROBABILITIES_FILE: lambda: _probabilities(content),
+        CLASS_FILE: lambda: _classes(cells, content),
+        f"{CLASS_FILE}.aux.xml": lambda: attribute_table(content.classes, colors, counts),
+        Path(CLASS_FILE).with_suffix(".qml").name: lambda: qgis_style(content.classes, colors),
+        CONFIDENCE_FILE: lambda: _confidence(cells, content),
+        POLYGONS_FILE: lambda: polygons_file(cells, content.classes, content.place),
+        AREAS_FILE: lambda: areas_csv(figures),
+        PREVIEW_FILE: lambda: preview(content.picture, cells, caption),
     }
-    for name, data in contents.items():
-        write_atomically(folder / name, data)
-    return figures, int(np.count_nonzero(cells.indices < 0)), tuple(sorted(contents))
+    for name, make in files.items():
+        progress(f"writing {name}", 0, 1)
+        write_atomically(folder / name, make())
+        progress(f"writing {name}", 1, 1)
+    return figures, int(np.count_nonzero(cells.indices < 0)), tuple(sorted(files))
 
 
 def _probabilities(content: MapContent) -> bytes:

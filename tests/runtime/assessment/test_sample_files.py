@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pyogrio
@@ -97,3 +98,17 @@ def test_the_map_is_not_replaced_by_its_sample(class_map_folder, tmp_path, name)
     with pytest.raises(OutputError):
         write_sample(class_map_folder, 8, out=tmp_path / name, overwrite=True)
     assert read_class_map(class_map_folder).cells.sum() == 594
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of files")
+def test_a_full_disk_is_named_and_leaves_nothing(class_map, tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))  # a GeoPackage takes 100 kB, an image less
+    try:
+        with pytest.raises(OutputError, match=r"sample: .*free disk space"):
+            write_sample(class_map.folder, 10, out=tmp_path / "sample")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in tmp_path.iterdir()} == {"map", "map-raster.tif"}

@@ -390,6 +390,23 @@ def test_a_raster_that_changes_meanwhile_is_named(raster, make_map, tmp_path):
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_statistics_next_to_a_raster_change_nothing_but_its_nodata_value_does(raster, make_map, tmp_path):
+    make_map(raster)
+    whole = hashes(tmp_path / "map")
+    out, side = tmp_path / "other", raster.with_name("field.tif.aux.xml")
+    band = '<PAMDataset><PAMRasterBand band="1">{}</PAMRasterBand></PAMDataset>'
+    statistics = band.format('<Metadata><MDI key="STATISTICS_MEAN">7</MDI></Metadata>').encode()
+    with pytest.raises(KeyboardInterrupt):
+        make_map(raster, out=out, reporter=_Stop(1))
+    side.write_text(band.format("<NoDataValue>7</NoDataValue>"), encoding="utf-8")
+    with pytest.raises(OutputError, match="another map"):
+        make_map(raster, out=out, resume=True)
+    side.write_bytes(statistics)
+    make_map(raster, out=out, resume=True, reporter=_Change(side, statistics + b"\n"))
+    assert hashes(out) == whole
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_unfinished_maps_of_other_rasters_are_not_mixed(raster, write_raster, make_map, pixels, tmp_path):
     other = write_raster(pixels(3 * SIZE, seed=4), "other.tif")
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,8 @@
 """A mosaic shows its rasters where they are, with what is missing in one taken from the other."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rasterio import Affine
@@ -56,6 +59,27 @@ def test_between_rasters_pixels_are_missing(draw_raster, noise, tmp_path):
     expected = np.zeros((10, 10), bool)
     expected[:4, :4] = expected[6:, 6:] = True
     np.testing.assert_array_equal(valid, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says how many files are open")
+def test_there_may_be_more_rasters_than_a_process_may_open(draw_raster, tmp_path):
+    import resource
+
+    n = 12
+    parts = [
+        draw_raster(np.full((1, 1, 1), 100 + i, np.uint8), f"{i}.tif", transform=at(2 * (i % n), 2 * (i // n)))
+        for i in range(n * n)
+    ]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = len(list(Path("/proc/self/fd").iterdir()))
+    # GDAL itself keeps up to 100 files of a mosaic open.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 110, limits[1]))
+    try:
+        write_mosaic(tmp_path / "m.vrt", parts, ignore_nodata=False)
+        pixels, _ = read(tmp_path / "m.vrt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    np.testing.assert_array_equal(pixels[:, :, 0].ravel(), np.arange(100, 100 + n * n))
 
 
 @pytest.mark.parametrize(

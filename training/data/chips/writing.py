@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyogrio
 import rasterio
 import shapely
 from rasterio import Affine
 from rasterio.crs import CRS
 
+from overfly.runtime.files.atomic import write_atomically
+from overfly.runtime.raster.geopackage import geopackage
 from overfly.runtime.raster.scale import project, transform_points
-from overfly.runtime.raster.vectors import fixed_time
 
 _LONGITUDE_LATITUDE = "EPSG:4326"
 
@@ -108,17 +108,13 @@ def write_footprints(
         outline if is_same else np.stack(project(each, target, *outline.T), axis=1)
         for outline, each in zip(corners, crs, strict=True)
     ]
-    with fixed_time():
-        pyogrio.raw.write(
-            path,
-            geometry=shapely.to_wkb(shapely.polygons(np.array(moved))),
-            field_data=[np.array(values, object) for values in columns.values()],
-            fields=list(columns),
-            crs=target.to_wkt(),
-            geometry_type="Polygon",
-            driver="GPKG",
-            layer=path.stem,
-        )
+    content = geopackage(
+        shapely.polygons(np.array(moved)),
+        {name: np.array(values, object) for name, values in columns.items()},
+        layer=path.stem,
+        crs=target,
+    )
+    write_atomically(path, content)
 
 
 def window_transform(transform: Affine, column: int, row: int) -> Affine:

@@ -25,8 +25,10 @@ def test_rasters_agree(place, tmp_path, n_classes):
         picture=np.zeros((10, 12, 3), np.uint8),
         cell_m=(100.0, 100.0),
     )
-    figures, n_empty, names = write_outputs(tmp_path, content)
+    stages = []
+    figures, n_empty, names = write_outputs(tmp_path, content, lambda *stage: stages.append(stage))
     assert set(names) == {path.name for path in tmp_path.iterdir()}
+    assert set(stages) == {(f"writing {name}", done, 1) for name in names for done in (0, 1)}
     assert n_empty == 1
     assert sum(row.cells for row in figures) == 29
     with rasterio.open(tmp_path / "probabilities.tif") as dataset:

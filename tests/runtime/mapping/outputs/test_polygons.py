@@ -4,10 +4,11 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from rasterio.features import rasterize
 
 from overfly.runtime.mapping.outputs.cells import MapCells
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
-from overfly.runtime.mapping.outputs.polygons import LAYER, geopackage
+from overfly.runtime.mapping.outputs.polygons import LAYER, polygons_file
 from overfly.runtime.mapping.sums import ONE
 
 
@@ -25,7 +26,7 @@ def read(tmp_path):
 
 
 def test_each_connected_area_is_a_polygon(cells, classes, place, read):
-    meta, polygons, fields = read(geopackage(cells, classes, place))
+    meta, polygons, fields = read(polygons_file(cells, classes, place))
     assert meta["crs"] == "EPSG:32632"
     found = sorted(zip(fields["class"], fields["cells"], fields["area_m2"], strict=True))
     # Cells that touch at a corner only are apart.
@@ -36,13 +37,30 @@ def test_each_connected_area_is_a_polygon(cells, classes, place, read):
     assert polygons[single].bounds == (500_000, 4_999_700, 500_100, 4_999_800)
 
 
+def test_polygons_cover_each_cell_once_with_its_class(classes, place, read):
+    rng = np.random.default_rng(0)
+    # Single cells, larger areas with holes, and empty cells.
+    indices = rng.choice([-1, 0, 0, 0, 1, 2], (30, 40)).astype(np.int32)
+    _, polygons, fields = read(
+        polygons_file(MapCells(indices, np.zeros((30, 40), np.uint16), np.ones((30, 40))), classes, place)
+    )
+    assert shapely.is_valid(polygons).all()
+    assert (shapely.get_num_interior_rings(polygons) > 0).any()
+    for index, name in enumerate(classes):
+        drawn = rasterize(polygons[fields["class"] == name], indices.shape, transform=place.transform)
+        np.testing.assert_array_equal(drawn == 1, indices == index)
+    np.testing.assert_allclose(shapely.area(polygons), fields["cells"] * 10_000)
+    np.testing.assert_array_equal(fields["area_m2"], fields["cells"])
+    assert sum(fields["cells"]) == (indices >= 0).sum()
+
+
 def test_the_same_map_has_the_same_bytes(cells, classes, place):
-    assert geopackage(cells, classes, place) == geopackage(cells, classes, place)
+    assert polygons_file(cells, classes, place) == polygons_file(cells, classes, place)
 
 
 def test_an_empty_map_and_one_without_crs_can_be_written(cells, classes, place, read):
     empty = MapCells(np.full_like(cells.indices, -1), cells.confidence, cells.areas)
-    assert len(read(geopackage(empty, classes, place))[1]) == 0
-    meta, polygons, _ = read(geopackage(cells, classes, MapPlace(crs=None, transform=place.transform)))
+    assert len(read(polygons_file(empty, classes, place))[1]) == 0
+    meta, polygons, _ = read(polygons_file(cells, classes, MapPlace(crs=None, transform=place.transform)))
     assert meta["crs"] is None
     assert len(polygons) == 4
