@@ -272,7 +272,9 @@ def test_images_that_the_run_has_all_seen_are_rejected(check_rejected, validated
 
 
 @pytest.mark.parametrize("with_run", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("part", "use"), [("train", "trained"), ("val", "validated")])
+@pytest.mark.parametrize(
+    ("part", "use"), [("train", "trained"), pytest.param("val", "validated", marks=pytest.mark.slow)]
+)
 def test_images_that_the_run_has_seen_are_counted_in_a_reason(
     overfly, validated, copy_parts, three_blocks, tmp_path, part, use, with_run
 ):

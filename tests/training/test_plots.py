@@ -69,7 +69,7 @@ def tick_labels(confusion, classes):
     return [label.get_text() for label in left], [label.get_window_extent(renderer) for label in left]
 
 
-@pytest.mark.parametrize("length", [1, 20, 200])
+@pytest.mark.parametrize("length", [1, 20, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("n_classes", [2, 21])
 def test_names_of_any_length_are_shown_whole_next_to_their_rows(tmp_path, length, n_classes):
     names = [f"{'x' * length}{i}" for i in range(n_classes)]

@@ -37,8 +37,9 @@ def distance(a, b):
     return ((a - b).abs().max() / a.abs().max().clamp(min=1e-9)).item()
 
 
-# VGG16 is large, and like AlexNet has no batch normalization.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "vgg16" else name for name in sorted(MODELS)]
+# They are large, and have no batch normalization.
+LARGE = {"alexnet", "vgg16"}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in sorted(MODELS)]
 
 
 @pytest.mark.parametrize("name", SLOW)
