@@ -104,6 +104,7 @@ def test_train_and_export_carry_the_scene_and_the_range(overfly, chips, briefly,
     overfly(*again).assert_failed("chips.json", "0,400", "0,300")
 
 
+@pytest.mark.slow
 def test_other_data_have_no_scene(overfly, small_data, briefly, tmp_path):
     overfly("train", small_data, "--out", tmp_path / "run", *briefly).assert_done()
     assert "scene" not in json.loads((tmp_path / "run" / "run.json").read_text())

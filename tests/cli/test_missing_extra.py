@@ -117,6 +117,7 @@ def test_an_option_of_the_bench_names_the_package_it_lacks_before_the_data_are_r
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_export_names_the_package_that_reads_the_footprints_of_chips(run_without, tiny_run, tiny_data, tmp_path):
     data = shutil.copytree(tiny_data, tmp_path / "data")
     (data / "chips.gpkg").write_bytes(b"")

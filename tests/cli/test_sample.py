@@ -25,6 +25,7 @@ def test_it_draws_every_class_at_256_pixels(drawn):
             assert (image.size, image.mode) == ((256, 256), "RGB")
 
 
+@pytest.mark.slow
 def test_it_is_deterministic_by_seed(overfly, content, drawn, tmp_path):
     result = overfly("sample", tmp_path / "again", "--images-per-class", 2, "--seed", 3)
     result.assert_done()

@@ -132,6 +132,7 @@ def test_another_font_gives_what_matplotlibs_own_lacks(monkeypatch):
     assert tick_labels(np.eye(2, dtype=np.int64), (name, "b"))[0] == [name, "b"]
 
 
+@pytest.mark.slow
 def test_without_a_home_folder_matplotlib_writes_nothing_to_standard_error(tmp_path):
     home = tmp_path / "home"
     home.touch()

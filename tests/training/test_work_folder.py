@@ -21,6 +21,7 @@ def test_an_output_below_a_file_is_rejected(make_job, tmp_path):
         train(make_job(out=tmp_path / "file" / "run"))
 
 
+@pytest.mark.slow
 def test_a_run_that_appeared_during_the_training_is_not_replaced(make_job, recipe, listener):
     job = make_job(recipe=override(recipe, epochs=2))
 

@@ -176,6 +176,7 @@ def test_golden_images_that_unpack_to_more_than_there_can_be_are_rejected(make_b
     assert "1000" in str(caught.value)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @REPEATED
 def test_any_byte_of_any_file_of_a_folder_counts(bundle, data):

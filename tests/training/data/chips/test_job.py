@@ -114,6 +114,7 @@ def test_overlapping_rasters_in_different_crs_share_one_split(job, draw_raster, 
     assert meta["crs"] == "EPSG:4326"
 
 
+@pytest.mark.slow
 def test_windows_that_are_half_missing_are_dropped_and_others_mirrored(job, draw_raster, noise):
     values = noise(height=200, width=200)
     values[:, :, :6] = 0  # 60% of the first column of windows
@@ -143,6 +144,7 @@ def test_windows_without_a_label_are_dropped_or_get_a_class(job, draw_labels):
     assert record.labels.outside == "other"
 
 
+@pytest.mark.slow
 def test_a_range_is_applied_and_recorded(job, draw_raster, noise):
     values = noise(height=200, width=200, dtype=np.uint16, high=2000)
     job = replace(job, rasters=(draw_raster(values, "deep.tif"),))
@@ -170,6 +172,7 @@ def test_a_grid_needs_neither_labels_nor_a_crs(job, draw_raster, noise):
     assert (job.out / "chips.gpkg").is_file()
 
 
+@pytest.mark.slow
 def test_the_same_job_gives_the_same_bytes(job, tmp_path):
     jobs = [replace(job, out=tmp_path / name) for name in ("one", "two")]
     for each in jobs:
