@@ -1,7 +1,7 @@
 """Temperature scaling: probabilities that say how often the model is right (Guo et al. 2017, On Calibration).
 
-Label smoothing makes a model sound less sure than it can be, and a long training more. Dividing all logits by one number,
-the temperature, changes no class. Fitted on images that the model was not trained on, the probabilities hold there.
+Label smoothing makes a model sound less sure than it is, and a long training more. Dividing all logits by one number,
+the temperature, changes no class. It is fitted on images that the model was not trained on.
 """
 
 from typing import cast
@@ -14,12 +14,11 @@ from torch import nn
 from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.bundle.manifest import TemperatureScaling
 from overfly.runtime.images.reading import ImageBatch
-from overfly.training.loop.augment import N_SYMMETRIES, apply_symmetry
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.models.build import PreprocessedModel
 from overfly.training.models.registry import MODELS
 
-# Limits of the temperature. The upper one is reached if the classes of the images are guessed.
+# Limits of the temperature. The upper one is reached if the model only guesses.
 _LOWEST, _HIGHEST = 0.05, 20.0
 # Enough to halve the interval of the limits until it is shorter than what float64 resolves.
 _N_HALVINGS = 60
@@ -30,9 +29,6 @@ def calibrate(
 ) -> TemperatureScaling:
     """Divide the logits of a model by the temperature that suits the images of the validation part.
 
-    The model sees each image in the 8 symmetries of the square, because an aerial image has no upright orientation. This
-    makes the temperature of few images more exact.
-
     Parameters
     ----------
     model
@@ -42,11 +38,7 @@ def calibrate(
     images, labels
         uint8 of shape ``[N, S, S, 3]``, and the class indices of shape ``[N]``, with N of at least 1.
     """
-    views = torch.from_numpy(images).permute(0, 3, 1, 2)
-    logits = [
-        predict_logits(model, apply_symmetry(views, index).permute(0, 2, 3, 1).numpy()) for index in range(N_SYMMETRIES)
-    ]
-    temperature = fit_temperature(np.concatenate(logits), np.tile(labels, N_SYMMETRIES), n_images=len(labels))
+    temperature = fit_temperature(predict_logits(model, images), labels)
     head = cast("nn.Linear", model.model.get_submodule(MODELS[name]))
     with torch.no_grad():
         head.weight /= temperature
@@ -54,12 +46,12 @@ def calibrate(
     return TemperatureScaling(temperature=temperature, part="val", n_images=len(labels))
 
 
-def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64], *, n_images: int | None = None) -> float:
-    """Return the temperature that minimizes the negative log likelihood of the labels.
+def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
+    """Return the temperature that minimizes the negative log likelihood of smoothed labels.
 
-    If all images are right, the likelihood asks for a temperature of 0. So each label counts as ``1 - e`` of the class and
-    ``e`` of all classes evenly, with ``e = 1 / (n_images + 2)``, as Platt (1999, Probabilistic Outputs for Support Vector
-    Machines) does for the same reason: `n_images` right answers in a row do not prove that the next is right.
+    If all N images are right, the likelihood of their labels asks for a temperature of 0. But N right answers do not
+    prove that the next one is right: with Jeffreys' prior, the expected share of wrong ones is then ``0.5 / (N + 1)``.
+    Each label gives this share to all classes evenly. docs/default_recipe.md compares it with other shares.
 
     Parameters
     ----------
@@ -67,12 +59,10 @@ def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64], *, n_images: 
         Shape ``[N, n_classes]``.
     labels
         Class indices, shape ``[N]``.
-    n_images
-        Number of images, if several rows are views of one image; None stands for N.
     """
     rows = logits.astype(np.float64)
     rows -= rows.max(axis=1, keepdims=True)
-    share = 1 / ((len(rows) if n_images is None else n_images) + 2)
+    share = 0.5 / (len(rows) + 1)
     wanted = ((1 - share) * rows[np.arange(len(rows)), labels] + share * rows.mean(axis=1)).mean()
 
     def slope(inverse: float) -> float:

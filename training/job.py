@@ -400,9 +400,7 @@ def _calibrate(trainer: Trainer, val: Part, reporter: Reporter) -> TemperatureSc
         )
         return None
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)
-    reporter.note(
-        f"the logits are divided by {scaling.temperature:.3f}, fitted on {scaling.n_images} validation images"
-    )
+    _LOGGER.info("divided the logits by %.3f, fitted on %d validation images", scaling.temperature, scaling.n_images)
     return scaling
 
 
