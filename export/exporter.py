@@ -225,6 +225,7 @@ class _Export:
             variants=variants,
             provenance=provenance,
             scene=self._scene,
+            temperature_scaling=record.temperature_scaling,
         )
         write_manifest(self._folder, manifest)
 

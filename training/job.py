@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from overfly.runtime.bundle.labels import check_labels
-from overfly.runtime.bundle.manifest import SceneSpec
+from overfly.runtime.bundle.manifest import SceneSpec, TemperatureScaling
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
@@ -26,6 +26,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
+from overfly.training.calibration import calibrate
 from overfly.training.data.chips.record import chips_notes, find_chips_record, range_of_chips
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
@@ -321,6 +322,7 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
     if trainer.recipe.keep == "best":
         trainer.restore_best()
         reporter.note(f"keeping the weights of epoch {best_epoch(history)}, the best on the validation part")
+    scaling = _calibrate(trainer, prepared.parts["val"], reporter)
     logits = predict_logits(trainer.ema_model, test.images, progress=partial(reporter.progress, "testing"))
     confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(split.classes))
     # Again, because a run that was stopped right after its last state was saved has none.
@@ -349,6 +351,7 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
         checkpoint_sha256=save_checkpoint(job.work, trainer.ema_model),
         split_sha256=save_split(job.work, split),
         scene=prepared.scene,
+        temperature_scaling=scaling,
     )
     write_document(job.work / RUN_FILE, record, schema=RUN_SCHEMA)
     return record
@@ -387,6 +390,18 @@ def _load(job: TrainJob, split: Split, part: str, reader: ImageReader, reporter:
     progress = partial(reporter.progress, f"decoding the {part} part")
     pixels = decode(job.data, images, reader, progress=progress)
     return Part(pixels, np.array([image.label for image in images], dtype=np.int64))
+
+
+def _calibrate(trainer: Trainer, val: Part, reporter: Reporter) -> TemperatureScaling | None:
+    """Calibrate the kept weights on the validation part; return None, with a note, if it has no images."""
+    if not len(val.labels):
+        reporter.note(
+            "the probabilities are not calibrated, because there is no validation part: --val-fraction 0.1 makes one"
+        )
+        return None
+    scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)
+    _LOGGER.info("divided the logits by %.3f, fitted on %d validation images", scaling.temperature, scaling.n_images)
+    return scaling
 
 
 def _accuracy(trainer: Trainer, part: Part) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from overfly.runtime.bundle.manifest import SceneSpec
+from overfly.runtime.bundle.manifest import SceneSpec, TemperatureScaling
 from overfly.runtime.documents import ADDED_LATER, read_document, write_document
 from overfly.runtime.errors import RunError
 from overfly.runtime.evaluation.intervals import Intervals
@@ -64,6 +64,8 @@ class RunRecord:
         Wall clock of all epochs, without evaluation.
     scene
         What the images show of the ground, if ``overfly chips`` cut them; None if that is unknown.
+    temperature_scaling
+        How the probabilities were calibrated; None if there is no validation part.
     """
 
     model: str
@@ -85,6 +87,7 @@ class RunRecord:
     checkpoint_sha256: str
     split_sha256: str
     scene: SceneSpec | None = field(default=None, metadata=ADDED_LATER)
+    temperature_scaling: TemperatureScaling | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         """Refuse intervals of other metrics than those that runs have."""

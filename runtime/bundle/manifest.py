@@ -188,6 +188,30 @@ class SceneSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TemperatureScaling:
+    """How the probabilities were calibrated: the last layer's weights are divided by a temperature (Guo et al. 2017).
+
+    Attributes
+    ----------
+    temperature
+        What all logits were divided by, positive.
+    part
+        Part of the split that it was fitted on.
+    n_images
+        Number of these images.
+    """
+
+    temperature: float
+    part: str
+    n_images: int
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the temperature is not a positive number, or there is no image."""
+        if not 0 < self.temperature < math.inf or self.n_images < 1:
+            raise ValueError(f"temperature {self.temperature} of {self.n_images} images, expected positive numbers")
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of ``manifest.json``.
 
@@ -210,6 +234,8 @@ class Manifest:
         The ONNX model, the variants by name, and what they were made from.
     scene
         What the training images show of the ground; None if that is unknown.
+    temperature_scaling
+        How the probabilities were calibrated; None if they were not.
     sha256
         SHA-256 of the manifest's own text with this value left empty. It covers every byte of the file.
     """
@@ -224,6 +250,7 @@ class Manifest:
     variants: dict[str, VariantRecord]
     provenance: Provenance
     scene: SceneSpec | None = field(default=None, metadata=ADDED_LATER)
+    temperature_scaling: TemperatureScaling | None = field(default=None, metadata=ADDED_LATER)
     sha256: str = ""
 
     def __post_init__(self) -> None:
