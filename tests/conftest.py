@@ -65,10 +65,14 @@ def _missing(marker):
     return _missing_device_or_program(marker)
 
 
+# What the tests with a marker start.
+PROGRAMS = {"chromium": ("chromium", "chromedriver"), "gdal": ("gdalinfo", "ogrinfo")}
+
+
 def _missing_device_or_program(marker):
-    """Return why tests with the marker ``chromium`` or ``gpu`` can't run here, or None."""
-    if marker == "chromium":
-        absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    """Return why tests with the marker ``chromium``, ``gdal`` or ``gpu`` can't run here, or None."""
+    if programs := PROGRAMS.get(marker):
+        absent = [name for name in programs if shutil.which(name) is None]
         return f"there is no {' and no '.join(absent)} on the PATH" if absent else None
     from overfly.runtime.inference.devices import core
 
@@ -119,7 +123,7 @@ def pytest_runtest_setup(item):
     """Skip what can't run here; where OVERFLY_REQUIRE names its marker, that is a failure."""
     if (marker := item.get_closest_marker("not_wine")) and _runs_under_wine():
         pytest.skip(f"not under Wine: {marker.args[0]}")
-    for marker in ("real", "gpu", "wheel", "netns", "chromium", "docs", "stac"):
+    for marker in ("real", "gpu", "wheel", "netns", "chromium", "gdal", "docs", "stac"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             if marker in os.environ.get("OVERFLY_REQUIRE", "").split(","):
                 pytest.fail(f"required, but {reason}", pytrace=False)

@@ -18,6 +18,8 @@ _BLOCK_ROWS = 16
 _BLOCK_COLUMNS = 32
 # A block of larger windows has fewer of them: this many pixels take 30 MB. Windows of 256 pixels at half overlap fit.
 _BLOCK_PIXELS = 10_000_000
+# Without overlap no pixel is read twice, however small a block is, and the device waits even less for the first one.
+_BLOCK_PIXELS_WITHOUT_OVERLAP = 5_000_000
 # A last cell of which the raster has less than this share would show nothing.
 _MIN_LAST_CELL = 0.01
 
@@ -134,7 +136,13 @@ class WindowGrid:
     def _block_shape(self) -> tuple[int, int]:
         """Return the rows and columns of windows in a block, one at least."""
         rows, columns = _BLOCK_ROWS, _BLOCK_COLUMNS
+        overlaps = self.per_side > 1
+        limit = _BLOCK_PIXELS if overlaps else _BLOCK_PIXELS_WITHOUT_OVERLAP
         n_pixels = self.window_width * self.window_height
-        while rows * columns > 1 and self._extent(rows) * self._extent(columns) * n_pixels > _BLOCK_PIXELS:
-            rows, columns = max(1, rows // 2), max(1, columns // 2)
+        while rows * columns > 1 and self._extent(rows) * self._extent(columns) * n_pixels > limit:
+            # With overlap, a block that is nearly square reads the fewest pixels. Otherwise a wide one is better: many
+            # rasters hold their pixels in rows.
+            if overlaps or rows == 1:
+                columns = max(1, columns // 2)
+            rows = max(1, rows // 2)
         return rows, columns

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.inference.pipeline import ThreadPool
 from overfly.runtime.mapping.outputs.areas import areas_csv
 from overfly.runtime.mapping.outputs.cells import MapCells, decide
 from overfly.runtime.mapping.outputs.geotiff import MapPlace, as_bands, cloud_optimized, geotiff
@@ -92,21 +93,24 @@ def write_outputs(
     colors = class_colors(len(content.classes))
     counts = [row.cells for row in figures]
     caption = Caption(title=content.title, figures=figures, colors=colors, cell_m=content.cell_m)
-    # Each file is made when its turn comes: together they would take much memory.
-    files: dict[str, Callable[[], bytes]] = {
-        PROBABILITIES_FILE: lambda: _probabilities(content),
-        CLASS_FILE: lambda: _classes(cells, content),
-        f"{CLASS_FILE}.aux.xml": lambda: attribute_table(content.classes, colors, counts),
-        Path(CLASS_FILE).with_suffix(".qml").name: lambda: qgis_style(content.classes, colors),
-        CONFIDENCE_FILE: lambda: _confidence(cells, content),
-        POLYGONS_FILE: lambda: polygons_file(cells, content.classes, content.place),
-        AREAS_FILE: lambda: areas_csv(figures),
-        PREVIEW_FILE: lambda: preview(content.picture, cells, caption),
-    }
-    for name, make in files.items():
-        progress(f"writing {name}", 0, 1)
-        write_atomically(folder / name, make())
-        progress(f"writing {name}", 1, 1)
+    with ThreadPool(1) as pool:
+        # The picture takes as long as all other files of a small map.
+        picture = pool.submit(preview, content.picture, cells, caption)
+        # Each of the others is made when its turn comes: together they would take much memory.
+        files: dict[str, Callable[[], bytes]] = {
+            PROBABILITIES_FILE: lambda: _probabilities(content),
+            CLASS_FILE: lambda: _classes(cells, content),
+            f"{CLASS_FILE}.aux.xml": lambda: attribute_table(content.classes, colors, counts),
+            Path(CLASS_FILE).with_suffix(".qml").name: lambda: qgis_style(content.classes, colors),
+            CONFIDENCE_FILE: lambda: _confidence(cells, content),
+            POLYGONS_FILE: lambda: polygons_file(cells, content.classes, content.place),
+            AREAS_FILE: lambda: areas_csv(figures),
+            PREVIEW_FILE: picture.result,
+        }
+        for name, make in files.items():
+            progress(f"writing {name}", 0, 1)
+            write_atomically(folder / name, make())
+            progress(f"writing {name}", 1, 1)
     return figures, int(np.count_nonzero(cells.indices < 0)), tuple(sorted(files))
 
 

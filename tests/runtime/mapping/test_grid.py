@@ -45,6 +45,15 @@ def test_each_window_is_in_one_block(width, height, window, per_side):
     assert (n_blocks == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("window", "per_side", "expected"),
+    [(256.0, 1, (2, 32)), (256.0, 2, (16, 32)), (256.0, 4, (16, 32)), (8.0, 1, (16, 32)), (3000.0, 1, (1, 1))],
+)
+def test_a_block_is_small_enough_and_wide_without_overlap(window, per_side, expected):
+    first = next(WindowGrid(40_000, 40_000, window, window, per_side).blocks())
+    assert (first.n_rows, first.n_columns) == expected
+
+
 def test_the_transform_of_the_cells_is_that_of_the_raster_scaled():
     grid = WindowGrid(100, 100, 16.0, 8.0, 2)
     assert grid.transform(Affine(2, 0, 500, 0, -3, 900)) == Affine(16, 0, 500, 0, -12, 900)

@@ -1,5 +1,7 @@
 """A mosaic shows its rasters where they are, with what is missing in one taken from the other."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -32,6 +34,19 @@ def test_rasters_are_where_they_belong(draw_raster, noise, tmp_path):
     pixels, valid = read(tmp_path / "m.vrt")
     np.testing.assert_array_equal(pixels.transpose(2, 0, 1), whole)
     assert valid is None
+
+
+@pytest.mark.gdal
+def test_gdal_opens_a_mosaic(draw_raster, noise, tmp_path):
+    parts = [draw_raster(noise(3, 4, 5), "a.tif"), draw_raster(noise(3, 4, 5), "b.tif", transform=at(6, 4))]
+    write_mosaic(tmp_path / "m.vrt", parts, ignore_nodata=False)
+    command = ["gdalinfo", "-json", tmp_path / "m.vrt"]
+    found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert (found["driverShortName"], found["size"]) == ("VRT", [8, 6])
+    assert found["geoTransform"] == [500_000, 2, 0, 5_000_000, 0, -2]
+    assert {Path(name).name for name in found["files"]} == {"m.vrt", "a.tif", "b.tif"}
+    assert [band["colorInterpretation"] for band in found["bands"]] == ["Red", "Green", "Blue"]
+    assert {tuple(band["mask"]["flags"]) for band in found["bands"]} == {("PER_DATASET",)}
 
 
 @pytest.mark.parametrize("kind", ["nodata", "mask"])

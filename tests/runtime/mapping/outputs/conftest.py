@@ -18,7 +18,7 @@ def classes():
     return ("beach", "forest", "harbor")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def place():
     """Cells of 100 m in UTM."""
     return MapPlace(crs=CRS.from_epsg(32632), transform=Affine(100, 0, 500_000, 0, -100, 5_000_000))
