@@ -17,6 +17,7 @@ from overfly.benchmarks.measurement.evaluation_images import (
     select_images,
     subsample,
 )
+from overfly.benchmarks.measurement.pictures import add_pictures
 from overfly.benchmarks.measurement.timing import ImageSource
 from overfly.benchmarks.measurement.workspace import make_workspace
 from overfly.benchmarks.models.candidates import (
@@ -182,6 +183,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         quick=job.quick,
         max_drop_pp=job.max_drop_pp,
     )
+    report = add_pictures(report, pixels, bundle)
     with atomic_folder(job.out, overwrite=overwrite) as folder:
         write_report(folder, report)
     if job.cache:
