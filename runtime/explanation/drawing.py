@@ -44,7 +44,7 @@ def colors(values: Map, *, scale: float, size: int) -> Image.Image:
     """
     smooth = np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BILINEAR))
     layer = np.empty((size, size, 4), np.uint8)
-    layer[..., :3] = np.where((smooth > 0)[..., np.newaxis], np.uint8(_FOR), np.uint8(_AGAINST))
+    layer[..., :3] = np.where((smooth > 0)[..., np.newaxis], np.array(_FOR, np.uint8), np.array(_AGAINST, np.uint8))
     layer[..., 3] = np.rint(255 * _MAX_OPACITY * np.minimum(1, np.abs(smooth) / scale))
     return Image.fromarray(layer)
 
