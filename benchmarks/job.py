@@ -17,6 +17,7 @@ from overfly.benchmarks.measurement.evaluation_images import (
     select_images,
     subsample,
 )
+from overfly.benchmarks.measurement.pictures import add_pictures
 from overfly.benchmarks.measurement.timing import ImageSource
 from overfly.benchmarks.measurement.workspace import make_workspace
 from overfly.benchmarks.models.candidates import (
@@ -25,6 +26,7 @@ from overfly.benchmarks.models.candidates import (
     choose_devices,
 )
 from overfly.benchmarks.models.onnxruntime_int8 import require_quantizer
+from overfly.benchmarks.rendering.formatting import failures
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
 from overfly.benchmarks.results.conclusions import conclude
@@ -166,15 +168,11 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         others = BackgroundLoad()
         measure_all(jobs, images, None if job.quick else is_settled, reporter)
         environment = describe_environment(load_before, others.fraction())
-    rows = rows_so_far()
-    for row in rows:
-        if row.status != OK:
-            reporter.note(f"{row.name} failed: {row.status}")
     facts = BundleFacts(
         bundle.path.resolve().name, bundle.manifest_sha256(), bundle.manifest.model, bundle.manifest.image.size
     )
     report = make_report(
-        rows,
+        rows_so_far(),
         evaluated,
         environment,
         bundle=facts,
@@ -182,6 +180,9 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         quick=job.quick,
         max_drop_pp=job.max_drop_pp,
     )
+    for failure in failures(report):
+        reporter.note(failure)
+    report = add_pictures(report, pixels, bundle)
     with atomic_folder(job.out, overwrite=overwrite) as folder:
         write_report(folder, report)
     if job.cache:

@@ -9,8 +9,8 @@ from overfly.benchmarks.measurement.probe import probe
 from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, ImageSource, measure
 from overfly.benchmarks.models.candidates import Candidate
 from overfly.benchmarks.models.loaders import LoadedModel, loader_of
-from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Row
-from overfly.benchmarks.results.rows import make_row, medians_ms, rates_ips
+from overfly.benchmarks.results.row_records import OK, Measurements, Probe, Quality, Row
+from overfly.benchmarks.results.rows import judge, make_row, medians_ms, rates_ips
 from overfly.benchmarks.results.statistics import Labels
 from overfly.runtime.errors import last_line
 from overfly.runtime.reporter import Reporter
@@ -30,6 +30,8 @@ class RowJob:
         ``ok`` until a step fails, then the reason.
     probe, loaded, measurements
         What the steps found; None before.
+    quality
+        How well the row classifies, once `row` was called with measurements: later rounds add no predictions.
     """
 
     candidate: Candidate
@@ -37,6 +39,7 @@ class RowJob:
     probe: Probe | None = None
     loaded: LoadedModel | None = None
     measurements: Measurements | None = None
+    quality: Quality | None = None
 
     def probe_loading(self) -> None:
         """Measure load times and memory in a child process."""
@@ -60,7 +63,17 @@ class RowJob:
         execution = self.candidate.planned_execution if self.loaded is None else self.loaded.execution
         if self.measurements is None:
             return Row(self.candidate.spec, execution, self.status, probe=self.probe)
-        return make_row(self.candidate.spec, execution, self.measurements, truth, n_classes=n_classes, probe=self.probe)
+        if self.quality is None:
+            self.quality = judge(self.measurements, truth, n_classes=n_classes)
+        return make_row(
+            self.candidate.spec,
+            execution,
+            self.measurements,
+            truth,
+            n_classes=n_classes,
+            probe=self.probe,
+            quality=self.quality,
+        )
 
 
 def for_each(jobs: Sequence[RowJob], task: str, step: Callable[[RowJob], None], reporter: Reporter) -> None:

@@ -1,7 +1,7 @@
 """``overfly predict``: images in, labels out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from overfly.runtime.classifier import Classifier, Prediction
     from overfly.runtime.errors import ImageError
 
+    # Draws a picture of an answer.
+    Draw = Callable[[Path, Prediction], None]
     Answers = Iterator[tuple[Path, Prediction | ImageError]]
 
 _WATCH_INTERVAL_S = 1.0
@@ -35,6 +37,7 @@ _WATCH_INTERVAL_S = 1.0
 @option("--json", "as_json", is_flag=True, help="The same as --format json: one object per line.")
 @option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
 @option("--watch", is_flag=True, help="Keep classifying images that arrive in the folders, until interrupted.")
+@option("--explain", type=options.OUTPUT, metavar="FOLDER", help="Also draw what speaks for the answers, into FOLDER.")
 @options.no_cache
 def command(
     bundle: Path,
@@ -45,6 +48,7 @@ def command(
     as_json: bool,
     strict: bool,
     watch: bool,
+    explain: Path | None,
     **choices: Any,
 ) -> None:
     """Classify images, or all images below folders, with BUNDLE.
@@ -63,14 +67,23 @@ def command(
         choices["hint"] = "throughput" if len(files) > 1 and not watch else "latency"
         classifier = Classifier.from_bundle(bundle, device=device, **choices)
         classifier.reader.warn_once_in(path for path in paths if path.is_dir())
+        draw = None if explain is None else _draw(bundle, paths, explain)
         with classifier:
             terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
             answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
-            n_bad = _write(answers, "json" if as_json else style, classifier, terminal, strict=strict)
+            n_bad = _write(answers, "json" if as_json else style, classifier, terminal, draw, strict=strict)
             if is_meta(device.upper()) and device != "auto":
                 terminal.note(f"ran {output.describe_runner(classifier.runner)}")
     if n_bad:
         raise click.exceptions.Exit(1)
+
+
+def _draw(bundle: Path, paths: tuple[Path, ...], folder: Path) -> "Draw":
+    """Return what draws the picture of an answer; check before anything is classified that it can."""
+    from overfly.runtime.bundle.bundle import Bundle
+    from overfly.runtime.explanation.pictures import PictureFolder
+
+    return PictureFolder.make(Bundle.open(bundle), folder, paths).draw
 
 
 def _reason(classifier: "Classifier") -> str:
@@ -103,8 +116,10 @@ def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Ans
         time.sleep(_WATCH_INTERVAL_S)
 
 
-def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "Terminal", *, strict: bool) -> int:
-    """Write the predictions; return the number of images that could not be read."""
+def _write(
+    answers: "Answers", style: str, classifier: "Classifier", terminal: "Terminal", draw: "Draw | None", *, strict: bool
+) -> int:
+    """Write the predictions, and draw them if `draw` is given; return the number of images that could not be read."""
     width = max(map(len, classifier.classes))
     n_bad = 0
     if style == "csv":
@@ -116,4 +131,6 @@ def _write(answers: "Answers", style: str, classifier: "Classifier", terminal: "
             terminal.error(f"overfly: {output.one_line(answer)}")
             if strict:
                 break
+        elif draw is not None:
+            draw(path, answer)
     return n_bad

@@ -13,6 +13,7 @@ OverflyError
 ├── RecipeError (ValueError)          a field of a recipe can't have the given value; `field` names it
 ├── WeightsError (ValueError)         pretrained weights can't be read, or don't fit the model
 ├── DownloadError (OSError)           a public data set can't be downloaded, or the file is another one
+├── ExplanationError (ValueError)     a network or a bundle has no class activation maps
 ├── DeviceError (RuntimeError)        a device is unknown or absent, or can't run the model
 ├── TeamError (RuntimeError)          processes that train together lost the connection, or differ in their jobs
 ├── ParityError (RuntimeError)        an export step changed the model's answers too much
@@ -91,6 +92,10 @@ class WeightsError(OverflyError, ValueError):
 
 class DownloadError(OverflyError, OSError):
     """A public data set can't be downloaded, or the downloaded file is not the expected one."""
+
+
+class ExplanationError(OverflyError, ValueError):
+    """A network or a bundle has no class activation maps."""
 
 
 class DeviceError(OverflyError, RuntimeError):

@@ -15,7 +15,7 @@ from overfly.benchmarks.results.statistics import center
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.errors import ComparisonError
 
-COMPARISON_SCHEMA = "overfly.comparison/1"
+COMPARISON_SCHEMA = "overfly.comparison/2"
 
 _MIN_REPORTS = 2
 # Digits of a hash that a message shows.
@@ -39,7 +39,7 @@ class Entry:
 
     Attributes
     ----------
-    execution_precision, accuracy, latency_p50_ms, file_latency_p50_ms, throughput_ips
+    execution_precision, accuracy, nll, brier, ece, latency_p50_ms, file_latency_p50_ms, throughput_ips
         As in the report's results table; the accuracy is a fraction.
     latency_speedup, throughput_speedup
         How many times as fast as in the first report; None in the first report. The rounds of two reports
@@ -52,6 +52,9 @@ class Entry:
 
     execution_precision: str | None
     accuracy: float
+    nll: float
+    brier: float
+    ece: float
     latency_p50_ms: float
     file_latency_p50_ms: float
     throughput_ips: float
@@ -152,6 +155,9 @@ def _entry(name: str, report: Report, first: Report) -> Entry | None:
     entry = Entry(
         execution_precision=row.execution.execution_precision,
         accuracy=row.quality.accuracy.value,
+        nll=row.quality.nll.value,
+        brier=row.quality.brier.value,
+        ece=row.quality.ece.value,
         latency_p50_ms=row.speed.latency_ms.p50,
         file_latency_p50_ms=row.speed.file_latency_ms.p50,
         throughput_ips=row.speed.throughput_ips,

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.benchmarks.models.loaders import LoadedModel
+from overfly.benchmarks.results.packed import pack
 from overfly.benchmarks.results.rounds import disturbed_rounds
 from overfly.benchmarks.results.row_records import Measurements, ThroughputSample
 from overfly.runtime.bundle.bundle import Logits
@@ -238,8 +239,13 @@ class _Stopwatch:
         )
         if not np.isfinite(logits).all():
             raise ValueError(NOT_FINITE)
-        predictions = (*before.predictions, *(int(of_image.argmax()) for of_image in logits[: len(share)]))
-        return replace(before, predictions=predictions, throughput_rounds=(*before.throughput_rounds, sample))
+        evaluated = logits[: len(share)]
+        return replace(
+            before,
+            predictions=(*before.predictions, *(int(of_image.argmax()) for of_image in evaluated)),
+            logits=(*before.logits, *map(pack, evaluated)),
+            throughput_rounds=(*before.throughput_rounds, sample),
+        )
 
     def measure_file_stream(self, model: LoadedModel, before: Measurements) -> Measurements:
         """Stream files to labels; threads decode images while the model infers, as in `runtime.classifier`."""

@@ -1,5 +1,6 @@
-"""The geometry of the report's charts: axes and the path of a histogram. The template places the rows on them."""
+"""The geometry of the report's charts: axes, points and paths. The template places the rows on them."""
 
+import bisect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from overfly.benchmarks.results.per_class import scores_of
 from overfly.benchmarks.results.records import Report
 from overfly.benchmarks.results.row_records import Measurements
+from overfly.runtime.evaluation.calibration import ReliabilityBin, Scores, reliability, risk_coverage
 
 _N_BINS = 80
 _MAX_TICKS = 6
@@ -17,6 +20,9 @@ _STEPS = ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9), (1, 1.5, 2,
 # The least room above and below the intervals, as a fraction; they have no width if every row has every image right.
 _MIN_ROOM = 0.005
 _SMALLEST_MS = 1e-6
+# The largest share of the images that the chart leaves to a person, and the shares that the table below it has.
+_MOST_LEFT = 0.3
+SHARES_LEFT = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Frame:
 
 # On a phone, 348 pixels wide, the smallest text is still 10 pixels high.
 SCATTER_FRAME = Frame(440, 290, left=46, right=426, top=14, bottom=250)
+CALIBRATION_FRAME = Frame(440, 290, left=46, right=416, top=14, bottom=250)
 STRIP_FRAME = Frame(400, 40, left=0, right=400, top=0, bottom=40)
 
 
@@ -119,6 +126,64 @@ def histogram_path(measurements: Measurements, axis: LogAxis) -> str:
     tops = [*STRIP_FRAME.height * (1 - 0.95 * counts / counts.max()), STRIP_FRAME.height]
     steps = [f"H{STRIP_FRAME.width * edges[i + 1]:.1f}V{tops[i + 1]:.1f}" for i in range(_N_BINS)]
     return f"M0 {STRIP_FRAME.height}V{tops[0]:.1f}{''.join(steps)}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the charts of probabilities show of a row.
+
+    Attributes
+    ----------
+    index
+        Index of the row.
+    bins
+        The points of the reliability diagram.
+    left, accuracy
+        The share of the images that are left to a person, and the accuracy of the others, see `risk_coverage`.
+    """
+
+    index: int
+    bins: list[ReliabilityBin]
+    left: list[float]
+    accuracy: list[float]
+
+    @classmethod
+    def of(cls, index: int, scores: Scores) -> "Calibration":
+        """Return what the scores of a row say."""
+        left, accuracy = risk_coverage(scores)
+        return cls(index, reliability(scores), left.tolist(), accuracy.tolist())
+
+    def accuracy_without(self, share: float) -> float:
+        """Return the accuracy if the least sure images, at most this share of all, are left to a person."""
+        return self.accuracy[bisect.bisect_right(self.left, share) - 1]
+
+    def path(self, x: Axis, y: Axis) -> str:
+        """Return the SVG path of the risk-coverage curve, in steps, as far as the axis reaches."""
+        points = [(x(left), y(a)) for left, a in zip(self.left, self.accuracy, strict=True) if left <= x.high]
+        steps = "".join(f"H{right:.1f}V{up:.1f}" for right, up in points[1:])
+        return f"M{points[0][0]:.1f} {points[0][1]:.1f}{steps}H{x.end:.1f}"
+
+
+def calibrations(report: Report) -> list[Calibration]:
+    """Return those of the baseline and of the row that is shown next to it, as far as there are such rows."""
+    indices = [i for i in (report.baseline, report.compared_row) if i is not None]
+    return [Calibration.of(i, scores) for i in indices if (scores := scores_of(report, i)) is not None]
+
+
+def reliability_axes(rows: Sequence[Calibration]) -> tuple[LinearAxis, LinearAxis]:
+    """Return the axes of mean confidence (to the right) and accuracy (up), both from the same value to 1."""
+    lowest = min(min(point.confidence, point.accuracy) for row in rows for point in row.bins)
+    low = min(0.9, math.floor(10 * lowest) / 10)
+    frame = CALIBRATION_FRAME
+    return LinearAxis(low, 1.0, frame.left, frame.right), LinearAxis(low, 1.0, frame.bottom, frame.top)
+
+
+def coverage_axes(rows: Sequence[Calibration]) -> tuple[LinearAxis, LinearAxis]:
+    """Return the axes of the share that is left to a person (to the right) and the accuracy of the others (up)."""
+    frame = CALIBRATION_FRAME
+    x = LinearAxis(0.0, _MOST_LEFT, frame.left, frame.right)
+    lowest = min(a for row in rows for left, a in zip(row.left, row.accuracy, strict=True) if left <= x.high)
+    return x, LinearAxis(lowest - max(0.1 * (1 - lowest), _MIN_ROOM), 1.0, frame.bottom, frame.top)
 
 
 def _latency_axis(latencies_ms: Sequence[float], frame: Frame, *, margin: float) -> LogAxis:

@@ -6,6 +6,7 @@ from typing import Any
 
 from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.results import number_format
+from overfly.runtime.evaluation.calibration import PROBABILITY_TITLES
 from overfly.runtime.evaluation.metrics import TITLES
 
 LARGEST = float("inf")
@@ -31,6 +32,8 @@ class Column:
         If there is one, HTML shows the value in this form below the column before it, not as a column.
     bar_end
         HTML draws a bar for a number: the value of a full bar. None for no bar, `LARGEST` for the largest of all rows.
+    on_terminal
+        Whether a terminal has the column: it is too narrow for all of them.
     """
 
     title: str
@@ -40,6 +43,7 @@ class Column:
     is_number: bool = True
     note: Callable[[Any], str] | None = None
     bar_end: float | None = None
+    on_terminal: bool = True
 
     def value(self, row: object) -> Any:  # noqa: ANN401 - whatever the row has there
         """Return its value for a row; None if the row lacks it, or lacks what contains it because it failed."""
@@ -53,13 +57,18 @@ class Column:
         return number_format.optional(self.value(row), self.format)
 
 
-# By the names of `runtime.evaluation.metrics.METRICS`. The details show the interval of each in the same format.
+# By the names of `METRICS` and `PROBABILITY_METRICS` of `runtime.evaluation`. The details show the interval of each in
+# the same format.
 METRIC_COLUMNS = {
     "accuracy": Column(
         f"{TITLES['accuracy']} %", "quality.accuracy.value", number_format.percent, "top-1\n%", bar_end=1.0
     ),
     "f1_macro": Column(TITLES["f1_macro"], "quality.f1_macro.value", number_format.decimal, "F1"),
     "kappa": Column(TITLES["kappa"], "quality.kappa.value", number_format.decimal),
+    **{
+        name: Column(title, f"quality.{name}.value", number_format.decimal, on_terminal=False)
+        for name, title in PROBABILITY_TITLES.items()
+    },
 }
 
 # Also the columns of a comparison.

@@ -20,6 +20,7 @@ def _interval(name: str, column: Column) -> Column:
 # The figures that the results table leaves out.
 DETAILS = (
     *(_interval(name, column) for name, column in METRIC_COLUMNS.items()),
+    Column("ECE if calibrated", "quality.ece_if_calibrated", formatting.estimate),
     Column("points vs baseline", "difference.accuracy_pp", "{:+.2f}".format),
     Column("McNemar p", "difference.mcnemar_p", number_format.p_value),
     Column("agreement %", "difference.agreement", number_format.percent),

@@ -2,7 +2,7 @@
 
 from overfly.benchmarks.results import number_format
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import OK, Difference, Latency, Quality, Ratio, Speed
+from overfly.benchmarks.results.row_records import OK, Difference, Estimate, Latency, Quality, Ratio, Speed
 
 NOT_SIGNIFICANT = "~"
 
@@ -35,6 +35,11 @@ def speedup_interval(ratio: Ratio) -> str:
     return f"{speedup(ratio)}{interval}"
 
 
+def estimate(of: Estimate) -> str:
+    """Return a metric with its interval, such as ``0.021 (0.012 to 0.034)``."""
+    return f"{number_format.decimal(of.value)} ({number_format.interval(of.ci95, number_format.decimal)})"
+
+
 def _marked(text: str, *, is_significant: bool) -> str:
     """Return a text with a mark if what it says is not significant."""
     return text if is_significant else f"{text} {NOT_SIGNIFICANT}"
@@ -47,6 +52,20 @@ def images_sentence(report: Report) -> str:
         return f"Evaluated: {images.n_available} images ({images.source})."
     part = f"{len(images.names)} of {images.n_available} images"
     return f"Evaluated: {part} ({images.source}), drawn evenly from the classes."
+
+
+def calibration_sentence(report: Report) -> str:
+    """Say how far confidence and accuracy are apart, in the baseline and in the row that is shown next to it."""
+    rows = [report.rows[i] for i in (report.baseline, report.compared_row) if i is not None]
+    found = [(row.name, row.quality) for row in rows if row.quality is not None]
+    if not found:
+        return ""
+    texts = [
+        f"{name} {number_format.decimal(quality.ece.value)} "
+        f"({number_format.decimal(quality.ece_if_calibrated.value)} by chance alone)"
+        for name, quality in found
+    ]
+    return f"Expected calibration error: {', '.join(texts)}."
 
 
 def validity_sentence(report: Report) -> str:

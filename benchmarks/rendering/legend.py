@@ -5,6 +5,7 @@ from overfly.benchmarks.models.loaders import BATCH
 from overfly.benchmarks.results.conclusions import MAX_HALF_WIDTH
 from overfly.benchmarks.results.row_records import SIGNIFICANCE
 from overfly.benchmarks.results.statistics import MIN_SAMPLES_P99
+from overfly.runtime.evaluation.calibration import N_BINS
 from overfly.runtime.evaluation.intervals import N_RESAMPLES
 
 # A paragraph for each entry: its name, a colon, and what it means.
@@ -14,6 +15,11 @@ Images: all models get the same uint8 pixels, which are decoded and resized once
 Accuracy: each metric is over all evaluated images, with a 95% percentile interval from {N_RESAMPLES:,} seeded
 bootstrap resamples. Differences to the baseline are in percentage points and in images; ~
 marks a difference that is not significant by McNemar's exact test (p of {SIGNIFICANCE} or more).
+
+Probabilities: NLL is the mean negative log likelihood of the true class, in nats. Brier is the mean squared error of
+all probabilities, from 0 to 2. ECE is the expected calibration error: the mean distance between the confidence and the
+accuracy of {N_BINS} bins with the same number of images. By chance, it is above 0 also if all probabilities are right:
+"ECE if calibrated" is what it would then be for these images, computed from {N_RESAMPLES:,} draws of the outcomes.
 
 Latency: the model alone, from pixels to logits: one image at a time, a different image each time, measured with a
 monotonic clock after a warm-up, without garbage collection. OpenVINO uses its latency hint. There is no p99 below

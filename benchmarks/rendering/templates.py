@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from overfly.benchmarks.rendering import charts, columns, details, formatting, legend
+from overfly.benchmarks.rendering import charts, columns, details, formatting, legend, pictures
 from overfly.benchmarks.results import number_format, per_class
 from overfly.benchmarks.results.records import Report
 from overfly.runtime.extras import require_extra
@@ -47,5 +47,6 @@ def render(template: str, report: Report, *, escape: Callable[[object], str] | N
         legend=legend,
         number_format=number_format,
         per_class=per_class,
+        pictures=pictures,
         **more,
     )

@@ -17,13 +17,14 @@ def report_table(report: Report) -> Table:
     """Return the table. Its caption says whether the report is valid, what to deploy, and why rows failed."""
     devices = dict.fromkeys(f"{row.execution.device} ({row.execution.device_name})" for row in report.rows)
     table = table_of_models(f"{report.bundle.model} on {', '.join(devices)}", _caption_lines(report))
-    for column in COLUMNS:
+    columns = [column for column in COLUMNS if column.on_terminal]
+    for column in columns:
         title = column.narrow_title or column.title
         table.add_column(title, justify="right" if column.is_number else "left", overflow="fold")
     for row in report.rows:
         # With one device, its name is in the title only, so that a row takes one line.
         name = row.name if len(devices) > 1 else row.spec.name
-        cells = (name, *(column.text(row) for column in COLUMNS))
+        cells = (name, *(column.text(row) for column in columns))
         table.add_row(*map(Text, cells), style=None if row.status == OK else "dim")
     return table
 
@@ -56,6 +57,7 @@ def _caption_lines(report: Report) -> list[str]:
         *(f"  {kind}: {text}" for kind, text in formatting.validity_lines(report)),
         formatting.recommendation_sentence(report),
         *formatting.failures(report),
+        *filter(None, (formatting.calibration_sentence(report),)),
         formatting.images_sentence(report),
         (
             f"runs in: precision of the computation. vs base: how many more images are right than with {baseline}. "

@@ -22,7 +22,7 @@ def percent(fraction: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Return a figure in [-1, 1] with three decimals."""
+    """Return a figure with three decimals."""
     return f"{value:.3f}"
 
 

@@ -1,10 +1,13 @@
-"""Per-class F1, confusion matrices, and the images that two rows classify differently."""
+"""Per-class F1, confusion matrices, and images: classified differently by two rows, or wrong and sure."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from overfly.benchmarks.results.packed import unpack_rows
 from overfly.benchmarks.results.records import Report
+from overfly.benchmarks.results.row_records import Measurements
+from overfly.runtime.evaluation.calibration import Scores, log_softmax
 from overfly.runtime.evaluation.metrics import ClassCounts, Confusion, confusion_matrix, f1_per_class, most_confused
 
 
@@ -29,19 +32,28 @@ class ClassScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Disagreement:
-    """An image that the baseline and the compared row classify differently. All but the image's name are class names.
+class ImageAnswers:
+    """What the baseline and the compared row say of an image.
 
     Attributes
     ----------
+    index
+        Index of the image.
     image
         Path of the image, relative to the data folder.
+    truth, baseline, compared_row
+        The true class, and the classes that the two rows take it for.
+    baseline_probability, compared_row_probability
+        The probabilities that they give these classes.
     """
 
+    index: int
     image: str
     truth: str
     baseline: str
     compared_row: str
+    baseline_probability: float
+    compared_row_probability: float
 
     @property
     def outcome(self) -> str:
@@ -81,19 +93,50 @@ def class_scores(report: Report) -> list[ClassScore]:
     ]
 
 
-def disagreements(report: Report) -> list[Disagreement]:
-    """Return the images that the compared row classifies differently from the baseline: lost, gained, then neither."""
+def answers(report: Report) -> list[ImageAnswers]:
+    """Return the answers for every image; none without a baseline or a row to compare with it."""
     if report.baseline is None or report.compared_row is None:
         return []
     baseline, compared = (report.rows[i].measurements for i in (report.baseline, report.compared_row))
     if baseline is None or compared is None:
         return []
-    name = report.classes
-    found = [
-        Disagreement(image, name[truth], name[a], name[b])
-        for image, truth, a, b in zip(
-            report.images.names, report.images.truth, baseline.predictions, compared.predictions, strict=True
+    name, probabilities = report.classes, [_top_probabilities(row) for row in (baseline, compared)]
+    return [
+        ImageAnswers(index, image, name[truth], name[a], name[b], p, q)
+        for index, (image, truth, a, b, p, q) in enumerate(
+            zip(
+                report.images.names,
+                report.images.truth,
+                baseline.predictions,
+                compared.predictions,
+                *probabilities,
+                strict=True,
+            )
         )
-        if a != b
     ]
+
+
+def disagreements(report: Report) -> list[ImageAnswers]:
+    """Return the images that the compared row classifies differently from the baseline: lost, gained, then neither."""
+    found = [image for image in answers(report) if image.baseline != image.compared_row]
     return sorted(found, key=lambda image: ("lost", "gained", "neither").index(image.outcome))
+
+
+def surest_mistakes(report: Report, *, n_images: int) -> list[ImageAnswers]:
+    """Return the images that the compared row has wrong, the surest first, at most `n_images` of them."""
+    wrong = [image for image in answers(report) if image.compared_row != image.truth]
+    return sorted(wrong, key=lambda image: -image.compared_row_probability)[:n_images]
+
+
+def scores_of(report: Report, index: int) -> Scores | None:
+    """Return what the probability metrics need of a row; None if it failed."""
+    measurements = report.rows[index].measurements
+    if measurements is None:
+        return None
+    return Scores.of(unpack_rows(measurements.logits), np.array(report.images.truth, dtype=np.int64))
+
+
+def _top_probabilities(measurements: Measurements) -> list[float]:
+    """Return the probability of each image's most likely class."""
+    probabilities: list[float] = np.exp(log_softmax(unpack_rows(measurements.logits))).max(axis=1).tolist()
+    return probabilities

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from overfly.benchmarks.results.packed import unpack
 from overfly.benchmarks.results.row_records import Ratio, Row
 from overfly.runtime.bundle.variants import VARIANTS
 from overfly.runtime.evaluation.recommendation import Deployment
 
-REPORT_SCHEMA = "overfly.report/5"
+REPORT_SCHEMA = "overfly.report/6"
 
 # Where the evaluated images come from.
 TEST_PART = "test part of the run"
@@ -164,6 +165,42 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivationMap:
+    """What each part of an image adds to the logit of a class, see `runtime.explanation.activation_maps`.
+
+    Attributes
+    ----------
+    label
+        Index of the class.
+    rows
+        Each row of the map from the top, as `results.packed` writes it.
+    """
+
+    label: int
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image that ``report.html`` shows.
+
+    Attributes
+    ----------
+    image
+        Index of the image.
+    jpeg
+        The image as the model got it, at most 128 pixels high and wide: a JPEG file in base64.
+    maps
+        The maps of the true class and of the classes that the baseline and the compared row take it for, each once;
+        empty if the network has none.
+    """
+
+    image: int
+    jpeg: str
+    maps: tuple[ActivationMap, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The content of ``report.json``.
 
@@ -173,6 +210,10 @@ class Report:
         The version of overfly that measured.
     baseline
         Index of the row that the others are compared with; None if there is none.
+    pictures
+        Some of the images that the compared row classifies differently from the baseline, and its surest mistakes.
+    no_maps
+        A sentence that says why the pictures have no activation maps; None if they have.
     """
 
     validity: Validity
@@ -185,18 +226,25 @@ class Report:
     images: EvaluationSet
     baseline: int | None
     rows: tuple[Row, ...]
+    pictures: tuple[Picture, ...] = ()
+    no_maps: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
         n_images = len(self.images.names)
         predictions = [row.measurements.predictions for row in self.rows if row.measurements is not None]
-        if len(self.images.truth) != n_images or any(len(of_row) != n_images for of_row in predictions):
-            raise ValueError(f"there are {n_images} image names, but not as many labels or predictions")
+        logits = [row.measurements.logits for row in self.rows if row.measurements is not None]
+        if any(len(values) != n_images for values in (self.images.truth, *predictions, *logits)):
+            raise ValueError(f"there are {n_images} image names, but not as many labels, predictions or logits")
         if self.baseline is not None and not 0 <= self.baseline < len(self.rows):
             raise ValueError(f"the baseline is row {self.baseline}, but there are {len(self.rows)} rows")
         indices = {*self.images.truth, *(index for of_row in predictions for index in of_row)}
         if indices and not (min(indices) >= 0 and max(indices) < len(self.classes)):
             raise ValueError(f"a class index is not between 0 and {len(self.classes) - 1}")
+        if any(len(unpack(text)) != len(self.classes) for of_row in logits for text in of_row):
+            raise ValueError(f"there are {len(self.classes)} classes, but not as many logits of each image")
+        if any(not 0 <= picture.image < n_images for picture in self.pictures):
+            raise ValueError(f"a picture is of an image that is not between 0 and {n_images - 1}")
 
     @property
     def compared_row(self) -> int | None:

@@ -73,7 +73,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric of the evaluated images, as a fraction, and its 95% bootstrap interval (low, high)."""
+    """A metric of the evaluated images, and its 95% bootstrap interval (low, high)."""
 
     value: float
     ci95: tuple[float, float]
@@ -81,11 +81,24 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How well a row classifies: one estimate for each metric of `runtime.evaluation.metrics`."""
+    """How well a row classifies: an estimate for each metric of `runtime.evaluation.metrics` and `.calibration`.
+
+    Attributes
+    ----------
+    accuracy, f1_macro, kappa, nll, brier, ece
+        See the functions of these names.
+    ece_if_calibrated
+        What the ECE would be if the probabilities were right, by chance alone: its mean, which is the bias of the ECE,
+        and the range of 95% of the cases.
+    """
 
     accuracy: Estimate
     f1_macro: Estimate
     kappa: Estimate
+    nll: Estimate
+    brier: Estimate
+    ece: Estimate
+    ece_if_calibrated: Estimate
     n_images: int
 
 
@@ -238,6 +251,8 @@ class Measurements:
     ----------
     predictions
         The predicted class index of each evaluated image, in their order.
+    logits
+        The logits of each evaluated image, in the order of the classes, as `results.packed` writes them.
     latency_rounds_ms, throughput_rounds
         The latency samples and the throughput sample of each round: the model alone.
     file_latency_rounds_ms, file_throughput_rounds
@@ -247,6 +262,7 @@ class Measurements:
     """
 
     predictions: tuple[int, ...] = ()
+    logits: tuple[str, ...] = ()
     latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
     throughput_rounds: tuple[ThroughputSample, ...] = ()
     file_latency_rounds_ms: tuple[tuple[float, ...], ...] = ()
@@ -270,7 +286,7 @@ class Measurements:
     @property
     def is_complete(self) -> bool:
         """Whether every figure can be computed: there are predictions, and samples in each round."""
-        measured = (self.predictions, self.latency_rounds_ms, self.throughput_rounds)
+        measured = (self.predictions, self.logits, self.latency_rounds_ms, self.throughput_rounds)
         files = (self.file_latency_rounds_ms, self.file_throughput_rounds)
         return all((*measured, *files, *self.latency_rounds_ms, *self.file_latency_rounds_ms))
 

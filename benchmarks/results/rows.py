@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 
+from overfly.benchmarks.results.packed import unpack_rows
 from overfly.benchmarks.results.row_records import (
     OK,
     Difference,
@@ -27,7 +28,13 @@ from overfly.benchmarks.results.statistics import (
     paired_ratio,
     summarize_latency,
 )
-from overfly.runtime.evaluation.intervals import bootstrap_intervals
+from overfly.runtime.evaluation.calibration import PROBABILITY_METRICS, Scores, ece_if_calibrated
+from overfly.runtime.evaluation.intervals import (
+    N_RESAMPLES,
+    bootstrap_intervals,
+    middle_95,
+    probability_intervals,
+)
 from overfly.runtime.evaluation.metrics import confusion_matrix, summarize
 
 
@@ -39,6 +46,7 @@ def make_row(
     *,
     n_classes: int,
     probe: Probe | None = None,
+    quality: Quality | None = None,
 ) -> Row:
     """Return the row of a model that was measured, not yet compared with the baseline.
 
@@ -54,6 +62,8 @@ def make_row(
         The number of classes.
     probe
         Load times and memory; None if they were not measured.
+    quality
+        What `judge` returns for these measurements; None computes it.
     """
     counted = measurements.counted
     speed = Speed(
@@ -62,12 +72,23 @@ def make_row(
         file_latency_ms=summarize_latency(list(chain.from_iterable(counted.file_latency_rounds_ms))),
         file_throughput_ips=throughput(counted.file_throughput_rounds),
     )
+    if quality is None:
+        quality = judge(measurements, truth, n_classes=n_classes)
+    return Row(spec, execution, OK, quality, speed, probe=probe, measurements=measurements)
+
+
+def judge(measurements: Measurements, truth: Labels, *, n_classes: int) -> Quality:
+    """Return how well a model classifies, from its predictions and logits; the arguments are those of `make_row`."""
     predictions = np.array(measurements.predictions, dtype=np.int64)
     confusion = confusion_matrix(truth, predictions, n_classes=n_classes)
     metrics, intervals = summarize(confusion), bootstrap_intervals(confusion)
     estimates = {name: Estimate(getattr(metrics, name), interval) for name, interval in intervals.items()}
-    quality = Quality(**estimates, n_images=metrics.n_images)
-    return Row(spec, execution, OK, quality, speed, probe=probe, measurements=measurements)
+    scores = Scores.of(unpack_rows(measurements.logits), truth)
+    for name, interval in probability_intervals(scores).items():
+        estimates[name] = Estimate(float(PROBABILITY_METRICS[name](scores, scores.once)), interval)
+    if_calibrated = ece_if_calibrated(scores, n_draws=N_RESAMPLES)
+    estimates["ece_if_calibrated"] = Estimate(float(if_calibrated.mean()), middle_95(if_calibrated))
+    return Quality(**estimates, n_images=metrics.n_images)
 
 
 def latency_ratio(measured: Measurements, reference: Measurements) -> Ratio:

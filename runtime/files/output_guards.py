@@ -48,8 +48,17 @@ def check_inputs_safe(path: Path, inputs: Iterable[Path]) -> None:
             raise OutputError(f"can't write to {path}: it holds the input {given}; {_REMEDY}")
 
 
-def check_outside(path: Path, data: Path) -> None:
+def check_outside(path: Path, data: Path, *, because: str = "where each folder is a class") -> None:
     """Check that the output `path` is not in the data folder, where it would become a class or images of a class.
+
+    Parameters
+    ----------
+    path
+        The output.
+    data
+        The data folder.
+    because
+        Why it can't be there, for the message.
 
     Raises
     ------
@@ -59,9 +68,7 @@ def check_outside(path: Path, data: Path) -> None:
     # If `path` itself is a link, the link is replaced, not its target.
     folder = path.absolute().parent.resolve()
     if data.resolve() in (folder, *folder.parents):
-        raise OutputError(
-            f"can't write to {path}: it is inside the data folder {data}, where each folder is a class; {_REMEDY}"
-        )
+        raise OutputError(f"can't write to {path}: it is inside the data folder {data}, {because}; {_REMEDY}")
 
 
 def check_utf8(path: Path) -> None:

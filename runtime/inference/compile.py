@@ -70,15 +70,14 @@ def compile_variant(
     target = resolve_device(device)
     requested = VARIANTS[variant].requested_precision if execution_precision == "auto" else execution_precision
     config = supported_config(target, hint=hint, execution_precision=requested, properties=properties)
-    record = bundle.variant(variant)
-    files = bundle.read(record.xml), bundle.read(record.bin)
+    files = _read_files(bundle, variant)
     # A meta device can't export a compiled model, because it has several.
     can_export = not is_meta(target) and "EXPORT_IMPORT" in core().get_property(target, "OPTIMIZATION_CAPABILITIES")
     key = _cache_key(bundle, variant, target, config) if cache and can_export else None
     compiled = None if key is None else _compiled_before(key, target, config)
     _LOGGER.info("%s for %s: %s", variant, target, "from the model cache" if compiled else "compiling")
     if compiled is None:
-        model = _read(bundle, variant, *files)
+        model = _parse(bundle, variant, *files)
         try:
             compiled = compile_for_single_images(model, target, config)
         except RuntimeError as error:
@@ -173,7 +172,24 @@ def _compiled_before(key: str, device: str, config: Mapping[str, object]) -> Any
         return None
 
 
-def _read(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model
+def read_variant(bundle: Bundle, variant: str) -> Any:  # noqa: ANN401 - ov.Model, which has no stub
+    """Return a variant of a bundle as an ``openvino.Model`` that maps uint8 ``[?, size, size, 3]`` to logits.
+
+    Raises
+    ------
+    BundleError
+        If the variant is missing or altered, or OpenVINO can't read it.
+    """
+    return _parse(bundle, variant, *_read_files(bundle, variant))
+
+
+def _read_files(bundle: Bundle, variant: str) -> tuple[bytes, bytes]:
+    """Return the network and the weights of a variant."""
+    record = bundle.variant(variant)
+    return bundle.read(record.xml), bundle.read(record.bin)
+
+
+def _parse(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:  # noqa: ANN401 - ov.Model
     """Read an IR and check its shapes against the manifest; raise BundleError if it is damaged or has other shapes."""
     xml = bundle.file_path(bundle.variant(variant).xml)
     try:

@@ -1,5 +1,6 @@
 """Fixtures for floor 3: a clock that only work moves, backends of known speed and errors, and a report made of them."""
 
+import base64
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -8,12 +9,22 @@ from threading import Lock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from overfly.benchmarks.job import make_report
 from overfly.benchmarks.measurement.timing import ImageSource, Plan, measure
-from overfly.benchmarks.results.records import TEST_PART, BundleFacts, Environment, EvaluationSet
+from overfly.benchmarks.results.packed import pack, unpack
+from overfly.benchmarks.results.records import (
+    TEST_PART,
+    ActivationMap,
+    BundleFacts,
+    Environment,
+    EvaluationSet,
+    Picture,
+)
 from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, Row, RowSpec
 from overfly.benchmarks.results.rows import make_row
+from overfly.runtime.explanation.drawing import encode
 from overfly.runtime.files.hashing import sha256_file
 
 CLASSES = ("beach", "forest <b>", "storage & tanks")
@@ -224,6 +235,35 @@ def measured():
 def report(bundle_folder):
     """Return a report with a baseline, an int8 row that differs from it in some images, and a row that failed."""
     return dataclasses.replace(measured_report(bundle_folder), overfly_version="0.1.0")
+
+
+@pytest.fixture(scope="session")
+def add_pictures():
+    """A function that adds a picture of each of some images to a report, with the maps of some classes."""
+
+    def call(report, indices, labels=(0, 1)):
+        jpeg = base64.b64encode(encode(Image.new("RGB", (64, 64), "green"), "JPEG")).decode()
+        values = np.array([[2.0, -1.0], [0.5, 0.0]], np.float32)
+        maps = tuple(ActivationMap(label, tuple(map(pack, values * (label + 1)))) for label in labels)
+        return dataclasses.replace(report, pictures=tuple(Picture(index, jpeg, maps) for index in indices))
+
+    return call
+
+
+@pytest.fixture
+def add_class():
+    """A function that adds a class to a report that no image has."""
+
+    def call(report, name):
+        def longer(row):
+            if row.measurements is None:
+                return row
+            logits = tuple(pack(np.append(unpack(text), np.float32(-9))) for text in row.measurements.logits)
+            return dataclasses.replace(row, measurements=dataclasses.replace(row.measurements, logits=logits))
+
+        return dataclasses.replace(report, classes=(*report.classes, name), rows=tuple(map(longer, report.rows)))
+
+    return call
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
     result.assert_done()
     report = json.loads(result.out)
     assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["schema"] == "overfly.report/5"
+    assert report["schema"] == "overfly.report/6"
     names = [(row["spec"]["backend"], row["spec"]["variant"], row["execution"]["device"]) for row in report["rows"]]
     ours = [("openvino", variant, "CPU") for variant in ("fp32", "fp16", "int8")]
     assert names == [("pytorch", "fp32", "CPU"), ("onnxruntime", "fp32", "CPU"), *ours]

@@ -102,6 +102,20 @@ def test_the_table_has_a_line_for_each_image(predict, classifier, images):
         assert_top(shown, expected)
 
 
+def test_explain_draws_a_picture_of_each_image_that_can_be_read(predict, images, tmp_path):
+    (tmp_path / "images").mkdir()
+    shutil.copy(images[0], tmp_path / "images" / "1.jpg")
+    (tmp_path / "images" / "2.jpg").write_bytes(b"no image")
+    plain = predict(tmp_path / "images", "--top-k", 2)
+    result = predict(tmp_path / "images", "--top-k", 2, "--explain", tmp_path / "pictures")
+    assert (result.code, result.out) == (1, plain.out)
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["1.jpg.jpg"]
+    with Image.open(tmp_path / "pictures" / "1.jpg.jpg") as picture:
+        assert picture.size == (3 * 384 + 2 * 8, 384 + 36)
+    again = predict(tmp_path / "images", "--explain", tmp_path / "pictures")
+    again.assert_failed("pictures exists already")
+
+
 def test_top_k_beyond_the_classes_gives_all_of_them_with_a_sum_of_one(predict, classifier, images):
     result = predict(images[0], "--json", "--top-k", 99)
     top = json.loads(result.out)["top"]

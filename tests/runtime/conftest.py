@@ -78,12 +78,11 @@ def expected_logits():
     return compute
 
 
-def write_bundle(folder, *, weights, images, logits):
-    """Write a whole bundle with the variants fp32 and fp16."""
+def write_bundle(folder, *, model, images, logits, names=("fp32", "fp16")):
+    """Write a whole bundle of a model with the variants fp32 and fp16."""
     folder.mkdir()
-    model = linear_model(weights)
     variants = {}
-    for name in ("fp32", "fp16"):
+    for name in names:
         ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=name == "fp16")
         calibration = CalibrationRecord(seed=3, sha256=("00" * 32,)) if name == "fp16" else None
         variants[name] = VariantRecord(f"{name}.xml", f"{name}.bin", "made by hand", PARITY, calibration)
@@ -109,11 +108,11 @@ def write_bundle(folder, *, weights, images, logits):
 def make_bundle(tmp_path, pixels, expected_logits):
     """A function that writes a bundle whose golden answers are right by default."""
 
-    def make(name="bundle", *, weights=None, images=None, logits=None):
+    def make(name="bundle", *, weights=None, images=None, logits=None, model=None, **options):
         images = np.stack([pixels(SIZE, seed=i) for i in range(6)]) if images is None else images
         logits = expected_logits(images) if logits is None else logits
-        weights = linear_weights() if weights is None else weights
-        return write_bundle(tmp_path / name, weights=weights, images=images, logits=logits)
+        model = linear_model(linear_weights() if weights is None else weights) if model is None else model
+        return write_bundle(tmp_path / name, model=model, images=images, logits=logits, **options)
 
     return make
 

@@ -28,6 +28,8 @@ def test_rows_of_the_same_name_are_compared(report, box, saved):
         2.5,
         pytest.approx(800),
     )
+    quality = report.rows[4].quality
+    assert (here.nll, here.brier, here.ece) == (quality.nll.value, quality.brier.value, quality.ece.value)
     assert (here.latency_speedup, here.throughput_speedup, here.n_changed) == (None, None, None)
     assert (there.latency_p50_ms, there.throughput_ips) == (5.0, pytest.approx(400))
     assert there.latency_speedup == Ratio(pytest.approx(0.5), pytest.approx((0.5, 0.5)))
@@ -144,7 +146,7 @@ def test_a_report_of_other_labels_is_an_error_that_names_both(report, saved):
 def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, saved):
     ours, other = saved(report, report)
     path = other / "report.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/5", "overfly.report/9"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/6", "overfly.report/9"), encoding="utf-8")
     with pytest.raises(DocumentError) as caught:
         compare([ours, other])
     assert str(path) in str(caught.value)

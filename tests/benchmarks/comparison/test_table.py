@@ -10,7 +10,7 @@ from overfly.benchmarks.comparison.table import comparison_table, print_comparis
 from overfly.benchmarks.results.row_records import Ratio
 
 SOURCE = ReportSource(path="here", host="box", cpu="Some CPU", timestamp="2026-01-02T03:04:05+00:00", valid=True)
-HERE = Entry("f32", 0.9167, 2.5, 5.5, 800.4, None, None, None)
+HERE = Entry("f32", 0.9167, 0.3, 0.2, 0.1, 2.5, 5.5, 800.4)
 
 
 def comparison_of(*lines, n_reports=2):
@@ -65,7 +65,7 @@ def test_a_ratio_that_is_not_significant_has_a_mark():
 
 
 def test_what_is_missing_is_a_dash():
-    new = Entry(None, None, 2.5, 5.5, 800.4, None, None, None)
+    new = Entry(None, None, 0.3, 0.2, 0.1, 2.5, 5.5, 800.4)
     lines = cells_of(comparison_of(Line("failed here", (None, new)), Line("failed there", (HERE, None))))
     assert lines == [
         ["failed here", "-", "-", "-", "-", "-", "2.50", "-", "800", "-"],

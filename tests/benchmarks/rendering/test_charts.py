@@ -21,7 +21,7 @@ from overfly.benchmarks.results.row_records import Estimate
 def test_a_row_is_a_point_at_its_latency_and_accuracy(report):
     x, y = scatter_axes(report)
     page = report_html(report)
-    circles = re.findall(r'<circle class="point c(\d)" cx="([0-9.]+)" cy="([0-9.]+)"', page)
+    circles = re.findall(r'<circle class="point c(\d)" cx="([0-9.]+)" cy="([0-9.]+)" r="7"', page)
     # Row 3 failed. The latencies are 40, 10, 10 and 2.5 ms: the same step each time on a logarithmic axis.
     assert [row for row, _, _ in circles] == ["0", "1", "2", "4"]
     assert [float(cx) for _, cx, _ in circles] == pytest.approx([x(ms) for ms in (40.0, 10.0, 10.0, 2.5)], abs=0.1)
@@ -32,7 +32,8 @@ def test_a_row_is_a_point_at_its_latency_and_accuracy(report):
     assert y.ticks() == pytest.approx([0.85, 0.9, 0.95, 1.0])
     per_point = (y(0.9) - y(0.95)) / 5
     assert float(circles[3][2]) - float(circles[0][2]) == pytest.approx(per_point * 100 * 4 / 60, abs=0.1)
-    whiskers = re.findall(r'<line class="whisker.*? y1="([0-9.]+)" y2="([0-9.]+)"', page)
+    chart = page.partition('id="scatter"')[2].partition("</svg>")[0]
+    whiskers = re.findall(r'<line class="whisker.*? y1="([0-9.]+)" y2="([0-9.]+)"', chart)
     for (_, _, middle), (low, high) in zip(circles, whiskers, strict=True):
         assert SCATTER_FRAME.top <= float(high) < float(middle) < float(low) <= SCATTER_FRAME.bottom
 

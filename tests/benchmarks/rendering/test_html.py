@@ -1,5 +1,7 @@
 """The report as one HTML file: its content, and how it looks in a browser, on a laptop and a phone, light and dark."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -7,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.results.per_class import confusion_of
@@ -90,17 +93,20 @@ def test_the_page_shows_every_part(report):
         "results",
         "scatter",
         "latency",
+        "reliability",
+        "coverage",
         "classes",
         # Of the compared row and of the baseline.
         "confusion1",
         "confusion2",
         "disagreements",
+        "mistakes",
         "details",
         "method",
         "machine",
     ]
-    # The scatter plot, and a histogram for each row that worked.
-    assert page.count("<svg") == 1 + 4
+    # The scatter plot, a histogram for each row that worked, and two charts of probabilities.
+    assert page.count("<svg") == 1 + 4 + 2
     assert "Images classified differently: 4" in page
 
 
@@ -171,8 +177,8 @@ def test_a_confusion_matrix_has_the_counts_of_its_row_and_their_shares(report, n
     assert [kind for kind, *_ in cells] == kinds.flatten().tolist()
 
 
-def test_a_class_that_is_neither_a_label_nor_a_prediction_is_not_in_the_matrix(report):
-    section = section_of(report_html(replace(report, classes=(*report.classes, "unseen"))), "confusion1")
+def test_a_class_that_is_neither_a_label_nor_a_prediction_is_not_in_the_matrix(report, add_class):
+    section = section_of(report_html(add_class(report, "unseen")), "confusion1")
     assert "unseen" not in section
 
 
@@ -188,10 +194,50 @@ def test_the_images_after_the_first_20_that_are_classified_differently_are_folde
     assert [int(n) for n in re.findall(r": ([0-9]+)\.", shown)] == [22, 1, 0]
 
 
+def test_an_image_with_a_picture_is_shown_with_its_maps_and_answers(report, add_pictures):
+    # Of the four that are classified differently, one has no picture; image 4 is a mistake of both rows.
+    section = section_of(report_html(add_pictures(report, (4, 7, 10, 11))), "disagreements")
+    assert section.count('<div class="picture">') == 3
+    assert section.count('<table class="diff">') == 1
+    first = section.split('<div class="picture">')[1]
+    assert re.findall(r"<figcaption>([^<]+)</figcaption>", first) == ["beach", "forest &lt;b&gt;"]
+    images = re.findall(r'src="data:image/(jpeg|png);base64,([^"]+)"', first)
+    assert [kind for kind, _ in images] == ["jpeg", "jpeg", "png", "jpeg", "png"]
+    with Image.open(io.BytesIO(base64.b64decode(images[2][1]))) as layer:
+        # The map of the second class has twice the values: the largest is 4.
+        assert layer.getpixel((0, 0)) == (255, 96, 0, pytest.approx(255 * 0.65 / 2, abs=12))
+    assert first.count("57.6%") == 2  # e / (e + 2), of both rows
+    assert "Orange" in section
+
+
+def test_the_surest_mistakes_are_shown_and_why_there_are_no_maps(report, add_pictures):
+    page = report_html(replace(add_pictures(report, (4,), ()), no_maps="vgg16 has no class activation maps"))
+    section = section_of(page, "mistakes")
+    assert "vgg16 has no class activation maps." in section
+    assert (section.count('<div class="picture">'), section.count("<figcaption>")) == (1, 0)
+    # One row of the table is its head, and image 4 is in the picture.
+    assert section.count("<tr>") == 1 + 4 + 3
+    assert "Orange" not in page
+
+
+def test_the_charts_of_probabilities_have_the_figures_as_text(report):
+    page = report_html(report)
+    quality = report.rows[4].quality
+    # All images have the same confidence, so the ECE is the difference of two means.
+    assert quality.ece.value == pytest.approx(55 / 60 - np.e / (np.e + 2))
+    assert f"ECE {quality.ece.value:.3f} ({quality.ece.ci95[0]:.3f} to {quality.ece.ci95[1]:.3f})" in page
+    points = re.findall(
+        r'<circle class="point c4" cx="([0-9.]+)" cy="([0-9.]+)" r="5"', section_of(page, "reliability")
+    )
+    assert points == [(f"{46 + 370 * (0.5761 - 0.5) / 0.5:.1f}", f"{250 - 236 * (55 / 60 - 0.5) / 0.5:.1f}")]
+    shares = re.findall(r"<td>([0-9.]+)</td>", section_of(page, "coverage"))
+    assert shares == ["98.3"] * 6 + ["91.7"] * 6
+
+
 @pytest.fixture(scope="module")
-def page(bundle_folder, measured, tmp_path_factory):
+def page(bundle_folder, measured, add_pictures, tmp_path_factory):
     """Return the address of a page with every part: reasons, a failed row, long names, differences."""
-    report = measured(bundle_folder, CLASSES, 210)
+    report = add_pictures(measured(bundle_folder, CLASSES, 210), (4, 7, 10), (6, 12, 18))
     rows = (
         *report.rows[:2],
         replace(report.rows[2], spec=replace(report.rows[2].spec, configuration="from ONNX")),
@@ -263,7 +309,7 @@ def test_every_figure_is_there_with_its_numbers_as_text(opened):
     assert figures[0][0].startswith("Accuracy against median latency")
     # A point for each row that worked, and a histogram for each.
     assert figures[0][3] == 4
-    assert len(figures) == 5
+    assert len(figures) == 7
     for label, width, height, n_shapes in figures:
         assert label
         assert width > 250
@@ -278,6 +324,8 @@ def test_every_figure_is_there_with_its_numbers_as_text(opened):
         "results",
         "scatter",
         "latency",
+        "reliability",
+        "coverage",
         "classes",
         "confusion1",
         "disagreements",
@@ -286,7 +334,8 @@ def test_every_figure_is_there_with_its_numbers_as_text(opened):
         assert opened.find_element("id", part).is_displayed(), part
     assert len(opened.find_elements("css selector", "#classes .class")) == len(CLASSES)
     assert len(opened.find_elements("css selector", "#confusion1 .matrix tbody tr")) == len(CLASSES)
-    assert len(opened.find_elements("css selector", "#disagreements tbody tr")) == 4
+    assert len(opened.find_elements("css selector", "#disagreements .diff tbody tr")) == 2
+    assert len(opened.find_elements("css selector", "#disagreements .picture img")) == 2 * (1 + 3 * 2)
     assert len(opened.find_elements("css selector", "#results .bar")) >= 4 * 4
 
 

@@ -26,5 +26,5 @@ def test_an_entry_has_the_figure_that_the_code_uses(name, figure):
 
 
 def test_each_entry_has_a_name_and_one_line():
-    assert len(dict(LEGEND)) == len(LEGEND) == 10
+    assert len(dict(LEGEND)) == len(LEGEND) == 11
     assert all(name and text.endswith(".") and "\n" not in name + text for name, text in LEGEND)

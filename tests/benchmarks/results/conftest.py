@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from overfly.benchmarks.results.packed import pack
 from overfly.benchmarks.results.row_records import (
     Execution,
     LoadTimes,
@@ -27,6 +28,7 @@ def row_of():
         predictions = tuple((label + 1) % 3 if i in wrong else label for i, label in enumerate(TRUTH))
         measurements = Measurements(
             predictions=predictions,
+            logits=tuple(pack(2 * np.eye(3, dtype=np.float32)[label]) for label in predictions),
             latency_rounds_ms=((ms,) * 150,) * N_ROUNDS,
             throughput_rounds=(ThroughputSample(150, ms * 0.15),) * N_ROUNDS,
             file_latency_rounds_ms=((ms + 3,),) * N_ROUNDS,

@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from overfly.benchmarks.results.per_class import Disagreement, class_scores, confusion_of, disagreements
+from overfly.benchmarks.results.packed import pack
+from overfly.benchmarks.results.per_class import (
+    ImageAnswers,
+    class_scores,
+    confusion_of,
+    disagreements,
+    scores_of,
+    surest_mistakes,
+)
 
 # Image i is of class i % 3, twenty of each. Every row takes image 4 (a forest) for a beach; int8 also takes 7 and 10
 # (two forests) for tanks, and 11 (tanks) and 13 (a forest) for beaches.
@@ -31,8 +39,8 @@ def test_each_class_has_the_f1_of_both_rows(report):
     ]
 
 
-def test_a_class_without_an_image_has_no_score_and_a_row_that_is_missing_none_either(report):
-    few = replace(report, classes=(*report.classes, "swamp"), baseline=None)
+def test_a_class_without_an_image_has_no_score_and_a_row_that_is_missing_none_either(report, add_class):
+    few = replace(add_class(report, "swamp"), baseline=None)
     assert [(score.name, score.baseline) for score in class_scores(few)] == [
         (BEACH, None),
         (FOREST, None),
@@ -54,7 +62,29 @@ def test_the_images_that_are_lost_come_before_those_that_are_gained(report):
         (f"{BEACH}/00.jpg", "gained"),
         (f"{FOREST}/07.jpg", "neither"),
     ]
-    assert found[0] == Disagreement(f"{FOREST}/10.jpg", FOREST, FOREST, TANKS)
+    # Every fake gives its class a logit of 1, and the two others 0.
+    p = pytest.approx(np.e / (np.e + 2))
+    assert found[0] == ImageAnswers(10, f"{FOREST}/10.jpg", FOREST, FOREST, TANKS, p, p)
+
+
+def test_the_surest_mistakes_come_first(report):
+    row = report.rows[4]
+    logits = list(row.measurements.logits)
+    logits[11] = pack(np.array([5, 0, 0], np.float32))
+    logits[0] = pack(np.array([9, 0, 0], np.float32))  # right
+    surer = replace(row, measurements=replace(row.measurements, logits=tuple(logits)))
+    changed = replace(report, rows=(*report.rows[:4], surer))
+    found = surest_mistakes(changed, n_images=3)
+    assert [image.index for image in found] == [11, 4, 7]
+    assert found[0].compared_row_probability == pytest.approx(np.exp(5) / (np.exp(5) + 2))
+    assert surest_mistakes(replace(report, baseline=None), n_images=3) == []
+
+
+def test_the_scores_of_a_row_are_those_of_its_logits(report):
+    scores = scores_of(report, 4)
+    assert scores.confidence.tolist() == pytest.approx([np.e / (np.e + 2)] * 60)
+    assert scores.is_right.sum() == 55
+    assert scores_of(report, 3) is None
 
 
 def test_without_a_baseline_or_another_row_nothing_disagrees(report):

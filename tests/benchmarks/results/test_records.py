@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from overfly.benchmarks.results.records import Picture
 from overfly.benchmarks.results.row_records import OK
 
 
@@ -35,6 +36,14 @@ def test_parts_that_do_not_fit_together_are_rejected(report):
         replace(report, baseline=7)
     with pytest.raises(ValueError, match="between 0 and 1"):
         replace(report, classes=report.classes[:2])
+    with pytest.raises(ValueError, match="4 classes"):
+        replace(report, classes=(*report.classes, "swamp"))
+    with pytest.raises(ValueError, match="between 0 and 59"):
+        replace(report, pictures=(Picture(60, "", ()),))
+    row = report.rows[4]
+    fewer = replace(row, measurements=replace(row.measurements, logits=row.measurements.logits[1:]))
+    with pytest.raises(ValueError, match="60 image names"):
+        replace(report, rows=(*report.rows[:4], fewer))
 
 
 def test_records_hold_only_what_json_has(report):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overfly.benchmarks.results.packed import pack
 from overfly.benchmarks.results.row_records import (
     Execution,
     LoadTimes,
@@ -64,7 +65,9 @@ def measurements(draw):
         samples = st.lists(MILLISECONDS, min_size=1, max_size=8).map(tuple)
         sample = st.builds(ThroughputSample, st.integers(1, 500), SECONDS)
         predictions = draw(st.lists(st.integers(0, 2), min_size=len(truth), max_size=len(truth)))
-        return Measurements(tuple(predictions), rounds(samples), rounds(sample), rounds(samples), rounds(sample))
+        logits = tuple(pack(np.eye(3, dtype=np.float32)[label]) for label in predictions)
+        timed = [rounds(of) for of in (samples, sample, samples, sample)]
+        return Measurements(tuple(predictions), logits, *timed)
 
     return truth, raw(), raw()
 
@@ -78,7 +81,7 @@ def quantile(samples, share):
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-@settings(deadline=None)
+@settings(max_examples=20)
 @given(measurements())
 def test_every_figure_can_be_computed_again_from_the_raw_samples(drawn):
     truth, base_raw, raw = drawn
@@ -125,6 +128,10 @@ def test_every_figure_can_be_computed_again_from_the_raw_samples(drawn):
     assert difference.agreement == pytest.approx(
         sum(a == b for a, b in zip(raw.predictions, base_raw.predictions, strict=True)) / n
     )
+    ones = [float(np.exp(1 if p == t else 0)) for p, t in zip(raw.predictions, truth, strict=True)]
+    assert row.quality.nll.value == pytest.approx(sum(math.log((math.e + 2) / one) for one in ones) / n)
+    # All images have the same confidence, so they are in the same bin.
+    assert row.quality.ece.value == pytest.approx(abs(sum(right) / n - math.e / (math.e + 2)))
     low, high = row.quality.accuracy.ci95
     assert 0 <= low <= row.quality.accuracy.value + 1 / n
     assert row.quality.accuracy.value - 1 / n <= high <= 1
