@@ -35,7 +35,8 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageReader, resize
-from overfly.runtime.mapping.job import MapJob, map_options, model_record
+from overfly.runtime.mapping.engine import LocalEngine, model_record
+from overfly.runtime.mapping.job import MapJob, map_options
 from overfly.runtime.mapping.plan import plan_maps
 from overfly.runtime.mapping.raster_map import RasterMap
 from overfly.runtime.mapping.record import OVERLAPS
@@ -130,12 +131,12 @@ def _planned(test: MapTest, raster: Path, overlap: float) -> Iterator[tuple[Rast
         classifier = stack.enter_context(
             Classifier.from_bundle(test.bundle, device=test.device, variant=test.variant, hint="throughput")
         )
-        model = model_record(bundle, classifier)
+        engine = LocalEngine(classifier, model_record(bundle, classifier))
         numbers = iter(range(1_000_000))
 
         def write() -> None:
             # A new folder each time, or the journal would be continued.
-            plan.write(out / str(next(numbers)), classifier, model, lambda _done: None)
+            plan.write(out / str(next(numbers)), engine, lambda _done: None)
 
         yield plan, write, classifier
 

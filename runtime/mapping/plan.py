@@ -15,9 +15,10 @@ from overfly.runtime.files.access import explain_unreadable
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
 from overfly.runtime.files.unfinished import unfinished_folder
+from overfly.runtime.mapping.engine import open_raster
 from overfly.runtime.mapping.grid import WindowGrid
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
-from overfly.runtime.mapping.raster_map import RasterMap, open_raster
+from overfly.runtime.mapping.raster_map import RasterMap
 from overfly.runtime.mapping.record import MOSAIC_FILE, OVERLAPS, MapOptions
 from overfly.runtime.raster.description import describe_raster
 from overfly.runtime.raster.mosaic import write_mosaic
@@ -106,6 +107,7 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
             areas=_areas(source, grid),
             manifest=manifest,
             inside=None if job.area is None else _cells_inside(job.area, source, grid),
+            allow_mixed=job.allow_mixed,
         )
 
 
