@@ -37,7 +37,7 @@ class MapWork:
     path, sha256
         The raster, and the SHA-256 of all files that it consists of.
     files
-        These files, with their size and the time of their last change in ns.
+        These files in the order in which they are hashed, with their size and the time of their last change in ns.
     options, spec
         How it is read and classified.
     wanted

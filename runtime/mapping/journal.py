@@ -58,7 +58,7 @@ class Journal(AbstractContextManager["Journal"]):
 
     def __exit__(self, *_error: object) -> None:
         with self._stream:
-            self._sync()
+            os.fsync(self._stream.fileno())
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Yield the index and the data of each finished block; drop what follows the last whole record."""
@@ -78,16 +78,13 @@ class Journal(AbstractContextManager["Journal"]):
         """Append the data of a block. Every half a second, and at the end, wait until all is on disk."""
         self._append(_RECORD.pack(index, len(data), _crc(index, data)) + data)
         if time.monotonic() > self._synced + _SYNC_S:
-            self._sync()
+            os.fsync(self._stream.fileno())
             self._synced = time.monotonic()
 
     def _append(self, content: bytes) -> None:
         self._stream.seek(0, os.SEEK_END)
         self._stream.write(content)
         self._stream.flush()
-
-    def _sync(self) -> None:
-        os.fsync(self._stream.fileno())
 
 
 def _crc(index: int, data: bytes) -> int:

@@ -20,7 +20,7 @@ from overfly.runtime.mapping.grid import WindowGrid
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.raster_map import RasterMap
 from overfly.runtime.mapping.record import MOSAIC_FILE, OVERLAPS, MapOptions
-from overfly.runtime.raster.description import describe_raster
+from overfly.runtime.raster.description import describe_raster, hashed_files
 from overfly.runtime.raster.mosaic import write_mosaic
 from overfly.runtime.raster.scale import cell_areas
 from overfly.runtime.raster.source import RasterSource
@@ -86,7 +86,7 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
     """Open a raster and plan its map."""
     is_mosaic = job.merge and len(job.rasters) > 1
     with open_raster(path, options) as source:
-        files = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in source.files)
+        files = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in hashed_files(source))
         size = source.pixel_size
         window = options.scene_m / size.x, options.scene_m / size.y
         grid = WindowGrid(source.width, source.height, *window, per_side=OVERLAPS[options.overlap])
