@@ -132,7 +132,7 @@ class ClusterEngine:
     def _begin(self, work: MapWork, blocks: Iterable[tuple[int, Block]], *, first: bool = True) -> None:
         """Line up the blocks of a map."""
         self._ready[work.name] = []
-        self._rasters[work.name] = _raster_request(work)
+        self._rasters[work.name] = raster_request(work)
         items = [_Item(work, index, block) for index, block in blocks]
         self._waiting = deque(items) + self._waiting if first else self._waiting + deque(items)
 
@@ -246,7 +246,7 @@ class ClusterEngine:
         raise ClusterError(f"a worker failed with {where} ({type(error).__name__}: {first_line(error)}); {RESUME}")
 
 
-def _raster_request(work: MapWork) -> str:
+def raster_request(work: MapWork) -> str:
     """Return what workers have to know of a raster."""
     return RasterRequest(
         path=utf8_text(work.path.absolute()),

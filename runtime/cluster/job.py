@@ -69,7 +69,7 @@ class ClusterJob:
         from overfly.runtime.cluster.engine import ClusterEngine
         from overfly.runtime.cluster.local_workers import start_local_workers
 
-        model, request = _lead(job, bundle)
+        model, request = lead(job, bundle)
         silence_dask()
         with ExitStack() as stack:
             address, local = self.scheduler, None
@@ -102,7 +102,7 @@ class ClusterJob:
             ) from error
 
 
-def _lead(job: "MapJob", bundle: Bundle) -> tuple[ModelRecord, ModelRequest]:
+def lead(job: "MapJob", bundle: Bundle) -> tuple[ModelRecord, ModelRequest]:
     """Compile the model here, to know what the workers must compute; it is released then."""
     with open_classifier(job) as classifier:
         runner = classifier.runner

@@ -141,10 +141,10 @@ class Members:
         if not others_may_come or now > self._useful_at + patience:
             if self.alive:
                 raise ClusterError(
-                    f"no worker can do the work, because of the first one: {next(iter(reasons.values()))}"
+                    f"no worker can do the work; the first one: {next(iter(reasons.values()))}; {RESUME}"
                 )
             raise ClusterError(f"there is no worker any more: look at what they wrote, and start others; {RESUME}")
-        if not self._has_noted and now > self._useful_at + _QUIET_S:
+        if not self._has_noted and self._local is None and now > self._useful_at + _QUIET_S:
             self._has_noted = True
             self._reporter.note(f"there is no worker that can do the work: waiting for one, {patience:g} s at most")
 
