@@ -41,8 +41,8 @@ def command(scheduler: str, roots: tuple[Path, ...], timeout_s: float, n_threads
     from overfly.cli.terminal import Terminal
     from overfly.runtime.extras import require_extra
 
-    require_extra("cluster")
     require_extra("geo")
+    require_extra("cluster")
     from overfly.runtime.cluster.access import ClusterAccess
     from overfly.runtime.cluster.worker import WorkerJob, run_worker
 

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for storage in options.storage or _STORAGE:
-            raster = _write_raster(Path(folder, f"{storage}.tif"), test, _STORAGE[storage])
+            raster = write_raster(Path(folder, f"{storage}.tif"), test, _STORAGE[storage])
             for overlap in options.overlap or OVERLAPS:
                 results += compare(test, raster, overlap, f"{storage}, overlap {overlap:g}")
     show(results, as_json=options.json)
@@ -193,8 +193,8 @@ def _loop(plan: RasterMap, raster: Path, classifier: Classifier) -> float:
     return len(some) / (time.perf_counter() - start)
 
 
-def _write_raster(path: Path, test: MapTest, choices: dict[str, object]) -> Path:
-    """Write a raster of images side by side."""
+def write_raster(path: Path, test: MapTest, choices: dict[str, object]) -> Path:
+    """Write a raster of images side by side with some of GDAL's creation options, and return its path."""
     reader = ImageReader(_TILE)
     tiles = [reader.read(each).transpose(2, 0, 1) for each in test.paths[: (test.side // _TILE) ** 2]]
     images = cycle(tiles)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The port of ``dask scheduler``.
 _DEFAULT_PORT = 8786
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,4 +118,4 @@ def listening_host(scheduler: str) -> str:
     from distributed.utils import get_ip
 
     host, port = get_address_host_port(scheduler)
-    return _LOOPBACK if is_loopback(host) else str(get_ip(host, port))
+    return LOOPBACK if is_loopback(host) else str(get_ip(host, port))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from overfly.runtime.cluster.access import LOOPBACK
 from overfly.runtime.machine import usable_cores
 
 # How long a worker has to end by itself, in seconds.
@@ -54,22 +55,19 @@ def start_local_workers(n_workers: int, inputs: Iterable[Path]) -> Iterator[Loca
     inputs
         What they will read. They may read all of the disks that hold these paths, as this process may.
     """
-    import dask
     from distributed import LocalCluster
 
     roots = sorted({path.absolute().anchor for path in inputs})
     n_threads = max(1, usable_cores() // n_workers)
-    # A task whose worker dies is done again by another one, three times by default.
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 10}),
-        LocalCluster(
-            n_workers=0,
-            host="127.0.0.1",
-            protocol="tcp://",
-            scheduler_port=0,
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
-    ):
+    with LocalCluster(
+        n_workers=0,
+        host=LOOPBACK,
+        protocol="tcp://",
+        scheduler_port=0,
+        dashboard_address=f"{LOOPBACK}:0",
+        # A block whose worker dies is done by another one, three times by default.
+        scheduler_kwargs={"allowed_failures": 10},
+    ) as cluster:
         arguments = json.dumps([cluster.scheduler_address, roots, n_threads])
         # Ctrl-C is for this process alone, which then ends them. The folder that they start in is searched for modules.
         apart: dict[str, Any] = (

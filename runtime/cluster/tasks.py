@@ -1,10 +1,11 @@
 """The only function that a client asks workers for. It travels by its name, so it must keep it, and its parameters."""
 
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 from distributed import get_worker
 
+from overfly.runtime.cluster.request import Answer
 from overfly.runtime.cluster.service import BlockService, Place
 
 
@@ -19,6 +20,9 @@ def classify_block(
         An `overfly.runtime.cluster.request.Answer`.
     """
     worker = get_worker()
-    service = cast("BlockService", worker.service)
-    answer = service.answer(version, model_text, raster_text, place, wanted)
+    service: BlockService | None = getattr(worker, "service", None)
+    if service is None:
+        answer = Answer(refused="it is a worker of Dask without --root: start it with  overfly worker")
+    else:
+        answer = service.answer(version, model_text, raster_text, place, wanted)
     return dataclasses.asdict(dataclasses.replace(answer, worker=str(worker.name), address=worker.address))

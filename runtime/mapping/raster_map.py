@@ -42,7 +42,7 @@ _WHITE = 255
 
 
 @dataclass(slots=True)
-class _Windows:
+class ClassifiedWindows:
     """The classified windows of a raster.
 
     Attributes
@@ -164,7 +164,7 @@ class RasterMap:
         """
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
-        windows = self._classify(folder, engine, progress)
+        windows = self.classify(folder, engine, progress)
         self._check_unchanged()
         if not windows.n_classified:
             raise self._nothing_classified(windows)
@@ -206,7 +206,7 @@ class RasterMap:
             if found is None or (found.st_size, found.st_mtime_ns) != (size, time):
                 raise RasterError(f"{path} has changed while it was mapped: map it again with --overwrite")
 
-    def _nothing_classified(self, windows: "_Windows") -> RasterError:
+    def _nothing_classified(self, windows: ClassifiedWindows) -> RasterError:
         """Return why the map has no cell."""
         if windows.problems:
             return self._summary(windows.problems)[0]
@@ -227,11 +227,11 @@ class RasterMap:
             )
         ]
 
-    def _classify(self, folder: Path, engine: BlockEngine, progress: Callable[[int], None]) -> "_Windows":
-        """Classify the windows that are not in the journal, and put all together."""
+    def classify(self, folder: Path, engine: BlockEngine, progress: Callable[[int], None]) -> ClassifiedWindows:
+        """Classify the windows that are not in the journal of a folder, and put all together; see `write`."""
         side = self._spec().cell_pixels
         shape = self.grid.n_rows * side, self.grid.n_columns * side, N_COLORS
-        windows = _Windows(CellSums(self.grid, len(self.manifest.classes)), np.full(shape, _WHITE, np.uint8))
+        windows = ClassifiedWindows(CellSums(self.grid, len(self.manifest.classes)), np.full(shape, _WHITE, np.uint8))
         blocks = list(self.grid.blocks())
         n_done = 0
         with Journal(folder / JOURNAL_FILE, self._identity(engine.model, side)) as journal:
