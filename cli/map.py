@@ -98,6 +98,10 @@ def command(
         raise click.UsageError("--scheduler has workers already: leave out --workers, or --scheduler")
     cluster = None
     if scheduler or n_workers:
+        from overfly.runtime.extras import require_extra
+
+        require_extra("geo")
+        require_extra("cluster")
         from overfly.runtime.cluster.access import ClusterAccess
         from overfly.runtime.cluster.job import ClusterJob
 

@@ -11,7 +11,7 @@ from overfly.cli.options import option
 
 @click.command(
     short_help="Classify blocks for a map that another process makes.",
-    epilog=options.example("overfly worker 127.0.0.1:8786 --root /archive"),
+    epilog=options.example("overfly worker 127.0.0.1:8786 --root ."),
 )
 @click.argument("scheduler", metavar="ADDRESS")
 @option(

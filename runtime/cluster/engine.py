@@ -20,6 +20,7 @@ from overfly.runtime.cluster.request import (
     ModelRequest,
     RasterRequest,
     overfly_version,
+    parse_answer,
 )
 from overfly.runtime.cluster.service import pack_wanted
 from overfly.runtime.cluster.tasks import classify_block
@@ -92,6 +93,8 @@ class ClusterEngine:
         self._waiting: deque[_Item] = deque()
         self._in_progress: dict[str, _Item] = {}
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # By the names of the maps: those that were begun, and what is finished of those that are not complete.
+        self._begun: set[str] = set()
         self._ready: dict[str, list[BlockOutcome]] = {}
         self._rasters: dict[str, str] = {}
         self._keys = (f"overfly-{os.urandom(8).hex()}-{number}" for number in itertools.count())
@@ -109,7 +112,7 @@ class ClusterEngine:
             If the scheduler is lost, no worker can do the work, or a block ends every worker that tries it.
         """
         missing = dict(blocks)
-        if work.name not in self._ready and missing:
+        if work.name not in self._begun:
             self._begin(work, missing.items())
         try:
             while missing:
@@ -119,8 +122,9 @@ class ClusterEngine:
                 if missing:
                     self._advance(work)
         finally:
-            self._ready.pop(work.name, None)
-            self._rasters.pop(work.name, None)
+            self._ready.pop(work.name)
+            self._rasters.pop(work.name)
+            self._waiting = deque(item for item in self._waiting if item.work.name != work.name)
 
     def close(self) -> None:
         """Drop what is in progress."""
@@ -129,12 +133,19 @@ class ClusterEngine:
         with contextlib.suppress(Exception):  # the scheduler may be gone
             self._client.cancel(futures, force=True)
 
-    def _begin(self, work: MapWork, blocks: Iterable[tuple[int, Block]], *, first: bool = True) -> None:
-        """Line up the blocks of a map."""
+    def _begin(self, work: MapWork, blocks: Iterable[tuple[int, Block]]) -> None:
+        """Line up the blocks of a map, before those of later maps."""
+        self._begun.add(work.name)
         self._ready[work.name] = []
         self._rasters[work.name] = raster_request(work)
-        items = [_Item(work, index, block) for index, block in blocks]
-        self._waiting = deque(items) + self._waiting if first else self._waiting + deque(items)
+        self._waiting.extendleft(reversed([_Item(work, index, block) for index, block in blocks]))
+
+    def _begin_next(self) -> bool:
+        """Line up the blocks of the next map that is expected; return whether there is one."""
+        work = next((each for each in self._expected if each.name not in self._begun), None)
+        if work is not None:
+            self._begin(work, enumerate(work.spec.grid.blocks()))
+        return work is not None
 
     def _take_ready(self, name: str) -> list[BlockOutcome]:
         """Return what is finished of a map."""
@@ -154,8 +165,9 @@ class ClusterEngine:
                 futures.append(self._finished.get_nowait())
         answers = self._gather(futures)
         for future in futures:
-            # Not one that was given up meanwhile.
-            if (item := self._in_progress.pop(future.key, None)) is not None:
+            # Not a block that was given up meanwhile.
+            item = self._in_progress.pop(future.key, None)
+            if item is not None and item.work.name in self._ready:
                 item.future = None
                 self._receive(item, future, answers.get(future.key))
 
@@ -180,9 +192,7 @@ class ClusterEngine:
         """Send out blocks, so many that no worker waits; those of later maps do not pile up here."""
         limit = self._members.capacity
         while len(self._in_progress) < limit:
-            if not self._waiting and (work := next(self._expected, None)) is not None and work.name not in self._ready:
-                self._begin(work, enumerate(work.spec.grid.blocks()), first=False)
-            if not self._waiting:
+            if not self._waiting and not self._begin_next():
                 return
             item = self._waiting[0]
             n_ahead = sum(len(ready) for name, ready in self._ready.items() if name != current.name)
@@ -210,7 +220,7 @@ class ClusterEngine:
         with explain_lost_scheduler():
             answers = self._client.gather(finished, errors="skip", asynchronous=False) if finished else []
         if len(answers) == len(finished):
-            return {future.key: Answer(**answer) for future, answer in zip(finished, answers, strict=True)}
+            return {future.key: parse_answer(answer) for future, answer in zip(finished, answers, strict=True)}
         return {}
 
     def _receive(self, item: _Item, future: Any, answer: Answer | None) -> None:  # noqa: ANN401 - Dask has no stubs

@@ -1,6 +1,7 @@
 """The workers of a cluster as the client sees them: which are there, which can't do the work, and which hang."""
 
 import asyncio
+import math
 import time
 from collections.abc import Container, Iterator
 from concurrent.futures import CancelledError
@@ -57,8 +58,8 @@ class Members:
         # Which worker has a block since when, by the key of the block.
         self._since: dict[str, tuple[str, float]] = {}
         self._hanging: set[str] = set()
-        self._next_look = 0.0
-        self._useful_at = time.monotonic()
+        self._last_look = -math.inf
+        self._without_s = 0.0
         self._has_noted = False
 
     @property
@@ -100,9 +101,11 @@ class Members:
             If the scheduler is lost, or no worker came in time that can do the map.
         """
         now = time.monotonic()
-        if now < self._next_look:
+        # While the files of a map are written, nobody looks.
+        step = min(now - self._last_look, 2 * INTERVAL_S)
+        if step < INTERVAL_S:
             return
-        self._next_look = now + INTERVAL_S
+        self._last_look = now
         processing = self.check_scheduler()
         self.alive = frozenset(processing)
         seen = {key: address for address, found in processing.items() for key in found if key in keys}
@@ -115,7 +118,7 @@ class Members:
             if now > since + self._timeout_s:
                 self._hanging.add(key)
                 self._leave_out(address, None, f"it has not finished a block within {self._timeout_s:g} s")
-        self._check_useful(name, now)
+        self._check_useful(name, step)
 
     def check_scheduler(self) -> dict[str, tuple[str, ...]]:
         """Return the keys of the tasks of each worker, by its address; raise ClusterError if the scheduler is lost."""
@@ -129,22 +132,23 @@ class Members:
             worker = self._names.get(address)
             self._reporter.note(f"worker {f'{worker} at ' if worker else ''}{address} is left out: {reason}")
 
-    def _check_useful(self, name: str, now: float) -> None:
+    def _check_useful(self, name: str, step: float) -> None:
         """Raise ClusterError if there has been no worker for too long that can do a map."""
         reasons = {address: why for (address, where), why in self._left_out.items() if where in {None, name}}
         if self.alive - reasons.keys():
-            self._useful_at, self._has_noted = now, False
+            self._without_s, self._has_noted = 0.0, False
             return
+        self._without_s += step
         others_may_come = self._local is None or self._local.n_alive > len(self.alive)
         # If all that are there are left out, others may just be starting.
         patience = min(self._timeout_s, _PATIENCE_S) if self.alive else self._timeout_s
-        if not others_may_come or now > self._useful_at + patience:
+        if not others_may_come or self._without_s > patience:
             if self.alive:
                 raise ClusterError(
                     f"no worker can do the work; the first one: {next(iter(reasons.values()))}; {RESUME}"
                 )
             raise ClusterError(f"there is no worker any more: look at what they wrote, and start others; {RESUME}")
-        if not self._has_noted and self._local is None and now > self._useful_at + _QUIET_S:
+        if not self._has_noted and self._local is None and self._without_s > _QUIET_S:
             self._has_noted = True
             self._reporter.note(f"there is no worker that can do the work: waiting for one, {patience:g} s at most")
 

@@ -1,7 +1,8 @@
 """What travels between the client and the workers of a cluster: text, numbers and bytes, and no code."""
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -130,6 +131,11 @@ class Answer:
     def machine_record(self) -> MachineRecord | None:
         """Return the machine, if it computes otherwise than the client."""
         return None if self.machine is None else MachineRecord(**self.machine)
+
+
+def parse_answer(content: Mapping[str, Any]) -> Answer:
+    """Return an answer that travelled as a dict; a worker with another version may say more."""
+    return Answer(**{field.name: content[field.name] for field in fields(Answer) if field.name in content})
 
 
 @functools.cache

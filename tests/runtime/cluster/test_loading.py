@@ -4,8 +4,7 @@ import pickle
 import pickletools
 import subprocess
 import sys
-
-import pytest
+from types import SimpleNamespace
 
 # Loads pickles as a worker does, and prints what becomes of each.
 LOAD = """
@@ -56,8 +55,17 @@ def test_the_task_travels_by_its_name():
     assert pickle.loads(data).func is classify_block  # noqa: S301
 
 
-@pytest.mark.parametrize("name", ["run", "run_coroutine", "upload_file", "plugin-add", "actor_execute"])
-def test_a_worker_has_no_handler_that_runs_or_writes(cluster, name):
+def test_a_worker_has_no_handler_that_runs_or_writes(cluster):
     _, (worker,) = cluster(None)
-    assert name not in worker.handlers
+    refused = {"run", "run_coroutine", "upload_file", "plugin-add", "actor_execute", "benchmark_disk"}
+    assert refused.isdisjoint(worker.handlers)
     assert "gather" in worker.handlers
+
+
+def test_a_worker_of_dask_itself_refuses_with_the_remedy(monkeypatch):
+    from overfly.runtime.cluster import tasks
+
+    monkeypatch.setattr(tasks, "get_worker", lambda: SimpleNamespace(name=1, address="tcp://127.0.0.1:99"))
+    answer = tasks.classify_block("0.1.0", "{}", "{}", (0, 0, 1, 1), None)
+    assert (answer["worker"], answer["address"], answer["scope"]) == ("1", "tcp://127.0.0.1:99", "model")
+    assert "overfly worker" in answer["refused"]
