@@ -1,5 +1,6 @@
 """The client's side of a cluster: blocks go out, answers come back, and what is lost goes out again."""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -30,6 +31,10 @@ from overfly.runtime.mapping.engine import BlockOutcome, MapWork, open_raster
 from overfly.runtime.mapping.grid import Block
 from overfly.runtime.mapping.record import ModelRecord
 from overfly.runtime.reporter import Reporter
+
+# How many answers to fetch at once, and how long to wait for them, in seconds.
+_BATCH = 32
+_MAX_GATHER_S = 10.0
 
 
 @dataclass(slots=True)
@@ -161,14 +166,18 @@ class ClusterEngine:
         futures = []
         with contextlib.suppress(queue.Empty):
             futures.append(self._finished.get(timeout=INTERVAL_S))
-            while True:
+            while len(futures) < _BATCH:
                 futures.append(self._finished.get_nowait())
+        # Not those that were given up meanwhile.
+        futures = [future for future in futures if future.key in self._in_progress]
         answers = self._gather(futures)
         for future in futures:
-            # Not a block that was given up meanwhile.
-            item = self._in_progress.pop(future.key, None)
-            if item is not None and item.work.name in self._ready:
-                item.future = None
+            if future.key not in answers and future.status == "finished":
+                self._finished.put(future)  # its data did not come in time: once more
+                continue
+            item = self._in_progress.pop(future.key)
+            item.future = None
+            if item.work.name in self._ready:
                 self._receive(item, future, answers.get(future.key))
 
     def _lost_items(self) -> list[_Item]:
@@ -215,13 +224,22 @@ class ClusterEngine:
         item.future.add_done_callback(self._finished.put)
 
     def _gather(self, futures: list[Any]) -> dict[str, Answer]:
-        """Return the answers of finished futures by their keys."""
+        """Return the answers of finished futures by their keys, those that come in time."""
         finished = [future for future in futures if future.status == "finished"]
+        if not finished:
+            return {}
         with explain_lost_scheduler():
-            answers = self._client.gather(finished, errors="skip", asynchronous=False) if finished else []
-        if len(answers) == len(finished):
-            return {future.key: parse_answer(answer) for future, answer in zip(finished, answers, strict=True)}
-        return {}
+            try:
+                # If the worker that holds an answer is lost, Dask does the block again, and waits for its end. Without
+                # workers, that would be for good.
+                answers = self._client.sync(
+                    self._client.gather, finished, errors="skip", callback_timeout=_MAX_GATHER_S
+                )
+            except (TimeoutError, asyncio.TimeoutError):
+                return {}
+        if len(answers) < len(finished):
+            return {}
+        return {future.key: parse_answer(answer) for future, answer in zip(finished, answers, strict=True)}
 
     def _receive(self, item: _Item, future: Any, answer: Answer | None) -> None:  # noqa: ANN401 - Dask has no stubs
         """Take what came back for a block."""
