@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -34,6 +34,7 @@ from overfly.benchmarks.development.map_speed import MapTest, write_raster
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.cluster.job import ClusterJob
 from overfly.runtime.cluster.request import Answer
+from overfly.runtime.cluster.service import BlockService
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.machine import usable_cores
 from overfly.runtime.mapping.classification import BlockResult
@@ -131,18 +132,13 @@ def compare(test: MapTest) -> list[ABResult]:
             device="CPU",
             variant=test.variant,
         )
-        crowded = MapJob(**{**_fields(job), "properties": {"INFERENCE_NUM_THREADS": str(usable_cores())}})
+        crowded = replace(job, properties={"INFERENCE_NUM_THREADS": str(usable_cores())})
         sides = (
             ("1 worker, of one process", job, 1, 0.95),
             ("2 workers, of one process", job, 2, 0.95),
             ("2 workers with all cores each, of one process", crowded, 2, 0.0),
         )
         return [_compare(test.n_rounds, *side) for side in sides]
-
-
-def _fields(job: MapJob) -> dict[str, object]:
-    """Return the fields of a job by name."""
-    return {name: getattr(job, name) for name in MapJob.__dataclass_fields__}
 
 
 def _compare(n_rounds: int, name: str, job: MapJob, n_workers: int, at_least: float) -> ABResult:
@@ -228,18 +224,18 @@ def _simulated_workers(setup: Path) -> Iterator[str]:
             process.kill()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pause:
-    """Stands for `overfly.runtime.cluster.service.BlockService`."""
+class _Pause(BlockService):
+    """Answers with the same result for each block, after a pause."""
 
-    pause_s: float
-    data: bytes
+    def __init__(self, pause_s: float, data: bytes) -> None:
+        self._pause_s = pause_s
+        self._data = data
 
     def answer(self, *_arguments: object) -> Answer:
-        """Wait, and return the same result for each block."""
+        """Wait, and return the result."""
         # Two tasks of a worker wait at once, where one infers in a real one.
-        time.sleep(2 * self.pause_s)
-        return Answer(data=self.data)
+        time.sleep(2 * self._pause_s)
+        return Answer(data=self._data)
 
 
 def serve(setup: str) -> None:

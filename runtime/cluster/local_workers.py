@@ -19,7 +19,8 @@ import json, sys
 from pathlib import Path
 from overfly.runtime.cluster.worker import WorkerJob, run_worker
 scheduler, roots, n_threads = json.loads(sys.argv[1])
-run_worker(WorkerJob(scheduler=scheduler, roots=tuple(map(Path, roots)), n_threads=n_threads), lambda _: None)
+job = WorkerJob(scheduler=scheduler, roots=tuple(map(Path, roots)), n_threads=n_threads, timeout_s=30)
+run_worker(job, lambda _: None)
 """
 
 
@@ -57,6 +58,10 @@ def start_local_workers(n_workers: int, inputs: Iterable[Path]) -> Iterator[Loca
     """
     from distributed import LocalCluster
 
+    # Ctrl-C is for this process alone, which then ends them.
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     roots = sorted({path.absolute().anchor for path in inputs})
     n_threads = max(1, usable_cores() // n_workers)
     with LocalCluster(
@@ -69,15 +74,13 @@ def start_local_workers(n_workers: int, inputs: Iterable[Path]) -> Iterator[Loca
         scheduler_kwargs={"allowed_failures": 10},
     ) as cluster:
         arguments = json.dumps([cluster.scheduler_address, roots, n_threads])
-        # Ctrl-C is for this process alone, which then ends them. The folder that they start in is searched for modules.
-        apart: dict[str, Any] = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-            if sys.platform == "win32"
-            else {"start_new_session": True}
-        )
         processes = tuple(
             subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-c", _MAIN, arguments], stdin=subprocess.DEVNULL, cwd=sys.prefix, **apart
+                [sys.executable, "-c", _MAIN, arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd=sys.prefix,  # Python looks for modules in it
+                **apart,
             )
             for _ in range(n_workers)
         )

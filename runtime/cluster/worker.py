@@ -64,7 +64,7 @@ class WorkerJob:
     timeout_s: float = 600.0
 
 
-class MapWorker(Worker):
+class MapWorker(Worker):  # type: ignore[misc]  # Dask has no stubs
     """A worker that classifies blocks and refuses everything else.
 
     Parameters

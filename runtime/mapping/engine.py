@@ -73,15 +73,11 @@ class BlockOutcome:
 
 
 class BlockEngine(Protocol):
-    """Classifies the blocks of maps.
+    """Classifies the blocks of maps."""
 
-    Attributes
-    ----------
-    model
-        The model, and what it runs on.
-    """
-
-    model: ModelRecord
+    @property
+    def model(self) -> ModelRecord:
+        """The model, and what it runs on."""
 
     def expect(self, works: Iterable[MapWork]) -> None:
         """Learn which maps are to be made, in their order: those of which no block is done yet."""

@@ -16,12 +16,14 @@ from overfly.runtime.reporter import Reporter
 
 pytestmark = pytest.mark.slow
 
-# Starts two workers, prints their ids, and waits to be killed.
+# Starts two workers, prints their ids when they have joined, and waits to be killed.
 CLIENT = """
 import sys, time
 from pathlib import Path
+from distributed import Client
 from overfly.runtime.cluster.local_workers import start_local_workers
 with start_local_workers(2, [Path(sys.argv[1])]) as workers:
+    Client(workers.address).wait_for_workers(2)
     print(*(process.pid for process in workers.processes), flush=True)
     time.sleep(600)
 """
@@ -74,7 +76,6 @@ def test_workers_end_when_the_client_is_killed(tmp_path):
     client = subprocess.Popen([sys.executable, "-c", CLIENT, tmp_path], stdout=subprocess.PIPE, text=True)
     workers = [int(pid) for pid in client.stdout.readline().split()]
     assert len(workers) == 2
-    time.sleep(5)
     client.send_signal(signal.SIGKILL)
     client.communicate()
     deadline = time.monotonic() + 90
