@@ -31,6 +31,7 @@ COMMANDS = (
     "check",
     "predict",
     "map",
+    "worker",
     "assess",
     "paper",
 )

@@ -54,6 +54,15 @@ if TYPE_CHECKING:
 @options.execution_precision
 @options.properties
 @options.no_cache
+@option("--workers", "n_workers", type=click.IntRange(1, 1024), help="Share the work among processes on this machine.")
+@option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Share the work among the workers of a scheduler of Dask: see overfly worker.",
+)
+@options.timeout("How long a worker may take for a block, and how long to wait for a worker, in seconds.")
+@option("--allow-mixed", is_flag=True, help="Accept workers that compute otherwise than this machine; the map says so.")
+@options.cluster_access
 @option("--resume", is_flag=True, help="Continue an interrupted map, if there is one.")
 @options.overwrite
 @options.as_json
@@ -62,6 +71,13 @@ def command(
     rasters: tuple[Path, ...],
     out: Path,
     overlap: str,
+    n_workers: int | None,
+    scheduler: str | None,
+    timeout_s: float,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure: bool,
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -78,10 +94,29 @@ def command(
     from overfly.runtime.files.unfinished import unfinished_folder
     from overfly.runtime.mapping.job import MapJob, make_maps
 
+    if scheduler and n_workers:
+        raise click.UsageError("--scheduler has workers already: leave out --workers, or --scheduler")
+    cluster = None
+    if scheduler or n_workers:
+        from overfly.runtime.extras import require_extra
+
+        require_extra("geo")
+        require_extra("cluster")
+        from overfly.runtime.cluster.access import ClusterAccess
+        from overfly.runtime.cluster.job import ClusterJob
+
+        access = ClusterAccess(tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
+        cluster = ClusterJob(scheduler=scheduler, n_workers=n_workers or 1, access=access, timeout_s=timeout_s)
     job = MapJob(bundle=bundle, rasters=rasters, out=out, overlap=float(overlap), **choices)
     with Terminal() as terminal:
         try:
-            result = make_maps(job, resume=resume, overwrite=overwrite, reporter=terminal)
+            result = make_maps(
+                job,
+                resume=resume,
+                overwrite=overwrite,
+                reporter=terminal,
+                open_engine=None if cluster is None else cluster.open_engine,
+            )
         except KeyboardInterrupt:
             if (work := unfinished_folder(out)).exists():
                 terminal.note(

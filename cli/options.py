@@ -302,6 +302,25 @@ def gsd(limit: str = "") -> Callable[[FC], FC]:
     return option("--gsd", type=Real(0, min_open=True), help=text)
 
 
+def timeout(text: str) -> Callable[[FC], FC]:
+    """Return the option ``--timeout`` for a command of a cluster that waits for what the text says."""
+    return option("--timeout", "timeout_s", type=Real(0, min_open=True), default=600.0, metavar="SECONDS", help=text)
+
+
+def cluster_access(command: FC) -> FC:
+    """Add the options that say who may reach a cluster."""
+    for add in reversed(
+        (
+            option("--tls-ca", type=PATH, metavar="FILE", help="Certificate of the authority of a cluster (PEM)."),
+            option("--tls-cert", type=PATH, metavar="FILE", help="Certificate of this process, signed by it (PEM)."),
+            option("--tls-key", type=PATH, metavar="FILE", help="Key of that certificate (PEM)."),
+            option("--insecure", is_flag=True, help="Use a scheduler on another machine without TLS."),
+        )
+    ):
+        command = add(command)
+    return command
+
+
 def example(line: str) -> str:
     """Return the end of a command's help: a command line that works; tests/cli/test_help.py runs it."""
     # \b keeps click from wrapping the lines.

@@ -16,6 +16,7 @@ OverflyError
 ├── ExplanationError (ValueError)     a network or a bundle has no class activation maps
 ├── DeviceError (RuntimeError)        a device is unknown or absent, or can't run the model
 ├── TeamError (RuntimeError)          processes that train together lost the connection, or differ in their jobs
+├── ClusterError (RuntimeError)       the workers of a cluster can't be reached, or none of them can do the work
 ├── ParityError (RuntimeError)        an export step changed the model's answers too much
 ├── OutputError (OSError)             an output exists already, or can't be written
 └── MissingExtraError (ImportError)   an optional package is not installed
@@ -104,6 +105,10 @@ class DeviceError(OverflyError, RuntimeError):
 
 class TeamError(OverflyError, RuntimeError):
     """Processes that train together lost the connection, have different jobs, or can't divide the shares of a batch."""
+
+
+class ClusterError(OverflyError, RuntimeError):
+    """The scheduler or the workers of a cluster can't be reached, are not protected, or can't do the work."""
 
 
 class ParityError(OverflyError, RuntimeError):

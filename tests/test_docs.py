@@ -21,13 +21,14 @@ CURRENT_PAGES = [path for path in PAGES if path.name.lower() != "changelog.md"]
 
 # Options in the text that belong to other programs.
 FOREIGN_OPTIONS = frozenset(
-    # torchrun; wsl; sphinx-build, pip, ruff and pytest; Chromium
+    # torchrun; dask; wsl; sphinx-build, pip, ruff and pytest; Chromium
     [
         "--nproc-per-node",
         "--nnodes",
         "--node-rank",
         "--master-addr",
         "--master-port",
+        "--host",
         "--update",
         "--shutdown",
         "--keep-going",

@@ -41,8 +41,8 @@ def calibrate(
     temperature = fit_temperature(predict_logits(model, images), labels)
     head = cast("nn.Linear", model.model.get_submodule(MODELS[name]))
     with torch.no_grad():
-        head.weight /= temperature
-        head.bias /= temperature
+        head.weight.div_(temperature)
+        head.bias.div_(temperature)
     return TemperatureScaling(temperature=temperature, part="val", n_images=len(labels))
 
 

@@ -35,7 +35,8 @@ from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import Classifier
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageReader, resize
-from overfly.runtime.mapping.job import MapJob, map_options, model_record
+from overfly.runtime.mapping.engine import LocalEngine, model_record
+from overfly.runtime.mapping.job import MapJob, map_options
 from overfly.runtime.mapping.plan import plan_maps
 from overfly.runtime.mapping.raster_map import RasterMap
 from overfly.runtime.mapping.record import OVERLAPS
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for storage in options.storage or _STORAGE:
-            raster = _write_raster(Path(folder, f"{storage}.tif"), test, _STORAGE[storage])
+            raster = write_raster(Path(folder, f"{storage}.tif"), test, _STORAGE[storage])
             for overlap in options.overlap or OVERLAPS:
                 results += compare(test, raster, overlap, f"{storage}, overlap {overlap:g}")
     show(results, as_json=options.json)
@@ -130,12 +131,12 @@ def _planned(test: MapTest, raster: Path, overlap: float) -> Iterator[tuple[Rast
         classifier = stack.enter_context(
             Classifier.from_bundle(test.bundle, device=test.device, variant=test.variant, hint="throughput")
         )
-        model = model_record(bundle, classifier)
+        engine = LocalEngine(classifier, model_record(bundle, classifier))
         numbers = iter(range(1_000_000))
 
         def write() -> None:
             # A new folder each time, or the journal would be continued.
-            plan.write(out / str(next(numbers)), classifier, model, lambda *_: None)
+            plan.write(out / str(next(numbers)), engine, lambda *_: None)
 
         yield plan, write, classifier
 
@@ -192,8 +193,8 @@ def _loop(plan: RasterMap, raster: Path, classifier: Classifier) -> float:
     return len(some) / (time.perf_counter() - start)
 
 
-def _write_raster(path: Path, test: MapTest, choices: dict[str, object]) -> Path:
-    """Write a raster of images side by side."""
+def write_raster(path: Path, test: MapTest, choices: dict[str, object]) -> Path:
+    """Write a raster of images side by side with some of GDAL's creation options, and return its path."""
     reader = ImageReader(_TILE)
     tiles = [reader.read(each).transpose(2, 0, 1) for each in test.paths[: (test.side // _TILE) ** 2]]
     images = cycle(tiles)

@@ -1,9 +1,8 @@
 """Classify the windows of a raster, block by block."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -74,31 +73,78 @@ class BlockResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSpec:
+    """How the blocks of a map are classified.
+
+    Attributes
+    ----------
+    grid
+        The windows of the raster.
+    n_classes
+        Number of classes of the model.
+    size, reduce_first
+        How the model takes images; see `overfly.runtime.images.reading.ImageSpec`.
+    cell_pixels
+        Side of a cell in thumbnails, in pixels.
+    """
+
+    grid: WindowGrid
+    n_classes: int
+    size: int
+    reduce_first: bool
+    cell_pixels: int
+
+    def read(self, source: RasterSource, block: Block, wanted: npt.NDArray[np.bool_]) -> BlockImages:
+        """Read the images of a block; `wanted` is that of `overfly.runtime.mapping.blocks.read_block`.
+
+        Raises
+        ------
+        RasterError
+            If the raster can't be read there.
+        """
+        return read_block(source, self.grid, block, size=self.size, reduce_first=self.reduce_first, wanted=wanted)
+
+    def result(self, images: BlockImages, logits: Sequence[Logits]) -> BlockResult:
+        """Return the result of a block.
+
+        Parameters
+        ----------
+        images
+            Its images.
+        logits
+            float32, shape ``[n_classes]``: for each window that is classified, row by row.
+        """
+        if not logits:
+            nothing = np.zeros((0, self.n_classes), np.uint16)
+            return BlockResult(images.classified, images.present, nothing, None)
+        probabilities = quantized_probabilities(np.stack(logits))
+        return BlockResult(images.classified, images.present, probabilities, images.thumbnail(self.cell_pixels))
+
+    def parse(self, data: bytes, block: Block) -> BlockResult:
+        """Return the result of a block that `BlockResult.to_bytes` gave."""
+        return BlockResult.from_bytes(data, block, n_classes=self.n_classes, cell_pixels=self.cell_pixels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockClassifier:
     """Classifies the windows of one raster.
 
     Attributes
     ----------
-    source, grid
-        The raster and its windows.
+    source
+        The raster.
+    spec
+        Its windows, and what the model takes and gives.
     wanted
         bool, shape ``[n_rows, n_columns]`` of the grid: the windows that are of interest.
-    runner, n_classes
+    runner
         The model.
-    size, reduce_first
-        How it takes images; see `overfly.runtime.images.reading.ImageSpec`.
-    cell_pixels
-        Side of a cell in thumbnails, in pixels.
     """
 
     source: RasterSource
-    grid: WindowGrid
+    spec: BlockSpec
     wanted: npt.NDArray[np.bool_]
     runner: Runner
-    n_classes: int
-    size: int
-    reduce_first: bool
-    cell_pixels: int
 
     def results(self, blocks: Iterable[tuple[int, Block]]) -> Iterator[tuple[int, BlockResult | RasterError]]:
         """Classify blocks, each with its index; one thread reads ahead.
@@ -118,7 +164,7 @@ class BlockClassifier:
                 if isinstance(images, RasterError):
                     finished.append((index, images))
                 elif not images.classified.any():
-                    finished.append((index, self._empty(images)))
+                    finished.append((index, self.spec.result(images, ())))
                 else:
                     pending.append((index, images))
                     yield from images.windows()
@@ -128,23 +174,14 @@ class BlockClassifier:
                 logits.append(row)
                 if len(logits) == np.count_nonzero(pending[0][1].classified):
                     index, images = pending.popleft()
-                    finished.append((index, self._result(images, np.stack(logits))))
+                    finished.append((index, self.spec.result(images, logits)))
                     logits.clear()
                 yield from finished
                 finished.clear()
         yield from finished
 
     def _read(self, index: int, block: Block) -> tuple[int, BlockImages | RasterError]:
-        read = partial(read_block, self.source, self.grid, block, size=self.size, reduce_first=self.reduce_first)
-        rows, columns = slice(block.row, block.row + block.n_rows), slice(block.column, block.column + block.n_columns)
         try:
-            return index, read(wanted=self.wanted[rows, columns])
+            return index, self.spec.read(self.source, block, self.wanted[block.cells])
         except RasterError as error:
             return index, error
-
-    def _empty(self, images: BlockImages) -> BlockResult:
-        return BlockResult(images.classified, images.present, np.zeros((0, self.n_classes), np.uint16), None)
-
-    def _result(self, images: BlockImages, logits: Logits) -> BlockResult:
-        thumbnail = images.thumbnail(self.cell_pixels)
-        return BlockResult(images.classified, images.present, quantized_probabilities(logits), thumbnail)

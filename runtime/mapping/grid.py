@@ -41,6 +41,11 @@ class Block:
     n_rows: int
     n_columns: int
 
+    @property
+    def cells(self) -> tuple[slice, slice]:
+        """The rows and the columns, as an index of an array of cells."""
+        return slice(self.row, self.row + self.n_rows), slice(self.column, self.column + self.n_columns)
+
 
 @dataclass(frozen=True, slots=True)
 class WindowGrid:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.classifier import Classifier
 from overfly.runtime.errors import OutputError, OverflyError, RasterError
 from overfly.runtime.extras import require_extra
 from overfly.runtime.files.folder_lock import LOCK_FILE, lock_folder
@@ -26,6 +26,9 @@ from overfly.runtime.mapping.record import (
     ModelRecord,
 )
 from overfly.runtime.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from overfly.runtime.mapping.engine import OpenEngine
 
 _HOW_TO_CONTINUE = "the finished blocks are safe: fix the problem, then repeat the command with --resume"
 
@@ -62,6 +65,8 @@ class MapJob:
         Make one map of all rasters, which must be on one grid.
     device, variant, execution_precision, cache, properties
         See `overfly.runtime.classifier.Classifier.from_bundle`.
+    allow_mixed
+        Whether machines that compute otherwise than this one may classify a part of a map.
     """
 
     bundle: Path
@@ -81,6 +86,7 @@ class MapJob:
     execution_precision: str = "auto"
     cache: bool = True
     properties: Mapping[str, str] = field(default_factory=dict)
+    allow_mixed: bool = False
 
     @property
     def inputs(self) -> list[Path]:
@@ -104,7 +110,14 @@ class MapResult:
     problems: tuple[OverflyError, ...]
 
 
-def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, reporter: Reporter = SILENT) -> MapResult:
+def make_maps(
+    job: MapJob,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    reporter: Reporter = SILENT,
+    open_engine: "OpenEngine | None" = None,
+) -> MapResult:
     """Classify rasters and write their maps.
 
     A raster that can't be mapped does not stop the others.
@@ -119,6 +132,9 @@ def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, rep
         Replace finished or unfinished maps; finished ones stay until the new ones are complete.
     reporter
         Receives notes and progress.
+    open_engine
+        Makes what classifies the windows, such as `overfly.runtime.cluster.job.ClusterJob.open_engine`; None lets
+        this process do it.
 
     Raises
     ------
@@ -139,7 +155,7 @@ def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, rep
                 is_ours = True
                 if overwrite and not resume:
                     _remove_others(work, keep={LOCK_FILE})
-                result = _make_all(job, bundle, work, reporter)
+                result = _make_all(job, bundle, work, reporter, open_engine)
     finally:
         # Delete it if there is nothing to continue from.
         if is_ours and work.exists() and not any(work.rglob(JOURNAL_FILE)) and not any(work.rglob(MAP_FILE)):
@@ -152,8 +168,11 @@ def make_maps(job: MapJob, *, resume: bool = False, overwrite: bool = False, rep
     return result
 
 
-def _make_all(job: MapJob, bundle: Bundle, work: Path, reporter: Reporter) -> MapResult:
+def _make_all(
+    job: MapJob, bundle: Bundle, work: Path, reporter: Reporter, open_engine: "OpenEngine | None"
+) -> MapResult:
     """Make every map of a job in the unfinished folder."""
+    from overfly.runtime.mapping.engine import open_local_engine
     from overfly.runtime.mapping.plan import plan_maps
 
     maps, problems = plan_maps(job, map_options(job, bundle), bundle.manifest, reporter)
@@ -162,14 +181,14 @@ def _make_all(job: MapJob, bundle: Bundle, work: Path, reporter: Reporter) -> Ma
     names = {each.name for each in maps}
     _check_journals(work, names)
     records: dict[Path, MapRecord] = {}
-    with _classifier(job) as classifier:
-        reporter.note(_announcement(classifier, maps[0].options))
-        model = model_record(bundle, classifier)
+    with (open_engine or open_local_engine)(job, bundle, reporter) as engine:
+        reporter.note(_announcement(engine.model, maps[0].options))
+        engine.expect(each.work() for each in maps if not (work / each.name / JOURNAL_FILE).exists())
         n_windows, n_before = sum(each.n_windows for each in maps), 0
         for each in maps:
             progress = partial(_report, reporter, n_before, n_windows)
             try:
-                record, unreadable = each.write(work / each.name, classifier, model, progress)
+                record, unreadable = each.write(work / each.name, engine, progress)
             except RasterError as error:
                 problems.append(error)
                 if each.name:
@@ -256,35 +275,9 @@ def map_options(job: MapJob, bundle: Bundle) -> MapOptions:
     )
 
 
-def _classifier(job: MapJob) -> Classifier:
-    """Open the bundle and compile a variant for a stream of images."""
-    return Classifier.from_bundle(
-        job.bundle,
-        device=job.device,
-        variant=job.variant,
-        execution_precision=job.execution_precision,
-        hint="throughput",
-        cache=job.cache,
-        properties=job.properties,
-    )
-
-
-def _announcement(classifier: Classifier, options: MapOptions) -> str:
+def _announcement(model: ModelRecord, options: MapOptions) -> str:
     """Return what runs and what a window is, as a sentence."""
-    runner = classifier.runner
     return (
-        f"running {runner.variant} on {runner.device} ({runner.device_name}) in {runner.execution_precision}; windows "
-        f"of {options.scene_m:g} m, with an overlap of {options.overlap:g}"
-    )
-
-
-def model_record(bundle: Bundle, classifier: Classifier) -> ModelRecord:
-    """Return what classifies, for the record of a map."""
-    runner = classifier.runner
-    return ModelRecord(
-        bundle_sha256=bundle.manifest_sha256(),
-        variant=runner.variant,
-        device=runner.device,
-        device_name=runner.device_name,
-        execution_precision=runner.execution_precision,
+        f"running {model.variant} on {model.device} ({model.device_name}) in {model.execution_precision}; windows of "
+        f"{options.scene_m:g} m, with an overlap of {options.overlap:g}"
     )

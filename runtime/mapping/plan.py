@@ -86,7 +86,7 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
     """Open a raster and plan its map."""
     is_mosaic = job.merge and len(job.rasters) > 1
     with open_raster(path, options) as source:
-        states = file_states(source)
+        states = file_states(source.files)
         size = source.pixel_size
         window = options.scene_m / size.x, options.scene_m / size.y
         grid = WindowGrid(source.width, source.height, *window, per_side=OVERLAPS[options.overlap])
@@ -108,6 +108,7 @@ def _plan(path: Path, name: str, job: "MapJob", options: MapOptions, manifest: M
             areas=_areas(source, grid),
             manifest=manifest,
             inside=None if job.area is None else _cells_inside(job.area, source, grid),
+            allow_mixed=job.allow_mixed,
         )
 
 

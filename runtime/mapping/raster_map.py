@@ -4,26 +4,25 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 
 from overfly.runtime.bundle.manifest import N_COLORS, FileRecord, Manifest
-from overfly.runtime.classifier import Classifier
 from overfly.runtime.documents import write_document
-from overfly.runtime.errors import RasterError
+from overfly.runtime.errors import OutputError, RasterError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.files.replacing import remove_partials
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.mapping.blocks import open_raster
-from overfly.runtime.mapping.classification import BlockClassifier, BlockResult
+from overfly.runtime.mapping.classification import BlockResult, BlockSpec
+from overfly.runtime.mapping.engine import BlockEngine, MapWork
 from overfly.runtime.mapping.grid import Block, WindowGrid
-from overfly.runtime.mapping.journal import Journal
+from overfly.runtime.mapping.journal import MACHINE, Journal
 from overfly.runtime.mapping.outputs.files import MapContent, write_outputs
 from overfly.runtime.mapping.outputs.geotiff import MapPlace
 from overfly.runtime.mapping.outputs.preview import MAP_SIDE
@@ -32,6 +31,7 @@ from overfly.runtime.mapping.record import (
     MAP_FILE,
     MAP_SCHEMA,
     MAPPING_STAGE,
+    MachineRecord,
     MapOptions,
     MapRecord,
     ModelRecord,
@@ -39,17 +39,14 @@ from overfly.runtime.mapping.record import (
 from overfly.runtime.mapping.sums import CellSums
 from overfly.runtime.raster.description import file_states
 from overfly.runtime.raster.record import RasterRecord
-from overfly.runtime.raster.source import RasterSource
 from overfly.runtime.reporter import StageProgress
 from overfly.runtime.versions import installed_versions
 
-# GDAL would keep up to 5% of the machine's memory. Neighboring blocks have little in common, but for rasters in strips.
-_CACHE_BYTES = 128 << 20
 _WHITE = 255
 
 
 @dataclass(slots=True)
-class _Windows:
+class ClassifiedWindows:
     """The classified windows of a raster.
 
     Attributes
@@ -60,6 +57,8 @@ class _Windows:
         uint8, shape ``[n_rows * p, n_columns * p, 3]``: the raster, white where nothing was classified.
     problems
         Why blocks could not be read.
+    machines
+        Those that classified some of them and compute otherwise.
     n_classified
         Number of windows.
     """
@@ -67,6 +66,7 @@ class _Windows:
     sums: CellSums
     picture: ImageBatch
     problems: list[RasterError] = field(default_factory=list)
+    machines: list[MachineRecord] = field(default_factory=list)
     n_classified: int = 0
 
     def add(self, block: Block, result: BlockResult, cell_pixels: int) -> None:
@@ -105,6 +105,8 @@ class RasterMap:
         Of the bundle.
     inside
         bool, shape ``[n_rows, n_columns]``: the cells that the map is limited to; None for all.
+    allow_mixed
+        Whether machines that compute otherwise may classify a part.
     """
 
     name: str
@@ -120,23 +122,34 @@ class RasterMap:
     areas: npt.NDArray[np.float64]
     manifest: Manifest
     inside: npt.NDArray[np.bool_] | None
+    allow_mixed: bool
 
     @property
     def n_windows(self) -> int:
         """The number of windows, with those that may turn out to have too few valid pixels."""
         return self.grid.n_rows * self.grid.n_columns
 
-    def write(
-        self, folder: Path, classifier: Classifier, model: ModelRecord, progress: StageProgress
-    ) -> tuple[MapRecord, list[RasterError]]:
+    def work(self) -> MapWork:
+        """Return what has to be known to classify the blocks."""
+        return MapWork(
+            name=self.name,
+            path=self.path,
+            sha256=self.raster.sha256,
+            states=self.states,
+            options=self.options,
+            spec=self._spec(),
+            wanted=self._wanted(),
+        )
+
+    def write(self, folder: Path, engine: BlockEngine, progress: StageProgress) -> tuple[MapRecord, list[RasterError]]:
         """Classify the windows and write the files of the map.
 
         Parameters
         ----------
         folder
             Where to write. A journal that is there is continued.
-        classifier, model
-            The model.
+        engine
+            Classifies the blocks.
         progress
             Receives the number of windows that are done, and then each file that is being written.
 
@@ -149,13 +162,16 @@ class RasterMap:
         ------
         RasterError
             If no part of the raster could be read.
+        OutputError
+            If the journal has blocks of machines that compute otherwise, and these are not allowed.
         """
         folder.mkdir(parents=True, exist_ok=True)
         remove_partials(folder)
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), open_raster(self.path, self.options) as source:
-            self._check_unchanged(source)
-            windows = self._classify(source, folder, classifier, model, progress)
-            self._check_unchanged(source)
+        with open_raster(self.path, self.options) as source:
+            files = source.files
+        self._check_unchanged(files)
+        windows = self.classify(folder, engine, progress)
+        self._check_unchanged(files)
         if not windows.n_classified:
             raise self._nothing_classified(windows)
         content = MapContent(
@@ -174,7 +190,7 @@ class RasterMap:
             classes=self.manifest.classes,
             raster=self.raster,
             options=self.options,
-            model=model,
+            model=engine.model,
             window_pixels=(self.grid.window_width, self.grid.window_height),
             n_windows=windows.n_classified,
             n_columns=self.grid.n_columns,
@@ -184,18 +200,19 @@ class RasterMap:
             unreadable=tuple(utf8_text(problem) for problem in windows.problems),
             files={name: FileRecord(sha256_file(folder / name), (folder / name).stat().st_size) for name in names},
             versions=installed_versions(),
+            other_machines=tuple(windows.machines),
         )
         write_document(folder / MAP_FILE, record, schema=MAP_SCHEMA)
         return record, self._summary(windows.problems)
 
-    def _check_unchanged(self, source: RasterSource) -> None:
-        """Raise RasterError if the raster has changed since it was hashed."""
-        found = file_states(source)
+    def _check_unchanged(self, files: Iterable[Path]) -> None:
+        """Raise RasterError if a raster of these files is another one than that which was hashed."""
+        found = file_states(files)
         for path in {**self.states, **found}:
             if self.states.get(path) != found.get(path):
                 raise RasterError(f"{path} has changed while it was mapped: map it again with --overwrite")
 
-    def _nothing_classified(self, windows: "_Windows") -> RasterError:
+    def _nothing_classified(self, windows: ClassifiedWindows) -> RasterError:
         """Return why the map has no cell."""
         if windows.problems:
             return self._summary(windows.problems)[0]
@@ -216,22 +233,15 @@ class RasterMap:
             )
         ]
 
-    def _classify(
-        self,
-        source: RasterSource,
-        folder: Path,
-        classifier: Classifier,
-        model: ModelRecord,
-        progress: StageProgress,
-    ) -> "_Windows":
-        """Classify the windows that are not in the journal, and put all together."""
-        side = self._cell_pixels()
+    def classify(self, folder: Path, engine: BlockEngine, progress: StageProgress) -> ClassifiedWindows:
+        """Classify the windows that are not in the journal of a folder, and put all together; see `write`."""
+        side = self._spec().cell_pixels
         shape = self.grid.n_rows * side, self.grid.n_columns * side, N_COLORS
-        windows = _Windows(CellSums(self.grid, len(self.manifest.classes)), np.full(shape, _WHITE, np.uint8))
+        windows = ClassifiedWindows(CellSums(self.grid, len(self.manifest.classes)), np.full(shape, _WHITE, np.uint8))
         blocks = list(self.grid.blocks())
         n_done = 0
-        with Journal(folder / JOURNAL_FILE, self._identity(model, side)) as journal:
-            for index, result in self._results(source, journal, classifier, side):
+        with Journal(folder / JOURNAL_FILE, self._identity(engine.model, side)) as journal:
+            for index, result in self._results(journal, engine, windows.machines):
                 block = blocks[index]
                 if isinstance(result, RasterError):
                     windows.problems.append(result)
@@ -242,29 +252,43 @@ class RasterMap:
         return windows
 
     def _results(
-        self, source: RasterSource, journal: Journal, classifier: Classifier, cell_pixels: int
+        self, journal: Journal, engine: BlockEngine, machines: list[MachineRecord]
     ) -> Iterator[tuple[int, BlockResult | RasterError]]:
-        """Yield the result of each block, from the journal if it is there."""
+        """Yield the result of each block, from the journal if it is there; add the machines that compute otherwise."""
+        work = self.work()
         blocks = dict(enumerate(self.grid.blocks()))
-        n_classes = len(self.manifest.classes)
         for index, data in journal.records():
-            if (block := blocks.pop(index, None)) is None:
-                continue
-            yield index, BlockResult.from_bytes(data, block, n_classes=n_classes, cell_pixels=cell_pixels)
-        block_classifier = BlockClassifier(
-            source=source,
+            if index == MACHINE:
+                machines.append(MachineRecord(**json.loads(data)))
+                self._check_mixed(machines[0])
+            elif (block := blocks.pop(index, None)) is not None:
+                yield index, work.spec.parse(data, block)
+        for outcome in engine.results(work, blocks.items()):
+            if outcome.machine is not None and outcome.machine not in machines:
+                machines.append(outcome.machine)
+                journal.write(MACHINE, json.dumps(dataclasses.asdict(outcome.machine)).encode())
+            if isinstance(outcome.result, BlockResult):
+                journal.write(outcome.index, outcome.result.to_bytes())
+            yield outcome.index, outcome.result
+
+    def _check_mixed(self, machine: MachineRecord) -> None:
+        """Raise OutputError if a machine that computes otherwise classified a part of the map, and must not."""
+        if not self.allow_mixed:
+            raise OutputError(
+                f"a part of the unfinished map of {self.path} comes from a machine that computes otherwise "
+                f"({machine.device_name}): add --allow-mixed to keep it, or --overwrite to start again"
+            )
+
+    def _spec(self) -> BlockSpec:
+        """Return how the blocks are classified."""
+        image = self.manifest.image
+        return BlockSpec(
             grid=self.grid,
-            wanted=self._wanted(),
-            runner=classifier.runner,
-            n_classes=n_classes,
-            size=self.manifest.image.size,
-            reduce_first=self.manifest.image.reduce_first,
-            cell_pixels=cell_pixels,
+            n_classes=len(self.manifest.classes),
+            size=image.size,
+            reduce_first=image.reduce_first,
+            cell_pixels=self._cell_pixels(),
         )
-        for index, result in block_classifier.results(blocks.items()):
-            if isinstance(result, BlockResult):
-                journal.write(index, result.to_bytes())
-            yield index, result
 
     def _identity(self, model: ModelRecord, cell_pixels: int) -> str:
         """Return a hash of all that decides the content of the journal."""

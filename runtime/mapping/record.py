@@ -1,10 +1,10 @@
 """``map.json``: everything that made a map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from overfly.runtime.bundle.manifest import FileRecord
-from overfly.runtime.documents import read_document
+from overfly.runtime.documents import ADDED_LATER, read_document
 from overfly.runtime.images.depth import ValueRange
 from overfly.runtime.raster.record import RasterRecord
 
@@ -82,6 +82,26 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRecord:
+    """A machine that computes otherwise than the one that makes the map.
+
+    Attributes
+    ----------
+    device_name, execution_precision
+        As in `ModelRecord`.
+    golden_sha256
+        Of the logits that it computes of the bundle's golden images.
+    versions
+        Those versions of packages that are others, by name.
+    """
+
+    device_name: str
+    execution_precision: str
+    golden_sha256: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFigures:
     """A row of ``areas.csv``.
 
@@ -129,6 +149,8 @@ class MapRecord:
         Every other file of the map, by name.
     versions
         Versions of the packages, by name.
+    other_machines
+        The machines that classified a part and compute otherwise than `model`.
     """
 
     classes: tuple[str, ...]
@@ -144,6 +166,7 @@ class MapRecord:
     unreadable: tuple[str, ...]
     files: dict[str, FileRecord]
     versions: dict[str, str]
+    other_machines: tuple[MachineRecord, ...] = field(default=(), metadata=ADDED_LATER)
 
 
 def read_map_record(folder: Path) -> MapRecord:

@@ -35,6 +35,9 @@ CHEAPER = {
 # Examples that take more than five seconds even so. tests/cli/test_demo.py has that of demo.
 MARKS = {"bench": pytest.mark.slow, "export": pytest.mark.slow, "paper": pytest.mark.slow, "demo": pytest.mark.full}
 
+# Those that need another process; their own tests run the examples.
+WAITS = {"worker"}
+
 # Runs the command line and tells on the last line of standard error which heavy packages came in.
 TELL_IMPORTS = """
 import sys
@@ -109,7 +112,7 @@ def test_the_main_help_lists_every_command_in_the_order_of_use(overfly):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(name, marks=MARKS.get(name, ())) for name in COMMANDS],
+    [pytest.param(name, marks=MARKS.get(name, ())) for name in COMMANDS if name not in WAITS],
 )
 def test_the_example_of_every_help_runs(overfly, folders, monkeypatch, command):
     words = example_of(overfly, command)

@@ -14,6 +14,7 @@ NEEDS = {
     "train": (("train",), ("data", "--out", "out")),
     "export": (("train", "export"), ("run", "--out", "out")),
     "bench": (("bench",), ("bundle", "--data", "data", "--out", "out")),
+    "worker": (("geo", "cluster"), ("127.0.0.1:9", "--root", ".")),
     "assess": (("geo",), ("map", "--sample", "10", "--out", "out")),
     "demo": (("all",), ("out",)),
     "paper": (("train",), ("data", "--out", "out")),
@@ -23,8 +24,8 @@ CASES = {
     for command, (extras, arguments) in NEEDS.items()
     for extra in extras
     for package in extra_packages(extra)
-    # The demo draws its own images, which need no package of geo.
-    if command != "demo" or package not in extra_packages("geo")
+    # The demo draws its own images, which need no package of geo, and does all by itself.
+    if command != "demo" or package not in {*extra_packages("geo"), *extra_packages("cluster")}
 }
 EVERYTHING = [*extra_packages("all"), "sklearn", "scipy"]
 

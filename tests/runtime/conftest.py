@@ -24,6 +24,11 @@ from overfly.runtime.images.reading import ImageSpec
 
 CLASSES = ("beach", "forest", "harbor", "river")
 SIZE = 8
+UTM = "EPSG:32632"
+# Pixels of 2 m in the projection; at its central meridian the scale is 0.9996.
+PIXEL_M = 2.0
+# The side of a window of `SIZE` pixels on the ground.
+SCENE_M = SIZE * 2 / 0.9996
 PARITY = Parity(n_images=6, max_abs_diff=0.0, min_cosine=1.0, top1_agreement=1.0)
 
 
@@ -121,3 +126,51 @@ def make_bundle(tmp_path, pixels, expected_logits):
 def bundle(make_bundle):
     """An opened bundle."""
     return Bundle.open(make_bundle())
+
+
+@pytest.fixture
+def write_raster(tmp_path):
+    """A function that writes pixels of shape [H, W, 3] as a GeoTIFF and returns its path."""
+
+    def write(pixels, name="field.tif", *, crs=UTM, transform=None, mask=None, **choices):
+        import rasterio
+        from rasterio import Affine
+
+        transform = transform or Affine(PIXEL_M, 0, 500_000, 0, -PIXEL_M, 5_000_000)
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        height, width, count = pixels.shape
+        profile = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
+        with rasterio.open(path, "w", **profile, crs=crs, transform=transform, **choices) as dataset:
+            dataset.write(pixels.transpose(2, 0, 1))
+            if mask is not None:
+                dataset.write_mask(mask)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def raster(write_raster, pixels):
+    """A raster of noise of 10 x 7 windows."""
+    return write_raster(pixels(7 * SIZE, 10 * SIZE))
+
+
+@pytest.fixture
+def make_map(tmp_path, make_bundle):
+    """A function that maps rasters with the hand-made bundle and returns the result."""
+    bundle = []
+
+    def make(
+        *rasters, out=None, resume=False, overwrite=False, reporter=None, open_engine=None, bundle_path=None, **choices
+    ):
+        from overfly.runtime.mapping.job import MapJob, make_maps
+
+        if not bundle:
+            bundle.append(bundle_path or make_bundle())
+        choices = {"scene_m": SCENE_M, "device": "CPU", "variant": "fp32"} | choices
+        job = MapJob(bundle=bundle[0], rasters=rasters, out=out or tmp_path / "map", **choices)
+        more = {} if reporter is None else {"reporter": reporter}
+        return make_maps(job, resume=resume, overwrite=overwrite, open_engine=open_engine, **more)
+
+    return make

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 CORE = {"numpy", "openvino", "PIL", "click", "rich", "platformdirs", "msvc-runtime"}
 # What may be imported in a room, apart from the core and Python's own.
 ROOMS = {
-    "runtime": ("geo",),
+    "runtime": ("geo", "cluster"),
     "cli": (),
     "training": ("train", "geo"),
     "export": ("train", "export", "geo"),
-    "benchmarks": ("bench", "train", "export", "geo"),
+    "benchmarks": ("bench", "train", "export", "geo", "cluster"),
 }
 
 
@@ -33,13 +33,13 @@ def declare(monkeypatch):
     return replace
 
 
-@pytest.mark.parametrize("extra", ["train", "export", "bench", "geo", "all"])
+@pytest.mark.parametrize("extra", ["train", "export", "bench", "geo", "cluster", "all"])
 def test_each_package_of_an_extra_is_found_by_the_name_it_is_given(extra):
     require_extra(extra)
 
 
 def test_all_holds_the_packages_of_the_other_extras():
-    parts = {package for extra in ("train", "export", "bench", "geo") for package in extra_packages(extra)}
+    parts = {package for extra in ("train", "export", "bench", "geo", "cluster") for package in extra_packages(extra)}
     assert parts <= set(extra_packages("all"))
 
 

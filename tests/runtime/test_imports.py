@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import importlib, pkgutil, sys
 import overfly.runtime
-absent = {"rasterio", "affine", "pyogrio", "shapely"}  # an edge box does not have them
+absent = {"rasterio", "affine", "pyogrio", "shapely", "distributed"}  # an edge box does not have them
 sys.modules.update(dict.fromkeys(absent))
 names = [module.name for module in pkgutil.walk_packages(overfly.runtime.__path__, "overfly.runtime.")]
 for name in list(names):

@@ -16,7 +16,7 @@ from rasterio import Affine
 from overfly.runtime.bundle.manifest import SceneSpec, write_manifest
 from overfly.runtime.errors import OutputError, RasterError
 from overfly.runtime.files.hashing import sha256_file
-from overfly.runtime.mapping import raster_map
+from overfly.runtime.mapping.engine import BlockClassifier
 from overfly.runtime.mapping.job import MapJob, make_maps
 from overfly.runtime.mapping.record import read_map_record
 from overfly.runtime.mapping.sums import NO_DATA, ONE
@@ -52,7 +52,7 @@ def hashes(folder):
 CHILD = """
 import os, sys, threading
 from pathlib import Path
-from overfly.runtime.mapping import grid, raster_map
+from overfly.runtime.mapping import grid
 from overfly.runtime.mapping.job import MapJob, make_maps
 
 grid._BLOCK_ROWS = grid._BLOCK_COLUMNS = 2
@@ -138,9 +138,9 @@ def test_resumed_it_ends_with_the_same_bytes(raster, make_map, tmp_path, monkeyp
             make_map(raster, out=other, resume=True, reporter=_Stop(after))
         assert not other.exists()
     n_read = []
-    results = raster_map.BlockClassifier.results
+    results = BlockClassifier.results
     monkeypatch.setattr(
-        raster_map.BlockClassifier, "results", lambda self, blocks: results(self, n_read.append(len(blocks)) or blocks)
+        BlockClassifier, "results", lambda self, blocks: results(self, n_read.append(len(blocks)) or blocks)
     )
     with pytest.raises(OutputError, match="--resume"):
         make_map(raster, out=other)

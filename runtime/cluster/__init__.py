@@ -1,0 +1,1 @@
+"""Make maps on many machines: Dask distributes the blocks of rasters to workers."""

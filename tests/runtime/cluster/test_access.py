@@ -1,0 +1,67 @@
+"""Another machine is reached with certificates, or if the user says that it may be reached without."""
+
+import pytest
+
+from overfly.runtime.cluster.access import ClusterAccess, is_loopback
+from overfly.runtime.errors import ClusterError
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """Access with the three files of TLS."""
+    paths = {name: tmp_path / f"{name}.pem" for name in ("tls_ca", "tls_cert", "tls_key")}
+    for path in paths.values():
+        path.write_text("")
+    return ClusterAccess(**paths)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1", "tcp://127.0.0.1:8786"),
+        ("localhost:99", "tcp://localhost:99"),
+        ("tcp://127.0.0.1:99", "tcp://127.0.0.1:99"),
+        ("[::1]:99", "tcp://[::1]:99"),
+    ],
+)
+def test_this_machine_needs_no_certificate(text, expected):
+    assert ClusterAccess().address(text) == expected
+
+
+def test_another_machine_needs_certificates_or_the_word_of_the_user(tls):
+    with pytest.raises(ClusterError, match=r"192\.0\.2\.1 .*--insecure"):
+        ClusterAccess().address("192.0.2.1:99")
+    assert ClusterAccess(insecure=True).address("192.0.2.1:99") == "tcp://192.0.2.1:99"
+    assert tls.address("192.0.2.1:99") == "tls://192.0.2.1:99"
+    assert tls.address("tls://192.0.2.1:99") == "tls://192.0.2.1:99"
+
+
+@pytest.mark.parametrize("text", ["", ":99", "127.0.0.1:x", "tls://127.0.0.1:99", "http://127.0.0.1"])
+def test_what_is_no_address_is_named(text):
+    with pytest.raises(ClusterError, match=repr(text)):
+        ClusterAccess().address(text)
+
+
+def test_certificates_are_not_dropped_for_tcp(tls):
+    with pytest.raises(ClusterError, match="write tls://"):
+        tls.address("tcp://127.0.0.1:99")
+
+
+def test_a_missing_file_of_tls_is_named(tls, tmp_path):
+    with pytest.raises(ClusterError, match="--tls-cert and --tls-key"):
+        ClusterAccess(tls_ca=tls.tls_ca)
+    with pytest.raises(ClusterError, match=r"none\.pem"):
+        ClusterAccess(tls_ca=tls.tls_ca, tls_cert=tls.tls_cert, tls_key=tmp_path / "none.pem")
+
+
+def test_dask_requires_encryption_with_certificates(tls):
+    security = tls.dask_security()
+    assert security.require_encryption
+    assert {security.tls_client_cert, security.tls_worker_cert} == {str(tls.tls_cert)}
+    assert not ClusterAccess().dask_security().require_encryption
+
+
+def test_a_host_without_address_is_another_machine():
+    assert is_loopback("127.0.0.2")
+    assert not is_loopback("192.0.2.1")
+    assert not is_loopback("no such host")

@@ -1,0 +1,93 @@
+"""Workers that the client starts itself: they share the cores, and end with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from overfly.runtime.cluster.job import ClusterJob
+from overfly.runtime.cluster.local_workers import start_local_workers
+from overfly.runtime.errors import ClusterError
+from overfly.runtime.reporter import Reporter
+
+pytestmark = pytest.mark.slow
+
+# Starts two workers, prints their ids when they have joined, and waits to be killed.
+CLIENT = """
+import sys, time
+from pathlib import Path
+from distributed import Client
+from overfly.runtime.cluster.local_workers import start_local_workers
+with start_local_workers(2, [Path(sys.argv[1])]) as workers:
+    Client(workers.address).wait_for_workers(2)
+    print(*(process.pid for process in workers.processes), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The `LocalWorkers` that are started in this test."""
+    found = []
+
+    @contextmanager
+    def remember(*arguments):
+        with start_local_workers(*arguments) as workers:
+            found.append(workers)
+            yield workers
+
+    monkeypatch.setattr("overfly.runtime.cluster.local_workers.start_local_workers", remember)
+    return found
+
+
+class _Kill(Reporter):
+    """Ends some of the workers when the first block is done."""
+
+    def __init__(self, started, n_killed):
+        self._started, self._n_killed = started, n_killed
+
+    def progress(self, stage, done, _total):
+        if stage == "mapping" and done:
+            for process in self._started[0].processes[: self._n_killed]:
+                process.kill()
+
+
+def test_one_of_two_workers_may_be_killed_and_then_the_other_one(
+    started, make_map, raster, hashes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("overfly.runtime.mapping.grid._BLOCK_ROWS", 4)
+    make_map(raster)
+    engine = ClusterJob(n_workers=2).open_engine
+    make_map(raster, out=tmp_path / "shared", open_engine=engine, reporter=_Kill(started, 1))
+    assert hashes(tmp_path / "shared") == hashes(tmp_path / "map")
+    assert started[0].n_alive == 0
+
+    started.clear()
+    with pytest.raises(ClusterError, match=r"no worker any more.*--resume"):
+        make_map(raster, out=tmp_path / "other", overlap=0.75, open_engine=engine, reporter=_Kill(started, 2))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the test asks for a process by a signal")
+def test_workers_end_when_the_client_is_killed(tmp_path):
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, tmp_path], stdout=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in client.stdout.readline().split()]
+    assert len(workers) == 2
+    client.send_signal(signal.SIGKILL)
+    client.communicate()
+    deadline = time.monotonic() + 90
+    while workers:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        workers = [pid for pid in workers if _is_running(pid)]
+
+
+def _is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
