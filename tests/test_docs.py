@@ -21,7 +21,7 @@ CURRENT_PAGES = [path for path in PAGES if path.name.lower() != "changelog.md"]
 
 # Options in the text that belong to other programs.
 FOREIGN_OPTIONS = frozenset(
-    # torchrun; dask; wsl; sphinx-build, pip, ruff and pytest; Chromium
+    # torchrun; dask and srun; wsl; sphinx-build, pip, ruff and pytest; Chromium
     [
         "--nproc-per-node",
         "--nnodes",
@@ -29,6 +29,11 @@ FOREIGN_OPTIONS = frozenset(
         "--master-addr",
         "--master-port",
         "--host",
+        "--port",
+        "--no-dashboard",
+        "--tls-ca-file",
+        "--ntasks",
+        "--cpus-per-task",
         "--update",
         "--shutdown",
         "--keep-going",
