@@ -109,6 +109,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "link" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.not_wine("it says that it made a symbolic link, but makes none"))
+        if "cluster" in getattr(item, "fixturenames", ()):
+            # distributed.metrics waits for five equal readings out of ten, as of 2026.8 and before Python 3.13.
+            item.add_marker(pytest.mark.not_wine("its clock is so fine that Dask waits forever for equal readings"))
     real, slow = ({item.path for item in items if item.get_closest_marker(name)} for name in ("real", "slow"))
     sharing = [item.path for item in items if "tiny_run" in getattr(item, "fixturenames", ())]
     makes, waits = set(sharing[:1]), set(sharing[1:])
