@@ -118,7 +118,7 @@ class ClusterEngine:
             If the scheduler is lost, no worker can do the work, or a block ends every worker that tries it.
         """
         missing = dict(blocks)
-        if work.name not in self._begun:
+        if work.name not in self._ready:
             self._begin(work, missing.items())
         try:
             while missing:
