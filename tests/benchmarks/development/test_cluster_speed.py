@@ -19,4 +19,4 @@ def test_simulated_workers_classify_all_blocks(tiny_bundle, capsys):
 def test_a_result_is_met_from_200_blocks_per_second_on():
     slow, fast = (cluster_speed.SimulationResult(200, 0.5, 3000, rate, 1.5) for rate in (199.0, 200.0))
     assert (slow.is_met, fast.is_met) == (False, True)
-    assert fast.cells == ("200", "400", "200", "1.5", "at least 200")
+    assert fast.cells == ("200", "400", "200", "1.50", "at least 200")
