@@ -199,7 +199,7 @@ class ClusterEngine:
         self._waiting.appendleft(item)
 
     def _send(self, current: MapWork) -> None:
-        """Send out blocks, so many that no worker waits; those of later maps do not pile up here."""
+        """Send out enough blocks to keep every worker busy; those of later maps do not pile up here."""
         limit = self._members.capacity
         while len(self._in_progress) < limit:
             if not self._waiting and not self._begin_next():
