@@ -97,11 +97,16 @@ class FolderWatch:
         return not seen.delivered
 
     def _forget_deleted(self, images: Sequence[Path]) -> None:
-        """Drop what is known of files that are gone, unless a folder that holds them can't be listed now."""
+        """Drop what is known of files that are gone, unless a folder that holds them can't be listed now.
+
+        Not every file system lists all files of a folder that changes meanwhile, so a missing file is looked up.
+        """
         there = set(images)  # also the folders that can't be listed
-        self._seen = {
-            path: seen for path, seen in self._seen.items() if path in there or not there.isdisjoint(path.parents)
+        gone = {
+            path for path in self._seen.keys() - there if there.isdisjoint(path.parents) and not os.path.lexists(path)
         }
+        for path in gone:
+            del self._seen[path]
 
     def _update(self, path: Path) -> bool:
         """Note what a file looks like now; return whether it is new or has changed.

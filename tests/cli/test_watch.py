@@ -44,7 +44,7 @@ def test_what_is_there_and_what_arrives_is_written_at_once(start, tiny_bundle, f
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=HANG_S) == 130
     reader.join()
-    assert lines.empty()
+    assert list(lines.queue) == []
     process.stdout.close()
     with process.stderr as stream:
         assert stream.readlines()[1:] == ["overfly: interrupted\n"]  # after what it runs on

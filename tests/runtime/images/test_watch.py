@@ -75,6 +75,17 @@ def test_one_that_is_gone_and_comes_back_is_a_new_one(tmp_path, watch):
     assert watch.take_ready() == [path]
 
 
+def test_one_that_a_listing_leaves_out_is_not_given_again(tmp_path, watch, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x")
+    watch.take_ready()
+    assert watch.take_ready() == [path]
+    with monkeypatch.context() as patch:
+        patch.setattr("overfly.runtime.images.watch.images_below", lambda _: [])
+        assert watch.take_ready() == []
+    assert [watch.take_ready(), watch.take_ready()] == [[], []]
+
+
 def test_one_that_is_retried_comes_again_until_its_time_is_over(tmp_path, watch, clock):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"half")
