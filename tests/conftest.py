@@ -383,6 +383,18 @@ def three_blocks():
 
 
 @pytest.fixture(scope="session")
+def short_run(tiny_data, make_once, three_blocks):
+    """Return the run of a MobileNetV2 with three blocks, of one epoch, with a validation part."""
+    from overfly.training.job import TrainJob, train
+    from overfly.training.recipe import RECIPES, override
+
+    sizes = {"image_size": 64, "batch_size": 8, "epochs": 1, "test_fraction": 0.25, "val_fraction": 0.3}
+    job = {"data": tiny_data, "recipe": override(RECIPES["default"], **sizes), "weights": "none"}
+    with three_blocks():
+        return make_once("short-run", lambda folder: train(TrainJob(out=folder, **job), overwrite=True))
+
+
+@pytest.fixture(scope="session")
 def gpu_run(tiny_data, make_once, three_blocks):
     """Return the run of a MobileNetV2 with three blocks."""
     with three_blocks():

@@ -230,18 +230,14 @@ def test_data_that_lacks_a_test_image_or_has_another_class_is_rejected(
 
 
 @pytest.fixture(scope="module")
-def validated(tiny_data, three_blocks, tmp_path_factory):
+def validated(short_run, three_blocks, tmp_path_factory):
     """(run, fp32 bundle) of a short training with a validation part; not to be changed."""
     from overfly.export import ExportJob, export
-    from overfly.training import TrainJob, train
-    from overfly.training.recipe import RECIPES, override
 
-    folder = tmp_path_factory.mktemp("validated")
-    recipe = override(RECIPES["default"], image_size=64, batch_size=8, epochs=1, test_fraction=0.25, val_fraction=0.3)
+    bundle = tmp_path_factory.mktemp("validated") / "bundle"
     with three_blocks():
-        train(TrainJob(data=tiny_data, out=folder / "run", recipe=recipe, weights="none"))
-        export(ExportJob(run=folder / "run", out=folder / "bundle", variants=("fp32",)))
-    return folder / "run", folder / "bundle"
+        export(ExportJob(run=short_run, out=bundle, variants=("fp32",)))
+    return short_run, bundle
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ SCENE = SceneSpec(78.0, (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_run, tmp_path_factory):
+def bundle(short_run, three_blocks, tmp_path_factory):
     out = tmp_path_factory.mktemp("deepness") / "bundle"
-    job = ExportJob(run=tiny_run, out=out, variants=("fp32",), scene_m=78.0, deepness=True)
-    return export(job)
+    with three_blocks():
+        return export(ExportJob(run=short_run, out=out, variants=("fp32",), scene_m=78.0, deepness=True))
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,11 @@ def test_the_export_without_the_option_has_no_file(tiny_bundle):
     assert manifest.scene is None
 
 
-def test_a_run_without_a_scene_is_rejected_before_any_work(tiny_run, tmp_path):
+def test_a_run_without_a_scene_is_rejected_before_any_work(short_run, tmp_path):
     with pytest.raises(RunError) as error:
-        export(ExportJob(run=tiny_run, out=tmp_path / "bundle", deepness=True))
+        export(ExportJob(run=short_run, out=tmp_path / "bundle", deepness=True))
     assert str(error.value) == (
-        f"{tiny_run} does not say how much ground an image shows, which --deepness needs for its resolution: give the "
+        f"{short_run} does not say how much ground an image shows, which --deepness needs for its resolution: give the "
         "side of a training image in meters with --scene-m, such as 78 for UC Merced"
     )
     assert list(tmp_path.iterdir()) == []
