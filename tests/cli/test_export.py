@@ -196,6 +196,7 @@ def test_killed_in_the_middle_of_a_zip_it_leaves_nothing_at_out(python, tiny_run
     assert not (tmp_path / "bundle.zip").exists()
 
 
+@pytest.mark.slow
 def test_killed_while_overwriting_it_leaves_the_old_bundle(python, content, tiny_run, tiny_bundle, tmp_path):
     shutil.copytree(tiny_bundle, tmp_path / "bundle")
     arguments = ("export", tiny_run, "--out", tmp_path / "bundle", "--variant", "fp32", "--overwrite")

@@ -351,7 +351,7 @@ def test_pixels_do_not_depend_on_the_container(predict, images, tmp_path):
         assert all(top == tops[0] for top in tops)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_reader_that_closes_the_pipe_is_no_error(start, tiny_bundle, tiny_data, unbuffered):
     command = ("predict", tiny_bundle, *[tiny_data] * 8, "--device", "CPU", "--variant", "fp32")
     process = start(*command, PYTHONUNBUFFERED=unbuffered)
@@ -375,7 +375,7 @@ def test_a_stream_that_the_caller_closed_goes_nowhere_and_stops_nothing(tiny_bun
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_closed_standard_error_stops_no_image(start, tiny_bundle, images, tmp_path, unbuffered):
     (tmp_path / "a.jpg").write_bytes(b"")
     command = ("predict", tiny_bundle, tmp_path / "a.jpg", *images, "--device", "CPU", "--json")

@@ -30,7 +30,9 @@ class Gone(io.TextIOWrapper):
         pass
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding", ["cp437", *(pytest.param(e, marks=pytest.mark.slow) for e in ("ascii", "cp1252", "utf-8"))]
+)
 def test_names_in_a_pipe_can_be_read_back_whatever_the_code_page(start, tiny_bundle, tiny_data, tmp_path, encoding):
     path = tmp_path / "поле 日本" / "harbor.jpg"
     path.parent.mkdir()

@@ -223,7 +223,7 @@ def test_a_weights_file_is_recorded_by_its_hash(make_job, recipe, tmp_path):
     assert torch.allclose(kept, state["features.1.conv.0.0.weight"], atol=1e-6)
 
 
-@pytest.mark.parametrize("meanwhile", ["moved", "replaced"])
+@pytest.mark.parametrize("meanwhile", ["moved", pytest.param("replaced", marks=pytest.mark.slow)])
 def test_a_weights_file_is_needed_at_the_start_alone(make_job, recipe, tmp_path, meanwhile):
     path = tmp_path / "w.pth"
     torch.save(build_model("mobilenet_v2", 1000).state_dict(), path)
@@ -386,7 +386,7 @@ def full_disk(n_written):
 
 # First the split is written; each epoch writes its state and the history; the end writes six files.
 @pytest.mark.parametrize(
-    "n_written", [1, 11, *(pytest.param(n_written, marks=pytest.mark.slow) for n_written in (0, 2, 3, 6, 7))]
+    "n_written", [11, *(pytest.param(n_written, marks=pytest.mark.slow) for n_written in (0, 1, 2, 3, 6, 7))]
 )
 def test_a_full_disk_leaves_the_saved_state_and_says_what_to_do(finished, make_job, listener, n_written):
     job = make_job()

@@ -130,6 +130,7 @@ def os_error(number):
 def clock(monkeypatch):
     """A clock that only waiting moves; the pauses so far are in its list."""
     pauses = []
+    monkeypatch.setattr(replacing, "_PAUSE_S", 0.1)  # the real pause would mean ten thousand attempts
     monkeypatch.setattr(replacing.time, "sleep", pauses.append)
     monkeypatch.setattr(replacing.time, "monotonic", lambda: sum(pauses))
     return pauses

@@ -173,7 +173,7 @@ def test_a_webp_is_read_whatever_its_metadata(tmp_path, name):
 THUMBNAIL = b"some tags " + encoded("jpeg", Image.new("RGB", (24, 24), "red"))
 
 
-@pytest.mark.parametrize("kind", [0xE1, 0xED])
+@pytest.mark.parametrize("kind", [0xE1, pytest.param(0xED, marks=pytest.mark.slow)])
 def test_a_thumbnail_is_never_taken_for_the_image(tmp_path, kind):
     """A segment that ends too early leaves the rest of its thumbnail, which is a JPEG, before the image."""
     content = jpeg_with(segment(kind, THUMBNAIL))
@@ -192,7 +192,9 @@ def test_a_thumbnail_is_never_taken_for_the_image(tmp_path, kind):
     assert n_read > 1
 
 
-@pytest.mark.parametrize("padding", [b"\0" * 16, b"\0" * 1000, b"\xff" * 8])
+@pytest.mark.parametrize(
+    "padding", [b"\0" * 16, *(pytest.param(padding, marks=pytest.mark.slow) for padding in (b"\0" * 1000, b"\xff" * 8))]
+)
 def test_a_thumbnail_before_padding_is_never_taken_for_the_image(tmp_path, padding):
     content = jpeg_with(segment(0xE1, THUMBNAIL + padding))
     path = tmp_path / "scene.jpg"

@@ -176,7 +176,10 @@ def test_with_other_recipes_the_weights_are_the_same_too(make_job, steps, start_
 
 @pytest.mark.parametrize(
     ("number", "step"),
-    [(signal.SIGINT, 3), pytest.param(signal.SIGTERM, 4, marks=pytest.mark.slow), (signal.SIGINT, 8)],
+    [
+        (signal.SIGINT, 3),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((signal.SIGTERM, 4), (signal.SIGINT, 8))),
+    ],
 )
 def test_an_interruption_finishes_the_step_and_saves(job, whole, number, step):
     heard = StopAtStep(step, lambda: signal.raise_signal(number))
@@ -328,7 +331,7 @@ def unfinished(stopped, make_job):
     return job
 
 
-@pytest.mark.parametrize("stop_at", ["epoch 1 of 3", "testing"])
+@pytest.mark.parametrize("stop_at", ["epoch 1 of 3", pytest.param("testing", marks=pytest.mark.slow)])
 def test_stopped_before_the_first_save_or_after_the_last_the_run_is_the_same(finished, make_job, listener, stop_at):
     job = interrupted(make_job(), listener, stop_at)
     assert not job.out.exists()

@@ -57,13 +57,13 @@ def halves(draw_labels):
 
 @pytest.fixture
 def job(draw_raster, noise, halves, tmp_path):
-    raster = draw_raster(noise(height=200, width=200))
+    raster = draw_raster(noise(height=100, width=200))
     return ChipsJob(rasters=(raster,), labels=halves, out=tmp_path / "scenes", scene_m=20, block=4)
 
 
 def test_scenes_hold_the_native_pixels_of_their_windows(job, noise):
     record = cut_chips(job)
-    values = noise(height=200, width=200)
+    values = noise(height=100, width=200)
     for path in job.out.rglob("*.tif"):
         row, column = map(int, path.stem.split("_")[1:])
         with rasterio.open(path) as chip:
@@ -72,7 +72,7 @@ def test_scenes_hold_the_native_pixels_of_their_windows(job, noise):
             assert chip.tags()["window"] == f"{column},{row},10,10"
         assert path.parent.name == ("field" if column < 100 else "water")
     assert record.rasters[0].window_pixels == (10, 10)
-    assert record.n_scenes + record.dropped["near_other_part"] == 400
+    assert record.n_scenes + record.dropped["near_other_part"] == 200
 
 
 def test_the_folder_is_one_that_train_takes_with_its_split(job):
@@ -137,7 +137,7 @@ def test_windows_that_are_half_missing_are_dropped_and_others_mirrored(job, draw
 def test_windows_without_a_label_are_dropped_or_get_a_class(job, draw_labels):
     boxes = [shapely.box(LEFT, TOP - SIDE, LEFT + 200, TOP)]
     job = replace(job, labels=draw_labels(boxes, kind=["field"]))
-    assert cut_chips(job).dropped["unlabeled"] == 200
+    assert cut_chips(job).dropped["unlabeled"] == 100
     record = cut_chips(replace(job, outside="other"), overwrite=True)
     assert set(record.counts) == {"field", "other"}
     assert "unlabeled" not in record.dropped
@@ -204,7 +204,7 @@ def test_an_interruption_leaves_nothing(job):
 
 def test_labels_elsewhere_give_no_scene(job, draw_labels):
     far = draw_labels([shapely.box(0, 0, 10, 10)], kind=["a"])
-    with pytest.raises(RasterError, match=r"400 windows.*400 unlabeled.*labels\.gpkg"):
+    with pytest.raises(RasterError, match=r"200 windows.*200 unlabeled.*labels\.gpkg"):
         cut_chips(replace(job, labels=far))
 
 
