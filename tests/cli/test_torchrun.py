@@ -276,7 +276,7 @@ def workers(process):
 
 
 @pytest.mark.skipif(shutil.which("pgrep") is None, reason="needs pgrep")
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_a_lost_process_ends_all_and_what_was_saved_is_continued(begin, torchrun, data, tmp_path, uninterrupted, lost):
     out = tmp_path / "run"
     command = (*OVERFLY, data, "--out", out, *LONG)

@@ -90,7 +90,7 @@ def write_run(name, data, out):
     write_document(out / RUN_FILE, record, schema=RUN_SCHEMA)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*sorted(set(MODELS) - {"vgg16"}), pytest.param("vgg16", marks=pytest.mark.full)])
 def test_onnx_fp32_and_fp16_agree_with_pytorch(name, tiny_data, tmp_path):
     (train_briefly if name in TRAINED else write_run)(name, tiny_data, tmp_path / "run")
     export(ExportJob(run=tmp_path / "run", out=tmp_path / "bundle", variants=("fp32", "fp16")))
