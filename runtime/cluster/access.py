@@ -3,6 +3,7 @@
 Dask has no passwords. Whoever reaches a scheduler or a worker may use it, so that a network needs certificates.
 """
 
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # The port of ``dask scheduler``.
 _DEFAULT_PORT = 8786
+_MAX_PORT = 65535
 LOOPBACK = "127.0.0.1"
 
 
@@ -72,8 +74,12 @@ class ClusterAccess:
         protocol, _, place = text.rpartition("://")
         host, _, port = place.rpartition(":") if ":" in place.rpartition("]")[2] else (place, "", str(_DEFAULT_PORT))
         expected = "tls" if self.uses_tls else "tcp"
-        if not host.strip("[]") or not port.isdecimal():
-            raise ClusterError(f"{text!r} is no address of a scheduler: expected one such as 127.0.0.1:{_DEFAULT_PORT}")
+        # An address of IPv6 has colons of its own, and so it is in brackets.
+        is_host = bool(host.strip("[]")) and (":" not in host or (host[0], host[-1]) == ("[", "]"))
+        if not (is_host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _MAX_PORT):
+            raise ClusterError(
+                f"{text!r} is no address of a scheduler: expected one such as 127.0.0.1:{_DEFAULT_PORT} or [::1]:{_DEFAULT_PORT}"
+            )
         if protocol not in {"", expected}:
             remedy = "give --tls-ca, --tls-cert and --tls-key" if protocol == "tls" else f"write {expected}://{place}"
             raise ClusterError(f"{text!r} does not fit the options of TLS: {remedy}")

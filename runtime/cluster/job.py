@@ -74,7 +74,7 @@ class ClusterJob:
         with ExitStack() as stack:
             address, local = self.scheduler, None
             if address is None:
-                local = stack.enter_context(start_local_workers(self.n_workers, job.inputs))
+                local = stack.enter_context(start_local_workers(self.n_workers))
                 address = local.address
             client = stack.enter_context(self._connect(self.access.address(address)))
             engine = ClusterEngine(

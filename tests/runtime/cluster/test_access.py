@@ -36,7 +36,20 @@ def test_another_machine_needs_certificates_or_the_word_of_the_user(tls):
     assert tls.address("tls://192.0.2.1:99") == "tls://192.0.2.1:99"
 
 
-@pytest.mark.parametrize("text", ["", ":99", "127.0.0.1:x", "tls://127.0.0.1:99", "http://127.0.0.1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":99",
+        "127.0.0.1:x",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "::1",
+        "::1:99",
+        "tls://127.0.0.1",
+        "http://127.0.0.1",
+    ],
+)
 def test_what_is_no_address_is_named(text):
     with pytest.raises(ClusterError, match=repr(text)):
         ClusterAccess().address(text)
