@@ -1,5 +1,8 @@
 """Another machine is reached with certificates, or if the user says that it may be reached without."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from overfly.runtime.cluster.access import ClusterAccess, is_loopback
@@ -67,11 +70,31 @@ def test_a_missing_file_of_tls_is_named(tls, tmp_path):
         ClusterAccess(tls_ca=tls.tls_ca, tls_cert=tls.tls_cert, tls_key=tmp_path / "none.pem")
 
 
-def test_dask_requires_encryption_with_certificates(tls):
-    security = tls.dask_security()
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate, and its key."""
+    if (program := shutil.which("openssl")) is None:
+        pytest.skip("there is no openssl")
+    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=overfly")
+    command = (program, *new, "-keyout", "key.pem", "-out", "cert.pem")
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "cert.pem", tmp_path / "key.pem"
+
+
+def test_dask_requires_encryption_with_certificates(certificate):
+    cert, key = certificate
+    security = ClusterAccess(tls_ca=cert, tls_cert=cert, tls_key=key).dask_security()
     assert security.require_encryption
-    assert {security.tls_client_cert, security.tls_worker_cert} == {str(tls.tls_cert)}
+    assert {security.tls_client_cert, security.tls_worker_cert} == {str(cert)}
     assert not ClusterAccess().dask_security().require_encryption
+
+
+def test_files_that_tls_cannot_use_are_named(certificate, tls):
+    cert, key = certificate
+    with pytest.raises(ClusterError, match=r"tls_ca\.pem"):
+        tls.dask_security()
+    with pytest.raises(ClusterError, match=r"key\.pem with .*cert\.pem"):
+        ClusterAccess(tls_ca=cert, tls_cert=key, tls_key=cert).dask_security()
 
 
 def test_a_host_without_address_is_another_machine():
