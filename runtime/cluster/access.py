@@ -147,4 +147,7 @@ def listening_host(scheduler: str) -> str:
     from distributed.utils import get_ip
 
     host, port = get_address_host_port(scheduler)
-    return LOOPBACK if is_loopback(host) else str(get_ip(host, port))
+    if is_loopback(host):
+        return LOOPBACK
+    found = str(get_ip(host, port))
+    return f"[{found}]" if ":" in found else found

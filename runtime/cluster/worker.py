@@ -144,7 +144,7 @@ async def _work(job: WorkerJob, address: str, service: BlockService, note: Calla
             await worker.finished()
         finally:
             await worker.close(reason="overfly-worker-ended")
-        note(f"worker {name} has ended: the scheduler at {address} has ended, or it was told to")
+        note(f"worker {name} has ended: it has received a signal, or the scheduler at {address} has ended")
 
 
 def _close_on_sigterm(worker: MapWorker) -> None:

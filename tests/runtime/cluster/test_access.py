@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from overfly.runtime.cluster.access import ClusterAccess, is_loopback
+from overfly.runtime.cluster.access import ClusterAccess, is_loopback, listening_host
 from overfly.runtime.errors import ClusterError
 
 
@@ -101,3 +101,10 @@ def test_a_host_without_address_is_another_machine():
     assert is_loopback("127.0.0.2")
     assert not is_loopback("192.0.2.1")
     assert not is_loopback("no such host")
+
+
+def test_a_worker_listens_where_the_scheduler_reaches_it(monkeypatch):
+    assert listening_host("tcp://[::1]:99") == "127.0.0.1"
+    for found, expected in (("192.0.2.2", "192.0.2.2"), ("2001:db8::2", "[2001:db8::2]")):
+        monkeypatch.setattr("distributed.utils.get_ip", lambda *_, found=found: found)
+        assert listening_host("tls://[2001:db8::1]:99") == expected
