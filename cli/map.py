@@ -94,10 +94,12 @@ def command(
     from overfly.runtime.files.unfinished import unfinished_folder
     from overfly.runtime.mapping.job import MapJob, make_maps
 
-    if scheduler and n_workers:
+    if scheduler is not None and n_workers:
         raise click.UsageError("--scheduler has workers already: leave out --workers, or --scheduler")
+    if scheduler is None and (tls_ca or tls_cert or tls_key or insecure):
+        raise click.UsageError("--tls-ca, --tls-cert, --tls-key and --insecure are for a --scheduler: add its address")
     cluster = None
-    if scheduler or n_workers:
+    if scheduler is not None or n_workers:
         from overfly.runtime.extras import require_extra
 
         require_extra("geo")

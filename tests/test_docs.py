@@ -31,6 +31,7 @@ FOREIGN_OPTIONS = frozenset(
         "--host",
         "--port",
         "--no-dashboard",
+        "--dashboard-address",
         "--tls-ca-file",
         "--ntasks",
         "--cpus-per-task",

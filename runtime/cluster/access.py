@@ -3,7 +3,9 @@
 Dask has no passwords. Whoever reaches a scheduler or a worker may use it, so that a network needs certificates.
 """
 
+import re
 import socket
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 # The port of ``dask scheduler``.
 _DEFAULT_PORT = 8786
+_MAX_PORT = 65535
 LOOPBACK = "127.0.0.1"
 
 
@@ -72,8 +75,13 @@ class ClusterAccess:
         protocol, _, place = text.rpartition("://")
         host, _, port = place.rpartition(":") if ":" in place.rpartition("]")[2] else (place, "", str(_DEFAULT_PORT))
         expected = "tls" if self.uses_tls else "tcp"
-        if not host.strip("[]") or not port.isdecimal():
-            raise ClusterError(f"{text!r} is no address of a scheduler: expected one such as 127.0.0.1:{_DEFAULT_PORT}")
+        # An address of IPv6 has colons of its own, and so it is in brackets.
+        is_host = bool(host.strip("[]")) and (":" not in host or (host[0], host[-1]) == ("[", "]"))
+        if not (is_host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _MAX_PORT):
+            raise ClusterError(
+                f"{text!r} is no address of a scheduler: expected one such as 127.0.0.1:{_DEFAULT_PORT} or "
+                f"[::1]:{_DEFAULT_PORT}"
+            )
         if protocol not in {"", expected}:
             remedy = "give --tls-ca, --tls-cert and --tls-key" if protocol == "tls" else f"write {expected}://{place}"
             raise ClusterError(f"{text!r} does not fit the options of TLS: {remedy}")
@@ -85,12 +93,19 @@ class ClusterAccess:
         return f"{expected}://{host}:{port}"
 
     def dask_security(self) -> "Security":
-        """Return the same for Dask; a process without certificate is then refused at every connection."""
+        """Return the same for Dask; a process without certificate is then refused at every connection.
+
+        Raises
+        ------
+        ClusterError
+            If a file is no PEM file of its kind, or the key is that of another certificate.
+        """
         from distributed.security import Security
 
         if not self.uses_tls:
             return Security(require_encryption=False)
         ca, cert, key = str(self.tls_ca), str(self.tls_cert), str(self.tls_key)
+        _check_pem_files(ca, cert, key)
         return Security(
             require_encryption=True,
             tls_ca_file=ca,
@@ -101,6 +116,20 @@ class ClusterAccess:
             tls_scheduler_cert=cert,
             tls_scheduler_key=key,
         )
+
+
+def _check_pem_files(ca: str, cert: str, key: str) -> None:
+    """Raise ClusterError if TLS can't be used with files."""
+    file = ca
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        file = f"{cert} with {key}"
+        context.load_cert_chain(cert, key, password="")  # without one, OpenSSL would ask the terminal
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"TLS can't use {file} ({error}): expected the authority's certificate for --tls-ca, another one for "
+            "--tls-cert, and the key of that, without a password, for --tls-key"
+        ) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -118,4 +147,7 @@ def listening_host(scheduler: str) -> str:
     from distributed.utils import get_ip
 
     host, port = get_address_host_port(scheduler)
-    return LOOPBACK if is_loopback(host) else str(get_ip(host, port))
+    if is_loopback(host):
+        return LOOPBACK
+    found = str(get_ip(host, port))
+    return f"[{found}]" if ":" in found else found

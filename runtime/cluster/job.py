@@ -1,6 +1,7 @@
 """What a cluster is: a scheduler that runs already, or workers on this machine."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -74,32 +75,41 @@ class ClusterJob:
         with ExitStack() as stack:
             address, local = self.scheduler, None
             if address is None:
-                local = stack.enter_context(start_local_workers(self.n_workers, job.inputs))
+                local = stack.enter_context(start_local_workers(self.n_workers))
                 address = local.address
-            client = stack.enter_context(self._connect(self.access.address(address)))
+            client = stack.enter_context(self._connect(self.access.address(address), reporter))
             engine = ClusterEngine(
                 client, model=model, request=request, timeout_s=self.timeout_s, reporter=reporter, local=local
             )
             stack.callback(engine.close)
             yield engine
 
-    def _connect(self, address: str) -> "Client":
-        """Connect to a scheduler."""
+    def _connect(self, address: str, reporter: Reporter) -> "Client":
+        """Connect to a scheduler; note if its packages have other versions."""
         from distributed import Client
+        from distributed.versions import VersionMismatchWarning
 
         try:
-            return Client(
-                address,
-                security=self.access.dask_security(),
-                timeout=min(self.timeout_s, 30.0),
-                set_as_default=False,
-                name=f"overfly-map-{os.getpid()}",
-            )
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always", VersionMismatchWarning)
+                client = Client(
+                    address,
+                    security=self.access.dask_security(),
+                    timeout=min(self.timeout_s, 30.0),
+                    set_as_default=False,
+                    name=f"overfly-map-{os.getpid()}",
+                )
         except (OSError, TimeoutError) as error:
             raise ClusterError(
                 f"there is no scheduler at {address} ({type(error).__name__}): start one with  dask scheduler,  and "
                 "check the address and the certificates"
             ) from error
+        if any(issubclass(warning.category, VersionMismatchWarning) for warning in found):
+            reporter.note(
+                f"the scheduler at {address} or one of its workers has another version of Dask than this process: "
+                "if blocks fail, install the same version everywhere"
+            )
+        return client
 
 
 def lead(job: "MapJob", bundle: Bundle) -> tuple[ModelRecord, ModelRequest]:

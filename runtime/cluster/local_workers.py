@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from overfly.runtime.cluster.access import LOOPBACK
@@ -16,10 +15,9 @@ from overfly.runtime.machine import usable_cores
 _PATIENCE_S = 10.0
 _MAIN = """
 import json, sys
-from pathlib import Path
 from overfly.runtime.cluster.worker import WorkerJob, run_worker
-scheduler, roots, n_threads = json.loads(sys.argv[1])
-job = WorkerJob(scheduler=scheduler, roots=tuple(map(Path, roots)), n_threads=n_threads, timeout_s=30)
+scheduler, n_threads = json.loads(sys.argv[1])
+job = WorkerJob(scheduler=scheduler, roots=None, n_threads=n_threads, timeout_s=30)
 run_worker(job, lambda _: None)
 """
 
@@ -46,15 +44,13 @@ class LocalWorkers:
 
 
 @contextmanager
-def start_local_workers(n_workers: int, inputs: Iterable[Path]) -> Iterator[LocalWorkers]:
+def start_local_workers(n_workers: int) -> Iterator[LocalWorkers]:
     """Start workers that share the cores of this machine; nothing else can reach them from another one.
 
     Parameters
     ----------
     n_workers
-        How many.
-    inputs
-        What they will read. They may read all of the disks that hold these paths, as this process may.
+        How many. They may read what this process may.
     """
     from distributed import LocalCluster
 
@@ -62,7 +58,6 @@ def start_local_workers(n_workers: int, inputs: Iterable[Path]) -> Iterator[Loca
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    roots = sorted({path.absolute().anchor for path in inputs})
     n_threads = max(1, usable_cores() // n_workers)
     with LocalCluster(
         n_workers=0,
@@ -73,7 +68,7 @@ def start_local_workers(n_workers: int, inputs: Iterable[Path]) -> Iterator[Loca
         # A block whose worker dies is done by another one, three times by default.
         scheduler_kwargs={"allowed_failures": 10},
     ) as cluster:
-        arguments = json.dumps([cluster.scheduler_address, roots, n_threads])
+        arguments = json.dumps([cluster.scheduler_address, n_threads])
         processes = tuple(
             subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-c", _MAIN, arguments],

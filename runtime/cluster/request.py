@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import rasterio
+
 from overfly.runtime.documents import dump_document, parse_document
 from overfly.runtime.errors import ClusterError, DocumentError
 from overfly.runtime.mapping.grid import WindowGrid
@@ -139,8 +141,8 @@ def parse_answer(content: Mapping[str, Any]) -> Answer:
 
 @functools.cache
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that decide the numbers of a map."""
-    return {name: version(name) for name in _PACKAGES}
+    """Return the versions of the packages that decide the numbers of a map, and of the GDAL that rasterio has."""
+    return {name: version(name) for name in _PACKAGES} | {"gdal": rasterio.__gdal_version__}
 
 
 @functools.cache

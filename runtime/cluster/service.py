@@ -1,8 +1,12 @@
 """What a worker does for a block: check that it would compute what the client would, read it, and classify it."""
 
+import contextlib
 import dataclasses
 import functools
+import re
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +34,9 @@ from overfly.runtime.raster.description import file_states, hash_raster
 # Two clients may share a worker.
 _MAX_MODELS = 2
 _MAX_RASTERS = 1000
+
+# Properties of OpenVINO whose values are paths: CACHE_DIR, CONFIG_FILE, WEIGHTS_PATH.
+_NAMES_FILE = re.compile("DIR|FILE|PATH")
 
 # Row, column, number of rows and number of columns of a block.
 Place = tuple[int, int, int, int]
@@ -83,13 +90,15 @@ class BlockService:
             return Answer(refused=str(error))
         try:
             with self._preparation:
-                raster = self._checked(raster_text)
+                raster, states = self._checked(raster_text)
         except (OverflyError, OSError) as error:
             return Answer(refused=str(error), scope="raster")
         try:
             result = self._classify(raster, model, Block(*place), wanted)
         except RasterError as error:
             return Answer(unreadable=str(error))
+        if not _are_unchanged(states):
+            return Answer(refused=f"{raster.path} has changed here while it was mapped", scope="raster")
         return Answer(data=result.to_bytes(), machine=machine)
 
     def _classify(self, request: RasterRequest, model: WorkerModel, block: Block, wanted: bytes | None) -> BlockResult:
@@ -112,22 +121,33 @@ class BlockService:
 
     def _compile(self, text: str) -> WorkerModel:
         request = parse_model(text)
+        for name in request.properties:
+            if self._roots.folders is not None and _NAMES_FILE.search(name.upper()):
+                raise ClusterError(f"a property such as {name} can make it open other files: leave it out")
         return compile_request(request, self._roots.check(native_path(request.bundle)), self._n_threads)
 
-    def _check_raster(self, text: str) -> RasterRequest:
-        """Check that the worker may open a raster, and that it is that of the client."""
+    def _check_raster(self, text: str) -> tuple[RasterRequest, dict[Path, str]]:
+        """Check that the worker may open a raster, and that it is the client's; return the states of its files."""
         request = parse_raster(text)
         path = native_path(request.path)
         self._roots.check_raster(path)
         expected = {self._roots.check(native_path(file.path)): file.state for file in request.files}
         with open_raster(path, request.options) as source:
+            states = file_states(source.files)
             real = {file: self._roots.check(file) for file in source.files}
-            found = {real[file]: state for file, state in file_states(source.files).items()}
+            found = {real[file]: state for file, state in states.items()}
             # A shared disk shows the same times. Those of a copy differ as a rule, and its content decides.
             is_same = found == expected or hash_raster(source) == request.sha256
         if not is_same:
             raise RasterError(f"{path} is another file here: copy that of the client, or mount the same disk")
-        return request
+        return request, states
+
+
+def _are_unchanged(states: Mapping[Path, str]) -> bool:
+    """Whether files are still those that were checked."""
+    with contextlib.suppress(OSError):
+        return file_states(states) == states
+    return False
 
 
 def _difference(request: ModelRequest, model: WorkerModel) -> dict[str, Any] | None:

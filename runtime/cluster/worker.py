@@ -15,6 +15,7 @@ from distributed import Worker
 from overfly.runtime.cluster import tasks
 from overfly.runtime.cluster.access import ClusterAccess, listening_host
 from overfly.runtime.cluster.dask_setup import silence_dask
+from overfly.runtime.cluster.formats import limit_formats
 from overfly.runtime.cluster.loading import load_only
 from overfly.runtime.cluster.roots import Roots
 from overfly.runtime.cluster.service import BlockService
@@ -48,7 +49,7 @@ class WorkerJob:
     scheduler
         Address of the scheduler; see `ClusterAccess.address`.
     roots
-        Folders that it may read.
+        Folders that it may read; None for all that its user may.
     n_threads
         Number of CPU threads that it computes with; None takes all usable cores.
     access
@@ -58,7 +59,7 @@ class WorkerJob:
     """
 
     scheduler: str
-    roots: tuple[Path, ...]
+    roots: tuple[Path, ...] | None
     n_threads: int | None = None
     access: ClusterAccess = field(default_factory=ClusterAccess)
     timeout_s: float = 600.0
@@ -98,11 +99,13 @@ def run_worker(job: WorkerJob, note: Callable[[str], None]) -> None:
     ClusterError
         If a root is no folder, the address is not allowed, or the scheduler can't be reached.
     """
-    for root in job.roots:
+    for root in job.roots or ():
         if not root.is_dir():
             raise ClusterError(f"{root} is no folder: expected one that holds rasters or bundles")
     address = job.access.address(job.scheduler)
     silence_dask()
+    if job.roots is not None:
+        limit_formats()
     load_only(
         ("builtins", "bytes"),
         ("dask._task_spec", "Task"),
@@ -135,13 +138,13 @@ async def _work(job: WorkerJob, address: str, service: BlockService, note: Calla
                 f"the scheduler at {address} can't be reached within {job.timeout_s:g} s ({type(error).__name__}): "
                 "start it first, and check the address and the certificates"
             ) from error
-        roots = " and ".join(map(str, job.roots))
+        roots = "all that its user may" if job.roots is None else " and ".join(map(str, job.roots))
         note(f"worker {name} at {worker.address} waits for blocks; it reads {roots}")
         try:
             await worker.finished()
         finally:
             await worker.close(reason="overfly-worker-ended")
-        note(f"worker {name} has ended: the scheduler at {address} has ended, or it was told to")
+        note(f"worker {name} has ended: it has received a signal, or the scheduler at {address} has ended")
 
 
 def _close_on_sigterm(worker: MapWorker) -> None:

@@ -18,7 +18,7 @@ def test_a_part_of_the_files_of_tls_is_not_enough(overfly, tmp_path):
     (tmp_path / "ca.pem").write_text("")
     tls = ("--tls-ca", tmp_path / "ca.pem")
     overfly("worker", "127.0.0.1", *ROOT, *tls).assert_failed("--tls-cert and --tls-key")
-    line = ("map", "bundle", "a.tif", "--out", tmp_path / "map", "--workers", 2)
+    line = ("map", "bundle", "a.tif", "--out", tmp_path / "map", "--scheduler", "127.0.0.1")
     overfly(*line, *tls).assert_failed("--tls-cert and --tls-key")
 
 
@@ -30,6 +30,15 @@ def test_a_worker_needs_a_folder_that_it_may_read(overfly, tmp_path):
 def test_a_map_has_workers_or_a_scheduler(overfly):
     line = ("map", "bundle", "a.tif", "--out", "map", "--workers", "2", "--scheduler", "127.0.0.1")
     overfly(*line).assert_misused("--scheduler")
+
+
+def test_without_a_scheduler_nothing_is_protected(overfly):
+    for choice in (("--insecure",), ("--tls-ca", "ca.pem", "--workers", "2")):
+        overfly("map", "bundle", "a.tif", "--out", "map", *choice).assert_misused("--scheduler")
+
+
+def test_an_empty_address_is_none(overfly):
+    overfly("map", "bundle", "a.tif", "--out", "map", "--scheduler", "").assert_failed("''")
 
 
 @pytest.mark.slow

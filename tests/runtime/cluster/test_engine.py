@@ -135,6 +135,17 @@ def test_without_a_worker_it_ends_and_without_a_scheduler_as_well(cluster, class
         classify(raster, ClusterJob(scheduler="127.0.0.1:9", timeout_s=0.5).open_engine)
 
 
+@pytest.mark.slow
+def test_another_version_of_dask_is_a_note(cluster, classify, raster, monkeypatch):
+    address, _ = cluster()
+    found = {"warning": "a table", "host": "", "client": ""}
+    monkeypatch.setattr("distributed.versions.error_message", lambda *_: found)
+    notes = _Notes()
+    with pytest.raises(ClusterError, match="no worker"):
+        classify(raster, ClusterJob(scheduler=address, timeout_s=0.9).open_engine, notes)
+    assert [note for note in notes.notes if "version of Dask" in note]
+
+
 def test_what_nobody_can_read_is_named_as_one_process_does(cluster, service, classify, write_raster, pixels):
     path = write_raster(pixels(8 * SIZE, 8 * SIZE), compress="deflate", blockysize=SIZE)
     path.write_bytes(path.read_bytes()[:-2000])

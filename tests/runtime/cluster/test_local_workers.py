@@ -18,11 +18,10 @@ pytestmark = pytest.mark.slow
 
 # Starts two workers, prints their ids when they have joined, and waits to be killed.
 CLIENT = """
-import sys, time
-from pathlib import Path
+import time
 from distributed import Client
 from overfly.runtime.cluster.local_workers import start_local_workers
-with start_local_workers(2, [Path(sys.argv[1])]) as workers:
+with start_local_workers(2) as workers:
     Client(workers.address).wait_for_workers(2)
     print(*(process.pid for process in workers.processes), flush=True)
     time.sleep(600)
@@ -72,8 +71,8 @@ def test_one_of_two_workers_may_be_killed_and_then_the_other_one(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test asks for a process by a signal")
-def test_workers_end_when_the_client_is_killed(tmp_path):
-    client = subprocess.Popen([sys.executable, "-c", CLIENT, tmp_path], stdout=subprocess.PIPE, text=True)
+def test_workers_end_when_the_client_is_killed():
+    client = subprocess.Popen([sys.executable, "-c", CLIENT], stdout=subprocess.PIPE, text=True)
     workers = [int(pid) for pid in client.stdout.readline().split()]
     assert len(workers) == 2
     client.send_signal(signal.SIGKILL)

@@ -10,10 +10,11 @@ import pytest
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.cluster.engine import raster_request
 from overfly.runtime.cluster.job import lead
-from overfly.runtime.cluster.request import overfly_version
+from overfly.runtime.cluster.request import overfly_version, package_versions
 from overfly.runtime.cluster.roots import Roots
 from overfly.runtime.cluster.service import BlockService, pack_wanted, unpack_wanted
 from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.mapping.classification import BlockSpec
 from overfly.runtime.mapping.engine import open_local_engine
 from overfly.runtime.mapping.grid import Block
 from overfly.runtime.mapping.job import MapJob, map_options
@@ -81,6 +82,11 @@ def test_another_version_is_refused_before_the_request_is_read(ask):
     refused(ask(version="9.9", variant="unknown"), "model", "9.9", overfly_version())
 
 
+@pytest.mark.parametrize("name", ["CACHE_DIR", "WEIGHTS_PATH", "config_file"])
+def test_a_property_of_openvino_that_names_a_file_is_refused(ask, name):
+    refused(ask(properties={name: "elsewhere"}), "model", name)
+
+
 def test_another_bundle_is_refused(ask):
     refused(ask(bundle_sha256="0" * 64), "model", "another bundle", "000000000000")
 
@@ -98,9 +104,9 @@ def test_one_that_computes_otherwise_is_refused_or_named(ask):
 
 
 def test_other_packages_are_refused_or_named(ask):
-    choices = {"packages": {"openvino": "1.0", "pillow": "2.0", "numpy": np.__version__, "rasterio": "3.0"}}
-    refused(ask(**choices), "model", "openvino 1.0", "pillow 2.0", "--allow-mixed")
-    assert ask(**choices, allow_mixed=True).machine_record().versions.keys() == {"openvino", "pillow", "rasterio"}
+    choices = {"packages": {**package_versions(), "openvino": "1.0", "pillow": "2.0", "gdal": "3.0"}}
+    refused(ask(**choices), "model", "openvino 1.0", "pillow 2.0", "gdal 3.0", "--allow-mixed")
+    assert ask(**choices, allow_mixed=True).machine_record().versions.keys() == {"openvino", "pillow", "gdal"}
 
 
 def test_a_copy_of_the_raster_is_the_same_and_another_file_is_not(ask, work):
@@ -111,6 +117,20 @@ def test_a_copy_of_the_raster_is_the_same_and_another_file_is_not(ask, work):
     refused(ask(), "raster", f"{work.path} is another file")
     work.path.unlink()
     refused(ask(), "raster", f"{work.path} does not exist")
+
+
+def test_a_raster_that_changes_after_it_was_checked_is_refused(ask, work, monkeypatch):
+    read = BlockSpec.read
+
+    def replace(self, *arguments):
+        work.path.write_bytes(work.path.read_bytes() + b"0")
+        return read(self, *arguments)
+
+    monkeypatch.setattr(BlockSpec, "read", replace)
+    refused(ask(), "raster", f"{work.path} has changed")
+    monkeypatch.setattr(BlockSpec, "read", lambda *arguments: work.path.unlink() or read(*arguments))
+    work.path.write_bytes(work.path.read_bytes()[:-1])
+    refused(ask(), "raster", f"{work.path} has changed")
 
 
 def test_a_file_next_to_the_raster_makes_it_another_one_if_it_has_a_nodata_value(ask, work):
