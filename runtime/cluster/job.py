@@ -73,18 +73,18 @@ class ClusterJob:
         model, request = lead(job, bundle)
         silence_dask()
         with ExitStack() as stack:
-            address, local = self.scheduler, None
+            address, access, local = self.scheduler, self.access, None
             if address is None:
                 local = stack.enter_context(start_local_workers(self.n_workers))
-                address = local.address
-            client = stack.enter_context(self._connect(self.access.address(address), reporter))
+                address, access = local.address, local.access
+            client = stack.enter_context(self._connect(access.address(address), access, reporter))
             engine = ClusterEngine(
                 client, model=model, request=request, timeout_s=self.timeout_s, reporter=reporter, local=local
             )
             stack.callback(engine.close)
             yield engine
 
-    def _connect(self, address: str, reporter: Reporter) -> "Client":
+    def _connect(self, address: str, access: ClusterAccess, reporter: Reporter) -> "Client":
         """Connect to a scheduler; note if its packages have other versions."""
         from distributed import Client
         from distributed.versions import VersionMismatchWarning
@@ -94,7 +94,7 @@ class ClusterJob:
                 warnings.simplefilter("always", VersionMismatchWarning)
                 client = Client(
                     address,
-                    security=self.access.dask_security(),
+                    security=access.dask_security(),
                     timeout=min(self.timeout_s, 30.0),
                     set_as_default=False,
                     name=f"overfly-map-{os.getpid()}",

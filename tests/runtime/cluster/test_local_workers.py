@@ -2,12 +2,15 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 
 import pytest
+from distributed import Client
+from distributed.security import Security
 
 from overfly.runtime.cluster.job import ClusterJob
 from overfly.runtime.cluster.local_workers import start_local_workers
@@ -22,7 +25,7 @@ import time
 from distributed import Client
 from overfly.runtime.cluster.local_workers import start_local_workers
 with start_local_workers(2) as workers:
-    Client(workers.address).wait_for_workers(2)
+    Client(workers.address, security=workers.access.dask_security()).wait_for_workers(2)
     print(*(process.pid for process in workers.processes), flush=True)
     time.sleep(600)
 """
@@ -68,6 +71,21 @@ def test_one_of_two_workers_may_be_killed_and_then_the_other_one(
     started.clear()
     with pytest.raises(ClusterError, match=r"no worker any more.*--resume"):
         make_map(raster, out=tmp_path / "other", overlap=0.75, open_engine=engine, reporter=_Kill(started, 2))
+
+
+def test_others_on_this_machine_can_not_connect():
+    stranger = Security.temporary()
+    with start_local_workers(1) as workers:
+        assert workers.address.startswith("tls://127.0.0.1:")
+        place = workers.address.removeprefix("tls://")
+        with pytest.raises(OSError, match=place):
+            Client(f"tcp://{place}", timeout=3, set_as_default=False)
+        with pytest.raises(OSError, match="certificate does not match"):
+            Client(workers.address, security=stranger, timeout=3, set_as_default=False)
+        with Client(workers.address, security=workers.access.dask_security(), timeout=30) as client:
+            client.wait_for_workers(1, timeout=60)
+        assert stat.S_IMODE(workers.access.tls_key.parent.stat().st_mode) == 0o700 or sys.platform == "win32"
+    assert not workers.access.tls_key.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test asks for a process by a signal")
