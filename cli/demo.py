@@ -26,7 +26,7 @@ _SAMPLE_RECIPE = {
     "jitter": 0.1,
 }
 # Two thirds of the map are right then, after less than two minutes.
-_MAP_RECIPE = _SAMPLE_RECIPE | {"epochs": 8, "image_size": 96, "batch_shares": 2}
+_MAP_RECIPE = _SAMPLE_RECIPE | {"epochs": 8, "image_size": 96}
 # `map` takes the smallest variant, and the export of each other one takes some seconds.
 _MAP_VARIANTS = ("int8",)
 # From ImageNet weights, a few epochs are enough for a first result.
