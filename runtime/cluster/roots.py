@@ -53,9 +53,12 @@ class Roots:
         OSError
             If a file can't be read.
         """
-        real, pending, seen = self.check(path), [path], set()
+        real = self.check(path)
+        if self.folders is None:
+            return real
+        pending, seen = [path], set()
         folders: dict[Path, dict[str, list[Path]]] = {}
-        while pending and self.folders is not None:
+        while pending:
             file = pending.pop()
             if file in seen:
                 continue

@@ -102,11 +102,11 @@ class FolderWatch:
         Not every file system lists all files of a folder that changes meanwhile, so a missing file is looked up.
         """
         there = set(images)  # also the folders that can't be listed
-        gone = {
-            path for path in self._seen.keys() - there if there.isdisjoint(path.parents) and not os.path.lexists(path)
+        self._seen = {
+            path: seen
+            for path, seen in self._seen.items()
+            if path in there or not there.isdisjoint(path.parents) or os.path.lexists(path)
         }
-        for path in gone:
-            del self._seen[path]
 
     def _update(self, path: Path) -> bool:
         """Note what a file looks like now; return whether it is new or has changed.

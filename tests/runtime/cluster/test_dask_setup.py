@@ -4,10 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-pytest.importorskip("distributed")
-
 LOG = """
 import logging
 from overfly.runtime.cluster.dask_setup import silence_dask
