@@ -57,7 +57,7 @@ def test_a_vrt_that_may_mean_something_else_is_refused(vrt, content):
 
 
 def test_a_vrt_is_one_by_its_content(vrt):
-    content = SOURCE.format("<SourceFilename>/x.tif</SourceFilename>")
+    content = SOURCE.format('<SourceFilename relativeToVRT="1">x.tif</SourceFilename>')
     for name in ("a.tif", "a.tif.aux.xml"):
         assert [path.name for path in referenced_files(vrt(content, name=name))] == ["x.tif"]
 
