@@ -30,13 +30,14 @@ class Runner:
     n_requests
         The number of images that the device wants in progress, for the hint that it was compiled with.
     depth
-        The number of images to keep in progress: one more than `n_requests`, so that the device never waits.
+        The number of images to keep in progress: twice `n_requests`, so that the device never waits, even if this
+        process gets the processor late because threads that decode images use it too.
     """
 
     def __init__(self, compiled: Any, *, variant: str, requested_precision: str) -> None:  # noqa: ANN401 - no stub
         self._compiled = compiled
         self.n_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self.depth = self.n_requests + 1
+        self.depth = 2 * self.n_requests
         # The requests that are not in use. The methods of a deque are atomic, so threads may share it.
         self._idle: deque[Any] = deque()
         self.variant = variant
