@@ -13,6 +13,9 @@ from overfly.runtime.inference.compile import compile_variant
 from overfly.runtime.inference.runner import Runner
 
 _THREADS = "INFERENCE_NUM_THREADS"
+# OpenVINO binds its threads to the first cores. Workers on one machine would all take the same ones: two workers with
+# one thread each had 0.63 of the blocks per second of one process with two (openvino 2026.4 on Linux).
+_PINNING = "ENABLE_CPU_PINNING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def compile_request(request: ModelRequest, path: Path, n_threads: int) -> Worker
         execution_precision=request.execution_precision,
         hint="throughput",
         cache=request.cache,
-        properties=_with_threads(request.properties, request.device, n_threads),
+        properties=_sharing_cores(request.properties, request.device, n_threads),
     )
     return WorkerModel(bundle.manifest, runner, hash_golden(runner, bundle))
 
@@ -80,6 +83,6 @@ def hash_golden(runner: Runner, bundle: Bundle) -> str:
     return hashlib.sha256(logits.astype("<f4").tobytes()).hexdigest()
 
 
-def _with_threads(properties: Mapping[str, str], device: str, n_threads: int) -> dict[str, str]:
-    """Return properties that also limit the threads of a CPU."""
-    return {_THREADS: str(n_threads), **properties} if device == "CPU" else dict(properties)
+def _sharing_cores(properties: Mapping[str, str], device: str, n_threads: int) -> dict[str, str]:
+    """Return properties that also limit the threads of a CPU, and let them run on any core."""
+    return {_THREADS: str(n_threads), _PINNING: "NO", **properties} if device == "CPU" else dict(properties)
