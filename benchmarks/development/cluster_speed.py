@@ -6,12 +6,13 @@ A raster of images of the folder side by side is classified in turns by this pro
 with the same number of threads in total: one worker, and two. Two workers that take all cores each show why they must
 not. A block counts from when it is sent to its result; the start of the workers does not count.
 
-The simulation has 200 workers, in a process of their own with the scheduler, whose model is a pause of known length.
+The simulation has 200 workers, in one process, whose model is a pause of known length, and a scheduler in another one.
 It shows how fast the client sends out blocks, receives their results, writes the journal and adds up probabilities.
 Close all other programs first. On a shared machine, only the ratios and the CPU times are meaningful.
 """
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -32,6 +33,8 @@ from overfly.benchmarks.development.ab_test import ABResult, measure_alternately
 from overfly.benchmarks.development.harness import Result, make_parser, positive, show
 from overfly.benchmarks.development.map_speed import MapTest, write_raster
 from overfly.runtime.bundle.bundle import Bundle
+from overfly.runtime.cluster.access import LOOPBACK
+from overfly.runtime.cluster.dask_setup import silence_dask
 from overfly.runtime.cluster.job import ClusterJob
 from overfly.runtime.cluster.request import Answer
 from overfly.runtime.cluster.service import BlockService
@@ -182,7 +185,8 @@ def simulate(bundle: Path, n_workers: int, pause_s: float, n_blocks: int) -> Sim
         plan = _plan(job)
         setup = folder / "setup.json"
         setup.write_text(json.dumps([n_workers, pause_s, _canned(plan).hex()]))
-        address = stack.enter_context(_simulated_workers(setup))
+        address = stack.enter_context(_start("schedule"))
+        stack.enter_context(_start("work", address, str(setup)))
         engine = _open(stack, job, ClusterJob(scheduler=address).open_engine)
         done: list[tuple[float, float]] = []
         plan.classify(folder, engine, lambda *_: done.append((time.perf_counter(), time.process_time())))
@@ -214,9 +218,9 @@ def _write_empty_raster(path: Path, n_blocks: int) -> Path:
 
 
 @contextmanager
-def _simulated_workers(setup: Path) -> Iterator[str]:
-    """Start a process with a scheduler and workers whose model is a pause; yield the address."""
-    code = f"from overfly.benchmarks.development.cluster_speed import serve; serve({str(setup)!r})"
+def _start(function: str, *arguments: str) -> Iterator[str]:
+    """Start a process that calls a function of this module; yield the first line that it writes."""
+    code = f"from overfly.benchmarks.development.cluster_speed import {function} as f; f(*{arguments!r})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             yield process.stdout.readline().strip() if process.stdout else ""
@@ -238,27 +242,48 @@ class _Pause(BlockService):
         return Answer(data=self._data)
 
 
-def serve(setup: str) -> None:
-    """Be the scheduler and the simulated workers that a file describes; write the address to standard output."""
-    from distributed import LocalCluster
+def schedule() -> None:
+    """Be a scheduler; write its address to standard output."""
+    from distributed import Scheduler
 
-    from overfly.runtime.cluster.dask_setup import silence_dask
+    async def run() -> None:
+        async with Scheduler(host=LOOPBACK, port=0, dashboard_address=f"{LOOPBACK}:0") as scheduler:
+            _write_line(scheduler.address)
+            await scheduler.finished()
+
+    silence_dask()
+    asyncio.run(run())
+
+
+def work(address: str, setup: str) -> None:
+    """Be the simulated workers that a file describes; write a line to standard output when they have begun."""
+    import dask
+
     from overfly.runtime.cluster.worker import MapWorker
 
     n_workers, pause_s, data = json.loads(Path(setup).read_text())
     service = _Pause(pause_s, bytes.fromhex(data))
-    silence_dask()
-    place = {"host": "127.0.0.1", "protocol": "tcp://", "scheduler_port": 0, "dashboard_address": "127.0.0.1:0"}
 
-    async def work(address: str) -> None:
-        workers = [MapWorker(address, service=service, host="127.0.0.1", name=f"{n}") for n in range(n_workers)]
+    async def run() -> None:
+        workers = [MapWorker(address, service=service, host=LOOPBACK, name=f"{n}") for n in range(n_workers)]
         await asyncio.gather(*workers)
-        sys.stdout.write(f"{address}\n")
-        sys.stdout.flush()
+        # Otherwise Python looks through the parts of all these workers again and again.
+        gc.freeze()
+        _write_line("ready")
         await asyncio.gather(*(worker.finished() for worker in workers))
 
-    with LocalCluster(n_workers=0, **place) as cluster:
-        asyncio.run(work(cluster.scheduler_address))
+    silence_dask()
+    # Each worker would observe the whole process, with its 200 workers.
+    dask.config.set(
+        {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "1 hour"}
+    )
+    asyncio.run(run())
+
+
+def _write_line(text: str) -> None:
+    """Write a line to standard output at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

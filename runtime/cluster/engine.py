@@ -33,8 +33,8 @@ from overfly.runtime.mapping.grid import Block
 from overfly.runtime.mapping.record import ModelRecord
 from overfly.runtime.reporter import Reporter
 
-# How many answers to fetch at once, and how long to wait for them, in seconds.
-_BATCH = 32
+# How many answers to fetch at once, which take 8 MB, and how long to wait for them, in seconds.
+_BATCH = 256
 _MAX_GATHER_S = 10.0
 
 
