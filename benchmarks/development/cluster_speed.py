@@ -14,6 +14,7 @@ Close all other programs first. On a shared machine, only the ratios and the CPU
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,11 @@ _SMALL_PIXEL_M = 2.0
 # Per block of 16 x 32 windows.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 16, 32
 _MS = 1000
+# Each simulated worker would observe its whole process, with all the others.
+_DASK_CHOICES = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "1 hour",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +227,9 @@ def _write_empty_raster(path: Path, n_blocks: int) -> Path:
 def _start(function: str, *arguments: str) -> Iterator[str]:
     """Start a process that calls a function of this module; yield the first line that it writes."""
     code = f"from overfly.benchmarks.development.cluster_speed import {function} as f; f(*{arguments!r})"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, **_DASK_CHOICES}
+    ) as process:
         try:
             yield process.stdout.readline().strip() if process.stdout else ""
         finally:
@@ -257,8 +265,6 @@ def schedule() -> None:
 
 def work(address: str, setup: str) -> None:
     """Be the simulated workers that a file describes; write a line to standard output when they have begun."""
-    import dask
-
     from overfly.runtime.cluster.worker import MapWorker
 
     n_workers, pause_s, data = json.loads(Path(setup).read_text())
@@ -273,10 +279,6 @@ def work(address: str, setup: str) -> None:
         await asyncio.gather(*(worker.finished() for worker in workers))
 
     silence_dask()
-    # Each worker would observe the whole process, with its 200 workers.
-    dask.config.set(
-        {"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.interval": "1 hour"}
-    )
     asyncio.run(run())
 
 
