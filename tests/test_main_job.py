@@ -1,4 +1,7 @@
-"""The main job on the real scenes: train, export, bench, check, predict, as a user types it."""
+"""The main job on the real scenes: train, export, bench, check, predict, as a user types it.
+
+It is slow. Among the fast tests, tests/test_raster_trip.py trains and exports on real scenes.
+"""
 
 import json
 import re
@@ -15,7 +18,7 @@ from overfly.runtime.documents import write_document
 from overfly.training.run import RUN_SCHEMA, Run, save_checkpoint
 from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 def _trip(folder: Path, data: Path, weights: Path, *options: str) -> Path:
