@@ -90,6 +90,7 @@ def command(
     A raster that can't be mapped does not stop the others; the exit code is then 1.
     """
     from overfly.cli.output import one_line
+    from overfly.cli.signals import interrupt_on_sigterm
     from overfly.cli.terminal import Terminal
     from overfly.runtime.files.unfinished import unfinished_folder
     from overfly.runtime.mapping.job import MapJob, make_maps
@@ -110,7 +111,7 @@ def command(
         access = ClusterAccess(tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, insecure=insecure)
         cluster = ClusterJob(scheduler=scheduler, n_workers=n_workers or 1, access=access, timeout_s=timeout_s)
     job = MapJob(bundle=bundle, rasters=rasters, out=out, overlap=float(overlap), **choices)
-    with Terminal() as terminal:
+    with Terminal() as terminal, interrupt_on_sigterm():
         try:
             result = make_maps(
                 job,

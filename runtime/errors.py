@@ -17,6 +17,7 @@ OverflyError
 ├── DeviceError (RuntimeError)        a device is unknown or absent, or can't run the model
 ├── TeamError (RuntimeError)          processes that train together lost the connection, or differ in their jobs
 ├── ClusterError (RuntimeError)       the workers of a cluster can't be reached, or none of them can do the work
+│   └── RefusedRasterError            no worker can read a raster that the client can; others may go on
 ├── ParityError (RuntimeError)        an export step changed the model's answers too much
 ├── OutputError (OSError)             an output exists already, or can't be written
 └── MissingExtraError (ImportError)   an optional package is not installed
@@ -109,6 +110,10 @@ class TeamError(OverflyError, RuntimeError):
 
 class ClusterError(OverflyError, RuntimeError):
     """The scheduler or the workers of a cluster can't be reached, are not protected, or can't do the work."""
+
+
+class RefusedRasterError(ClusterError):
+    """No worker can read a raster as the client can; what is finished of its map is kept."""
 
 
 class ParityError(OverflyError, RuntimeError):

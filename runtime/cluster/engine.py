@@ -96,11 +96,12 @@ class ClusterEngine:
         self._request = request.to_text()
         self._members = Members(client, timeout_s, reporter, local)
         self._expected: Iterator[MapWork] = iter(())
-        self._waiting: deque[_Item] = deque()
         self._in_progress: dict[str, _Item] = {}
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # By the names of the maps: those that were begun, and what is finished of those that are not complete.
+        # By the names of the maps: those that were begun, and what waits and what is finished of those that are not
+        # complete.
         self._begun: set[str] = set()
+        self._waiting: dict[str, deque[_Item]] = {}
         self._ready: dict[str, list[BlockOutcome]] = {}
         self._rasters: dict[str, str] = {}
         self._keys = (f"overfly-{os.urandom(8).hex()}-{number}" for number in itertools.count())
@@ -116,6 +117,8 @@ class ClusterEngine:
         ------
         ClusterError
             If the scheduler is lost, no worker can do the work, or a block ends every worker that tries it.
+        RefusedRasterError
+            If no worker can do this map, while one may do others.
         """
         missing = dict(blocks)
         if work.name not in self._ready:
@@ -128,23 +131,27 @@ class ClusterEngine:
                 if missing:
                     self._advance(work)
         finally:
-            self._ready.pop(work.name)
-            self._rasters.pop(work.name)
-            self._waiting = deque(item for item in self._waiting if item.work.name != work.name)
+            for of_each_map in (self._ready, self._rasters, self._waiting):
+                of_each_map.pop(work.name)
+            self._drop([key for key, item in self._in_progress.items() if item.work.name == work.name])
 
     def close(self) -> None:
         """Drop what is in progress."""
-        futures = [item.future for item in self._in_progress.values()]
-        self._in_progress.clear()
-        with contextlib.suppress(Exception):  # the scheduler may be gone
-            self._client.cancel(futures, force=True)
+        self._drop(list(self._in_progress))
+
+    def _drop(self, keys: list[str]) -> None:
+        """Give up blocks in progress for good."""
+        futures = [self._in_progress.pop(key).future for key in keys]
+        if futures:
+            with contextlib.suppress(Exception):  # the scheduler may be gone
+                self._client.cancel(futures, force=True)
 
     def _begin(self, work: MapWork, blocks: Iterable[tuple[int, Block]]) -> None:
-        """Line up the blocks of a map, before those of later maps."""
+        """Line up the blocks of a map."""
         self._begun.add(work.name)
         self._ready[work.name] = []
         self._rasters[work.name] = raster_request(work)
-        self._waiting.extendleft(reversed([_Item(work, index, block) for index, block in blocks]))
+        self._waiting[work.name] = deque(_Item(work, index, block) for index, block in blocks)
 
     def _begin_next(self) -> bool:
         """Line up the blocks of the next map that is expected; return whether there is one."""
@@ -160,7 +167,7 @@ class ClusterEngine:
 
     def _advance(self, current: MapWork) -> None:
         """Send out blocks, and wait a moment for answers."""
-        self._members.look_after(self._in_progress, current.name)
+        self._members.look_after(self._in_progress, current.name, current.path)
         for item in self._lost_items():
             self._again(item)
         self._send(current)
@@ -196,21 +203,28 @@ class ClusterEngine:
         with explain_lost_scheduler():
             item.future.cancel(force=True)
         item.future = None
-        self._waiting.appendleft(item)
+        self._waiting[item.work.name].appendleft(item)
 
     def _send(self, current: MapWork) -> None:
         """Send out enough blocks to keep every worker busy; those of later maps do not pile up here."""
         limit = self._members.capacity
+        n_ahead = sum(len(ready) for name, ready in self._ready.items() if name != current.name)
         while len(self._in_progress) < limit:
-            if not self._waiting and not self._begin_next():
+            others = [name for name in self._waiting if name != current.name] if n_ahead < limit else []
+            if (item := self._next_item([current.name, *others])) is not None:
+                self._submit(item)
+            # Nor do maps pile up that no worker can do.
+            elif n_ahead >= limit or len(others) >= limit or not self._begin_next():
                 return
-            item = self._waiting[0]
-            n_ahead = sum(len(ready) for name, ready in self._ready.items() if name != current.name)
-            item.workers = self._members.allowed(item.work.name)
-            if (item.work.name != current.name and n_ahead >= limit) or item.workers == frozenset():
-                return
-            self._waiting.popleft()
-            self._submit(item)
+
+    def _next_item(self, names: Iterable[str]) -> _Item | None:
+        """Take the first block that may go out from those that wait for some maps; None if there is none."""
+        for name in names:
+            if (waiting := self._waiting[name]) and (workers := self._members.allowed(name)) != frozenset():
+                item = waiting.popleft()
+                item.workers = workers
+                return item
+        return None
 
     def _submit(self, item: _Item) -> None:
         """Send out a block."""
@@ -246,7 +260,7 @@ class ClusterEngine:
         """Take what came back for a block."""
         if answer is None:
             self._explain_failure(item, future)
-            self._waiting.appendleft(item)
+            self._waiting[item.work.name].appendleft(item)
             return
         self._members.learn(answer)
         if answer.data is not None:
@@ -257,7 +271,7 @@ class ClusterEngine:
         else:
             reason = answer.refused or f"it can't read what the client can: {answer.unreadable}"
             self._members.refuse(answer, reason, item.work.name)
-            self._waiting.appendleft(item)
+            self._waiting[item.work.name].appendleft(item)
 
     def _explain_failure(self, item: _Item, future: Any) -> None:  # noqa: ANN401 - Dask has no stubs
         """Raise ClusterError if a block can't be classified; a worker that was lost meanwhile is no failure."""

@@ -3,15 +3,16 @@
 import asyncio
 import math
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from pathlib import Path
 
 from distributed import Client
 
 from overfly.runtime.cluster.local_workers import LocalWorkers
 from overfly.runtime.cluster.request import Answer
-from overfly.runtime.errors import ClusterError, OverflyError
+from overfly.runtime.errors import ClusterError, OverflyError, RefusedRasterError
 from overfly.runtime.reporter import Reporter
 
 RESUME = "the finished blocks are safe: repeat the command with --resume"
@@ -24,6 +25,8 @@ _MIN_BLOCKS = 8
 # How long to wait for others if all workers that are there are left out, and before a note, in seconds.
 _PATIENCE_S = 30.0
 _QUIET_S = 5.0
+# How many different reasons, and how many workers for each, are in a sentence.
+_MAX_NAMED = 3
 
 
 class Members:
@@ -59,7 +62,9 @@ class Members:
         self._since: dict[str, tuple[str, float]] = {}
         self._hanging: set[str] = set()
         self._last_look = -math.inf
+        # For how long no worker could do the work, and no worker came or went, in seconds.
         self._without_s = 0.0
+        self._steady_s = 0.0
         self._has_noted = False
 
     @property
@@ -85,20 +90,22 @@ class Members:
         hanging, self._hanging = self._hanging, set()
         return hanging
 
-    def look_after(self, keys: Container[str], name: str) -> None:
+    def look_after(self, keys: Container[str], name: str, path: Path) -> None:
         """Once a second, see which workers are there and what they do.
 
         Parameters
         ----------
         keys
             Of the blocks in progress.
-        name
-            Of the map whose blocks are waited for.
+        name, path
+            The map whose blocks are waited for, and its raster.
 
         Raises
         ------
         ClusterError
-            If the scheduler is lost, or no worker came in time that can do the map.
+            If the scheduler is lost, or no worker came in time that can do any map.
+        RefusedRasterError
+            If no worker came in time that can do this map, while one may do others.
         """
         now = time.monotonic()
         # While the files of a map are written, nobody looks.
@@ -107,6 +114,7 @@ class Members:
             return
         self._last_look = now
         processing = self.check_scheduler()
+        self._steady_s = self._steady_s + step if self.alive == processing.keys() else 0.0
         self.alive = frozenset(processing)
         seen = {key: address for address, found in processing.items() for key in found if key in keys}
         before = self._since
@@ -118,7 +126,7 @@ class Members:
             if now > since + self._timeout_s:
                 self._hanging.add(key)
                 self._leave_out(address, None, f"it has not finished a block within {self._timeout_s:g} s")
-        self._check_useful(name, step)
+        self._check_useful(name, path, step)
 
     def check_scheduler(self) -> dict[str, tuple[str, ...]]:
         """Return the keys of the tasks of each worker, by its address; raise ClusterError if the scheduler is lost."""
@@ -132,17 +140,23 @@ class Members:
             worker = self._names.get(address)
             self._reporter.note(f"worker {f'{worker} at ' if worker else ''}{address} is left out: {reason}")
 
-    def _check_useful(self, name: str, step: float) -> None:
+    def _check_useful(self, name: str, path: Path, step: float) -> None:
         """Raise ClusterError if there has been no worker for too long that can do a map."""
         reasons = {address: why for (address, where), why in self._left_out.items() if where in {None, name}}
         if self.alive - reasons.keys():
             self._without_s, self._has_noted = 0.0, False
             return
         self._without_s += step
+        for_others = {address for address in self.alive if (address, None) not in self._left_out}
         others_may_come = self._local is None or self._local.n_alive > len(self.alive)
-        # If all that are there are left out, others may just be starting.
+        # If all that are there are left out, others may just be starting. For one raster of many, this time is not
+        # waited again if all of them have been there for long.
         patience = min(self._timeout_s, _PATIENCE_S) if self.alive else self._timeout_s
-        if not others_may_come or self._without_s > patience:
+        waited = max(self._without_s, self._steady_s) if for_others else self._without_s
+        if not others_may_come or waited > patience:
+            if for_others:
+                found = self._list_reasons({address: reasons[address] for address in self.alive})
+                raise RefusedRasterError(f"no worker can do the blocks of {path}: {found}; {RESUME}")
             if self.alive:
                 raise ClusterError(
                     f"no worker can do the work; the first one: {next(iter(reasons.values()))}; {RESUME}"
@@ -151,6 +165,20 @@ class Members:
         if not self._has_noted and self._local is None and self._without_s > _QUIET_S:
             self._has_noted = True
             self._reporter.note(f"there is no worker that can do the work: waiting for one, {patience:g} s at most")
+
+    def _list_reasons(self, reasons: Mapping[str, str]) -> str:
+        """Return why workers are left out, each reason once with the workers that it holds for."""
+        workers: dict[str, list[str]] = {}
+        for address, reason in sorted(reasons.items()):
+            workers.setdefault(reason, []).append(self._names.get(address) or address)
+        texts = [f"{_list_some(names, ', ')}: {reason}" for reason, names in workers.items()]
+        return _list_some(texts, "; ")
+
+
+def _list_some(texts: Sequence[str], separator: str) -> str:
+    """Return the first of some texts, and how many more there are."""
+    more = [f"{len(texts) - _MAX_NAMED} more"] if len(texts) > _MAX_NAMED else []
+    return separator.join([*texts[:_MAX_NAMED], *more])
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """From a bundle and rasters to maps: the one orchestration."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.errors import OutputError, OverflyError, RasterError
+from overfly.runtime.errors import OutputError, OverflyError, RasterError, RefusedRasterError
 from overfly.runtime.extras import require_extra
 from overfly.runtime.files.folder_lock import LOCK_FILE, lock_folder
 from overfly.runtime.files.hashing import sha256_file
@@ -103,7 +103,8 @@ class MapResult:
     records
         The record of each map, by its folder.
     problems
-        Why a raster has no map, or which part of it could not be read.
+        Why a raster has no map, or which part of it could not be read. With a `RefusedRasterError`, all maps are still
+        in the unfinished folder.
     """
 
     records: dict[Path, MapRecord]
@@ -120,7 +121,8 @@ def make_maps(
 ) -> MapResult:
     """Classify rasters and write their maps.
 
-    A raster that can't be mapped does not stop the others.
+    A raster that can't be mapped does not stop the others. One that only the workers of a cluster can't read keeps
+    the others in the unfinished folder as well, where `resume` continues it.
 
     Parameters
     ----------
@@ -160,6 +162,9 @@ def make_maps(
         # Delete it if there is nothing to continue from.
         if is_ours and work.exists() and not any(work.rglob(JOURNAL_FILE)) and not any(work.rglob(MAP_FILE)):
             remove(work)
+    if _has_refused(result.problems):
+        reporter.note(f"{work} holds what is done: continue with the same command and --resume, also without a cluster")
+        return result
     if not result.records:
         return result
     check_still_free(job.out, "map", overwrite=overwrite)
@@ -180,7 +185,7 @@ def _make_all(
         return _none_made(problems)
     names = {each.name for each in maps}
     _check_journals(work, names)
-    records: dict[Path, MapRecord] = {}
+    records: dict[str, MapRecord] = {}
     with (open_engine or open_local_engine)(job, bundle, reporter) as engine:
         reporter.note(_announcement(engine.model, maps[0].options))
         engine.expect(each.work() for each in maps if not (work / each.name / JOURNAL_FILE).exists())
@@ -188,23 +193,34 @@ def _make_all(
         for each in maps:
             progress = partial(_report, reporter, n_before, n_windows)
             try:
-                record, unreadable = each.write(work / each.name, engine, progress)
-            except RasterError as error:
+                records[each.name], unreadable = each.write(work / each.name, engine, progress)
+            except (RasterError, RefusedRasterError) as error:
                 problems.append(error)
-                if each.name:
+                if each.name and isinstance(error, RasterError):
                     remove(work / each.name)
             else:
-                records[job.out / each.name] = record
                 problems += unreadable
             n_before += each.n_windows
+    is_refused = _has_refused(problems)
+    if not is_refused:
+        _tidy(work, names, records)
     if not records:
-        _remove_others(work, keep={LOCK_FILE})
         return _none_made(problems)
-    for each in maps:
-        remove(work / each.name / JOURNAL_FILE)
-    if names != {""}:
-        _remove_others(work, keep={LOCK_FILE, *(folder.name for folder in records)})
-    return MapResult(records, tuple(problems))
+    folder = work if is_refused else job.out
+    return MapResult({folder / name: record for name, record in records.items()}, tuple(problems))
+
+
+def _tidy(work: Path, names: set[str], records: Collection[str]) -> None:
+    """Delete what is needed to continue, and what is left of other maps."""
+    for name in names:
+        remove(work / name / JOURNAL_FILE)
+    if names != {""} or not records:
+        _remove_others(work, keep={LOCK_FILE, *records})
+
+
+def _has_refused(problems: Iterable[OverflyError]) -> bool:
+    """Whether there is a raster whose map can be continued."""
+    return any(isinstance(problem, RefusedRasterError) for problem in problems)
 
 
 def _none_made(problems: list[OverflyError]) -> MapResult:

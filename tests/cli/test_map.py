@@ -77,9 +77,19 @@ def test_a_raster_that_cannot_be_mapped_is_named_and_the_others_are_done(make, t
     assert "field" in result.out
 
 
-def test_interrupted_it_says_how_to_continue(make, monkeypatch, tmp_path):
+@pytest.fixture
+def _sigterm_does_nothing():
+    """What SIGTERM does outside of the command; by default, it would end all tests."""
+    previous = signal.signal(signal.SIGTERM, handler := lambda *_: None)
+    yield
+    assert signal.signal(signal.SIGTERM, previous) is handler
+
+
+@pytest.mark.usefixtures("_sigterm_does_nothing")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_how_to_continue(make, monkeypatch, tmp_path, number):
     def interrupt(*_):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
     monkeypatch.setattr("overfly.runtime.mapping.raster_map.write_outputs", interrupt)
     result = make()

@@ -10,7 +10,8 @@ from overfly.runtime.cluster.job import ClusterJob
 from overfly.runtime.cluster.request import Answer
 from overfly.runtime.cluster.roots import Roots
 from overfly.runtime.cluster.service import BlockService
-from overfly.runtime.errors import ClusterError, OutputError, RasterError
+from overfly.runtime.errors import ClusterError, OutputError, RasterError, RefusedRasterError
+from overfly.runtime.mapping.classification import BlockSpec
 from overfly.runtime.mapping.engine import open_local_engine
 from overfly.runtime.mapping.job import MapJob, map_options
 from overfly.runtime.mapping.journal import Journal
@@ -125,6 +126,50 @@ def test_if_all_refuse_it_ends_with_the_reason(cluster, classify, raster):
     address, _ = cluster(_Answers(None, lambda _: Answer(refused="it is Monday", scope="raster")))
     with pytest.raises(ClusterError, match=r"it is Monday.*--resume"):
         classify(raster, ClusterJob(scheduler=address, timeout_s=1.0).open_engine)
+
+
+class _RefusesOne:
+    """Does what another service does, but some blocks of one raster only."""
+
+    def __init__(self, service, path, n_blocks):
+        self._service, self._path, self._left = service, path, [None] * n_blocks
+
+    def answer(self, version, model_text, raster_text, place, wanted):
+        if self._path.name in raster_text:
+            try:
+                self._left.pop()
+            except IndexError:
+                return Answer(refused="it is Monday", scope="raster")
+        return self._service.answer(version, model_text, raster_text, place, wanted)
+
+
+def test_one_refused_raster_of_many_does_not_stop_the_others_and_is_continued(
+    cluster, service, make_map, write_raster, pixels, hashes, tmp_path
+):
+    rasters = [write_raster(pixels(9 * SIZE, 9 * SIZE, seed=n), f"{n}.tif") for n in range(2)]
+    make_map(*rasters)
+    whole = hashes(tmp_path / "map")
+    address, _ = cluster(_RefusesOne(service(), rasters[0], 4), _RefusesOne(service(), rasters[0], 2))
+    out, work = tmp_path / "shared", tmp_path / "shared.unfinished"
+    engine = ClusterJob(scheduler=address, timeout_s=2.0).open_engine
+    notes = _Notes()
+    result = make_map(*rasters, out=out, open_engine=engine, reporter=notes)
+    (problem,) = result.problems
+    assert isinstance(problem, RefusedRasterError)
+    assert str(rasters[0]) in str(problem)
+    assert result.records.keys() == {work / "1"}
+    assert f"{work} holds what is done" in notes.notes[-1]
+    assert not out.exists()
+    assert hashes(work).items() >= {path: value for path, value in whole.items() if path.startswith("1/")}.items()
+
+    with pytest.raises(RefusedRasterError, match="it is Monday"):
+        make_map(rasters[0], out=tmp_path / "single", open_engine=engine)
+    n_read, read = [], BlockSpec.read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BlockSpec, "read", lambda *arguments: n_read.append(1) or read(*arguments))
+        make_map(*rasters, out=out, resume=True)
+    assert hashes(out) == whole
+    assert len(n_read) == 16 - 6
 
 
 def test_without_a_worker_it_ends_and_without_a_scheduler_as_well(cluster, classify, raster):

@@ -150,19 +150,22 @@ def bundle(make_bundle):
 @pytest.fixture
 def start_map(begin, machines, scheduler, bundle, archive, tmp_path):
     """A function that starts a map on machine 0."""
-    command = (sys.executable, "-m", "overfly.cli", "map", bundle, archive, "--out", tmp_path / "shared")
-    choices = ("--scene-m", SCENE_M, "--device", "CPU", "--variant", "fp16")
+    command = (sys.executable, "-m", "overfly.cli", "map", bundle)
+    choices = ("--out", tmp_path / "shared", "--scene-m", SCENE_M, "--device", "CPU", "--variant", "fp16")
 
-    def call(*arguments, address=None, options=("--insecure",)):
-        return begin(*machines[0](*command, *choices, "--scheduler", address or scheduler, *options, *arguments))
+    def call(*arguments, rasters=(archive,), address=None, options=("--insecure",)):
+        where = ("--scheduler", address or scheduler)
+        return begin(*machines[0](*command, *rasters, *choices, *where, *options, *arguments))
 
     return call
 
 
 @pytest.fixture
 def make_alone(make_map, archive, bundle):
-    """A function that makes the same map in this process."""
-    return lambda out, **choices: make_map(archive, out=out, variant="fp16", bundle_path=bundle, **choices)
+    """A function that makes the same map in this process, or one of more rasters."""
+    return lambda out, *more, **choices: make_map(
+        archive, *more, out=out, variant="fp16", bundle_path=bundle, **choices
+    )
 
 
 @pytest.fixture
@@ -234,6 +237,34 @@ def test_each_worker_that_differs_is_left_out_by_name(start_worker, start_map, a
     for reason, (process, _) in faulty.items():
         assert f"-{process.pid} at tcp://{ADDRESSES[1]}:" in reasons[reason]
     assert_same()
+
+
+@pytest.fixture
+def outside(write_raster, pixels):
+    """A small raster in another folder than the archive."""
+    return write_raster(pixels(9 * 8, 9 * 8, seed=2), "elsewhere/hidden.tif")
+
+
+def test_a_raster_outside_of_all_roots_waits_for_a_worker_and_the_others_are_done(
+    start_worker, start_map, make_alone, hashes, archive, outside, tmp_path
+):
+    rasters = [outside, archive]
+    workers = [start_worker(machine=machine, roots=[tmp_path / "bundle", archive.parent]) for machine in range(2)]
+    client = start_map("--timeout", "12", "--json", rasters=rasters)
+    out, err = client.communicate(timeout=120)
+    assert client.returncode == 1, err
+    (sentence,) = [line for line in err.splitlines() if line.startswith("overfly: ")]
+    assert f"{outside} is outside of" in sentence
+    assert all(f"-{process.pid}" in sentence for process, _ in workers)
+    (line,) = out.splitlines()
+    work = tmp_path / "shared.unfinished"
+    assert json.loads(line)["map"] == str(work / "field")
+    make_alone(tmp_path / "alone", outside)
+    assert hashes(work / "field").items() > hashes(tmp_path / "alone" / "field").items()
+
+    start_worker(machine=0)
+    finish(start_map("--resume", rasters=rasters))
+    assert hashes(tmp_path / "shared") == hashes(tmp_path / "alone")
 
 
 def test_a_worker_that_hangs_is_left_out(start_worker, start_map, assert_same):

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 from distributed import Client
 from distributed.security import Security
@@ -86,6 +87,36 @@ def test_others_on_this_machine_can_not_connect():
             client.wait_for_workers(1, timeout=60)
         assert stat.S_IMODE(workers.access.tls_key.parent.stat().st_mode) == 0o700 or sys.platform == "win32"
     assert not workers.access.tls_key.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a program could handle")
+def test_sigterm_ends_the_workers_and_says_how_to_continue(make_bundle, raster, tmp_path):
+    out, temporary = tmp_path / "map", tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "overfly.cli", "map", make_bundle(), raster, "--out", out, "--workers", "2"]
+    choices = ["--scene-m", "16", "--device", "CPU", "--variant", "fp32"]
+    client = subprocess.Popen(
+        list(map(str, command + choices)),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    journal = tmp_path / "map.unfinished" / "journal"
+    deadline = time.monotonic() + 90
+    while not journal.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers = psutil.Process(client.pid).children()
+    assert len(workers) == 2
+    client.terminate()
+    _, err = client.communicate(timeout=90)
+    assert client.returncode == 130
+    *_, sentence, last = err.splitlines()
+    assert f"{journal.parent} holds the finished blocks" in sentence
+    assert last == "overfly: interrupted"
+    assert journal.exists()
+    assert not any(worker.is_running() for worker in workers)
+    assert not list(temporary.glob("overfly-*"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the test asks for a process by a signal")

@@ -1,11 +1,13 @@
 """The client's view of the workers: who hangs, who is left out, and when to give up."""
 
+from pathlib import Path
+
 import pytest
 
 from overfly.runtime.cluster import members as module
 from overfly.runtime.cluster.members import Members
 from overfly.runtime.cluster.request import Answer
-from overfly.runtime.errors import ClusterError
+from overfly.runtime.errors import ClusterError, RefusedRasterError
 from overfly.runtime.reporter import Reporter
 
 TIMEOUT_S = 60.0
@@ -45,7 +47,7 @@ def look(world):
     def call(seconds, **tasks):
         world.now += seconds
         world.tasks = tasks
-        members.look_after({"k1", "k2"}, "map")
+        members.look_after({"k1", "k2"}, "map", Path("field.tif"))
         return members
 
     return call
@@ -88,6 +90,50 @@ def test_it_waits_for_a_worker_for_a_while(look, world):
         look(2)
     with pytest.raises(ClusterError, match="no worker"):
         look(2)
+
+
+@pytest.fixture
+def refuse(look):
+    """A function that lets workers refuse a map, or all of them."""
+
+    def call(*addresses, scope="raster", reason="no"):
+        members = look(0, **dict.fromkeys(addresses, ()))
+        for address in addresses:
+            answer = Answer(address=address, worker=f"host-{address}", refused=reason, scope=scope)
+            members.learn(answer)
+            members.refuse(answer, reason, "map")
+
+    return call
+
+
+def test_a_raster_that_all_refuse_ends_its_map_with_the_reason_of_each(look, refuse):
+    workers = dict.fromkeys("abcde", ())
+    look(2, **workers)
+    refuse("a", "c", "d", "e")
+    refuse("b", scope="model", reason="never")
+    for _ in range(15):  # 30 s
+        look(2, **workers)
+    with pytest.raises(RefusedRasterError, match=r"field\.tif: host-a, host-c, host-d, 1 more: no; host-b: never; "):
+        look(2, **workers)
+
+
+def test_workers_that_have_been_there_for_long_are_not_waited_for_at_each_raster(look, refuse):
+    for _ in range(20):
+        look(2, a=(), b=())
+    refuse("a", "b")
+    with pytest.raises(RefusedRasterError):
+        look(2, a=(), b=())
+    look(2, a=())  # others may be about to come
+
+
+def test_if_nobody_can_do_any_map_the_work_ends(look, refuse):
+    look(2, a=(), b=())
+    refuse("a", "b", scope="model")
+    for _ in range(15):  # 30 s
+        look(2, a=(), b=())
+    with pytest.raises(ClusterError, match="no worker can do the work; the first one: no") as caught:
+        look(2, a=(), b=())
+    assert not isinstance(caught.value, RefusedRasterError)
 
 
 def test_a_lost_scheduler_is_a_sentence(look, world):
