@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -115,14 +116,21 @@ def scheduler(start_scheduler):
 
 @pytest.fixture
 def start_worker(begin, machines, scheduler, tmp_path):
-    """A function that starts a worker on a machine, waits until it has joined, and returns it and its flag.
+    """A function that starts a worker on a machine and returns it and its flag; it waits until the worker has joined.
 
     `mounts` are pairs of paths: the first appears in place of the second, for this worker alone.
     """
     started = []
 
     def call(
-        machine=1, fault="none", address=None, mounts=(), roots=(tmp_path,), options=("--insecure",), **environment
+        machine=1,
+        fault="none",
+        address=None,
+        mounts=(),
+        roots=(tmp_path,),
+        options=("--insecure",),
+        waits=True,
+        **environment,
     ):
         flag = tmp_path / f"flag{len(started)}"
         command = [sys.executable, "-c", WORKER, fault, flag, "worker", address or scheduler, *options]
@@ -132,7 +140,8 @@ def start_worker(begin, machines, scheduler, tmp_path):
             command = ["unshare", "--mount", "sh", "-c", script, "sh", *command]
         process = begin(*machines[machine](*command), **environment)
         started.append(process)
-        wait_for_line(process, "waits for blocks")
+        if waits:
+            wait_for_line(process, "waits for blocks")
         return process, flag
 
     yield call
@@ -219,14 +228,17 @@ def others(make_bundle, write_raster, pixels, tmp_path):
 
 def test_each_worker_that_differs_is_left_out_by_name(start_worker, start_map, assert_same, bundle, archive, others):
     other_bundle, other_raster, empty = others
+    start = partial(start_worker, waits=False)  # all at once
     faulty = {
-        "overfly 9.9": start_worker(fault="version"),
-        "another bundle": start_worker(mounts=[(other_bundle, bundle)]),
-        "computes otherwise": start_worker(ONEDNN_MAX_CPU_ISA="SSE41"),
-        "another file": start_worker(mounts=[(other_raster, archive)]),
-        "does not exist": start_worker(mounts=[(empty, archive.parent)]),
-        "is outside of": start_worker(roots=[bundle]),
+        "overfly 9.9": start(fault="version"),
+        "another bundle": start(mounts=[(other_bundle, bundle)]),
+        "computes otherwise": start(ONEDNN_MAX_CPU_ISA="SSE41"),
+        "another file": start(mounts=[(other_raster, archive)]),
+        "does not exist": start(mounts=[(empty, archive.parent)]),
+        "is outside of": start(roots=[bundle]),
     }
+    for process, _ in faulty.values():
+        wait_for_line(process, "waits for blocks")
     client = start_map()
     reasons = {}
     while len(reasons) < len(faulty):
