@@ -4,7 +4,8 @@
 
 A raster of images of the folder side by side is classified in turns by this process, and by workers on this machine
 with the same number of threads in total: one worker, and two. Two workers that take all cores each show why they must
-not. A block counts from when it is sent to its result; the start of the workers does not count.
+not. A block counts from when it is sent to its result; the start of the workers does not count. A small raster has few
+blocks, and one of the workers then has none left at the end.
 
 The simulation has 200 workers, in one process, whose model is a pause of known length, and a scheduler in another one.
 It shows how fast the client sends out blocks, receives their results, writes the journal and adds up probabilities.
@@ -110,11 +111,11 @@ class SimulationResult:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table or, with ``--json``, an array."""
-    parser = make_parser("cluster_speed", n_rounds=5)
+    parser = make_parser("cluster_speed", n_rounds=3)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--images", type=Path, help="a folder of images, for the raster; without it, only simulate")
     parser.add_argument("--variant", default="int8", help="default: %(default)s")
-    parser.add_argument("--side", type=positive, default=7680, help="of the raster in pixels; default: %(default)s")
+    parser.add_argument("--side", type=positive, default=15360, help="of the raster in pixels; default: %(default)s")
     parser.add_argument("--workers", type=positive, default=200, help="simulated workers; default: %(default)s")
     parser.add_argument("--pause", type=float, default=0.6, help="of a simulated worker in s; default: %(default)s")
     parser.add_argument("--blocks", type=positive, default=3000, help="simulated blocks; default: %(default)s")
