@@ -7,11 +7,14 @@ A second run uses the same environment and starts in seconds.
 """
 
 # No syntax newer than Python 2: an old Python must get far enough to say that it is too old.
+import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
@@ -129,11 +132,31 @@ def run(arguments, remedy):
 
 
 def remove(path):
-    """Delete a file or a folder, if it is there."""
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-    elif os.path.exists(path):
-        os.remove(path)
+    """Delete a file or a folder, if it is there.
+
+    On Windows a virus scanner may have a new file open for a moment, and nothing that is read-only is deleted.
+    """
+    tries = 100 if os.name == "nt" else 1
+    while os.path.exists(path):
+        try:
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.remove(path)
+        except OSError as error:
+            tries -= 1
+            if not tries:
+                stop("{0} can't be deleted ({1}); close the program that has it open".format(path, error))
+            make_writable(path)
+            time.sleep(0.1)
+
+
+def make_writable(path):
+    """Take the mark "read-only" from a file or all of a folder."""
+    inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for each in inside or [path]:
+        with contextlib.suppress(OSError):  # it may be in use for this too
+            os.chmod(each, stat.S_IWRITE | stat.S_IREAD)
 
 
 def stop(sentence):

@@ -25,7 +25,9 @@ def _is_visible(path: Path, pattern: Path) -> bool:
     """Whether nothing in a path that a wildcard stands for is hidden."""
     from overfly.runtime.images.discovery import is_passed_over
 
-    expanded = [n for n, part in enumerate(pattern.parts) if "*" in part or "?" in part]
+    # Not the drive: Windows hides the topmost folder of each, and the prefix of long paths, \\?\, has a question mark.
+    names = [n for n, part in enumerate(pattern.parts) if part != pattern.anchor]
+    expanded = [n for n in names if "*" in pattern.parts[n] or "?" in pattern.parts[n]]
     return not any(is_passed_over(Path(*path.parts[: n + 1])) for n in expanded)
 
 
@@ -38,9 +40,11 @@ def check_quotes(arguments: Sequence[str]) -> None:
     for text in arguments:
         if '"' in text and not re.match(r"(--(set|property)=)?\w+=", text):
             path = text.partition('"')[0]
+            # C: without a backslash would be the current folder of the drive.
+            remedy = f"{path}\\ without quotation marks" if path.endswith(":") else f'"{path}"'
             raise click.UsageError(
                 f"the argument {text} has a quotation mark in it, because a backslash stood before the closing one: "
-                f'write "{path}" instead of "{path}\\"'
+                f'write {remedy} instead of "{path}\\"'
             )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ def command(
     from overfly.runtime.classifier import Classifier
     from overfly.runtime.images.discovery import find_images
     from overfly.runtime.inference.devices import is_meta
+    from overfly.runtime.machine import keep_awake
 
     if watch and (other := next((path for path in paths if not path.is_dir()), None)):
         raise click.UsageError(f"--watch needs folders, and {other} is not one")
@@ -68,7 +70,8 @@ def command(
         classifier = Classifier.from_bundle(bundle, device=device, **choices)
         classifier.reader.warn_once_in(path for path in paths if path.is_dir())
         draw = None if explain is None else _draw(bundle, paths, explain)
-        with classifier:
+        # A watch has no end: whoever starts one decides how long the machine stays awake.
+        with classifier, nullcontext() if watch else keep_awake():
             terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
             answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
             n_bad = _write(answers, "json" if as_json else style, classifier, terminal, draw, strict=strict)

@@ -44,6 +44,7 @@ from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.names import native_path
 from overfly.runtime.files.output_guards import check_inputs_safe, check_outside, check_utf8
 from overfly.runtime.images.reading import ImageBatch
+from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode_unchanged
@@ -146,13 +147,13 @@ def export(job: ExportJob, *, overwrite: bool = False, reporter: Reporter = SILE
     check_outside(job.out, data)
     check_utf8(job.out)
     if job.as_zip:
-        with atomic_file(job.out, overwrite=overwrite) as archive:
+        with keep_awake(), atomic_file(job.out, overwrite=overwrite) as archive:
             folder = archive.with_name(f"{archive.name}.files")
             folder.mkdir()
             _Export(job, run, folder, reporter).write()
             write_zip(archive, folder)
     else:
-        with atomic_folder(job.out, overwrite=overwrite) as folder:
+        with keep_awake(), atomic_folder(job.out, overwrite=overwrite) as folder:
             _Export(job, run, folder, reporter).write()
     return Bundle.open(job.out)
 

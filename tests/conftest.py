@@ -133,6 +133,27 @@ def pytest_runtest_setup(item):
             pytest.skip(reason)
 
 
+@pytest.fixture
+def kept_awake(monkeypatch):
+    """A function that watches how a module keeps the machine awake; its list has an element as long as it does."""
+
+    def watch(module):
+        awake = []
+
+        @contextlib.contextmanager
+        def keep_awake():
+            awake.append(True)
+            try:
+                yield
+            finally:
+                awake.pop()
+
+        monkeypatch.setattr(f"{module}.keep_awake", keep_awake)
+        return awake
+
+    return watch
+
+
 @pytest.fixture(autouse=True)
 def _proxies_of_this_test_only(monkeypatch):
     """Make urllib look at the proxies again: it keeps the opener of its first request for good."""

@@ -196,6 +196,49 @@ def test_a_folder_too_deep_for_windows_is_rejected_unless_long_paths_are_enabled
     assert bootstrap.calls == []
 
 
+class _Os(SimpleNamespace):
+    """The module `os`, as on Windows."""
+
+    name = "nt"
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+@pytest.fixture
+def on_windows(bootstrap, monkeypatch):
+    """The module as on Windows, with a folder `build`, and the number of tries that fail to delete it."""
+    build = Path(bootstrap.ROOT, "build")
+    (build / "lib").mkdir(parents=True)
+    (build / "lib" / "a.py").touch(0o444)
+    rmtree, pauses = bootstrap.shutil.rmtree, []
+
+    def delete_later(path):
+        if len(pauses) < bootstrap.n_failures:
+            raise PermissionError(13, "in use")
+        assert (build / "lib" / "a.py").stat().st_mode & 0o200
+        rmtree(path)
+
+    monkeypatch.setattr(bootstrap, "os", _Os())
+    monkeypatch.setattr(bootstrap, "shutil", SimpleNamespace(rmtree=delete_later))
+    monkeypatch.setattr(bootstrap, "time", SimpleNamespace(sleep=pauses.append))
+    return build
+
+
+def test_a_folder_of_the_build_that_a_scanner_has_open_is_deleted_when_it_is_free(bootstrap, on_windows):
+    bootstrap.n_failures = 3
+    bootstrap.remove(str(on_windows))
+    assert not on_windows.exists()
+
+
+def test_a_folder_of_the_build_that_stays_open_is_one_sentence(bootstrap, on_windows):
+    bootstrap.n_failures = 1000
+    with pytest.raises(SystemExit) as caught:
+        bootstrap.remove(str(on_windows))
+    assert str(caught.value).startswith(f"bootstrap: {on_windows} can't be deleted")
+    assert on_windows.exists()
+
+
 def test_without_a_command_it_says_what_it_can_do():
     result = subprocess.run([sys.executable, ROOT / "bootstrap.py"], capture_output=True, text=True, check=False)
     assert result.returncode == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from overfly.runtime.errors import DeviceError, first_line
 from overfly.runtime.extras import require_extra
+from overfly.runtime.files.replacing import remove
 from overfly.runtime.images.reading import ImageBatch
 
 # Returns uint8 [N, S, S, 3]; raises DataError if the images are missing.
@@ -76,4 +77,5 @@ def quantize_onnx(source: Path, target: Path, calibration: Calibration) -> None:
         raise DeviceError(f"ONNX Runtime can't quantize {source}: {first_line(error)}") from error
     finally:
         logging.disable(disabled)
-        prepared.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the bench deletes its folder anyway
+            remove(prepared)

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from overfly.runtime.errors import OutputError
+from overfly.runtime.files.replacing import remove
 
 LOCK_FILE = "lock"
 
@@ -45,7 +46,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             yield
         finally:
             if sys.platform != "win32":
-                path.unlink(missing_ok=True)
+                remove(path)
     if sys.platform == "win32":  # which deletes no open file
         with suppress(OSError):  # another process may have opened it since
-            path.unlink()
+            remove(path)

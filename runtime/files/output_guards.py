@@ -1,5 +1,6 @@
 """Checks before an output is written, so that nothing of value is overwritten."""
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,8 @@ from overfly.runtime.files.replacing import restore_replaced
 
 _REMEDY = "choose another output"
 
-# Windows has these devices in every folder, whatever follows a dot. It makes a temporary file with such a name in it,
-# but not the final one.
+# Windows has these devices in every folder, whatever follows a dot or a colon. It makes a temporary file with such a
+# name in it, but not the final one.
 _DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{p}{n}" for p in ("COM", "LPT") for n in "123456789¹²³"
 }
@@ -90,7 +91,7 @@ def check_utf8(path: Path) -> None:
 
 def windows_device(path: Path) -> str | None:
     """Return the first name in a path that Windows reserves for a device, such as ``con`` or ``nul.txt``, else None."""
-    return next((name for name in path.parts if name.partition(".")[0].rstrip(" ").upper() in _DEVICES), None)
+    return next((name for name in path.parts if re.split("[.:]", name)[0].rstrip(" ").upper() in _DEVICES), None)
 
 
 def check_temporary_folder() -> None:

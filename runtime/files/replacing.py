@@ -60,8 +60,8 @@ def _try_while_in_use(act: Callable[[], None], path: Path) -> None:
                 raise
             if n_tries == 0:
                 _LOGGER.info("trying again for %.0f s: %s", _PATIENCE_S, error)
-                with suppress(OSError):  # it may be in use for this too
-                    _make_writable(path)
+            with suppress(OSError):  # what it looks through may be gone meanwhile
+                _make_writable(path)
         n_tries += 1
         time.sleep(_PAUSE_S)
 
@@ -69,8 +69,10 @@ def _try_while_in_use(act: Callable[[], None], path: Path) -> None:
 def _make_writable(path: Path) -> None:
     """Take the mark "read-only", which Windows honors when it renames and deletes, from a file or all of a folder."""
     for each in (path, *path.rglob("*")):
-        if each.exists() and not each.is_symlink():
-            each.chmod(each.stat().st_mode | stat.S_IWUSR)
+        with suppress(OSError):  # a file may be in use for this too
+            mode = each.lstat().st_mode
+            if not stat.S_ISLNK(mode) and not mode & stat.S_IWUSR:
+                each.chmod(mode | stat.S_IWUSR)
 
 
 def replace_folder(new: Path, path: Path) -> None:

@@ -1,11 +1,12 @@
 """What Windows leaves to the program: wildcards, and arguments with a quotation mark or a reserved name."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import click
 import pytest
 
+from overfly.cli import arguments
 from overfly.cli.arguments import check_not_reserved, check_quotes, expand_wildcards
 
 
@@ -57,6 +58,15 @@ def test_a_wildcard_does_not_stand_for_what_is_hidden(tmp_path, monkeypatch, tex
     assert [found.replace("\\", "/") for found in expand_wildcards([text])] == expected
 
 
+def test_the_drive_of_a_wildcard_is_not_looked_at_because_windows_hides_the_topmost_folder(monkeypatch):
+    found = PureWindowsPath("//?/C:/pics/a.jpg")
+    monkeypatch.setattr(arguments, "Path", PureWindowsPath)
+    looked_at = []
+    monkeypatch.setattr("overfly.runtime.images.discovery.is_passed_over", lambda path: looked_at.append(path.name))
+    assert arguments._is_visible(found, PureWindowsPath("//?/C:/pics/*.jpg"))
+    assert looked_at == ["a.jpg"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -87,7 +97,15 @@ def test_the_sentence_for_a_swallowed_argument():
     )
 
 
-@pytest.mark.parametrize("name", ["con", "NUL", "aux.zip", "out/com1", "lpt9.tar.gz", "COM¹", "con /run", "conin$"])
+def test_the_sentence_for_a_whole_drive():
+    with pytest.raises(click.UsageError) as caught:
+        check_quotes(['E:" --device CPU'])
+    assert caught.value.message.endswith('write E:\\ without quotation marks instead of "E:\\"')
+
+
+@pytest.mark.parametrize(
+    "name", ["con", "NUL", "nul:", "aux.zip", "out/com1", "lpt9.tar.gz", "COM¹", "con /run", "conin$"]
+)
 def test_a_reserved_name_is_wrong_usage(name):
     with pytest.raises(click.BadParameter) as caught:
         check_not_reserved(Path(name))

@@ -56,6 +56,23 @@ def predict(overfly, tiny_bundle):
     return call
 
 
+@pytest.mark.parametrize("watches", [False, True])
+def test_the_machine_stays_awake_while_images_are_classified_but_a_watch_may_sleep(
+    predict, good, monkeypatch, kept_awake, watches
+):
+    awake = kept_awake("overfly.runtime.machine")
+    states = []
+
+    def interrupt(*_, **__):
+        states.append(bool(awake))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("overfly.cli.predict._write", interrupt)
+    assert predict(good.parent, *(["--watch"] if watches else [])).code == 130
+    assert states == [not watches]
+    assert not awake
+
+
 def rows_of(text):
     """Parse CSV as a reader of files would see it."""
     return list(csv.DictReader(io.StringIO(text, newline="")))

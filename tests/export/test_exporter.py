@@ -117,3 +117,20 @@ def test_a_run_whose_labels_clients_could_not_tell_apart_is_rejected(tiny_run, t
     with pytest.raises(DataError, match="golf_course"):
         export(ExportJob(run=run, out=tmp_path / "bundle"))
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_the_machine_stays_awake_during_an_export(tiny_run, tmp_path, monkeypatch, kept_awake, as_zip):
+    awake = kept_awake("overfly.export.exporter")
+
+    class Interrupted:
+        def __init__(self, *_):
+            assert awake
+
+        def write(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("overfly.export.exporter._Export", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(ExportJob(run=tiny_run, out=tmp_path / "bundle", as_zip=as_zip))
+    assert not awake

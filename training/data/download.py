@@ -14,7 +14,7 @@ from overfly.runtime.files.atomic import atomic_folder
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.files.output_guards import check_overwrite
 from overfly.runtime.files.replacing import remove, remove_leftovers
-from overfly.runtime.machine import MEBIBYTE
+from overfly.runtime.machine import MEBIBYTE, keep_awake
 from overfly.runtime.reporter import SILENT, Progress, Reporter
 from overfly.training.data.archives import Archive
 
@@ -54,7 +54,8 @@ def fetch(archive: Archive, out: Path, *, overwrite: bool = False, reporter: Rep
     part = out.absolute().with_name(f"{out.name}.zip.part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        _download(archive, part, partial(reporter.progress, "downloading (MiB)"))
+        with keep_awake():
+            _download(archive, part, partial(reporter.progress, "downloading (MiB)"))
         _verify(archive, part)
         remove_leftovers(out)
         with atomic_folder(out, overwrite=overwrite) as folder, zipfile.ZipFile(part) as opened:

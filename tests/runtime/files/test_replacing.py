@@ -237,6 +237,17 @@ def test_overwrite_replaces_read_only_files(old, names, monkeypatch, clock):
     assert len(clock) == 2
 
 
+def test_read_only_files_are_deleted_also_if_a_scanner_has_one_open(old, names, monkeypatch, clock, fail):
+    for name in ("result.txt", "second.txt"):
+        (old / name).touch()
+        (old / name).chmod(0o444)
+    fail(Path, "chmod", 32, 1)
+    protect(monkeypatch)
+    remove(old)
+    assert names(old.parent) == []
+    assert len(clock) == 2
+
+
 def test_an_old_folder_that_can_not_be_deleted_does_not_make_the_new_one_fail(old, clock, fail, caplog):
     fail(shutil, "rmtree", 32, None)
     with atomic_folder(old, overwrite=True) as partial:

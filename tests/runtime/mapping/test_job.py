@@ -116,6 +116,20 @@ def test_every_file_is_in_the_record(raster, make_map, tmp_path):
     assert sum(figures.area_m2 for figures in record.figures) == pytest.approx(80 * 56 * (2 / 0.9996) ** 2, rel=1e-3)
 
 
+def test_the_machine_stays_awake_during_a_map(raster, make_map, kept_awake):
+    awake = kept_awake("overfly.runtime.mapping.job")
+
+    class Interrupted(Reporter):
+        def progress(self, stage, *_):
+            if stage == "mapping":
+                assert awake
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_map(raster, reporter=Interrupted())
+    assert not awake
+
+
 class _Stop(Reporter):
     """Interrupts the map after a number of windows."""
 

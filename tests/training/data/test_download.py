@@ -336,3 +336,17 @@ def test_what_a_killed_unpacking_left_is_deleted(archive, tmp_path):
 def test_the_topmost_folder_is_rejected(archive):
     with pytest.raises(OutputError, match=re.escape(str(Path("/")))):
         fetch(archive, Path("/"), overwrite=True)
+
+
+def test_the_machine_stays_awake_during_a_download(tmp_path, monkeypatch, kept_awake):
+    awake = kept_awake("overfly.training.data.download")
+
+    def interrupt(*_):
+        assert awake
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("overfly.training.data.download._download", interrupt)
+    archive = Archive(url="http://localhost", sha256="", size_bytes=1, images="Set/Images", summary="")
+    with pytest.raises(KeyboardInterrupt):
+        fetch(archive, tmp_path / "set")
+    assert not awake

@@ -15,7 +15,9 @@ from overfly.runtime.files.atomic import atomic_folder
 from overfly.runtime.files.hashing import sha256_files
 from overfly.runtime.files.names import native_path, utf8_text
 from overfly.runtime.files.output_guards import check_inputs_safe, explain_os_errors
+from overfly.runtime.files.replacing import remove
 from overfly.runtime.images.depth import ValueRange, check_range
+from overfly.runtime.machine import keep_awake
 from overfly.runtime.raster.fill import MIN_VALID, mirror_missing
 from overfly.runtime.raster.source import NO_NODATA, RasterSource, check_projections
 from overfly.runtime.reporter import SILENT, Reporter, count_and_name
@@ -157,7 +159,7 @@ def cut_chips(job: ChipsJob, *, overwrite: bool = False, reporter: Reporter = SI
     """
     check_projections()
     check_inputs_safe(job.out, [*job.rasters, *([job.labels] if job.labels else [])])
-    with atomic_folder(job.out, overwrite=overwrite) as folder, explain_os_errors(job.out):
+    with keep_awake(), atomic_folder(job.out, overwrite=overwrite) as folder, explain_os_errors(job.out):
         return _Cutting(job, folder, reporter).write()
 
 
@@ -291,7 +293,7 @@ class _Cutting:
         kept = []
         for chip, number in zip(chips, numbers, strict=True):
             if number == DROPPED:
-                (self._folder / native_path(chip.name)).unlink()
+                remove(self._folder / native_path(chip.name))
                 self._dropped["near_other_part"] += 1
             else:
                 kept.append((chip, PARTS[number]))

@@ -58,7 +58,9 @@ class LabelFile:
         """The file or, of a Shapefile, all its files."""
         if self.path.suffix.lower() != ".shp":
             return [self.path]
-        return sorted(file for file in self.path.parent.iterdir() if file.stem == self.path.stem and file.is_file())
+        base = self.path.with_suffix("")  # paths of Windows ignore the case, as its files do; the order must not
+        files = [file for file in self.path.parent.iterdir() if file.with_suffix("") == base and file.is_file()]
+        return sorted(files, key=lambda file: file.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -200,6 +201,37 @@ def test_an_interruption_leaves_nothing(job):
     with pytest.raises(KeyboardInterrupt):
         cut_chips(job, reporter=Interrupted())
     assert {*job.out.parent.iterdir()} == before
+
+
+def test_the_machine_stays_awake_while_scenes_are_cut(job, kept_awake):
+    awake = kept_awake("overfly.training.data.chips.job")
+
+    class Interrupted(Reporter):
+        def progress(self, stage, *_):
+            if stage == "cutting scenes":
+                assert awake
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_chips(job, reporter=Interrupted())
+    assert not awake
+
+
+def test_a_scene_near_another_part_that_a_scanner_has_open_is_deleted_when_it_is_free(job, monkeypatch):
+    unlink, failed = Path.unlink, []
+
+    def unlink_the_second_time(path, **options):
+        if path.suffix == ".tif" and path not in failed:
+            failed.append(path)
+            error = PermissionError(13, "The file is in use by another program")
+            error.winerror = 32
+            raise error
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink_the_second_time)
+    record = cut_chips(job)
+    assert len(failed) == record.dropped["near_other_part"] > 0
+    assert record.n_scenes == len([*job.out.rglob("*.tif")])
 
 
 def test_labels_elsewhere_give_no_scene(job, draw_labels):

@@ -1,6 +1,7 @@
 """Labels are read in any CRS and with any axis order, and what can't be used is named."""
 
 import json
+import sys
 
 import numpy as np
 import pyogrio
@@ -153,6 +154,24 @@ def test_labels_without_crs_are_named(draw_labels):
 def test_all_files_of_a_shapefile_are_its_files(draw_labels):
     names = {file.suffix for file in open_labels(draw_labels([SQUARE], "a.shp", kind=["a"])).files}
     assert {".shp", ".dbf", ".shx", ".prj"} <= names
+
+
+def test_the_files_of_a_shapefile_are_in_the_same_order_on_every_system(draw_labels):
+    path = draw_labels([SQUARE], "a.shp", kind=["a"])
+    labels = open_labels(path)
+    path.with_suffix(".shx").rename(path.with_suffix(".SHX"))
+    (path.parent / "ab.shp").touch()
+    names = [file.name for file in labels.files]
+    assert names[0] == "a.SHX"
+    assert names == sorted(names)
+    assert {"a.dbf", "a.shp"} < {*names}
+    assert "ab.shp" not in names
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="only Windows finds a file by its name in another case")
+def test_a_shapefile_in_another_case_has_all_its_files(draw_labels):
+    path = draw_labels([SQUARE], "a.shp", kind=["a"])
+    assert open_labels(path.with_name("A.SHP")).files == open_labels(path).files
 
 
 def test_geojson_with_a_z_coordinate_is_flat(tmp_path, source):
