@@ -2,17 +2,17 @@
 
 The score is the sum of two parts, each standardized on the held-out images:
 
-- the cosine between the features of an image, which the last layer reads, and the mean features of the nearest class.
-  It is low for scenes of other classes;
-- minus the Mahalanobis distance of the mean activations in the middle of the network from those of the training images
-  (Lee et al., "A simple unified framework for detecting out-of-distribution samples", 2018). It is low for what no
-  camera sees from above, such as noise or one color, of which the last layer may be sure.
+- the cosine between the features of an image, which the last layer reads, and the mean features of the nearest class,
+  both seen from the mean of all training images. It is low for scenes of other classes;
+- minus half of the Mahalanobis distance of the mean activations in the middle of the network from those of the training
+  images (Lee et al., "A simple unified framework for detecting out-of-distribution samples", 2018). It is low for what
+  no camera sees from above, such as noise or one color, of which the last layer may be sure.
 
 docs/unknown.md compares this score with others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,12 @@ N_STATISTICS, N_HELD_OUT = 2000, 1000
 _MIDDLE = 10
 # Added to the correlation matrix of the activations, which has ones on its diagonal: some channels are nearly equal.
 _RIDGE = 0.01
+# The weight of the distance. With 1, other classes are harder to tell; with 0.25, noise is.
+_WEIGHT = 0.5
 # Instead of a division by zero.
 _TINY = 1e-6
+# Smaller deviations of a part would magnify how f32 rounds.
+_LEAST_DEVIATION = 1e-3
 
 Values = npt.NDArray[np.float64]
 
@@ -62,8 +66,10 @@ class KnownScoreWeights:
 
     Attributes
     ----------
+    center
+        Mean features of the training images, shape ``[n_features]``.
     centroids
-        Mean features of each class with the length 1, shape ``[n_classes, n_features]``.
+        Mean features of each class minus `center`, with the length 1: shape ``[n_classes, n_features]``.
     mean, whitening
         Of the mean activations in the middle, shapes ``[channels]`` and ``[channels, channels]``: the length of
         ``(activations - mean) @ whitening`` is the Mahalanobis distance divided by the root of the number of channels.
@@ -71,6 +77,7 @@ class KnownScoreWeights:
         Mean and standard deviation of both parts on the held-out images.
     """
 
+    center: Values
     centroids: Values
     mean: Values
     whitening: Values
@@ -103,26 +110,22 @@ class KnownScoreWeights:
         n_images, n_channels = middle.shape
         precision = np.linalg.inv(normalized.T @ normalized / n_images + _RIDGE * np.eye(n_channels))
         whitening = np.linalg.cholesky(precision) / (deviation[:, np.newaxis] * np.sqrt(n_channels))
-        raw = cls(centroids=_unit(centroids), mean=middle.mean(axis=0), whitening=whitening)
+        center = features.mean(axis=0)
+        raw = cls(center=center, centroids=_unit(centroids - center), mean=middle.mean(axis=0), whitening=whitening)
         similarity, distance = raw.parts(*held_out)
-        return cls(
-            centroids=raw.centroids,
-            mean=raw.mean,
-            whitening=raw.whitening,
-            similarity=(float(similarity.mean()), float(similarity.std()) + _TINY),
-            distance=(float(distance.mean()), float(distance.std()) + _TINY),
-        )
+        scales = ((float(part.mean()), max(float(part.std()), _LEAST_DEVIATION)) for part in (similarity, distance))
+        return replace(raw, **dict(zip(("similarity", "distance"), scales, strict=True)))
 
     def parts(self, middle: Values, features: Values) -> tuple[Values, Values]:
         """Return the cosine and the distance of images, each of shape ``[N]``."""
         distance = np.linalg.norm((middle - self.mean) @ self.whitening, axis=1)
-        return (_unit(features) @ self.centroids.T).max(axis=1), distance
+        return (_unit(features - self.center) @ self.centroids.T).max(axis=1), distance
 
     def scores(self, middle: Values, features: Values) -> Values:
         """Return the score of images, shape ``[N]``: high if they look like training images."""
         similarity, distance = self.parts(middle, features)
         scores: Values = (similarity - self.similarity[0]) / self.similarity[1]
-        scores -= (distance - self.distance[0]) / self.distance[1]
+        scores -= _WEIGHT * (distance - self.distance[0]) / self.distance[1]
         return scores
 
 
@@ -187,13 +190,20 @@ def add_known_score(model: Any, weights: KnownScoreWeights) -> None:  # noqa: AN
         return ops.constant(np.asarray(values, dtype=np.float32))
 
     activations = ops.subtract(ops.reduce_mean(taps.middle, [2, 3]), number(weights.mean))
-    whitened = ops.matmul(activations, number(weights.whitening / weights.distance[1]), False, False)
+    whitened = ops.matmul(activations, number(weights.whitening), False, False)
     distance = ops.sqrt(ops.reduce_sum(ops.multiply(whitened, whitened), [1]))
-    cosines = ops.matmul(taps.features, number(weights.centroids.T / weights.similarity[1]), False, False)
-    length = ops.sqrt(ops.reduce_sum(ops.multiply(taps.features, taps.features), [1]))
-    similarity = ops.divide(ops.reduce_max(cosines, [1]), ops.maximum(length, number(_TINY)))
-    offset = weights.distance[0] / weights.distance[1] - weights.similarity[0] / weights.similarity[1]
-    score = ops.add(ops.subtract(similarity, distance), number(offset))
+    features = ops.subtract(taps.features, number(weights.center))
+    products = ops.matmul(features, number(weights.centroids.T), False, False)
+    length = ops.sqrt(ops.reduce_sum(ops.multiply(features, features), [1]))
+    similarity = ops.divide(ops.reduce_max(products, [1]), ops.maximum(length, number(_TINY)))
+    of_similarity, of_distance = (
+        ops.multiply(ops.subtract(part, number(mean)), number(factor / deviation))
+        for part, factor, (mean, deviation) in (
+            (similarity, 1.0, weights.similarity),
+            (distance, -_WEIGHT, weights.distance),
+        )
+    )
+    score = ops.add(of_similarity, of_distance)
     score.set_friendly_name(KNOWN_SCORE)
     score.output(0).set_names({KNOWN_SCORE})
     model.add_outputs([score.output(0)])
@@ -208,7 +218,7 @@ def run_known_score(model: Any, images: ImageBatch) -> npt.NDArray[np.float32]: 
 def known_score_record(thresholds: Mapping[str, float], n_training_images: int, n_held_out: int) -> KnownScore:
     """Return what the manifest says of the score."""
     return KnownScore(
-        method="cosine to the nearest class, minus Mahalanobis distance in the middle of the network",
+        method="cosine to the nearest class, minus half of the Mahalanobis distance in the middle of the network",
         n_training_images=n_training_images,
         acceptance=ACCEPTANCE,
         part="val",

@@ -50,7 +50,7 @@ def drawings(reader: ImageReader) -> ImageBatch:
 
 
 def raster_windows(reader: ImageReader, rasters: Sequence[Path]) -> ImageBatch:
-    """Return windows of rasters, evenly from each, without those that are half empty."""
+    """Return windows of rasters, evenly from each, without those that are more than half empty."""
     return np.concatenate([_evenly(list(_windows(reader, path)), N_IMAGES // len(rasters)) for path in rasters])
 
 

@@ -39,19 +39,22 @@ class Notes(Reporter):
 
 def test_the_parts_by_hand():
     weights = KnownScoreWeights.fit((MIDDLE, FEATURES), LABELS, (MIDDLE, FEATURES))
-    np.testing.assert_allclose(weights.centroids, [[1, 0], [0, 1]])
-    similarity, distance = weights.parts(np.array([[13.0, 14.0], [10.0, 10.0]]), np.array([[5.0, 5.0], [-3.0, 4.0]]))
-    np.testing.assert_allclose(similarity, [np.sqrt(0.5), 0.8])
+    np.testing.assert_allclose(weights.center, [1.5, 2])
+    np.testing.assert_allclose(weights.centroids, [[0.6, -0.8], [-0.6, 0.8]])
+    similarity, distance = weights.parts(np.array([[13.0, 14.0], [10.0, 10.0]]), np.array([[6.5, 2.0], [-1.5, 6.0]]))
+    np.testing.assert_allclose(similarity, [0.6, 1])
     # 3 and 4 deviations, the root of the mean square of two channels, and 0.01 on the diagonal of the correlations.
     np.testing.assert_allclose(distance, [5 / np.sqrt(2 * 1.01), 0], rtol=1e-5, atol=1e-12)
 
 
-def test_on_the_held_out_images_both_parts_count_alike():
+def test_the_distance_counts_half_in_deviations_of_the_held_out_images():
     rng = np.random.default_rng(0)
     held_out = rng.normal(10, 1, (50, 2)), rng.normal(1, 1, (50, 2))
     weights = KnownScoreWeights.fit((MIDDLE, FEATURES), LABELS, held_out)
     similarity, distance = weights.parts(*held_out)
-    expected = (similarity - similarity.mean()) / similarity.std() - (distance - distance.mean()) / distance.std()
+    expected = (similarity - similarity.mean()) / similarity.std() - 0.5 * (
+        (distance - distance.mean()) / distance.std()
+    )
     np.testing.assert_allclose(weights.scores(*held_out), expected, atol=1e-4)
 
 
@@ -105,13 +108,12 @@ def test_the_logits_are_those_without_a_score(exported):
 def test_what_is_like_no_training_image_is_unknown(exported):
     _, bundle = exported
     golden = bundle.golden().images
-    # Blue is noise with a mean of 127 in all images of the run.
-    blue = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    blue[..., 1:] = 90, 255
+    # The images of the run have green values of 90 or 190 on average.
+    black = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     for variant in ("fp32", "int8"):
         with Classifier.from_bundle(bundle.path, device="CPU", variant=variant) as classifier:
-            assert np.mean([each.known for each in classifier.predict(golden)]) > 0.8
-            assert [each.known for each in classifier.predict(blue)] == [False]
+            assert np.mean([each.known for each in classifier.predict(golden)]) >= 0.75
+            assert [each.known for each in classifier.predict(black)] == [False]
 
 
 def test_without_a_validation_part_there_is_none_and_a_note_says_why(make_run, tmp_path):

@@ -294,10 +294,11 @@ class Unhurried:
         self.runner = runner
         self.depth = 3
         self.n_started = 0
+        self.known_threshold = runner.known_threshold
 
-    def start(self, image):
+    def start(self, image, *, known_margin):
         self.n_started += 1
-        return SimpleNamespace(done=lambda: False, result=self.runner.start(image).result)
+        return SimpleNamespace(done=lambda: False, result=self.runner.start(image, known_margin=known_margin).result)
 
 
 def test_no_more_is_started_than_the_runner_wants_in_flight(classifier, pixels):
