@@ -4,7 +4,7 @@ The score is the sum of two parts, each standardized on the held-out images:
 
 - the cosine between the features of an image, which the last layer reads, and the mean features of the nearest class,
   both seen from the mean of all training images. It is low for scenes of other classes;
-- minus half of the Mahalanobis distance of the mean activations in the middle of the network from those of the training
+- minus 0.75 times the Mahalanobis distance of the mean activations in the middle of the network from those of the training
   images (Lee et al., "A simple unified framework for detecting out-of-distribution samples", 2018). It is low for what
   no camera sees from above, such as noise or one color, of which the last layer may be sure.
 
@@ -34,8 +34,8 @@ N_STATISTICS, N_HELD_OUT = 2000, 1000
 _MIDDLE = 10
 # Added to the correlation matrix of the activations, which has ones on its diagonal: some channels are nearly equal.
 _RIDGE = 0.01
-# The weight of the distance. With 1, other classes are harder to tell; with 0.25, noise is.
-_WEIGHT = 0.5
+# The weight of the distance. With more, other classes are harder to tell; with less, drawings are. See docs/unknown.md.
+_WEIGHT = 0.75
 # Instead of a division by zero.
 _TINY = 1e-6
 # Smaller deviations of a part would magnify how f32 rounds.
@@ -218,7 +218,7 @@ def run_known_score(model: Any, images: ImageBatch) -> npt.NDArray[np.float32]: 
 def known_score_record(thresholds: Mapping[str, float], n_training_images: int, n_held_out: int) -> KnownScore:
     """Return what the manifest says of the score."""
     return KnownScore(
-        method="cosine to the nearest class, minus half of the Mahalanobis distance in the middle of the network",
+        method="cosine to the nearest class, minus 0.75 times the Mahalanobis distance in the middle of the network",
         n_training_images=n_training_images,
         acceptance=ACCEPTANCE,
         part="val",

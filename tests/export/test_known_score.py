@@ -47,12 +47,12 @@ def test_the_parts_by_hand():
     np.testing.assert_allclose(distance, [5 / np.sqrt(2 * 1.01), 0], rtol=1e-5, atol=1e-12)
 
 
-def test_the_distance_counts_half_in_deviations_of_the_held_out_images():
+def test_both_parts_count_in_deviations_of_the_held_out_images():
     rng = np.random.default_rng(0)
     held_out = rng.normal(10, 1, (50, 2)), rng.normal(1, 1, (50, 2))
     weights = KnownScoreWeights.fit((MIDDLE, FEATURES), LABELS, held_out)
     similarity, distance = weights.parts(*held_out)
-    expected = (similarity - similarity.mean()) / similarity.std() - 0.5 * (
+    expected = (similarity - similarity.mean()) / similarity.std() - 0.75 * (
         (distance - distance.mean()) / distance.std()
     )
     np.testing.assert_allclose(weights.scores(*held_out), expected, atol=1e-4)
