@@ -4,9 +4,9 @@ The score is the sum of two parts, each standardized on the held-out images:
 
 - the cosine between the features of an image, which the last layer reads, and the mean features of the nearest class,
   both seen from the mean of all training images. It is low for scenes of other classes;
-- minus 0.75 times the Mahalanobis distance of the mean activations in the middle of the network from those of the training
-  images (Lee et al., "A simple unified framework for detecting out-of-distribution samples", 2018). It is low for what
-  no camera sees from above, such as noise or one color, of which the last layer may be sure.
+- minus 0.75 times the Mahalanobis distance of the mean activations in the middle of the network from those of the
+  training images (Lee et al., "A simple unified framework for detecting out-of-distribution samples", 2018). It is low
+  for what no camera sees from above, such as noise or one color, of which the last layer may be sure.
 
 docs/unknown.md compares this score with others.
 """

@@ -116,6 +116,36 @@ def test_what_is_like_no_training_image_is_unknown(exported):
             assert [each.known for each in classifier.predict(black)] == [False]
 
 
+def test_model_api_still_sees_the_classes(exported):
+    models = pytest.importorskip("model_api.models", reason="openvino-model-api needs Python 3.11")
+    _, bundle = exported
+    theirs = models.Model.create_model(str(bundle.path / "int8.xml"), device="CPU")
+    images = bundle.golden().images
+    with Classifier.from_bundle(bundle.path, device="CPU", variant="int8", execution_precision="f32") as ours:
+        expected = ours.predict(images)
+    for image, prediction in zip(images, expected, strict=True):
+        (top,) = theirs(image).top_labels
+        assert (top.name, top.confidence) == (prediction.label, pytest.approx(prediction.probabilities[0], abs=1e-3))
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_short_training_tells_noise_and_one_color(tmp_path, real_data, real_weights):
+    from overfly.benchmarks.development.strangers import flat_colors, noise
+    from overfly.training.job import TrainJob, train
+    from overfly.training.recipe import RECIPES, override
+
+    recipe = override(RECIPES["default"], epochs=1, sam_rho=0.0, val_fraction=0.05)
+    train(TrainJob(data=real_data, out=tmp_path / "run", recipe=recipe, weights=str(real_weights)))
+    bundle = export(ExportJob(run=tmp_path / "run", out=tmp_path / "bundle", variants=("int8",)))
+    reader = bundle.manifest.image.reader()
+    with Classifier.from_bundle(bundle.path, device="CPU") as classifier:
+        known = [each.known for each in classifier.predict(bundle.golden().images)]
+        assert np.mean(known) >= 0.9
+        for strangers in (noise(reader), flat_colors(reader)):
+            assert np.mean([each.known for each in classifier.predict(strangers)]) < 0.7
+
+
 def test_without_a_validation_part_there_is_none_and_a_note_says_why(make_run, tmp_path):
     heard = Notes()
     bundle = export(ExportJob(run=make_run(), out=tmp_path / "bundle", variants=("fp32",)), reporter=heard)
