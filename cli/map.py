@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     default=0.0,
     help="Leave cells empty whose class is less probable.",
 )
+@options.unknown
 @option("--merge", is_flag=True, help="Make one seamless map of all rasters; they must be on one grid.")
 @options.device_to_run
 @options.variant_to_run

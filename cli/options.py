@@ -110,6 +110,8 @@ class _Option(click.Option):
 
 option = partial(click.option, cls=_Option)
 
+unknown = option("--unknown", is_flag=True, help="Mark as unknown what does not look like the training images.")
+
 as_json = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 overwrite = option("--overwrite", is_flag=True, help="Replace existing output, once the new one is complete.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overfly.runtime.bundle.labels import UNKNOWN
 from overfly.runtime.files.names import utf8_text
 
 if TYPE_CHECKING:
@@ -22,25 +23,32 @@ def table_line(path: Path, answer: "Prediction | ImageError", width: int) -> str
     """Return the classes with their probabilities, then the path; `width` is that of the longest class name."""
     if isinstance(answer, Exception):
         return f"{'(unreadable)':<{width}}          {one_line(path)}"
+    if answer.known is False:
+        return f"{UNKNOWN:<{width}}          {one_line(path)}"
     pairs = zip(answer.labels, answer.probabilities, strict=True)
     return "  ".join(f"{label:<{width}}  {probability:6.1%}" for label, probability in pairs) + f"  {one_line(path)}"
 
 
 def json_line(path: Path, answer: "Prediction | ImageError", width: int) -> str:
-    """Return a JSON object."""
+    """Return a JSON object. Of an unknown image, ``top`` says what the classes would be."""
     del width
     if isinstance(answer, Exception):
         return json.dumps({"path": utf8_text(path), "error": utf8_text(answer)})
     pairs = zip(answer.labels, answer.probabilities, strict=True)
     top = [{"label": label, "probability": round(probability, 6)} for label, probability in pairs]
-    return json.dumps({"path": utf8_text(path), **top[0], "top": top})
+    if answer.known is None:
+        return json.dumps({"path": utf8_text(path), **top[0], "top": top})
+    best = top[0] if answer.known else {"label": UNKNOWN, "probability": None}
+    return json.dumps({"path": utf8_text(path), **best, "known": answer.known, "top": top})
 
 
 def csv_lines(path: Path, answer: "Prediction | ImageError", width: int) -> str:
-    """Return a CSV row for each class, all with the same path."""
+    """Return a CSV row for each class, all with the same path; a single one without a probability if it is unknown."""
     del width
     if isinstance(answer, Exception):
         return _csv_row([utf8_text(path), "", "", utf8_text(answer)])
+    if answer.known is False:
+        return _csv_row([utf8_text(path), UNKNOWN, "", ""])
     pairs = zip(answer.labels, answer.probabilities, strict=True)
     return "\n".join(_csv_row([utf8_text(path), label, f"{probability:.6f}", ""]) for label, probability in pairs)
 

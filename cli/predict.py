@@ -34,6 +34,7 @@ _WATCH_INTERVAL_S = 1.0
 @options.execution_precision
 @options.properties
 @option("--top-k", type=click.IntRange(min=1), default=1, help="Number of classes per image.")
+@options.unknown
 @option("--format", "style", type=click.Choice(list(output.WRITERS)), default="table", help="Output format.")
 @option("--json", "as_json", is_flag=True, help="The same as --format json: one object per line.")
 @option("--strict", is_flag=True, help="Stop at the first image that can't be read.")
@@ -45,6 +46,7 @@ def command(
     paths: tuple[Path, ...],
     device: str,
     top_k: int,
+    unknown: bool,
     style: str,
     as_json: bool,
     strict: bool,
@@ -57,6 +59,7 @@ def command(
     If an image can't be read, the error names it, the other images are classified, and the exit code is 1.
     """
     from overfly.cli.terminal import Terminal
+    from overfly.runtime.bundle.bundle import Bundle
     from overfly.runtime.classifier import Classifier
     from overfly.runtime.images.discovery import find_images
     from overfly.runtime.inference.devices import is_meta
@@ -64,6 +67,8 @@ def command(
 
     if watch and (other := next((path for path in paths if not path.is_dir()), None)):
         raise click.UsageError(f"--watch needs folders, and {other} is not one")
+    if unknown:
+        Bundle.open(bundle).check_known_score()
     with Terminal() as terminal:
         files = list(paths) if watch else find_images(list(paths), reporter=terminal)
         choices["hint"] = "throughput" if len(files) > 1 and not watch else "latency"
@@ -74,6 +79,8 @@ def command(
         with classifier, nullcontext() if watch else keep_awake():
             terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
             answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
+            if not unknown:
+                answers = _without_known(answers)
             n_bad = _write(answers, "json" if as_json else style, classifier, terminal, draw, strict=strict)
             if is_meta(device.upper()) and device != "auto":
                 terminal.note(f"ran {output.describe_runner(classifier.runner)}")
@@ -117,6 +124,14 @@ def _arriving(classifier: "Classifier", folders: list[Path], top_k: int) -> "Ans
             if not (isinstance(answer, ImageError) and watch.retry_later(path)):
                 yield path, answer
         time.sleep(_WATCH_INTERVAL_S)
+
+
+def _without_known(answers: "Answers") -> "Answers":
+    """Yield the answers as they are without ``--unknown``."""
+    from dataclasses import replace
+
+    for path, answer in answers:
+        yield path, answer if isinstance(answer, Exception) else replace(answer, known=None)
 
 
 def _write(

@@ -2,10 +2,10 @@
 
 import dataclasses
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,17 @@ from overfly.export.accuracy_control import ValidationImages
 from overfly.export.deepness import DEEPNESS, check_deepness_possible, write_deepness
 from overfly.export.image_selection import ImageSample, select
 from overfly.export.ir import convert, save_ir
+from overfly.export.known_score import (
+    N_HELD_OUT,
+    N_STATISTICS,
+    KnownScoreWeights,
+    acceptance_threshold,
+    add_known_score,
+    find_taps,
+    known_score_record,
+    read_taps,
+    run_known_score,
+)
 from overfly.export.onnx_model import OPSET, write_onnx
 from overfly.export.parity_checks import Reference, check_deepness, check_ir, check_onnx
 from overfly.export.stac import STAC, BundleFacts, write_stac
@@ -25,6 +36,7 @@ from overfly.runtime.bundle.manifest import (
     N_SHORT_DIGITS,
     ONNX,
     CalibrationRecord,
+    KnownScore,
     Manifest,
     OnnxRecord,
     Parity,
@@ -48,6 +60,7 @@ from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode_unchanged
+from overfly.training.data.split import sample_evenly
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 from overfly.training.run_layout import RUN_FILE
@@ -176,6 +189,15 @@ def _read_hull(data: Path) -> "Hull | None":
     return training_hull(data / _CHIPS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """The weights of the known score, the held-out images for its thresholds, and how many images it was made from."""
+
+    weights: KnownScoreWeights
+    held_out: ImageBatch
+    n_training_images: int
+
+
 class _Export:
     """One export, which writes every file of the bundle to `folder`."""
 
@@ -195,7 +217,7 @@ class _Export:
         """Write every file of the bundle, the manifest last."""
         reference = self._reference()
         onnx_parity = self._write_onnx(reference)
-        variants = self._write_variants(reference)
+        variants, known_score = self._write_variants(reference)
         if self._job.deepness and self._scene is not None:
             self._write_deepness(reference, self._scene)
         with (self._folder / GOLDEN).open("wb") as stream:
@@ -227,6 +249,7 @@ class _Export:
             provenance=provenance,
             scene=self._scene,
             temperature_scaling=record.temperature_scaling,
+            known_score=known_score,
         )
         write_manifest(self._folder, manifest)
 
@@ -286,7 +309,7 @@ class _Export:
         )
         write_stac(self._folder / STAC, facts)
 
-    def _write_variants(self, reference: Reference) -> dict[str, VariantRecord]:
+    def _write_variants(self, reference: Reference) -> tuple[dict[str, VariantRecord], KnownScore | None]:
         """Write the requested variants, from the largest to the smallest, and compare each with PyTorch."""
         source = VariantSource(
             model=convert(self._folder / ONNX, classes=self._run.record.classes, image=self._run.record.image),
@@ -296,11 +319,17 @@ class _Export:
             reporter=self._reporter,
         )
         used = tuple(image.sha256 for image in self._selection.calibration.images)
-        records = {}
+        scoring = self._scoring(source.model)
+        records, thresholds = {}, {}
         for name in (name for name in VARIANTS if name in self._job.variants):
             self._reporter.progress(f"writing {name}", 0, 1)
             spec, xml = VARIANT_SPECS[name], self._folder / f"{name}.xml"
             variant = spec.build(source)
+            if scoring is not None:
+                # fp32 is the model that the others are made from: the score is added to a copy.
+                variant = replace(variant, model=variant.model.clone())
+                add_known_score(variant.model, scoring.weights)
+                thresholds[name] = acceptance_threshold(run_known_score(variant.model, scoring.held_out))
             save_ir(variant.model, xml)
             parity = check_ir(xml, reference, spec.tolerance)
             if problems := problems_at_export(name, parity):
@@ -320,7 +349,26 @@ class _Export:
                 steering=variant.accuracy_control,
             )
             self._reporter.progress(f"writing {name}", 1, 1)
-        return records
+        if scoring is None:
+            return records, None
+        return records, known_score_record(thresholds, scoring.n_training_images, len(scoring.held_out))
+
+    def _scoring(self, model: Any) -> "_Scoring | None":  # noqa: ANN401 - ov.Model has no stub
+        """Return what adds the known score to each variant; None with a note if that is not possible."""
+        train, val = (self._split.images(part) for part in ("train", "val"))
+        if not val or find_taps(model) is None:
+            why = "the run has no validation part: train with --val-fraction 0.05"
+            if val:
+                why = f"{self._run.record.model} does not end in a linear layer"
+            self._reporter.note(f"the bundle has no known score for --unknown, because {why}")
+            return None
+        seed = self._run.record.seed
+        known = ImageSample("train", sample_evenly(train, N_STATISTICS, seed=seed))
+        held_out = self._decode(ImageSample("val", sample_evenly(val, N_HELD_OUT, seed=seed)))
+        labels = np.array([image.label for image in known.images], dtype=np.int64)
+        training = read_taps(model, self._decode(known))
+        weights = KnownScoreWeights.fit(training, labels, read_taps(model, held_out))
+        return _Scoring(weights, held_out, len(labels))
 
     def _validation_images(self) -> ValidationImages:
         """Return the images that measure how much accuracy INT8 loses."""

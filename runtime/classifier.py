@@ -29,10 +29,19 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most likely classes of one image and their probabilities in [0, 1], most likely first."""
+    """The most likely classes of one image and their probabilities in [0, 1], most likely first.
+
+    Attributes
+    ----------
+    labels, probabilities
+        The classes.
+    known
+        Whether the image looks like those that the model was trained on; None if the bundle has no known score.
+    """
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    known: bool | None = None
 
     @property
     def label(self) -> str:
@@ -186,10 +195,12 @@ class Classifier(AbstractContextManager["Classifier"]):
 
     def _answers(self, images: Iterable[ImageLike], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
+        has_score = self.runner.known_threshold is not None
         with ThreadPool(decoding_threads()) as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), pool.depth)
             started: Iterable[Pending[Logits | ImageError]] = (
-                Completed(p) if isinstance(p, ImageError) else self.runner.start(p) for p in pixels
+                Completed(p) if isinstance(p, ImageError) else self.runner.start(p, known_margin=has_score)
+                for p in pixels
             )
             for logits in ordered_results(started, self.runner.depth):
                 yield logits if isinstance(logits, ImageError) else self._prediction(logits, top_k)
@@ -200,11 +211,16 @@ class Classifier(AbstractContextManager["Classifier"]):
             return pool.submit(_load, Path(image), self.reader)
         return Completed(_fit(image, self.reader))
 
-    def _prediction(self, logits: Logits, top_k: int) -> Prediction:
-        """Turn one row of logits into the `top_k` most likely classes."""
+    def _prediction(self, row: Logits, top_k: int) -> Prediction:
+        """Turn the logits of an image, and the margin of its known score, into the `top_k` most likely classes."""
+        logits, margin = np.split(row, [len(self.classes)])
         probabilities = softmax(logits)
         order = np.argsort(-probabilities, kind="stable")[:top_k]
-        return Prediction(tuple(self.classes[i] for i in order), tuple(float(probabilities[i]) for i in order))
+        return Prediction(
+            tuple(self.classes[i] for i in order),
+            tuple(float(probabilities[i]) for i in order),
+            known=bool(margin[0] >= 0) if len(margin) else None,
+        )
 
 
 def softmax(logits: Logits) -> Logits:

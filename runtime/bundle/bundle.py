@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from overfly.runtime.bundle.manifest import GOLDEN, MANIFEST, Manifest, VariantRecord, read_manifest, sealed_text
+from overfly.runtime.bundle.labels import UNKNOWN
+from overfly.runtime.bundle.manifest import (
+    GOLDEN,
+    MANIFEST,
+    Manifest,
+    VariantRecord,
+    read_manifest,
+    sealed_text,
+)
 from overfly.runtime.bundle.storage import BundleFiles, is_system_name, open_files
 from overfly.runtime.errors import BundleError
 from overfly.runtime.images.reading import ImageBatch
@@ -154,6 +162,24 @@ class Bundle:
             raise BundleError(
                 f"{self.path} has no variant {name}: it holds {held}; export the run with --variant {name}"
             ) from None
+
+    def check_known_score(self) -> None:
+        """Check that the bundle can tell unknown images, for ``--unknown``.
+
+        Raises
+        ------
+        BundleError
+            If it has no known score, or a class has the name that unknown images get.
+        """
+        if self.manifest.known_score is None:
+            raise BundleError(
+                f"{self.path} has no known score, so it can't tell unknown images: train with --val-fraction 0.05 and "
+                "export the run with this version, or leave out --unknown"
+            )
+        if UNKNOWN in self.manifest.classes:
+            raise BundleError(
+                f"{self.path} has a class {UNKNOWN}: rename its folder and train again, or leave out --unknown"
+            )
 
     def golden(self) -> ReferenceSet:
         """Load the golden images and logits.

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 
 from overfly.runtime.errors import DataError
 
+# What images and cells are called that do not look like the training images.
+UNKNOWN = "unknown"
+
 _WHITE_SPACE = re.compile(r"\s")
 _BLANKS = re.compile(r"[\s_]+")
 # Unicode's Default_Ignorable_Code_Point, as far as it is not of the category Cf (format): joiners, fillers, selectors.

@@ -23,6 +23,9 @@ LABELS = "labels.txt"
 # Red, green and blue.
 N_COLORS = 3
 
+# Name of the second output of an IR.
+KNOWN_SCORE = "known_score"
+
 # Enough to recognize a training image: among a million images, two share 64 bits with a probability of 3e-8.
 N_SHORT_DIGITS = 16
 
@@ -212,6 +215,34 @@ class TemperatureScaling:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownScore:
+    """The second output of each IR, ``known_score``: how much an image looks like those that the model was trained on.
+
+    Attributes
+    ----------
+    method
+        What the score is, in words.
+    n_training_images
+        Number of the training images that it was made from.
+    acceptance
+        The share of images like the held-out ones that reach the threshold.
+    part
+        Part of the split that the thresholds were found on.
+    n_images
+        Number of these images.
+    thresholds
+        The lowest score of a known image, by variant.
+    """
+
+    method: str
+    n_training_images: int
+    acceptance: float
+    part: str
+    n_images: int
+    thresholds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of ``manifest.json``.
 
@@ -224,7 +255,7 @@ class Manifest:
     image
         How an image becomes the model's input.
     output
-        What the model returns: always ``"logits"`` so far, float32 of shape ``[N, len(classes)]``.
+        What the model returns first: always ``"logits"`` so far, float32 of shape ``[N, len(classes)]``.
     golden_part
         Part of the split that the golden images come from: ``test``, or ``val`` or ``train`` if the test part was
         not available at export.
@@ -236,6 +267,8 @@ class Manifest:
         What the training images show of the ground; None if that is unknown.
     temperature_scaling
         How the probabilities were calibrated; None if they were not.
+    known_score
+        The known score and its thresholds; None if the IRs have no such output.
     sha256
         SHA-256 of the manifest's own text with this value left empty. It covers every byte of the file.
     """
@@ -251,14 +284,17 @@ class Manifest:
     provenance: Provenance
     scene: SceneSpec | None = field(default=None, metadata=ADDED_LATER)
     temperature_scaling: TemperatureScaling | None = field(default=None, metadata=ADDED_LATER)
+    known_score: KnownScore | None = field(default=None, metadata=ADDED_LATER)
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an unknown variant, missing or repeated classes, or a file outside the bundle."""
+        """Raise ValueError for unknown variants, missing thresholds or classes, or a file outside the bundle."""
         if not self.variants or not set(self.variants) <= set(VARIANTS):
             raise ValueError(f"the variants are {sorted(self.variants)}, expected some of {', '.join(VARIANTS)}")
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ValueError("the classes are missing or repeated")
+        if self.known_score is not None and set(self.known_score.thresholds) != set(self.variants):
+            raise ValueError("the known score has thresholds of other variants")
         for name in self.files:
             if not is_plain_name(name):
                 raise ValueError(f"the file name {name!r} is not a plain name")

@@ -107,6 +107,7 @@ class BlockService:
         spec = BlockSpec(
             grid=request.grid,
             n_classes=len(model.manifest.classes),
+            unknown=request.options.unknown,
             size=image.size,
             reduce_first=image.reduce_first,
             cell_pixels=request.cell_pixels,
@@ -116,7 +117,7 @@ class BlockService:
         if not images.classified.any():
             return spec.result(images, ())
         with self._inference:
-            logits = list(model.runner.stream(images.windows()))
+            logits = list(model.runner.stream(images.windows(), known_margin=spec.unknown))
         return spec.result(images, logits)
 
     def _compile(self, text: str) -> WorkerModel:

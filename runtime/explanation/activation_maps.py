@@ -123,7 +123,8 @@ class ActivationMaps:
     def _infer(self, image: ImageBatch) -> tuple[Maps, Logits]:
         """Return the features, float32 of shape ``[channels, rows, columns]``, and the logits."""
         outputs = self._compiled(image[np.newaxis])
-        return np.array(outputs[1][0]), np.array(outputs[0][0])
+        # The model may have a known score as its second output.
+        return np.array(outputs[len(outputs) - 1][0]), np.array(outputs[0][0])
 
     def _are_exact(self, size: int) -> bool:
         """Return whether the maps add up to the logits, tried on noise."""

@@ -89,7 +89,13 @@ def compile_variant(
             ) from error
         if key is not None:
             keep_blob(key, compiled.export_model().getvalue())
-    return Runner(compiled, variant=variant, requested_precision=requested)
+    known = bundle.manifest.known_score
+    return Runner(
+        compiled,
+        variant=variant,
+        requested_precision=requested,
+        known_threshold=None if known is None else known.thresholds[variant],
+    )
 
 
 def compile_for_single_images(
@@ -201,4 +207,6 @@ def _parse(bundle: Bundle, variant: str, network: bytes, weights: bytes) -> Any:
     found = f"{model.input(0).partial_shape} to {model.output(0).partial_shape}"
     if found != expected:
         raise BundleError(f"{xml} maps {found}, expected {expected} as in the manifest: export the run again")
+    if (len(model.outputs) > 1) != (bundle.manifest.known_score is not None):
+        raise BundleError(f"{xml} has {len(model.outputs)} outputs, which the manifest denies: export the run again")
     return model

@@ -24,6 +24,8 @@ class Runner:
         Name of the variant; also an attribute.
     requested_precision
         The execution precision that was requested, ``auto`` for the device's choice; also an attribute.
+    known_threshold
+        The lowest known score of a known image; None if the model has no such output. Also an attribute.
 
     Attributes
     ----------
@@ -34,7 +36,14 @@ class Runner:
         process gets the processor late because threads that decode images use it too.
     """
 
-    def __init__(self, compiled: Any, *, variant: str, requested_precision: str) -> None:  # noqa: ANN401 - no stub
+    def __init__(
+        self,
+        compiled: Any,  # noqa: ANN401 - no stub
+        *,
+        variant: str,
+        requested_precision: str,
+        known_threshold: float | None = None,
+    ) -> None:
         self._compiled = compiled
         self.n_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.depth = 2 * self.n_requests
@@ -42,6 +51,7 @@ class Runner:
         self._idle: deque[Any] = deque()
         self.variant = variant
         self.requested_precision = requested_precision
+        self.known_threshold = known_threshold
 
     @property
     def device(self) -> str:
@@ -86,38 +96,42 @@ class Runner:
         self._give_back(request)
         return logits
 
-    def start(self, image: ImageBatch) -> Pending[Logits]:
+    def start(self, image: ImageBatch, *, known_margin: bool = False) -> Pending[Logits]:
         """Start to infer one image and return at once. The caller may change the image afterwards.
 
         Parameters
         ----------
         image
             uint8, shape ``[size, size, 3]``, RGB.
+        known_margin
+            Append to the logits how far the known score is above the threshold, which the model must have.
 
         Returns
         -------
         Pending
-            Its result is float32, shape ``[n_classes]``. Call `result` only once.
+            Its result is float32, shape ``[n_classes]``, with `known_margin` one more. Call `result` only once.
         """
         request = self._take()
         request.get_input_tensor(0).data[0] = image
         request.start_async()
-        return _Inference(request, self._give_back)
+        return _Inference(request, self._give_back, self.known_threshold if known_margin else None)
 
-    def stream(self, images: Iterable[ImageBatch]) -> Iterator[Logits]:
+    def stream(self, images: Iterable[ImageBatch], *, known_margin: bool = False) -> Iterator[Logits]:
         """Yield the logits of each image, in order, with at most `depth` images in progress.
 
         Parameters
         ----------
         images
             uint8 arrays of shape ``[size, size, 3]``, RGB.
+        known_margin
+            See `start`.
 
         Yields
         ------
         ndarray
-            float32, shape ``[n_classes]``.
+            float32, shape ``[n_classes]``, with `known_margin` one more.
         """
-        return ordered_results((self.start(image) for image in images), self.depth)
+        return ordered_results((self.start(image, known_margin=known_margin) for image in images), self.depth)
 
     def logits(self, images: ImageBatch) -> Logits:
         """Return the logits of a stack of images.
@@ -166,10 +180,11 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class _Inference:
-    """An image in progress: an openvino.InferRequest, and what to do with it afterwards."""
+    """An image in progress: an openvino.InferRequest, what to do with it afterwards, and the threshold of a margin."""
 
     request: Any
     give_back: Callable[[Any], None]
+    known_threshold: float | None
 
     def done(self) -> bool:
         """Return whether the logits are ready."""
@@ -179,6 +194,8 @@ class _Inference:
         """Wait for the logits, return a copy, and return the request for reuse."""
         self.request.wait()
         logits: Logits = np.array(self.request.get_output_tensor(0).data[0])
+        if self.known_threshold is not None:
+            logits = np.append(logits, self.request.get_output_tensor(1).data - np.float32(self.known_threshold))
         self.give_back(self.request)
         return logits
 

@@ -14,7 +14,7 @@ from overfly.runtime.inference.pipeline import ThreadPool, ordered_results
 from overfly.runtime.inference.runner import Runner
 from overfly.runtime.mapping.blocks import BlockImages, read_block
 from overfly.runtime.mapping.grid import Block, WindowGrid
-from overfly.runtime.mapping.sums import Quantized, quantized_probabilities
+from overfly.runtime.mapping.sums import Quantized, quantized_known, quantized_probabilities
 from overfly.runtime.raster.source import RasterSource
 
 _BITS = 8
@@ -32,7 +32,7 @@ class BlockResult:
     present
         bool, same shape: which cells have enough pixels to have a class.
     probabilities
-        uint16, shape ``[n_classified, n_classes]``; see `overfly.runtime.mapping.sums`.
+        uint16, shape ``[n_classified, n_values]``; see `overfly.runtime.mapping.sums`.
     thumbnail
         uint8, shape ``[n_rows * p, n_columns * p, 3]``; None if no window was classified.
     """
@@ -49,7 +49,7 @@ class BlockResult:
         return masks + self.probabilities.astype("<u2").tobytes() + picture
 
     @classmethod
-    def from_bytes(cls, data: bytes, block: Block, *, n_classes: int, cell_pixels: int) -> "BlockResult":
+    def from_bytes(cls, data: bytes, block: Block, *, n_values: int, cell_pixels: int) -> "BlockResult":
         """Return what `to_bytes` was made from."""
         shape = block.n_rows, block.n_columns
         n_windows = block.n_rows * block.n_columns
@@ -59,11 +59,11 @@ class BlockResult:
             for start in (0, n_mask)
         )
         begin = 2 * n_mask
-        n_values = int(classified.sum()) * n_classes
-        probabilities = np.frombuffer(data, "<u2", n_values, begin).reshape(-1, n_classes).astype(np.uint16)
-        if not n_values:
+        n_all = int(classified.sum()) * n_values
+        probabilities = np.frombuffer(data, "<u2", n_all, begin).reshape(-1, n_values).astype(np.uint16)
+        if not n_all:
             return cls(classified, present, probabilities, None)
-        picture = np.frombuffer(data, np.uint8, offset=begin + 2 * n_values)
+        picture = np.frombuffer(data, np.uint8, offset=begin + 2 * n_all)
         return cls(
             classified,
             present,
@@ -82,6 +82,8 @@ class BlockSpec:
         The windows of the raster.
     n_classes
         Number of classes of the model.
+    unknown
+        Whether it is kept which windows are known.
     size, reduce_first
         How the model takes images; see `overfly.runtime.images.reading.ImageSpec`.
     cell_pixels
@@ -90,9 +92,15 @@ class BlockSpec:
 
     grid: WindowGrid
     n_classes: int
+    unknown: bool
     size: int
     reduce_first: bool
     cell_pixels: int
+
+    @property
+    def n_values(self) -> int:
+        """The number of values that are kept of a window: the probability of each class, and whether it is known."""
+        return self.n_classes + self.unknown
 
     def read(self, source: RasterSource, block: Block, wanted: npt.NDArray[np.bool_]) -> BlockImages:
         """Read the images of a block; `wanted` is that of `overfly.runtime.mapping.blocks.read_block`.
@@ -112,17 +120,21 @@ class BlockSpec:
         images
             Its images.
         logits
-            float32, shape ``[n_classes]``: for each window that is classified, row by row.
+            float32, shape ``[n_values]``: for each window that is classified, row by row. If `unknown`, the last value
+            is the margin of the known score.
         """
         if not logits:
-            nothing = np.zeros((0, self.n_classes), np.uint16)
+            nothing = np.zeros((0, self.n_values), np.uint16)
             return BlockResult(images.classified, images.present, nothing, None)
-        probabilities = quantized_probabilities(np.stack(logits))
+        rows = np.stack(logits)
+        probabilities = quantized_probabilities(rows[:, : self.n_classes])
+        if self.unknown:
+            probabilities = np.column_stack([probabilities, quantized_known(rows[:, -1])])
         return BlockResult(images.classified, images.present, probabilities, images.thumbnail(self.cell_pixels))
 
     def parse(self, data: bytes, block: Block) -> BlockResult:
         """Return the result of a block that `BlockResult.to_bytes` gave."""
-        return BlockResult.from_bytes(data, block, n_classes=self.n_classes, cell_pixels=self.cell_pixels)
+        return BlockResult.from_bytes(data, block, n_values=self.n_values, cell_pixels=self.cell_pixels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +182,7 @@ class BlockClassifier:
                     yield from images.windows()
 
         with ThreadPool(1) as pool:
-            for row in self.runner.stream(windows(pool)):
+            for row in self.runner.stream(windows(pool), known_margin=self.spec.unknown):
                 logits.append(row)
                 if len(logits) == np.count_nonzero(pending[0][1].classified):
                     index, images = pending.popleft()

@@ -63,6 +63,9 @@ class MapJob:
         A vector file; the map is limited to its polygons.
     merge
         Make one map of all rasters, which must be on one grid.
+    unknown
+        Mark cells as unknown if most of their windows do not look like the training images. The bundle needs a known
+        score.
     device, variant, execution_precision, cache, properties
         See `overfly.runtime.classifier.Classifier.from_bundle`.
     allow_mixed
@@ -81,6 +84,7 @@ class MapJob:
     min_probability: float = 0.0
     area: Path | None = None
     merge: bool = False
+    unknown: bool = False
     device: str = "auto"
     variant: str = "auto"
     execution_precision: str = "auto"
@@ -260,10 +264,14 @@ def map_options(job: MapJob, bundle: Bundle) -> MapOptions:
 
     Raises
     ------
+    BundleError
+        If unknown cells are to be marked and the bundle can't tell them.
     RasterError
         If the size of a scene is unknown, the file of the area is missing, the overlap is none of `OVERLAPS`, or the
         size of the model's images is no multiple of a cell.
     """
+    if job.unknown:
+        bundle.check_known_score()
     scene = bundle.manifest.scene
     scene_m = job.scene_m or (scene.scene_m if scene else None)
     if scene_m is None:
@@ -288,6 +296,7 @@ def map_options(job: MapJob, bundle: Bundle) -> MapOptions:
         gsd=job.gsd,
         min_probability=job.min_probability,
         area=None if job.area is None else sha256_file(job.area),
+        unknown=job.unknown,
     )
 
 

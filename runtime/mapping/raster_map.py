@@ -182,12 +182,13 @@ class RasterMap:
             areas=self.areas,
             inside=self.inside,
             min_probability=self.options.min_probability,
+            unknown=self.options.unknown,
             picture=windows.picture,
             cell_m=self.cell_m,
         )
         figures, n_empty, names = write_outputs(folder, content, progress)
         record = MapRecord(
-            classes=self.manifest.classes,
+            classes=content.class_names,
             raster=self.raster,
             options=self.options,
             model=engine.model,
@@ -237,7 +238,7 @@ class RasterMap:
         """Classify the windows that are not in the journal of a folder, and put all together; see `write`."""
         side = self._spec().cell_pixels
         shape = self.grid.n_rows * side, self.grid.n_columns * side, N_COLORS
-        windows = ClassifiedWindows(CellSums(self.grid, len(self.manifest.classes)), np.full(shape, _WHITE, np.uint8))
+        windows = ClassifiedWindows(CellSums(self.grid, self._spec().n_values), np.full(shape, _WHITE, np.uint8))
         blocks = list(self.grid.blocks())
         n_done = 0
         with Journal(folder / JOURNAL_FILE, self._identity(engine.model, side)) as journal:
@@ -285,6 +286,7 @@ class RasterMap:
         return BlockSpec(
             grid=self.grid,
             n_classes=len(self.manifest.classes),
+            unknown=self.options.unknown,
             size=image.size,
             reduce_first=image.reduce_first,
             cell_pixels=self._cell_pixels(),

@@ -50,6 +50,8 @@ class MapOptions:
         Cells whose class has a lower probability are empty.
     area
         SHA-256 of the file of polygons that the map is limited to; None if it is not.
+    unknown
+        Whether cells are marked as unknown of whose windows most are.
     """
 
     scene_m: float
@@ -60,6 +62,7 @@ class MapOptions:
     gsd: float | None = None
     min_probability: float = 0.0
     area: str | None = None
+    unknown: bool = field(default=False, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,8 @@ class MapRecord:
     Attributes
     ----------
     classes
-        Names of the classes; a value of ``class.tif`` is an index into it.
+        Names of the classes; a value of ``class.tif`` is an index into it. With ``--unknown`` the last one is
+        ``unknown``.
     raster, options, model
         What the map was made from.
     window_pixels

@@ -24,6 +24,11 @@ def quantized_probabilities(logits: Logits) -> Quantized:
     return rounded
 
 
+def quantized_known(margins: Logits) -> Quantized:
+    """Return whether windows are known, by the margins of their known scores, shape ``[N]``: uint16, `ONE` or 0."""
+    return np.where(margins >= 0, ONE, 0).astype(np.uint16)
+
+
 class CellSums:
     """The sums of probabilities in each cell.
 
@@ -32,7 +37,7 @@ class CellSums:
     grid
         The windows.
     n_classes
-        Number of classes.
+        Number of classes, with ``--unknown`` one more: the last one sums up the known windows.
 
     Attributes
     ----------

@@ -53,6 +53,38 @@ class Outcome:
         assert "Traceback" not in self.err
 
 
+@pytest.fixture(scope="session")
+def known_bundle(tiny_bundle, tiny_data, tmp_path_factory):
+    """The fp32 variant of the small bundle with a known score, for which all scenes of the small data set are known."""
+    from dataclasses import replace
+
+    from overfly.export.ir import save_ir
+    from overfly.export.known_score import KnownScoreWeights, add_known_score, read_taps, run_known_score
+    from overfly.runtime.bundle.bundle import Bundle
+    from overfly.runtime.bundle.manifest import KnownScore, hash_files, write_manifest
+    from overfly.runtime.inference.compile import read_variant
+
+    folder = tmp_path_factory.mktemp("known") / "bundle"
+    shutil.copytree(tiny_bundle, folder)
+    bundle = Bundle.open(folder)
+    for path in folder.iterdir():
+        if path.stem in {"fp16", "int8"} or path.name == "manifest.json":
+            path.unlink()
+    reader = bundle.manifest.image.reader()
+    paths = sorted(tiny_data.rglob("*.jpg"))
+    images = np.stack([reader.read(path) for path in paths])
+    labels = np.array([bundle.manifest.classes.index(path.parent.name) for path in paths])
+    model = read_variant(Bundle.open(tiny_bundle), "fp32")
+    taps = read_taps(model, images)
+    add_known_score(model, KnownScoreWeights.fit(taps, labels, taps))
+    save_ir(model, folder / "fp32.xml")
+    threshold = float(run_known_score(model, images).min()) - 3
+    score = KnownScore("made by hand", len(images), 0.99, "val", len(images), {"fp32": threshold})
+    variants = {"fp32": bundle.manifest.variants["fp32"]}
+    write_manifest(folder, replace(bundle.manifest, variants=variants, files=hash_files(folder), known_score=score))
+    return folder
+
+
 @pytest.fixture
 def overfly(capsys):
     """A function that runs a command in this process and returns its outcome."""

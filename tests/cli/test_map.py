@@ -100,6 +100,27 @@ def test_interrupted_it_says_how_to_continue(make, monkeypatch, tmp_path, number
     make("--resume").assert_done()
 
 
+def test_unknown_is_a_class_of_the_map(overfly, known_bundle, raster, tmp_path):
+    with rasterio.open(raster, "r+") as dataset:
+        pixels = dataset.read()
+        pixels[:, :SIDE, :SIDE] = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE))
+        dataset.write(pixels)
+    choices = ("--scene-m", SCENE_M, "--device", "CPU", "--overlap", "0", "--unknown")
+    result = overfly("map", known_bundle, raster, "--out", tmp_path / "map", *choices)
+    result.assert_done()
+    with rasterio.open(tmp_path / "map" / "class.tif") as dataset:
+        classes = dataset.read(1).ravel().tolist()
+    assert classes[0] == 8
+    assert 8 not in classes[1:]
+    record = json.loads((tmp_path / "map" / "map.json").read_text(encoding="utf-8"))
+    assert record["classes"][8] == "unknown"
+    assert any(line.startswith("unknown ") for line in result.out.splitlines())
+
+
+def test_a_bundle_without_a_known_score_refuses_unknown(make):
+    make("--unknown").assert_failed("--val-fraction", "--unknown")
+
+
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [

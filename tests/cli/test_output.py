@@ -51,6 +51,23 @@ def test_csv_can_be_read_back(path, answer):
         assert [(row["label"], float(row["probability"])) for row in rows] == [("harbor", 0.75), ("sea, open", 0.25)]
 
 
+def test_an_unknown_image_has_no_class():
+    path, answer = Path("a.png"), Prediction(("harbor", "sea"), (0.75, 0.25), known=False)
+    assert table_line(path, answer, 9) == "unknown            a.png"
+    assert csv_lines(path, answer, 9) == "a.png,unknown,,"
+    top = [{"label": "harbor", "probability": 0.75}, {"label": "sea", "probability": 0.25}]
+    found = json.loads(json_line(path, answer, 9))
+    assert found == {"path": "a.png", "label": "unknown", "probability": None, "known": False, "top": top}
+
+
+def test_a_known_image_has_its_class():
+    path, known = Path("a.png"), Prediction(("harbor",), (0.75,), known=True)
+    plain = Prediction(("harbor",), (0.75,))
+    assert table_line(path, known, 9) == table_line(path, plain, 9)
+    assert csv_lines(path, known, 9) == csv_lines(path, plain, 9)
+    assert json.loads(json_line(path, known, 9)) == {**json.loads(json_line(path, plain, 9)), "known": True}
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("a b", "a b"), ("a\nb\r\x1b[31m", "a\\nb\\r\\x1b[31m"), ("été 景", "été 景"), ("caf\udce9", "caf\\udce9")],

@@ -119,6 +119,41 @@ def test_the_table_has_a_line_for_each_image(predict, classifier, images):
         assert_top(shown, expected)
 
 
+@pytest.fixture
+def strange(tmp_path):
+    """A picture of noise."""
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_unknown_marks_what_is_like_no_training_image(overfly, known_bundle, images, strange):
+    arguments = ("predict", known_bundle, *images, strange, "--device", "CPU", "--unknown")
+    found = [json.loads(line) for line in overfly(*arguments, "--json").out.splitlines()]
+    assert [each["known"] for each in found] == [True] * len(images) + [False]
+    plain = overfly("predict", known_bundle, *images, "--device", "CPU", "--json").out.splitlines()
+    assert [each["label"] for each in found] == [json.loads(line)["label"] for line in plain] + ["unknown"]
+    assert found[-1]["probability"] is None
+    rows = rows_of(overfly(*arguments, "--format", "csv").out)
+    assert [row["label"] for row in rows] == [each["label"] for each in found]
+    assert overfly(*arguments).out.splitlines()[-1].split() == ["unknown", str(strange)]
+
+
+def test_without_unknown_the_answers_say_nothing_of_it(overfly, known_bundle, strange):
+    found = json.loads(overfly("predict", known_bundle, strange, "--device", "CPU", "--json").out)
+    assert found.keys() == {"path", "label", "probability", "top"}
+    assert found["label"] != "unknown"
+
+
+def test_a_bundle_without_a_known_score_refuses_unknown(predict, images):
+    predict(*images, "--unknown").assert_failed("--val-fraction", "--unknown")
+
+
+def test_explain_draws_what_speaks_for_an_image_also_with_a_known_score(overfly, known_bundle, images, tmp_path):
+    overfly("predict", known_bundle, images[0], "--device", "CPU", "--explain", tmp_path / "why").assert_done()
+    assert len(list((tmp_path / "why").iterdir())) == 1
+
+
 def test_explain_draws_a_picture_of_each_image_that_can_be_read(predict, images, tmp_path):
     (tmp_path / "images").mkdir()
     shutil.copy(images[0], tmp_path / "images" / "1.jpg")

@@ -9,9 +9,11 @@ from PIL import Image
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import (
     GOLDEN,
+    KNOWN_SCORE,
     LABELS,
     ONNX,
     CalibrationRecord,
+    KnownScore,
     Manifest,
     OnnxRecord,
     Parity,
@@ -63,13 +65,20 @@ def linear_weights():
     return np.random.default_rng(7).normal(size=(SIZE * SIZE * 3, len(CLASSES))).astype(np.float32)
 
 
-def linear_model(weights):
-    """uint8 `[N, SIZE, SIZE, 3]` -> logits: the pixels scaled to [0, 1], flattened, times `weights`."""
+def linear_model(weights, *, known_score=False):
+    """uint8 `[N, SIZE, SIZE, 3]` -> logits: the pixels scaled to [0, 1], flattened, times `weights`.
+
+    The known score of an image is the mean of its scaled pixels.
+    """
     images = opset13.parameter([-1, SIZE, SIZE, 3], np.uint8, name="images")
     scaled = opset13.divide(opset13.convert(images, "f32"), np.float32(255))
     flat = opset13.reshape(scaled, np.array([-1, SIZE * SIZE * 3]), special_zero=False)
     logits = opset13.matmul(flat, opset13.constant(weights), transpose_a=False, transpose_b=False)
-    return ov.Model([logits], [images], "linear")
+    if not known_score:
+        return ov.Model([logits], [images], "linear")
+    brightness = opset13.reduce_mean(flat, [1])
+    brightness.output(0).set_names({KNOWN_SCORE})
+    return ov.Model([logits, brightness], [images], "linear")
 
 
 @pytest.fixture
@@ -83,7 +92,7 @@ def expected_logits():
     return compute
 
 
-def write_bundle(folder, *, model, images, logits, names=("fp32", "fp16")):
+def write_bundle(folder, *, model, images, logits, names=("fp32", "fp16"), known_score=None):
     """Write a whole bundle of a model with the variants fp32 and fp16."""
     folder.mkdir()
     variants = {}
@@ -104,6 +113,7 @@ def write_bundle(folder, *, model, images, logits, names=("fp32", "fp16")):
         onnx=OnnxRecord(opset=18, parity=PARITY),
         variants=variants,
         provenance=Provenance("1" * 64, "2" * 64, 0, ("3" * 64,), {"openvino": "2025.0"}, ("4" * 16,), ()),
+        known_score=known_score,
     )
     write_manifest(folder, manifest)
     return folder
@@ -120,6 +130,20 @@ def make_bundle(tmp_path, pixels, expected_logits):
         return write_bundle(tmp_path / name, model=model, images=images, logits=logits, **options)
 
     return make
+
+
+@pytest.fixture
+def known_bundle(make_bundle):
+    """A bundle in which an image is known if the mean of its pixels is at least 102, or 153 for fp16."""
+    score = KnownScore(
+        method="brightness",
+        n_training_images=10,
+        acceptance=0.99,
+        part="val",
+        n_images=100,
+        thresholds={"fp32": 0.4, "fp16": 0.6},
+    )
+    return make_bundle("known", model=linear_model(linear_weights(), known_score=True), known_score=score)
 
 
 @pytest.fixture

@@ -32,6 +32,32 @@ def classifier(make_bundle):
     return Classifier.from_bundle(make_bundle(), device="CPU", variant="fp32")
 
 
+def gray(level):
+    return np.full((SIZE, SIZE, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize(("variant", "expected"), [("fp32", [False, True, True]), ("fp16", [False, False, True])])
+def test_an_image_is_known_from_the_threshold_of_the_variant_on(known_bundle, variant, expected):
+    with Classifier.from_bundle(known_bundle, device="CPU", variant=variant) as classifier:
+        predictions = classifier.predict([gray(90), gray(120), gray(180)], top_k=4)
+    assert [prediction.known for prediction in predictions] == expected
+    for prediction in predictions:
+        assert sum(prediction.probabilities) == pytest.approx(1)
+
+
+def test_without_a_known_score_it_is_not_known_what_is_known(classifier):
+    assert classifier.predict([gray(90)])[0].known is None
+
+
+def test_a_manifest_that_denies_the_second_output_is_refused(make_bundle, known_bundle):
+    known, other = Bundle.open(known_bundle), Bundle.open(make_bundle())
+    write_manifest(known.path, dataclasses.replace(known.manifest, known_score=None))
+    write_manifest(other.path, dataclasses.replace(other.manifest, known_score=known.manifest.known_score))
+    for path in (known.path, other.path):
+        with pytest.raises(BundleError, match="outputs"):
+            Classifier.from_bundle(path, device="CPU", variant="fp32")
+
+
 def test_softmax_by_hand():
     logits = np.log(np.array([[1, 2, 5], [4, 4, 2]], np.float32))
     assert np.allclose(softmax(logits), [[0.125, 0.25, 0.625], [0.4, 0.4, 0.2]], rtol=1e-6)
@@ -268,10 +294,11 @@ class Unhurried:
         self.runner = runner
         self.depth = 3
         self.n_started = 0
+        self.known_threshold = runner.known_threshold
 
-    def start(self, image):
+    def start(self, image, *, known_margin):
         self.n_started += 1
-        return SimpleNamespace(done=lambda: False, result=self.runner.start(image).result)
+        return SimpleNamespace(done=lambda: False, result=self.runner.start(image, known_margin=known_margin).result)
 
 
 def test_no_more_is_started_than_the_runner_wants_in_flight(classifier, pixels):

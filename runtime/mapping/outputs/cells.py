@@ -52,23 +52,34 @@ def decide(
     *,
     min_probability: float,
     inside: npt.NDArray[np.bool_] | None,
+    unknown: bool = False,
 ) -> MapCells:
     """Give each cell its most likely class.
 
     Parameters
     ----------
     probabilities
-        uint16, shape ``[n_rows, n_columns, n_classes]``; see `overfly.runtime.mapping.sums`.
+        uint16, shape ``[n_rows, n_columns, n_values]``; see `overfly.runtime.mapping.sums`.
     areas
         The area of each cell in square meters.
     min_probability
         Cells whose class has a lower probability are empty.
     inside
         bool, shape ``[n_rows, n_columns]``: the cells that the map is limited to; None for all.
+    unknown
+        Whether the last value of a cell is the share of its windows that are known. A cell of which less than half are
+        known gets the index after those of the classes, and the share of the others is its confidence.
     """
-    highest = probabilities.max(axis=2)
+    n_classes = probabilities.shape[2] - unknown
+    highest = probabilities[..., :n_classes].max(axis=2)
+    best = probabilities[..., :n_classes].argmax(axis=2)
     filled = (highest != NO_DATA) & (highest >= min_probability * ONE)
+    if unknown:
+        known = probabilities[..., n_classes]
+        strange = (highest != NO_DATA) & (known < ONE // 2)
+        filled |= strange
+        best, highest = np.where(strange, n_classes, best), np.where(strange, ONE - known, highest)
     if inside is not None:
         filled &= inside
-    indices = np.where(filled, probabilities.argmax(axis=2), -1).astype(np.int32)
+    indices = np.where(filled, best, -1).astype(np.int32)
     return MapCells(indices, np.where(filled, highest, NO_DATA).astype(np.uint16), areas)

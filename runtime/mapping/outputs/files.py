@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from overfly.runtime.bundle.labels import UNKNOWN
 from overfly.runtime.files.atomic import write_atomically
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.pipeline import ThreadPool
 from overfly.runtime.mapping.outputs.areas import areas_csv
 from overfly.runtime.mapping.outputs.cells import MapCells, decide
 from overfly.runtime.mapping.outputs.geotiff import MapPlace, as_bands, cloud_optimized, geotiff
-from overfly.runtime.mapping.outputs.palette import class_colors
+from overfly.runtime.mapping.outputs.palette import Color, class_colors
 from overfly.runtime.mapping.outputs.polygons import polygons_file
 from overfly.runtime.mapping.outputs.preview import Caption, preview
 from overfly.runtime.mapping.outputs.styles import attribute_table, qgis_style
@@ -30,6 +31,8 @@ from overfly.runtime.mapping.sums import NO_DATA, ONE, Quantized
 from overfly.runtime.reporter import StageProgress
 
 _EMPTY_8_BIT, _EMPTY_16_BIT = 255, 65535
+# Description of a band.
+_KNOWN = "known windows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,15 @@ class MapContent:
     place
         Where the cells are.
     probabilities
-        uint16, shape ``[n_rows, n_columns, n_classes]``; see `overfly.runtime.mapping.sums`.
+        uint16, shape ``[n_rows, n_columns, n_values]``; see `overfly.runtime.mapping.sums`.
     areas
         float64, shape ``[n_rows, n_columns]``: the area of each cell in square meters.
     inside
         bool, same shape: the cells that the map is limited to; None for all.
     min_probability
         Cells whose class has a lower probability are empty.
+    unknown
+        Whether the last value of a cell is the share of its windows that are known.
     picture
         uint8, shape ``[n_rows * p, n_columns * p, 3]``: the raster, with `p` pixels for each cell.
     cell_m
@@ -67,6 +72,17 @@ class MapContent:
     min_probability: float
     picture: ImageBatch
     cell_m: tuple[float, float]
+    unknown: bool = False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes that a cell can have."""
+        return (*self.classes, UNKNOWN) if self.unknown else self.classes
+
+    @property
+    def colors(self) -> list[Color]:
+        """Their colors."""
+        return class_colors(len(self.classes), unknown=self.unknown)
 
 
 def write_outputs(
@@ -88,9 +104,15 @@ def write_outputs(
     tuple
         The figures of each class, the number of empty cells, and the names of the files.
     """
-    cells = decide(content.probabilities, content.areas, min_probability=content.min_probability, inside=content.inside)
-    figures = cells.figures(content.classes)
-    colors = class_colors(len(content.classes))
+    cells = decide(
+        content.probabilities,
+        content.areas,
+        min_probability=content.min_probability,
+        inside=content.inside,
+        unknown=content.unknown,
+    )
+    classes, colors = content.class_names, content.colors
+    figures = cells.figures(classes)
     counts = [row.cells for row in figures]
     caption = Caption(title=content.title, figures=figures, colors=colors, cell_m=content.cell_m)
     with ThreadPool(1) as pool:
@@ -100,10 +122,10 @@ def write_outputs(
         files: dict[str, Callable[[], bytes]] = {
             PROBABILITIES_FILE: lambda: _probabilities(content),
             CLASS_FILE: lambda: _classes(cells, content),
-            f"{CLASS_FILE}.aux.xml": lambda: attribute_table(content.classes, colors, counts),
-            Path(CLASS_FILE).with_suffix(".qml").name: lambda: qgis_style(content.classes, colors),
+            f"{CLASS_FILE}.aux.xml": lambda: attribute_table(classes, colors, counts),
+            Path(CLASS_FILE).with_suffix(".qml").name: lambda: qgis_style(classes, colors),
             CONFIDENCE_FILE: lambda: _confidence(cells, content),
-            POLYGONS_FILE: lambda: polygons_file(cells, content.classes, content.place),
+            POLYGONS_FILE: lambda: polygons_file(cells, classes, content.place),
             AREAS_FILE: lambda: areas_csv(figures),
             PREVIEW_FILE: picture.result,
         }
@@ -115,12 +137,12 @@ def write_outputs(
 
 
 def _probabilities(content: MapContent) -> bytes:
-    """Return ``probabilities.tif``: a band for each class."""
+    """Return ``probabilities.tif``: a band for each class, and one for the share of known windows."""
     with geotiff(
         as_bands(content.probabilities),
         content.place,
         nodata=NO_DATA,
-        descriptions=content.classes,
+        descriptions=[*content.classes, _KNOWN] if content.unknown else content.classes,
         scale=1 / ONE,
     ) as memory:
         return bytes(memory.getbuffer())
@@ -128,7 +150,7 @@ def _probabilities(content: MapContent) -> bytes:
 
 def _classes(cells: MapCells, content: MapContent) -> bytes:
     """Return ``class.tif``."""
-    n_classes = len(content.classes)
+    n_classes = len(content.class_names)
     # A GeoTIFF has a palette for 8 bits only.
     is_small = n_classes <= _EMPTY_8_BIT
     empty, dtype = (_EMPTY_8_BIT, np.uint8) if is_small else (_EMPTY_16_BIT, np.uint16)
@@ -138,7 +160,7 @@ def _classes(cells: MapCells, content: MapContent) -> bytes:
         content.place,
         nodata=empty,
         descriptions=["class"],
-        colors=class_colors(n_classes) if is_small else None,
+        colors=content.colors if is_small else None,
     ) as memory:
         return cloud_optimized(memory, resampling="MODE")
 

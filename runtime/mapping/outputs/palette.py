@@ -40,15 +40,18 @@ _LISTED = (
     (165, 240, 0),
     (165, 240, 180),
 )
+# Nearly black, like no class.
+_UNKNOWN = (45, 45, 45)
 # The golden ratio of the circle: each further hue is in the largest gap.
 _HUE_STEP = 0.618034
 _LIGHTNESS = (0.38, 0.62, 0.5, 0.75)
 _SATURATION = (0.75, 0.55, 0.9)
 
 
-def class_colors(n_classes: int) -> list[Color]:
-    """Return a color for each class index, as red, green and blue from 0 to 255."""
-    return [_LISTED[i] if i < len(_LISTED) else _computed(i) for i in range(n_classes)]
+def class_colors(n_classes: int, *, unknown: bool = False) -> list[Color]:
+    """Return a color for each class index, and one for unknown cells, as red, green and blue from 0 to 255."""
+    colors = [_LISTED[i] if i < len(_LISTED) else _computed(i) for i in range(n_classes)]
+    return [*colors, _UNKNOWN] if unknown else colors
 
 
 def _computed(index: int) -> Color:

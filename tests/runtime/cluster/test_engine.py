@@ -88,6 +88,13 @@ def test_any_number_of_workers_gives_the_bytes_of_one_process(
     assert hashes(tmp_path / "shared") == hashes(tmp_path / "map")
 
 
+def test_unknown_cells_are_the_same(cluster, service, make_map, known_bundle, raster, hashes, tmp_path):
+    make_map(raster, bundle_path=known_bundle, unknown=True)
+    address, _ = cluster(service(), service())
+    make_map(raster, out=tmp_path / "shared", unknown=True, open_engine=ClusterJob(scheduler=address).open_engine)
+    assert hashes(tmp_path / "shared") == hashes(tmp_path / "map")
+
+
 @pytest.mark.slow
 def test_the_first_block_may_be_the_last_also_of_many_maps(
     cluster, service, make_map, write_raster, pixels, hashes, tmp_path, monkeypatch

@@ -16,7 +16,7 @@ def test_a_result_is_the_same_after_its_way_through_the_journal(share):
     probabilities = rng.integers(0, 65535, (classified.sum(), N_CLASSES), np.uint16)
     thumbnail = rng.integers(0, 256, (6, 14, 3), np.uint8) if classified.any() else None
     result = BlockResult(classified, present, probabilities, thumbnail)
-    read = BlockResult.from_bytes(result.to_bytes(), Block(4, 2, 3, 7), n_classes=N_CLASSES, cell_pixels=2)
+    read = BlockResult.from_bytes(result.to_bytes(), Block(4, 2, 3, 7), n_values=N_CLASSES, cell_pixels=2)
     np.testing.assert_array_equal(read.classified, classified)
     np.testing.assert_array_equal(read.present, present)
     np.testing.assert_array_equal(read.probabilities, probabilities)

@@ -13,8 +13,9 @@ import pytest
 import rasterio
 from rasterio import Affine
 
+from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.bundle.manifest import SceneSpec, write_manifest
-from overfly.runtime.errors import OutputError, RasterError
+from overfly.runtime.errors import BundleError, OutputError, RasterError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.runtime.mapping.engine import BlockClassifier
 from overfly.runtime.mapping.job import MapJob, make_maps
@@ -128,6 +129,63 @@ def test_the_machine_stays_awake_during_a_map(raster, make_map, kept_awake):
     with pytest.raises(KeyboardInterrupt):
         make_map(raster, reporter=Interrupted())
     assert not awake
+
+
+def two_halves():
+    """Pixels of 7 x 10 windows, noise: of the first five columns of windows dark, and of the others bright."""
+    pixels = np.random.default_rng(0).integers(0, 60, (7 * SIZE, 10 * SIZE, 3), dtype=np.uint8)
+    pixels[:, 5 * SIZE :] += 190
+    return pixels
+
+
+def test_unknown_cells_have_a_class_of_their_own(write_raster, make_map, known_bundle, tmp_path):
+    raster = write_raster(two_halves())
+    make_map(raster, bundle_path=known_bundle, unknown=True)
+    make_map(raster, out=tmp_path / "plain")
+    record = read_map_record(tmp_path / "map")
+    assert record.options.unknown
+    assert record.classes == ("beach", "forest", "harbor", "river", "unknown")
+    found, plain = probabilities_of(tmp_path / "map"), probabilities_of(tmp_path / "plain")
+    with rasterio.open(tmp_path / "map" / "probabilities.tif") as dataset:
+        assert dataset.descriptions == (*record.classes[:4], "known windows")
+    np.testing.assert_array_equal(found[..., :4], plain)
+    # Windows half a side apart: the one at the border of the halves has a mean of about 125, above 102.
+    known = found[..., 4]
+    assert known.shape == (14, 20)
+    assert (known[:, :9] == 0).all()
+    assert (known[1:, 9] == 0.5).all()
+    assert (known[:, 10:] == 1).all()
+    with rasterio.open(tmp_path / "map" / "class.tif") as dataset:
+        indices = dataset.read(1)
+    assert (indices[:, :9] == 4).all()
+    np.testing.assert_array_equal(indices[:, 9:], plain[:, 9:].argmax(axis=2))
+    unknown = record.figures[-1]
+    assert (unknown.name, unknown.cells, unknown.mean_probability) == ("unknown", 14 * 9, 1.0)
+    table = (tmp_path / "map" / "areas.csv").read_text(encoding="utf-8")
+    assert table.splitlines()[-1].startswith("unknown,126,")
+    assert 'label="unknown"' in (tmp_path / "map" / "class.qml").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_unknown_cells_survive_an_interruption(write_raster, make_map, known_bundle, tmp_path):
+    raster = write_raster(two_halves())
+    make_map(raster, bundle_path=known_bundle, unknown=True)
+    other = tmp_path / "other"
+    with pytest.raises(KeyboardInterrupt):
+        make_map(raster, out=other, unknown=True, reporter=_Stop(50))
+    with pytest.raises(OutputError, match="another map"):
+        make_map(raster, out=other, resume=True)
+    make_map(raster, out=other, unknown=True, resume=True)
+    assert hashes(other) == hashes(tmp_path / "map")
+
+
+@pytest.mark.parametrize("classes", [None, ("beach", "forest", "harbor", "unknown")])
+def test_a_bundle_that_cannot_tell_unknown_cells_is_refused(raster, make_map, make_bundle, known_bundle, classes):
+    path = known_bundle if classes else make_bundle("old")
+    if classes:
+        write_manifest(path, replace(Bundle.open(path).manifest, classes=classes))
+    with pytest.raises(BundleError, match="--unknown"):
+        make_map(raster, bundle_path=path, unknown=True)
 
 
 class _Stop(Reporter):

@@ -20,6 +20,22 @@ def test_the_most_probable_class_wins_and_cells_may_stay_empty():
     assert decide(values, areas, min_probability=0.0, inside=inside).indices.tolist() == [[-1, 2], [1, -1]]
 
 
+def test_a_cell_is_unknown_if_less_than_half_of_its_windows_are_known():
+    shares = [1.0, 0.5, 0.49, 0.0]
+    probabilities = np.array([[[0.7, 0.3, share] for share in shares]])
+    values = np.rint(probabilities * ONE).astype(np.uint16)
+    cells = decide(values, np.ones((1, 4)), min_probability=0.0, inside=None, unknown=True)
+    assert cells.indices.tolist() == [[0, 0, 2, 2]]
+    assert cells.confidence.tolist() == [[values[0, 0, 0], values[0, 0, 0], ONE - values[0, 2, 2], ONE]]
+    # Unknown cells stay, whatever the probability of the class would be.
+    cells = decide(values, np.ones((1, 4)), min_probability=0.9, inside=None, unknown=True)
+    assert cells.indices.tolist() == [[-1, -1, 2, 2]]
+    inside = np.array([[True, True, True, False]])
+    values[0, 2] = NO_DATA
+    cells = decide(values, np.ones((1, 4)), min_probability=0.0, inside=inside, unknown=True)
+    assert cells.indices.tolist() == [[0, 0, -1, -1]]
+
+
 def test_figures_count_cells_and_sum_areas(cells, classes):
     beach, forest, harbor = cells.figures(classes)
     assert (beach.name, beach.cells, beach.area_m2) == ("beach", 6, 1 + 2 + 5 + 10 + 11 + 12)
