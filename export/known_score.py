@@ -113,8 +113,10 @@ class KnownScoreWeights:
         center = features.mean(axis=0)
         raw = cls(center=center, centroids=_unit(centroids - center), mean=middle.mean(axis=0), whitening=whitening)
         similarity, distance = raw.parts(*held_out)
-        scales = ((float(part.mean()), max(float(part.std()), _LEAST_DEVIATION)) for part in (similarity, distance))
-        return replace(raw, **dict(zip(("similarity", "distance"), scales, strict=True)))
+        of_similarity, of_distance = (
+            (float(part.mean()), max(float(part.std()), _LEAST_DEVIATION)) for part in (similarity, distance)
+        )
+        return replace(raw, similarity=of_similarity, distance=of_distance)
 
     def parts(self, middle: Values, features: Values) -> tuple[Values, Values]:
         """Return the cosine and the distance of images, each of shape ``[N]``."""

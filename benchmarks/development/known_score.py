@@ -192,12 +192,13 @@ def other_scores(
     def mahalanobis(_logits: Values, _middle: Values, features: Values) -> Values:
         """Return minus the distance of the features from the nearest class, with the covariance of all images."""
         moved = features @ whitened.whitening
-        return -np.sqrt(((moved[:, np.newaxis] - centers) ** 2).sum(axis=2).min(axis=1))
+        distances: Values = np.sqrt(((moved[:, np.newaxis] - centers) ** 2).sum(axis=2).min(axis=1))
+        return -distances
 
     return {
         "maximum logit": lambda logits, _middle, _features: logits.max(axis=1),
-        "energy": lambda logits, _middle, _features: (logits - log_softmax(logits))[:, 0],  # type: ignore[arg-type]
-        "maximum probability": lambda logits, _middle, _features: softmax(logits).max(axis=1),  # type: ignore[arg-type]
+        "energy": lambda logits, _middle, _features: (logits - log_softmax(logits))[:, 0],
+        "maximum probability": lambda logits, _middle, _features: softmax(logits).max(axis=1),
         "features, Mahalanobis": mahalanobis,
         "features, cosine": lambda _logits, middle, features: weights.parts(middle, features)[0],
         "middle, Mahalanobis": lambda _logits, middle, features: -weights.parts(middle, features)[1],
@@ -209,8 +210,8 @@ def with_means(results: Sequence[Separation]) -> list[Separation]:
     rows: list[Separation] = []
     for score in dict.fromkeys(result.score for result in results):
         own = [result for result in results if result.score == score]
-        means = (float(np.mean([getattr(each, name) for each in own])) for name in ("auroc", "rejected"))
-        rows += [*own, Separation(score, "mean", sum(each.n_images for each in own), *means, at_least=_MEAN)]
+        auroc, rejected = (float(np.mean([getattr(each, name) for each in own])) for name in ("auroc", "rejected"))
+        rows += [*own, Separation(score, "mean", sum(each.n_images for each in own), auroc, rejected, _MEAN)]
     return rows
 
 
