@@ -46,6 +46,9 @@ def bootstrap(tmp_path, monkeypatch):
         return 1 if module.failing in arguments else 0
 
     module.failing, module.pip_works = None, False
+    module.really_enabled = module.long_paths_enabled
+    # Temporary folders are too deep for Windows's limit, and only one test is about that.
+    monkeypatch.setattr(module, "long_paths_enabled", lambda: True)
     monkeypatch.setattr(module.subprocess, "call", call)
     return module
 
@@ -184,6 +187,7 @@ def test_a_folder_too_deep_for_windows_is_rejected_unless_long_paths_are_enabled
     winreg = SimpleNamespace(HKEY_LOCAL_MACHINE=0, OpenKey=lambda *_: contextlib.nullcontext(), QueryValueEx=query)
     monkeypatch.setitem(sys.modules, "winreg", winreg)
     monkeypatch.setattr(bootstrap, "os", SimpleNamespace(name="nt", path=os.path, listdir=os.listdir, remove=os.remove))
+    monkeypatch.setattr(bootstrap, "long_paths_enabled", bootstrap.really_enabled)
     monkeypatch.setattr(bootstrap, "install", lambda _extra: None)
     monkeypatch.setattr(bootstrap, "ROOT", "x" * length)
     if not rejected:

@@ -159,7 +159,7 @@ def test_all_files_of_a_shapefile_are_its_files(draw_labels):
 def test_the_files_of_a_shapefile_are_in_the_same_order_on_every_system(draw_labels):
     path = draw_labels([SQUARE], "a.shp", kind=["a"])
     labels = open_labels(path)
-    path.with_suffix(".shx").rename(path.with_suffix(".SHX"))
+    path.with_suffix(".shx").rename(path.with_suffix(".other")).rename(path.with_suffix(".SHX"))  # Wine needs both
     (path.parent / "ab.shp").touch()
     names = [file.name for file in labels.files]
     assert names[0] == "a.SHX"
