@@ -192,12 +192,13 @@ def other_scores(
     def mahalanobis(_logits: Values, _middle: Values, features: Values) -> Values:
         """Return minus the distance of the features from the nearest class, with the covariance of all images."""
         moved = features @ whitened.whitening
-        return -np.sqrt(((moved[:, np.newaxis] - centers) ** 2).sum(axis=2).min(axis=1))
+        nearest: Values = ((moved[:, np.newaxis] - centers) ** 2).sum(axis=2).min(axis=1)
+        return -np.sqrt(nearest)
 
     return {
         "maximum logit": lambda logits, _middle, _features: logits.max(axis=1),
-        "energy": lambda logits, _middle, _features: (logits - log_softmax(logits))[:, 0],  # type: ignore[arg-type]
-        "maximum probability": lambda logits, _middle, _features: softmax(logits).max(axis=1),  # type: ignore[arg-type]
+        "energy": lambda logits, _middle, _features: (logits - log_softmax(logits))[:, 0],
+        "maximum probability": lambda logits, _middle, _features: softmax(logits).max(axis=1),
         "features, Mahalanobis": mahalanobis,
         "features, cosine": lambda _logits, middle, features: weights.parts(middle, features)[0],
         "middle, Mahalanobis": lambda _logits, middle, features: -weights.parts(middle, features)[1],
@@ -209,13 +210,17 @@ def with_means(results: Sequence[Separation]) -> list[Separation]:
     rows: list[Separation] = []
     for score in dict.fromkeys(result.score for result in results):
         own = [result for result in results if result.score == score]
-        means = (float(np.mean([getattr(each, name) for each in own])) for name in ("auroc", "rejected"))
-        rows += [*own, Separation(score, "mean", sum(each.n_images for each in own), *means, at_least=_MEAN)]
+        auroc, rejected = (float(np.mean([getattr(each, name) for each in own])) for name in ("auroc", "rejected"))
+        n_images = sum(each.n_images for each in own)
+        rows += [*own, Separation(score, "mean", n_images, auroc, rejected, at_least=_MEAN)]
     return rows
 
 
 def measure_cost(bundle: Path, variant: str, n_rounds: int) -> ABResult:
-    """Compare the images per second of single inferences with those of the same network without the known score."""
+    """Compare the fastest inference of each round with that of the same network without the known score.
+
+    Other programs make an inference slower and never faster, so the fastest one says most on a shared machine.
+    """
     opened = Bundle.open(bundle)
     opened.check_known_score()
     size = opened.manifest.image.size
@@ -234,12 +239,14 @@ def measure_cost(bundle: Path, variant: str, n_rounds: int) -> ABResult:
 
 
 def _rate(request: Any, image: ImageBatch) -> float:  # noqa: ANN401 - ov.InferRequest has no stub
-    """Return the single inferences per second."""
+    """Return the images per second at the speed of the fastest of many inferences."""
     request.get_input_tensor(0).data[:] = image
-    start = time.perf_counter()
+    seconds = []
     for _ in range(_N_INFERENCES):
+        start = time.perf_counter()
         request.infer()
-    return _N_INFERENCES / (time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
+    return 1 / min(seconds)
 
 
 if __name__ == "__main__":
