@@ -113,10 +113,7 @@ class KnownScoreWeights:
         center = features.mean(axis=0)
         raw = cls(center=center, centroids=_unit(centroids - center), mean=middle.mean(axis=0), whitening=whitening)
         similarity, distance = raw.parts(*held_out)
-        of_similarity, of_distance = (
-            (float(part.mean()), max(float(part.std()), _LEAST_DEVIATION)) for part in (similarity, distance)
-        )
-        return replace(raw, similarity=of_similarity, distance=of_distance)
+        return replace(raw, similarity=_mean_and_deviation(similarity), distance=_mean_and_deviation(distance))
 
     def parts(self, middle: Values, features: Values) -> tuple[Values, Values]:
         """Return the cosine and the distance of images, each of shape ``[N]``."""
@@ -227,6 +224,11 @@ def known_score_record(thresholds: Mapping[str, float], n_training_images: int, 
         n_images=n_held_out,
         thresholds=dict(thresholds),
     )
+
+
+def _mean_and_deviation(part: Values) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a part of the score."""
+    return float(part.mean()), max(float(part.std()), _LEAST_DEVIATION)
 
 
 def _unit(rows: Values) -> Values:

@@ -192,8 +192,8 @@ def other_scores(
     def mahalanobis(_logits: Values, _middle: Values, features: Values) -> Values:
         """Return minus the distance of the features from the nearest class, with the covariance of all images."""
         moved = features @ whitened.whitening
-        distances: Values = np.sqrt(((moved[:, np.newaxis] - centers) ** 2).sum(axis=2).min(axis=1))
-        return -distances
+        nearest: Values = ((moved[:, np.newaxis] - centers) ** 2).sum(axis=2).min(axis=1)
+        return -np.sqrt(nearest)
 
     return {
         "maximum logit": lambda logits, _middle, _features: logits.max(axis=1),
@@ -211,12 +211,16 @@ def with_means(results: Sequence[Separation]) -> list[Separation]:
     for score in dict.fromkeys(result.score for result in results):
         own = [result for result in results if result.score == score]
         auroc, rejected = (float(np.mean([getattr(each, name) for each in own])) for name in ("auroc", "rejected"))
-        rows += [*own, Separation(score, "mean", sum(each.n_images for each in own), auroc, rejected, _MEAN)]
+        n_images = sum(each.n_images for each in own)
+        rows += [*own, Separation(score, "mean", n_images, auroc, rejected, at_least=_MEAN)]
     return rows
 
 
 def measure_cost(bundle: Path, variant: str, n_rounds: int) -> ABResult:
-    """Compare the images per second of single inferences with those of the same network without the known score."""
+    """Compare the fastest inference of each round with that of the same network without the known score.
+
+    Other programs make an inference slower and never faster, so the fastest one says most on a shared machine.
+    """
     opened = Bundle.open(bundle)
     opened.check_known_score()
     size = opened.manifest.image.size
@@ -235,12 +239,14 @@ def measure_cost(bundle: Path, variant: str, n_rounds: int) -> ABResult:
 
 
 def _rate(request: Any, image: ImageBatch) -> float:  # noqa: ANN401 - ov.InferRequest has no stub
-    """Return the single inferences per second."""
+    """Return the images per second at the speed of the fastest of many inferences."""
     request.get_input_tensor(0).data[:] = image
-    start = time.perf_counter()
+    seconds = []
     for _ in range(_N_INFERENCES):
+        start = time.perf_counter()
         request.infer()
-    return _N_INFERENCES / (time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
+    return 1 / min(seconds)
 
 
 if __name__ == "__main__":

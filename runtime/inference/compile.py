@@ -89,12 +89,12 @@ def compile_variant(
             ) from error
         if key is not None:
             keep_blob(key, compiled.export_model().getvalue())
-    score = bundle.manifest.known_score
+    known_score = bundle.manifest.known_score
     return Runner(
         compiled,
         variant=variant,
         requested_precision=requested,
-        known_threshold=None if score is None else score.thresholds[variant],
+        known_threshold=None if known_score is None else known_score.thresholds[variant],
     )
 
 
