@@ -64,7 +64,9 @@ def test_json_has_the_figures_of_the_record(make, tmp_path):
     printed = json.loads(result.out)
     record = json.loads((tmp_path / "map" / "map.json").read_text(encoding="utf-8"))
     assert printed.pop("map") == str(tmp_path / "map")
+    # What has been added to the format is only written if it is not the default.
     assert printed.pop("other_machines") == []
+    assert printed["options"].pop("unknown") is False
     assert printed == {key: value for key, value in record.items() if key != "schema"}
 
 
