@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from overfly.runtime.errors import DataError
 
-# What images and cells are called that do not look like the training images.
+# The label of images and cells that do not look like the training images.
 UNKNOWN = "unknown"
 
 _WHITE_SPACE = re.compile(r"\s")

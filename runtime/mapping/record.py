@@ -51,7 +51,7 @@ class MapOptions:
     area
         SHA-256 of the file of polygons that the map is limited to; None if it is not.
     unknown
-        Whether cells are marked as unknown of whose windows most are.
+        Whether cells are marked as unknown if most of their windows are.
     """
 
     scene_m: float
