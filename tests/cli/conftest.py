@@ -53,6 +53,13 @@ class Outcome:
         assert "Traceback" not in self.err
 
 
+@pytest.fixture
+def strange_pixels():
+    """Black and white squares, uint8 of shape ``[96, 96, 3]``: no scene, and farther from one than noise."""
+    squares = np.random.default_rng(0).integers(0, 2, (8, 8, 1), dtype=np.uint8) * np.uint8(255)
+    return np.kron(squares, np.ones((12, 12, 3), np.uint8))
+
+
 @pytest.fixture(scope="session")
 def known_bundle(tiny_bundle, tiny_data, tmp_path_factory):
     """The fp32 variant of the small bundle with a known score, for which all scenes of the small data set are known."""

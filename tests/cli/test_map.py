@@ -102,10 +102,10 @@ def test_interrupted_it_says_how_to_continue(make, monkeypatch, tmp_path, number
     make("--resume").assert_done()
 
 
-def test_unknown_is_a_class_of_the_map(overfly, known_bundle, raster, tmp_path):
+def test_unknown_is_a_class_of_the_map(overfly, known_bundle, raster, tmp_path, strange_pixels):
     with rasterio.open(raster, "r+") as dataset:
         pixels = dataset.read()
-        pixels[:, :SIDE, :SIDE] = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE))
+        pixels[:, :SIDE, :SIDE] = strange_pixels.transpose(2, 0, 1)
         dataset.write(pixels)
     choices = ("--scene-m", SCENE_M, "--device", "CPU", "--overlap", "0", "--unknown")
     result = overfly("map", known_bundle, raster, "--out", tmp_path / "map", *choices)

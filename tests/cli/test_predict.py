@@ -120,10 +120,10 @@ def test_the_table_has_a_line_for_each_image(predict, classifier, images):
 
 
 @pytest.fixture
-def strange(tmp_path):
-    """A picture of noise."""
-    path = tmp_path / "noise.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(path)
+def strange(tmp_path, strange_pixels):
+    """A picture that looks like no scene."""
+    path = tmp_path / "strange.png"
+    Image.fromarray(strange_pixels).save(path)
     return path
 
 
