@@ -1,6 +1,5 @@
 """A row that can't be loaded, the files of a report, and which recommendations are saved for ``predict``."""
 
-import contextlib
 import importlib.util
 from dataclasses import replace
 from types import SimpleNamespace
@@ -67,16 +66,8 @@ def test_a_quick_bench_changes_nothing_and_a_full_one_without_a_recommendation_d
     assert kept() is None
 
 
-def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, monkeypatch):
-    awake, when_awake = [], {}
-
-    @contextlib.contextmanager
-    def keep_awake():
-        awake.append(True)
-        try:
-            yield
-        finally:
-            awake.pop()
+def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, monkeypatch, kept_awake):
+    awake, when_awake = kept_awake("overfly.benchmarks.job"), {}
 
     class Watcher(Reporter):
         def progress(self, stage, *_):
@@ -95,7 +86,6 @@ def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, 
     monkeypatch.setattr("overfly.benchmarks.job.Bundle", SimpleNamespace(open=lambda _path: bundle))
     monkeypatch.setattr("overfly.benchmarks.job.choose_candidates", lambda *_arguments, **_options: [])
     monkeypatch.setattr("overfly.benchmarks.job.measure_all", measure_nothing)
-    monkeypatch.setattr("overfly.benchmarks.job.keep_awake", keep_awake)
     job = BenchJob(bundle=tmp_path / "bundle", data=tmp_path / "data", out=tmp_path / "report")
     with pytest.raises(KeyboardInterrupt):
         bench(job, reporter=Watcher())

@@ -165,20 +165,13 @@ def test_a_training_is_repeatable_and_leaves_chance_alone(finished, make_job, re
     assert again.record.recipe == recipe
 
 
-def test_the_machine_stays_awake_from_the_first_hash_to_the_last_test_image(make_job, recipe, monkeypatch):
-    awake, when_awake = [], {}
-
-    @contextlib.contextmanager
-    def keep_awake():
-        awake.append(True)
-        yield
-        awake.pop()
+def test_the_machine_stays_awake_from_the_first_hash_to_the_last_test_image(make_job, recipe, kept_awake):
+    awake, when_awake = kept_awake("overfly.training.job"), {}
 
     class Watcher(Reporter):
         def progress(self, stage, *_):
             when_awake.setdefault(stage, bool(awake))
 
-    monkeypatch.setattr("overfly.training.job.keep_awake", keep_awake)
     train(make_job(recipe=override(recipe, epochs=1)), reporter=Watcher())
     assert when_awake["hashing"]
     assert when_awake["epoch 1 of 1"]
