@@ -217,7 +217,10 @@ def run_known_score(model: Any, images: ImageBatch) -> npt.NDArray[np.float32]: 
 def known_score_record(thresholds: Mapping[str, float], n_training_images: int, n_held_out: int) -> KnownScore:
     """Return what the manifest says of the score."""
     return KnownScore(
-        method="cosine to the nearest class, minus 0.75 times the Mahalanobis distance in the middle of the network",
+        method=(
+            "cosine to the nearest class, "
+            f"minus {_WEIGHT:g} times the Mahalanobis distance in the middle of the network"
+        ),
         n_training_images=n_training_images,
         acceptance=ACCEPTANCE,
         part="val",

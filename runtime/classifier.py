@@ -213,7 +213,7 @@ class Classifier(AbstractContextManager["Classifier"]):
 
     def _prediction(self, row: Logits, top_k: int) -> Prediction:
         """Turn the logits of an image, and the margin of its known score, into the `top_k` most likely classes."""
-        logits, margin = np.split(row, [len(self.classes)])
+        logits, margin = row[: len(self.classes)], row[len(self.classes) :]
         probabilities = softmax(logits)
         order = np.argsort(-probabilities, kind="stable")[:top_k]
         return Prediction(

@@ -236,9 +236,10 @@ class RasterMap:
 
     def classify(self, folder: Path, engine: BlockEngine, progress: StageProgress) -> ClassifiedWindows:
         """Classify the windows that are not in the journal of a folder, and put all together; see `write`."""
-        side = self._spec().cell_pixels
+        spec = self._spec()
+        side = spec.cell_pixels
         shape = self.grid.n_rows * side, self.grid.n_columns * side, N_COLORS
-        windows = ClassifiedWindows(CellSums(self.grid, self._spec().n_values), np.full(shape, _WHITE, np.uint8))
+        windows = ClassifiedWindows(CellSums(self.grid, spec.n_values), np.full(shape, _WHITE, np.uint8))
         blocks = list(self.grid.blocks())
         n_done = 0
         with Journal(folder / JOURNAL_FILE, self._identity(engine.model, side)) as journal:
