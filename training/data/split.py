@@ -128,6 +128,8 @@ def choose_split(
 def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 0.0, seed: int = 0) -> Split:
     """Divide a data set at random, each class in the same proportion.
 
+    The validation part may have no image of a small class; over all classes its fraction is right.
+
     Files with the same content go to the same part. A content that is found in several classes goes to the training
     part, because no label of it could be judged fairly.
 
@@ -145,28 +147,34 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
     Raises
     ------
     DataError
-        If a fraction is out of range, a class has too few different images for its parts, or all images of a class are
-        in other classes as well.
+        If a fraction is out of range, a class has fewer than two different images, or all images of a class are in other
+        classes as well.
     """
     _check_fractions(test_fraction, val_fraction)
     unambiguous = _find_unambiguous(dataset)
     rng = np.random.default_rng(seed)
     parts: dict[str, str] = {}
+    # Of an image: what rounding has kept from the validation part so far, or given to it if negative.
+    rest = 0.0
     for label, class_name in enumerate(dataset.classes):
         images = [image for image in dataset.images if image.label == label]
         groups = list(group_by_content(images).values())
         shuffled = [groups[i] for i in rng.permutation(len(groups))]
         judged = [group for group in shuffled if group[0].sha256 in unambiguous]
-        needed = PARTS if val_fraction else ("train", "test")
-        if len(groups) < len(needed):
+        if len(groups) == 1:
             raise DataError(
-                f"the class {class_name} of {dataset.folder} needs at least {len(needed)} different images, one for "
-                f"each of {', '.join(needed)}, and has {len(groups)}: add some, or remove the class"
+                f"the class {class_name} of {dataset.folder} needs at least 2 different images, one to train on and "
+                "one to test on, and has 1: add some, or remove the class"
             )
-        # One image at least is left to train on, and one group of equal images fits into the test part.
-        n_test = min(round(len(images) * test_fraction), len(images) - len(needed) + 1)
+        # With a validation part, one image is left for it if there are three.
+        n_left = min(len(groups) - 1, 2 if val_fraction else 1)
+        n_test = min(round(len(images) * test_fraction), len(images) - n_left)
+        # One group of equal images at least fits into the test part.
         n_test = max(n_test, min(map(len, judged)))
-        n_val = max(1, round((len(images) - n_test) * val_fraction)) if val_fraction else 0
+        share = (len(images) - n_test) * val_fraction + rest
+        n_val = round(share)
+        rest = share - n_val
+        # One image is left to train on.
         parts |= _fill(judged, {"test": n_test, "val": min(n_val, len(images) - n_test - 1)})
     files = tuple(SplitFile(image.name, image.sha256, parts.get(image.name, "train")) for image in dataset.images)
     return Split(seed, test_fraction, val_fraction, dataset.classes, files)
