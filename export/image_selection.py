@@ -33,8 +33,8 @@ class Selection:
     calibration
         From the training part. They set the INT8 ranges.
     validation
-        From the validation part. If the run has none: from the training part, without `calibration`. They measure how
-        much accuracy INT8 loses, for ``--max-drop``.
+        From the validation part. If that has fewer than `N_VALIDATION` images, and the training part without
+        `calibration` has more: from the latter. They measure how much accuracy INT8 loses, for ``--max-drop``.
     golden
         From the test part if its files are there. Each step is compared with PyTorch on them. They decide nothing, so
         the weights are the same if they come from another part.
@@ -54,7 +54,7 @@ def select(split: Split, data: Path, *, n_calibration: int | None, seed: int) ->
         The run's split.
     data
         The data folder. If it has no file of the test part, as on a machine that has the training part only, the golden
-        images are validation images, or training images that do not calibrate.
+        images are from the same part as `Selection.validation`.
     n_calibration
         Number of calibration images; None takes 64, or one of each class if there are more classes.
     seed
@@ -72,7 +72,8 @@ def select(split: Split, data: Path, *, n_calibration: int | None, seed: int) ->
     used = {image.sha256 for image in calibration}
     # A split that was made elsewhere may have the same image in two parts.
     val, remaining = ([image for image in images if image.sha256 not in used] for images in (val, train))
-    held_out = ImageSample("val", val) if val else ImageSample("train", remaining)
+    enough = len(val) >= min(N_VALIDATION, len(remaining))
+    held_out = ImageSample("val", val) if enough else ImageSample("train", remaining)
     paths = [image.path(data) for image in test]
     missing = [path for path in paths if not path.is_file()]
     for broken in filter(None, map(describe_broken_link, missing)):

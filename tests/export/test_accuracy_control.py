@@ -77,7 +77,7 @@ def test_the_layer_that_costs_too_much_is_reverted(make_run, caplog):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("val_fraction", "part", "n_images"), [(0.0, "train", 52), (0.2, "val", 12)])
+@pytest.mark.parametrize(("val_fraction", "part", "n_images"), [(0.0, "train", 52), (0.6, "val", 36)])
 def test_a_bound_that_is_kept_anyway_changes_nothing(make_run, val_fraction, part, n_images):
     run = make_run(val_fraction=val_fraction)
     plain = export(job(run))

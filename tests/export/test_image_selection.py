@@ -18,7 +18,7 @@ def names(sample):
     return {image.name for image in sample.images}
 
 
-@pytest.mark.parametrize(("val_fraction", "held_back"), [(0.0, "train"), (0.2, "val")])
+@pytest.mark.parametrize(("val_fraction", "held_back"), [(0.0, "train"), (0.2, "train"), (0.5, "val")])
 def test_no_image_both_calibrates_and_validates_and_only_golden_ones_are_of_the_test_part(
     make_run, val_fraction, held_back
 ):
@@ -34,7 +34,7 @@ def test_no_image_both_calibrates_and_validates_and_only_golden_ones_are_of_the_
 
 
 @pytest.mark.parametrize(
-    ("val_fraction", "n_calibration", "part"), [(0.2, 10, "val"), (0, 10, "train"), (0, 60, "train")]
+    ("val_fraction", "n_calibration", "part"), [(0.5, 20, "val"), (0.2, 10, "train"), (0, 60, "train")]
 )
 def test_without_the_test_part_others_prove_the_bundle(make_run, tmp_path, val_fraction, n_calibration, part):
     run = Run.open(make_run(val_fraction=val_fraction))
@@ -54,7 +54,7 @@ def test_test_images_behind_a_link_that_leads_nowhere_are_not_replaced_by_others
 
 
 def test_a_validation_image_that_calibrates_does_not_validate(make_run):
-    run = Run.open(make_run(val_fraction=0.2))
+    run = Run.open(make_run(val_fraction=0.6))
     split, data = run.split(), run.path.with_name("data")
     chosen = select(split, data, n_calibration=1, seed=0)
     (image,), twin = chosen.calibration.images, chosen.validation.images[0]
@@ -88,7 +88,7 @@ def test_the_test_part_is_not_needed_and_changes_no_weight(make_run):
     for image in Run.open(run).split().images("test"):
         (run.with_name("data") / image.name).unlink()
     without = export(ExportJob(out=run.with_name("without"), **options))
-    assert (whole.manifest.golden_part, without.manifest.golden_part) == ("test", "val")
+    assert (whole.manifest.golden_part, without.manifest.golden_part) == ("test", "train")
     assert weights(without) == weights(whole)
     assert {"int8.bin", "fp32.bin", "fp16.bin", "int8.xml", "model.onnx"} <= weights(whole).keys()
 

@@ -147,8 +147,8 @@ def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 
     Raises
     ------
     DataError
-        If a fraction is out of range, a class has fewer than two different images, or all images of a class are in other
-        classes as well.
+        If a fraction is out of range, a class has fewer than two different images, or all images of a class are in
+        other classes as well.
     """
     _check_fractions(test_fraction, val_fraction)
     unambiguous = _find_unambiguous(dataset)
