@@ -37,6 +37,8 @@ def command(bundle: Path, variants: tuple[str, ...], as_json: bool, **choices: A
     opened = Bundle.open(bundle)
     if left := opened.verify():
         Terminal().note(f"{bundle} also holds what an operating system left there: {', '.join(left)}")
+    if warning := opened.calibration_warning():
+        Terminal().note(warning)
     golden = opened.golden()
     all_valid = True
     for name in variants or tuple(opened.manifest.variants):

@@ -13,6 +13,7 @@ from overfly.cli.options import option
 
 if TYPE_CHECKING:
     from overfly.cli.terminal import Terminal
+    from overfly.runtime.bundle.bundle import Bundle
     from overfly.runtime.classifier import Classifier, Prediction
     from overfly.runtime.errors import ImageError
 
@@ -67,17 +68,20 @@ def command(
 
     if watch and (other := next((path for path in paths if not path.is_dir()), None)):
         raise click.UsageError(f"--watch needs folders, and {other} is not one")
+    opened = Bundle.open(bundle)
     if unknown:
-        Bundle.open(bundle).check_known_score()
+        opened.check_known_score()
     with Terminal() as terminal:
         files = list(paths) if watch else find_images(list(paths), reporter=terminal)
         choices["hint"] = "throughput" if len(files) > 1 and not watch else "latency"
-        classifier = Classifier.from_bundle(bundle, device=device, **choices)
+        classifier = Classifier.from_bundle(opened, device=device, **choices)
         classifier.reader.warn_once_in(path for path in paths if path.is_dir())
-        draw = None if explain is None else _draw(bundle, paths, explain)
+        draw = None if explain is None else _draw(opened, paths, explain)
         # A watch has no end: whoever starts one decides how long the machine stays awake.
         with classifier, nullcontext() if watch else keep_awake():
             terminal.note(f"running {output.describe_runner(classifier.runner)}{_reason(classifier)}")
+            if warning := opened.calibration_warning():
+                terminal.note(warning)
             answers = _arriving(classifier, files, top_k) if watch else _answers(classifier, files, top_k, terminal)
             if not unknown:
                 answers = _without_known(answers)
@@ -88,12 +92,11 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _draw(bundle: Path, paths: tuple[Path, ...], folder: Path) -> "Draw":
+def _draw(bundle: "Bundle", paths: tuple[Path, ...], folder: Path) -> "Draw":
     """Return what draws the picture of an answer; check before anything is classified that it can."""
-    from overfly.runtime.bundle.bundle import Bundle
     from overfly.runtime.explanation.pictures import PictureFolder
 
-    return PictureFolder.make(Bundle.open(bundle), folder, paths).draw
+    return PictureFolder.make(bundle, folder, paths).draw
 
 
 def _reason(classifier: "Classifier") -> str:

@@ -81,7 +81,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     @classmethod
     def from_bundle(
         cls,
-        path: str | os.PathLike[str],
+        bundle: str | os.PathLike[str] | Bundle,
         *,
         device: str = "auto",
         variant: str = "auto",
@@ -90,12 +90,12 @@ class Classifier(AbstractContextManager["Classifier"]):
         cache: bool = True,
         properties: Mapping[str, str] | None = None,
     ) -> "Classifier":
-        """Open the bundle at `path` and compile a variant.
+        """Compile a variant of a bundle.
 
         Parameters
         ----------
-        path
-            The folder or the .zip that ``overfly export`` wrote.
+        bundle
+            The folder or the .zip that ``overfly export`` wrote, or a bundle that is open.
         variant
             ``fp32``, ``fp16``, ``int8`` or ``auto``. If the bench has measured this bundle on this machine, ``auto``
             for the variant, the device or both takes its recommendation for the `hint`, unless that contradicts the
@@ -113,7 +113,8 @@ class Classifier(AbstractContextManager["Classifier"]):
         ValueError
             If `execution_precision` or `hint` is unknown.
         """
-        bundle = Bundle.open(Path(path))
+        if not isinstance(bundle, Bundle):
+            bundle = Bundle.open(Path(bundle))
         recommendation = load_recommendation(bundle) if cache and "auto" in {variant, device} else None
         best = None if recommendation is None else recommendation.deployment(variant=variant, device=device, hint=hint)
         reason = f"asked for variant {variant} on device {device}"

@@ -396,7 +396,7 @@ def _calibrate(trainer: Trainer, val: Part, reporter: Reporter) -> TemperatureSc
     """Calibrate the kept weights on the validation part; return None, with a note, if it has no images."""
     if not len(val.labels):
         reporter.note(
-            "the probabilities are not calibrated, because there is no validation part: --val-fraction 0.1 makes one"
+            "the probabilities are not calibrated, because there is no validation part (--val-fraction 0.05 makes one)"
         )
         return None
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)

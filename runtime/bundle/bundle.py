@@ -163,6 +163,15 @@ class Bundle:
                 f"{self.path} has no variant {name}: it holds {held}; export the run with --variant {name}"
             ) from None
 
+    def calibration_warning(self) -> str | None:
+        """Return a sentence that says that the probabilities are not calibrated; None if they are."""
+        if self.manifest.temperature_scaling is not None:
+            return None
+        return (
+            f"the probabilities of {self.path} are not calibrated: train with a validation part (--val-fraction 0.05) "
+            "and export the run with this version"
+        )
+
     def check_known_score(self) -> None:
         """Check that the bundle can tell unknown images, for ``--unknown``.
 
@@ -173,8 +182,8 @@ class Bundle:
         """
         if self.manifest.known_score is None:
             raise BundleError(
-                f"{self.path} has no known score, so it can't tell unknown images: train with --val-fraction 0.05 and "
-                "export the run with this version, or leave out --unknown"
+                f"{self.path} has no known score, so it can't tell unknown images: train with a validation part "
+                "(--val-fraction 0.05) and export the run with this version, or leave out --unknown"
             )
         if UNKNOWN in self.manifest.classes:
             raise BundleError(

@@ -192,6 +192,8 @@ def _make_all(
     records: dict[str, MapRecord] = {}
     with (open_engine or open_local_engine)(job, bundle, reporter) as engine:
         reporter.note(_announcement(engine.model, maps[0].options))
+        if warning := bundle.calibration_warning():
+            reporter.note(warning)
         engine.expect(each.work() for each in maps if not (work / each.name / JOURNAL_FILE).exists())
         n_windows, n_before = sum(each.n_windows for each in maps), 0
         for each in maps:

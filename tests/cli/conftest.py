@@ -60,6 +60,22 @@ def strange_pixels():
     return np.kron(squares, np.ones((12, 12, 3), np.uint8))
 
 
+@pytest.fixture
+def scaled_bundle(tiny_bundle, tmp_path):
+    """A function that copies the small bundle with another record of its temperature."""
+    from dataclasses import replace
+
+    from overfly.runtime.bundle.bundle import Bundle
+    from overfly.runtime.bundle.manifest import write_manifest
+
+    def call(scaling):
+        folder = shutil.copytree(tiny_bundle, tmp_path / "scaled")
+        write_manifest(folder, replace(Bundle.open(folder).manifest, temperature_scaling=scaling))
+        return folder
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def known_bundle(tiny_bundle, tiny_data, tmp_path_factory):
     """The fp32 variant of the small bundle with a known score, for which all scenes of the small data set are known."""

@@ -123,6 +123,13 @@ def test_a_bundle_without_a_known_score_refuses_unknown(make):
     make("--unknown").assert_failed("--val-fraction", "--unknown")
 
 
+def test_a_map_of_an_uncalibrated_bundle_gets_a_warning(overfly, scaled_bundle, raster, tmp_path):
+    options = ("--scene-m", SCENE_M, "--device", "CPU", "--variant", "fp32", "--overlap", "0")
+    result = overfly("map", scaled_bundle(None), raster, "--out", tmp_path / "map", *options)
+    result.assert_done()
+    assert "not calibrated: train with a validation part (--val-fraction 0.05)" in result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
