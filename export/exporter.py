@@ -357,7 +357,7 @@ class _Export:
         """Return what adds the known score to each variant; None with a note if that is not possible."""
         train, val = (self._split.images(part) for part in ("train", "val"))
         if not val or find_taps(model) is None:
-            why = "the run has no validation part (--val-fraction 0.05 makes one)"
+            why = "the run has no validation part: --val-fraction 0.05 of train or chips makes one"
             if val:
                 why = f"{self._run.record.model} does not end in a linear layer"
             self._reporter.note(f"the bundle has no known score for --unknown, because {why}")

@@ -396,7 +396,8 @@ def _calibrate(trainer: Trainer, val: Part, reporter: Reporter) -> TemperatureSc
     """Calibrate the kept weights on the validation part; return None, with a note, if it has no images."""
     if not len(val.labels):
         reporter.note(
-            "the probabilities are not calibrated, because there is no validation part (--val-fraction 0.05 makes one)"
+            "the probabilities are not calibrated, because there is no validation part: --val-fraction 0.05 of train "
+            "or chips makes one"
         )
         return None
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)

@@ -103,7 +103,7 @@ class Recipe:
     # Batch normalization needs more than one value per channel.
     batch_size: int = _field(16, Interval(2, _MOST), "Images per step.")
     batch_shares: int = _field(
-        1,
+        2,
         Interval(1, _MOST),
         "Shares of a batch: each is normalized by itself and, on a CPU, computed in a thread of its own.",
     )
@@ -150,7 +150,7 @@ class Recipe:
     jitter: float = _field(0.2, _BELOW_ONE, "Largest relative change of brightness and of contrast.")
     test_fraction: float = _field(0.2, _INSIDE, "Fraction of each class for the test part.")
     val_fraction: float = _field(
-        0.0, _BELOW_ONE, "Fraction of each class, without its test images, for the validation part; 0 makes none."
+        0.05, _BELOW_ONE, "Fraction of each class, without its test images, for the validation part; 0 makes none."
     )
 
     def __post_init__(self) -> None:
@@ -161,7 +161,8 @@ class Recipe:
                 raise RecipeError(name, value, str(spec))
         # Batch normalization needs two images in each share.
         if self.batch_shares > max(1, self.batch_size // 2):
-            raise RecipeError("batch_shares", self.batch_shares, f"at most half of batch_size, {self.batch_size}")
+            expected = f"at most half of batch_size, {self.batch_size}; 1 divides no batch"
+            raise RecipeError("batch_shares", self.batch_shares, expected)
 
     @property
     def image(self) -> "ImageSpec":
@@ -182,6 +183,7 @@ Recipe.__doc__ = f"{Recipe.__doc__ or ''}\n    Attributes\n    ----------\n{_ATT
 PAPER = Recipe(
     image_size=256,
     epochs=60,
+    batch_shares=1,
     precision="fp32",
     optimizer="adam",
     learning_rate=1e-5,
@@ -197,6 +199,7 @@ PAPER = Recipe(
     rotation=0.0,
     min_crop=1.0,
     jitter=0.0,
+    val_fraction=0.0,
 )
 
 RECIPES = {"default": Recipe(), "paper": PAPER}

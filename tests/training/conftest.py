@@ -69,7 +69,7 @@ def make_folder(tmp_path):
 def recipe():
     """Three epochs of the default model, which has dropout, with the default recipe for random weights.
 
-    Of the 24 images of `scenes`, 15 are for training, in one step per epoch, 3 for validation and 6 for testing.
+    Of the 24 images of `scenes`, 14 are for training, in one step per epoch, 4 for validation and 6 for testing.
     """
     sizes = {"image_size": 32, "epochs": 3, "batch_size": 16}
     recipe = Recipe(**sizes, learning_rate=3e-3, test_fraction=0.25, val_fraction=0.2)

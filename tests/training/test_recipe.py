@@ -49,7 +49,7 @@ def test_the_default_is_the_one_that_was_measured():
         "image_size": 128,
         "epochs": 40,
         "batch_size": 16,
-        "batch_shares": 1,
+        "batch_shares": 2,
         "precision": "auto",
         "optimizer": "adamw",
         "learning_rate": 0.001,
@@ -68,7 +68,7 @@ def test_the_default_is_the_one_that_was_measured():
         "min_crop": 0.85,
         "jitter": 0.2,
         "test_fraction": 0.2,
-        "val_fraction": 0.0,
+        "val_fraction": 0.05,
     }
     assert RECIPES["default"] == Recipe()
     assert len(RECIPES) == 2
@@ -139,7 +139,10 @@ def test_the_sentences_of_the_error():
     for change, sentence in (
         ({"label_smoothing": 1.5}, "label_smoothing is 1.5, expected in [0, 1)"),
         ({"precision": "fp16"}, "precision is fp16, expected auto, fp32 or bf16"),
-        ({"batch_shares": 9}, "batch_shares is 9, expected at most half of batch_size, 16"),
+        (
+            {"batch_shares": 9},
+            "batch_shares is 9, expected at most half of batch_size, 16; 1 divides no batch",
+        ),
     ):
         with pytest.raises(RecipeError) as caught:
             Recipe(**change)
@@ -150,7 +153,7 @@ def test_the_sentences_of_the_error():
     ("field", "value"),
     [
         ("image_size", 32),
-        ("batch_size", 2),
+        ("batch_size", 4),
         ("batch_shares", 8),
         ("epochs", 1),
         ("min_crop", 1.0),
@@ -161,6 +164,12 @@ def test_the_sentences_of_the_error():
 )
 def test_the_last_valid_values(field, value):
     assert getattr(Recipe(**{field: value}), field) == value
+
+
+def test_a_batch_of_two_is_not_divided():
+    assert Recipe(batch_size=2, batch_shares=1).batch_size == 2
+    with pytest.raises(RecipeError, match="batch_shares"):
+        Recipe(batch_size=2)
 
 
 def test_override_takes_what_is_given_and_keeps_the_rest():
