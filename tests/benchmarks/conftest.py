@@ -21,6 +21,7 @@ from overfly.benchmarks.results.records import (
     Environment,
     EvaluationSet,
     Picture,
+    Recommendation,
 )
 from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, Row, RowSpec
 from overfly.benchmarks.results.rows import make_row
@@ -195,7 +196,7 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
         file_stream_min_s=0.2,
         n_warmup=5,
     )
-    results = measure(backends, _images(clock, n_images), plan, clock=clock)
+    results = measure(backends, [_images(clock, n_images)] * 4, plan, clock=clock)
     truth = np.arange(n_images) % len(classes)
     probe = Probe(LoadTimes(120.0, 30.0), 14.5, 150 << 20)
     rows = [
@@ -205,11 +206,13 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
     on_gpu = _row_of("openvino", "fp16", device="GPU", precision=None, n_threads=None)
     rows.insert(3, Row(*on_gpu, "GPU can't compile the fp16 variant"))
     names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
+    sha256 = sha256_file(bundle_folder / "manifest.json")
+    facts = BundleFacts(bundle_folder.name, sha256, "mobilenet_v2", 64, n_images, 0, 0)
     return make_report(
         rows,
-        EvaluationSet(TEST_PART, n_images, 0, 0, names, tuple(truth.tolist()), "0" * 64),
+        EvaluationSet(TEST_PART, n_images, names, tuple(truth.tolist()), "0" * 64),
         quiet_machine(),
-        bundle=BundleFacts(bundle_folder.name, sha256_file(bundle_folder / "manifest.json"), "mobilenet_v2", 64),
+        bundles=(facts,),
         classes=classes,
         quick=False,
         max_drop_pp=None,
@@ -235,6 +238,12 @@ def measured():
 def report(bundle_folder):
     """Return a report with a baseline, an int8 row that differs from it in some images, and a row that failed."""
     return dataclasses.replace(measured_report(bundle_folder), overfly_version="0.1.0")
+
+
+@pytest.fixture(scope="session")
+def nothing_recommended():
+    """A recommendation of no row, for a report that gets other rows."""
+    return Recommendation(None, None, None, None, None, "none")
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from overfly.benchmarks.job import BenchJob, bench, keep_recommendation, write_report
-from overfly.benchmarks.results.records import Recommendation
+from overfly.benchmarks.job import BenchJob, bench, keep_recommendations, write_report
+from overfly.benchmarks.models.bundles import BundleToMeasure
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import MissingExtraError
@@ -36,33 +36,34 @@ def test_a_package_that_the_run_needs_is_named_with_its_extra(monkeypatch, tmp_p
         "overfly.runtime.extras.find_spec", lambda name: None if name == "safetensors" else find_spec(name)
     )
     with pytest.raises(MissingExtraError) as caught:
-        bench(BenchJob(bundle=tmp_path, data=tmp_path, out=tmp_path / "report", run=tmp_path))
+        bench(BenchJob(bundles=(tmp_path,), data=tmp_path, out=tmp_path / "report", runs=(tmp_path,)))
     assert all(part in str(caught.value) for part in ("'safetensors'", "overfly[train]"))
 
 
 def test_a_full_bench_is_kept_valid_or_not(report, kept):
-    keep_recommendation(report)
+    keep_recommendations(report)
     found = kept()
     assert found.latency == found.throughput == Deployment("int8", "CPU", "Some CPU")
-    assert (found.manifest_sha256, found.host, found.cpu) == (report.bundle.manifest_sha256, "box", "Some CPU")
+    assert (found.manifest_sha256, found.host, found.cpu) == (report.bundles[0].manifest_sha256, "box", "Some CPU")
     assert found.valid
-    keep_recommendation(replace(report, validity=replace(report.validity, valid=False)))
+    keep_recommendations(replace(report, validity=replace(report.validity, valid=False)))
     assert not kept().valid
 
 
 def test_with_some_of_the_images_nothing_is_saved(report, kept):
-    keep_recommendation(replace(report, images=replace(report.images, n_available=61)))
+    keep_recommendations(replace(report, images=replace(report.images, n_available=61)))
     assert kept() is None
 
 
 def test_a_quick_bench_changes_nothing_and_a_full_one_without_a_recommendation_deletes_the_saved_one(report, kept):
-    keep_recommendation(replace(report, quick=True))
+    keep_recommendations(replace(report, quick=True))
     assert kept() is None
-    keep_recommendation(report)
-    nothing = replace(report, recommendation=Recommendation(None, None, None, None, 0.1, "none"))
-    keep_recommendation(replace(nothing, quick=True))
+    keep_recommendations(report)
+    failed = [replace(row, status="no memory") if row.is_deployable else row for row in report.rows]
+    nothing = replace(report, rows=tuple(failed))
+    keep_recommendations(replace(nothing, quick=True))
     assert kept() is not None
-    keep_recommendation(nothing)
+    keep_recommendations(nothing)
     assert kept() is None
 
 
@@ -82,11 +83,12 @@ def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, 
         Image.new("RGB", (8, 8), len(name)).save(tmp_path / "data" / name / "1.png")
     provenance = SimpleNamespace(test_sha256=(), train_sha256=(), val_sha256=())
     image = ImageSpec(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    bundle = SimpleNamespace(manifest=SimpleNamespace(classes=("beach", "forest"), provenance=provenance, image=image))
-    monkeypatch.setattr("overfly.benchmarks.job.Bundle", SimpleNamespace(open=lambda _path: bundle))
+    manifest = SimpleNamespace(classes=("beach", "forest"), model="tiny", provenance=provenance, image=image)
+    bundle = SimpleNamespace(manifest=manifest, manifest_sha256=lambda: "0" * 64)
+    monkeypatch.setattr("overfly.benchmarks.job.open_bundles", lambda *_: [BundleToMeasure(bundle, "bundle", "", None)])
     monkeypatch.setattr("overfly.benchmarks.job.choose_candidates", lambda *_arguments, **_options: [])
     monkeypatch.setattr("overfly.benchmarks.job.measure_all", measure_nothing)
-    job = BenchJob(bundle=tmp_path / "bundle", data=tmp_path / "data", out=tmp_path / "report")
+    job = BenchJob(bundles=(tmp_path / "bundle",), data=tmp_path / "data", out=tmp_path / "report")
     with pytest.raises(KeyboardInterrupt):
         bench(job, reporter=Watcher())
     assert all(when_awake[stage] for stage in ("hashing", "decoding", "load time and memory", "loading", "measuring"))

@@ -37,7 +37,7 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
     result.assert_done()
     report = json.loads(result.out)
     assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["schema"] == "overfly.report/6"
+    assert report["schema"] == "overfly.report/7"
     names = [(row["spec"]["backend"], row["spec"]["variant"], row["execution"]["device"]) for row in report["rows"]]
     ours = [("openvino", variant, "CPU") for variant in ("fp32", "fp16", "int8")]
     assert names == [("pytorch", "fp32", "CPU"), ("onnxruntime", "fp32", "CPU"), *ours]
@@ -124,10 +124,10 @@ def test_a_full_bench_has_compiled_and_alternative_rows_and_predict_follows_its_
     ]
     assert sizes[0] < sizes[1] / 2
     assert rows["pytorch", "fp32", "compiled"]["probe"]["load_ms"]["cached"] > 0
-    best = report["recommendation"]["latency"]
+    best = report["rows"][report["recommendation"]["latency"]]
     image = next(tiny_data.rglob("*.jpg"))
     predicted = overfly("predict", tiny_bundle, image)
-    assert f"running {best['variant']} on {best['device']}" in predicted.err
+    assert f"running {best['spec']['variant']} on {best['execution']['device']}" in predicted.err
     assert f"recommended by the bench of {report['environment']['timestamp'][:10]}" in predicted.err
 
 
@@ -284,7 +284,8 @@ def test_images_that_the_run_has_seen_are_counted_in_a_reason(
         result = overfly("bench", bundle, "--data", data, "--out", tmp_path / "report", *options)
     report = json.loads(result.out)
     assert {row["status"] for row in report["rows"]} == {"ok"}
-    assert (report["images"]["n_train"], report["images"]["n_val"]) == ((n_seen, 0) if part == "train" else (0, n_seen))
+    (facts,) = report["bundles"]
+    assert (facts["n_train"], facts["n_val"]) == ((n_seen, 0) if part == "train" else (0, n_seen))
     assert not report["validity"]["valid"]
     reasons = [reason["what"] for reason in report["validity"]["reasons"]]
     assert any(f"{use} on {n_seen} of the {n_seen + 1} " in what for what in reasons), reasons

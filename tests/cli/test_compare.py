@@ -23,7 +23,7 @@ def test_a_report_is_named_by_its_folder_or_its_file(overfly, reports):
     by_folder = overfly("compare", *reports, "--json")
     by_folder.assert_done()
     comparison = json.loads(by_folder.out)
-    assert comparison["schema"] == "overfly.comparison/2"
+    assert comparison["schema"] == "overfly.comparison/3"
     assert len(comparison["reports"]) == 2
     by_file = overfly("compare", *(folder / "report.json" for folder in reports), "--json")
     assert json.loads(by_file.out)["lines"] == comparison["lines"]

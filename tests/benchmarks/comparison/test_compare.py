@@ -63,7 +63,7 @@ def test_each_report_is_named_with_its_machine_and_validity(report, box, saved):
         ReportSource(path=str(folders[1] / "report.json"), host="edge", cpu="Small CPU", timestamp=time, valid=False),
     )
     assert (comparison.n_images, comparison.images_sha256) == (60, report.images.sha256)
-    assert comparison.manifest_sha256 == report.bundle.manifest_sha256
+    assert comparison.manifest_sha256 == (report.bundles[0].manifest_sha256,)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_one_report_is_too_few(report, saved):
 
 
 def test_a_report_of_another_bundle_is_an_error_that_names_both_and_their_hashes(report, saved):
-    ours, other = saved(report, replace(report, bundle=replace(report.bundle, manifest_sha256="1" * 64)))
+    ours, other = saved(report, replace(report, bundles=(replace(report.bundles[0], manifest_sha256="1" * 64),)))
     with pytest.raises(ComparisonError) as caught:
         compare([ours, other])
     assert str(caught.value) == (
         f"{other} is of another bundle than {ours} (manifest 111111111111, expected "
-        f"{report.bundle.manifest_sha256[:12]}): copy one bundle to both machines and bench it on each"
+        f"{report.bundles[0].manifest_sha256[:12]}): copy the bundle to both machines and bench it on each"
     )
 
 
@@ -146,7 +146,7 @@ def test_a_report_of_other_labels_is_an_error_that_names_both(report, saved):
 def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, saved):
     ours, other = saved(report, report)
     path = other / "report.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/6", "overfly.report/9"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/7", "overfly.report/9"), encoding="utf-8")
     with pytest.raises(DocumentError) as caught:
         compare([ours, other])
     assert str(path) in str(caught.value)

@@ -51,8 +51,8 @@ def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
     assert source == ALL_IMAGES
     # The folder's class 0 is the bundle's class 1: matched by name.
     assert [(s.name, s.label) for s in images] == [("forest/c", 1), ("forest/d", 1)]
-    found = describe_images(source, images, (1, 0), n_available=3)
-    assert (found.n_available, found.n_train, found.n_val, found.truth) == (3, 1, 0, (1, 1))
+    found = describe_images(source, images, n_available=3)
+    assert (found.n_available, found.truth) == (3, (1, 1))
 
 
 def images_of(*sha256):

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from overfly.benchmarks.measurement.timing import measure
+from overfly.benchmarks.measurement import timing
+
+
+def measure(models, images, plan, **options):
+    """Measure models that all infer the same images."""
+    return timing.measure(models, [images] * len(models), plan, **options)
 
 
 def test_known_speeds_and_errors_come_out_to_the_digit(clock, fake, images, plan):

@@ -52,8 +52,10 @@ def test_if_all_images_are_classified_alike_none_is_listed(report):
 
 
 @pytest.mark.parametrize("n_rows", [0, 1])
-def test_without_a_row_that_worked_there_are_no_classes(report, n_rows):
-    markdown = report_markdown(replace(report, rows=report.rows[3:4][:n_rows], baseline=None))
+def test_without_a_row_that_worked_there_are_no_classes(report, nothing_recommended, n_rows):
+    rows = report.rows[3:4][:n_rows]
+    failed = replace(report, rows=rows, baseline=None, recommendation=nothing_recommended)
+    markdown = report_markdown(failed)
     assert headings_of(markdown) == ["Results", *["Details"] * n_rows, "Machine", "Method"]
 
 

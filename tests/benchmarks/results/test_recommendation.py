@@ -17,8 +17,7 @@ def of(value):
 def test_the_fastest_row_whose_accuracy_is_good_enough_is_recommended(compared, baseline_row, int8_row):
     rows, baseline = compared(baseline_row, int8_row)
     best = recommend(rows, baseline, None)
-    assert best.latency == best.throughput == rows[1].deployment
-    assert (best.latency.variant, best.latency.device, best.latency.device_name) == ("int8", "CPU", "a CPU")
+    assert best.latency == best.throughput == 1
     assert best.sentence == (
         "Deploy int8 on CPU: 2.00 ms (p50, 5.0 times as fast as PyTorch fp32) and 500 images per second (5.0 times as "
         "fast as PyTorch fp32); accuracy 70.0%, 2 images fewer right than PyTorch fp32, not significant."
@@ -48,14 +47,14 @@ def test_only_what_predict_can_run_is_recommended(compared, row_of, baseline_row
     from_onnx = row_of(configuration="from ONNX", variant="fp32", ms=0.1)
     other = row_of(backend="onnxruntime", ms=0.2)
     rows, baseline = compared(baseline_row, from_onnx, other, int8_row)
-    assert recommend(rows, baseline, None).latency.variant == "int8"
+    assert recommend(rows, baseline, None).latency == 3
     assert recommend(rows[:3], baseline, None).latency is None
 
 
 def test_without_a_baseline_every_row_that_worked_qualifies(compared, int8_row):
     rows, baseline = compared(int8_row)
     assert baseline is None
-    assert recommend(rows, None, 0.5).latency == int8_row.deployment
+    assert recommend(rows, None, 0.5).latency == 0
 
 
 @pytest.mark.parametrize(("limit", "numbers"), [(0.5, ("20.00", "0.5")), (25.0, None), (None, None)])
@@ -71,6 +70,6 @@ def test_the_gate_names_the_row_that_loses_too_much(report, limit, numbers):
         assert all(number in failure for number in numbers)
 
 
-def test_without_an_int8_row_the_gate_fails(report):
-    limited = replace(report.recommendation, max_drop_pp=1.0)
+def test_without_an_int8_row_the_gate_fails(report, nothing_recommended):
+    limited = replace(nothing_recommended, max_drop_pp=1.0)
     assert gate_failure(replace(report, rows=report.rows[:4], recommendation=limited)) is not None

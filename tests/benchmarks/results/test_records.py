@@ -26,7 +26,7 @@ def test_its_figures_are_those_of_the_fakes(report):
     assert int8.speed.latency_ms.p99 == pytest.approx(2.55)
     assert (broken.status != OK, broken.quality, broken.speed) == (True, None, None)
     assert report.validity.valid
-    assert report.recommendation.latency == report.recommendation.throughput == int8.deployment
+    assert report.rows[report.recommendation.latency] is report.rows[report.recommendation.throughput] is int8
 
 
 def test_parts_that_do_not_fit_together_are_rejected(report):

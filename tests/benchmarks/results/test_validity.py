@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from overfly.benchmarks.results.conclusions import conclude
-from overfly.benchmarks.results.records import TEST_PART, EvaluationSet
+from overfly.benchmarks.results.records import TEST_PART, BundleFacts, EvaluationSet
 from overfly.benchmarks.results.row_records import Row
 from overfly.benchmarks.results.validity import validate
 
@@ -18,8 +18,11 @@ def validity(machine):
     """A function that checks rows, on a quiet machine unless changes are given."""
 
     def call(rows, *, quick=False, n_train=0, n_val=0, n_available=10, **changes):
-        images = EvaluationSet(TEST_PART, n_available, n_train, n_val, ("a",) * 10, (0,) * 10, "0")
-        found = validate(conclude(rows, np.array(TRUTH), None), images, machine(**changes), quick=quick)
+        images = EvaluationSet(TEST_PART, n_available, ("a",) * 10, (0,) * 10, "0")
+        names = dict.fromkeys(row.spec.bundle for row in rows)
+        bundles = [BundleFacts(name, "0", "mobilenet_v2", 64, n_available, n_train, n_val) for name in names]
+        conclusions = conclude(rows, np.array(TRUTH), None)
+        found = validate(conclusions, images, machine(**changes), bundles=bundles, quick=quick)
         assert found.valid == (not found.reasons)
         assert all(reason.remedy for reason in found.reasons)
         return found
