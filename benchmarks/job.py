@@ -28,7 +28,7 @@ from overfly.benchmarks.rendering.formatting import failures
 from overfly.benchmarks.rendering.html import report_html
 from overfly.benchmarks.rendering.markdown import report_markdown
 from overfly.benchmarks.results.conclusions import conclude
-from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Report
+from overfly.benchmarks.results.records import COMMON_IMAGES, BundleFacts, Environment, EvaluationSet, Report
 from overfly.benchmarks.results.row_records import OK, Row
 from overfly.benchmarks.results.store import write_report_json
 from overfly.benchmarks.results.validity import validate
@@ -135,13 +135,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     with keep_awake(), make_workspace() as workspace:
         load_before = background_load()
         dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-        for note in folder_notes(dataset):
-            reporter.note(note)
-        source, available, counts = select_common_images(dataset, {of.name: of.bundle.manifest for of in bundles})
-        n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
-        chosen = available if n_images is None else subsample(available, n_images)
-        facts = [_facts(of, chosen, job, n_images=n) for of, n in zip(bundles, counts, strict=True)]
-        _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
+        chosen, evaluated, facts = _choose_images(job, bundles, dataset, reporter)
         images = _decode(job, bundles, chosen, reporter)
         jobs = []
         for of, of_bundle in zip(bundles, images, strict=True):
@@ -152,7 +146,6 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         if not job.quick:
             for_each(jobs, "load time and memory", RowJob.probe_loading, reporter)
         for_each(jobs, "loading", RowJob.load, reporter)
-        evaluated = describe_images(source, chosen, n_available=len(available))
         truth = np.array(evaluated.truth, dtype=np.int64)
         classes = bundles[0].bundle.manifest.classes
 
@@ -169,7 +162,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         rows_so_far(),
         evaluated,
         environment,
-        bundles=tuple(facts),
+        bundles=facts,
         classes=classes,
         quick=job.quick,
         max_drop_pp=job.max_drop_pp,
@@ -194,6 +187,22 @@ def _check_job(job: BenchJob, *, overwrite: bool) -> None:
     check_inputs_safe(job.out, [job.data, *job.bundles, *job.runs])
     check_outside(job.out, job.data)
     check_overwrite(job.out, overwrite=overwrite)
+
+
+def _choose_images(
+    job: BenchJob, bundles: Sequence[BundleToMeasure], dataset: Dataset, reporter: Reporter
+) -> tuple[list[LabeledImage], EvaluationSet, tuple[BundleFacts, ...]]:
+    """Return the images to evaluate, the record of them, and those of the bundles."""
+    for note in folder_notes(dataset):
+        reporter.note(note)
+    source, available, counts = select_common_images(dataset, {of.name: of.bundle.manifest for of in bundles})
+    if source == COMMON_IMAGES:
+        reporter.note(f"the runs have different test images: only the {len(available)} in common are used")
+    n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
+    chosen = available if n_images is None else subsample(available, n_images)
+    facts = tuple(_facts(of, chosen, job, n_images=n) for of, n in zip(bundles, counts, strict=True))
+    _LOGGER.info("evaluating %d of %d images, %s", len(chosen), len(available), source)
+    return chosen, describe_images(source, chosen, n_available=len(available)), facts
 
 
 def _facts(of: BundleToMeasure, chosen: Sequence[LabeledImage], job: BenchJob, *, n_images: int) -> BundleFacts:

@@ -13,7 +13,7 @@ from overfly.runtime.bundle.variants import VARIANTS
 class _Option(NamedTuple):
     """A row that can be deployed, with its figures."""
 
-    index: int
+    row_index: int
     row: Row
     quality: Quality
     speed: Speed
@@ -59,7 +59,7 @@ def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | No
             f"For throughput deploy {widest.row.place}: {_throughput(widest, throughput_lead, baseline_name)}; "
             f"{_accuracy(widest, baseline_name)}."
         )
-    return Recommendation(fastest.index, widest.index, latency_lead, throughput_lead, max_drop_pp, sentence)
+    return Recommendation(fastest.row_index, widest.row_index, latency_lead, throughput_lead, max_drop_pp, sentence)
 
 
 def gate_failure(report: Report) -> str | None:

@@ -74,7 +74,7 @@ def _check_baseline(rows: Sequence[Row]) -> _Check:
             reasons.append(Reason(what, "pass --run RUN where PyTorch is installed"))
         elif row.status != OK:
             reasons.append(Reason(f"{what}: {row.status}", "fix that and rerun the bench"))
-    return _Check(f"PyTorch was measured {'as the baseline' if len(bundles) == 1 else 'of each bundle'}", reasons)
+    return _Check(f"PyTorch was measured {'as the baseline' if len(bundles) == 1 else 'for each bundle'}", reasons)
 
 
 def _check_images(images: EvaluationSet, bundles: Sequence[BundleFacts], *, quick: bool) -> _Check:

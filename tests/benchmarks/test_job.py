@@ -18,14 +18,26 @@ from overfly.runtime.reporter import Reporter
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
-    """A function that returns what is kept, or None."""
+def all_kept(tmp_path, monkeypatch):
+    """A function that returns what is kept, by the hash of the manifest."""
     monkeypatch.setenv("OVERFLY_CACHE", str(tmp_path))
 
     def call():
         paths = list(tmp_path.glob("recommendations/*.json"))
-        assert len(paths) <= 1
-        return read_document(paths[0], SavedRecommendation, schema=RECOMMENDATION_SCHEMA) if paths else None
+        found = [read_document(path, SavedRecommendation, schema=RECOMMENDATION_SCHEMA) for path in paths]
+        return {of.manifest_sha256: of for of in found}
+
+    return call
+
+
+@pytest.fixture
+def kept(all_kept):
+    """A function that returns the only one that is kept, or None."""
+
+    def call():
+        found = list(all_kept().values())
+        assert len(found) <= 1
+        return found[0] if found else None
 
     return call
 
@@ -48,6 +60,16 @@ def test_a_full_bench_is_kept_valid_or_not(report, kept):
     assert found.valid
     keep_recommendations(replace(report, validity=replace(report.validity, valid=False)))
     assert not kept().valid
+
+
+def test_each_of_several_bundles_gets_the_best_of_its_own_rows(several, all_kept):
+    # Of all rows, int8 of the large bundle is the best; int8 of the small one loses too much against its own PyTorch.
+    keep_recommendations(several)
+    found = all_kept()
+    assert set(found) == {bundle.manifest_sha256 for bundle in several.bundles}
+    of_small, of_large = (found[bundle.manifest_sha256] for bundle in several.bundles)
+    assert of_small.latency == of_small.throughput == Deployment("fp32", "CPU", "Some CPU")
+    assert of_large.latency == of_large.throughput == Deployment("int8", "CPU", "Some CPU")
 
 
 def test_with_some_of_the_images_nothing_is_saved(report, kept):

@@ -68,3 +68,17 @@ def test_the_figures_of_each_round_are_logged_at_level_debug(fake, images, clock
         measure_all([job], None, SILENT)
     assert [record.args[0] for record in caplog.records] == [1, 2, 3]
     assert caplog.messages[1] == "round 2 of OpenVINO int8 on CPU: p50 8.00 ms, 200.0 images/s"
+
+
+def test_several_bundles_have_as_many_times_the_time_of_one(images, monkeypatch):
+    limits = []
+
+    def note_limit(_models, _images, plan, **_):
+        limits.append(plan.limit_s)
+        return []
+
+    monkeypatch.setattr("overfly.benchmarks.row_jobs.measure", note_limit)
+    for names in ("a", "aab", "abcd"):
+        loads = [LoadSpec(backend="openvino", variant="int8", bundle=name) for name in names]
+        measure_all([RowJob(Candidate(load, 1024), images(10)) for load in loads], lambda: True, SILENT)
+    assert limits == [340, 2 * 340, 4 * 340]

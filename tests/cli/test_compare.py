@@ -45,6 +45,6 @@ def test_a_report_that_is_missing_or_alone_is_named(overfly, reports, tmp_path):
 def test_reports_of_two_bundles_are_not_compared(overfly, reports):
     path = reports[1] / "report.json"
     report = json.loads(path.read_text(encoding="utf-8"))
-    report["bundle"]["manifest_sha256"] = "0" * 64
+    report["bundles"][0]["manifest_sha256"] = "0" * 64
     path.write_text(json.dumps(report), encoding="utf-8")
     overfly("compare", *reports).assert_failed(reports[1])

@@ -151,3 +151,24 @@ def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, save
         compare([ours, other])
     assert str(path) in str(caught.value)
     assert "overfly.report/9" in str(caught.value)
+
+
+def test_rows_of_several_bundles_are_matched_by_the_bundle_whatever_its_folder_is_called(several, saved):
+    def renamed(row):
+        return replace(row, spec=replace(row.spec, bundle={"small": "s", "large": "l"}[row.spec.bundle]))
+
+    facts = tuple(replace(bundle, name=bundle.name[0]) for bundle in several.bundles)
+    other = replace(several, bundles=facts, rows=tuple(map(renamed, several.rows)))
+    comparison = compare(saved(several, other))
+    assert comparison.manifest_sha256 == ("0" * 64, "1" * 64)
+    assert [line.name for line in comparison.lines] == [row.name for row in several.rows]
+    assert all(second.n_changed == 0 for _, second in (line.entries for line in comparison.lines))
+    assert [line.entries[1].latency_p50_ms for line in comparison.lines] == [20.0, 2.0, 1.25, 40.0, 10.0, 2.5]
+
+
+def test_a_report_of_fewer_bundles_is_an_error(several, saved):
+    rows = tuple(replace(row, spec=replace(row.spec, bundle="")) for row in several.rows[:3])
+    best = replace(several.recommendation, latency=None, throughput=None)
+    one = replace(several, bundles=several.bundles[:1], rows=rows, baseline=0, recommendation=best)
+    with pytest.raises(ComparisonError, match="manifest 000000000000, expected 000000000000, 111111111111"):
+        compare(saved(several, one))

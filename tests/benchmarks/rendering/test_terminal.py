@@ -38,3 +38,8 @@ def test_the_reasons_of_an_invalid_report_come_first(report):
     assert lines[1] == "  failed: no mains; plug it in"
     assert lines[2] == f"  passed: {report.validity.passed[0]}"
     assert any(line.startswith("Provisional: ") for line in lines)
+
+
+def test_the_table_of_several_bundles_is_the_golden_one(several, golden, printed_by):
+    table = printed_by(print_report, several)
+    assert table == golden("several.txt", table)

@@ -73,3 +73,31 @@ def test_the_gate_names_the_row_that_loses_too_much(report, limit, numbers):
 def test_without_an_int8_row_the_gate_fails(report, nothing_recommended):
     limited = replace(nothing_recommended, max_drop_pp=1.0)
     assert gate_failure(replace(report, rows=report.rows[:4], recommendation=limited)) is not None
+
+
+@pytest.mark.parametrize(
+    ("limit", "place", "ms"),
+    # The small bundle has 8 of 60 more images wrong, which is significant.
+    [(None, "int8 of large", "2.50"), (5.0, "int8 of large", "2.50"), (15.0, "fp32 of small", "2.00")],
+)
+def test_of_several_bundles_the_fastest_row_is_recommended_that_is_not_worse_than_the_most_accurate(
+    make_several, limit, place, ms
+):
+    report = make_several(max_drop_pp=limit)
+    best = report.recommendation
+    assert report.rows[report.baseline].name == "large PyTorch fp32"
+    assert report.rows[best.latency].place == f"{place} on CPU"
+    assert best.sentence.startswith(f"Deploy {place} on CPU: {ms} ms (p50, ")
+    assert "times as fast as large PyTorch fp32" in best.sentence
+
+
+def test_the_next_best_may_be_of_another_bundle(make_several):
+    best = make_several(max_drop_pp=15.0).recommendation
+    assert best.latency_lead.next_best == "large OpenVINO int8 CPU"
+    assert best.latency_lead.ratio.value == pytest.approx(1.25)
+
+
+def test_of_several_bundles_the_gate_needs_one_int8_row_that_is_good_enough(make_several):
+    assert gate_failure(make_several(max_drop_pp=2.0)) is None
+    failure = gate_failure(make_several(max_drop_pp=1.0))
+    assert failure.startswith("large OpenVINO int8 CPU loses 1.67 ")

@@ -127,3 +127,26 @@ def test_rounds_set_aside_are_observed(validity, baseline_row, int8_row):
     ]
     (text,) = validity(rows).observations
     assert "1 of 7 rounds" in text
+
+
+def test_of_several_bundles_each_needs_its_pytorch_row_and_unseen_images(several, machine):
+    def check(rows, images, *bundles):
+        conclusions = conclude(rows, np.array(several.images.truth), None)
+        return validate(conclusions, images, machine(), bundles=bundles, quick=False)
+
+    found = check(several.rows, several.images, *several.bundles)
+    assert found.valid
+    assert "PyTorch was measured for each bundle" in found.passed
+    assert any(text.endswith("no run has seen any of them") for text in found.passed)
+    small, large = several.bundles
+    reasons = check(several.rows[1:], several.images, small, replace(large, n_val=3)).reasons
+    assert [reason.what for reason in reasons] == [
+        "the PyTorch row of small is missing",
+        "the run of large was validated on 3 of the 60 evaluated images",
+    ]
+    # Another split: an observation, and no reason.
+    found = check(several.rows, several.images, replace(small, n_images=80), large)
+    assert found.valid
+    assert found.observations[0] == (
+        "the runs have different test images (small 80, large 60): only the 60 in common were used"
+    )
