@@ -136,7 +136,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
         load_before = background_load()
         dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
         chosen, evaluated, facts = _choose_images(job, bundles, dataset, reporter)
-        images = _decode(job, bundles, chosen, reporter)
+        images = decode_for_each(job, bundles, chosen, reporter)
         jobs = []
         for of, of_bundle in zip(bundles, images, strict=True):
             folder = Path(mkdtemp(dir=workspace))
@@ -220,10 +220,22 @@ def _facts(of: BundleToMeasure, chosen: Sequence[LabeledImage], job: BenchJob, *
     )
 
 
-def _decode(
+def decode_for_each(
     job: BenchJob, bundles: Sequence[BundleToMeasure], chosen: Sequence[LabeledImage], reporter: Reporter
 ) -> list[ImageSource]:
-    """Decode the images as each bundle takes them, once for all bundles that take the same pixels."""
+    """Return the images as each bundle takes them, decoded once for all bundles that take the same pixels.
+
+    Parameters
+    ----------
+    job
+        Has the data folder.
+    bundles
+        What to measure.
+    chosen
+        The images to evaluate.
+    reporter
+        Progress is reported to it.
+    """
     sources: dict[ImageSpec, ImageSource] = {}
     specs = [_pixels_only(of.bundle.manifest.image) for of in bundles]
     for spec in dict.fromkeys(specs):

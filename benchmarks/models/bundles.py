@@ -79,7 +79,7 @@ def _check_same_classes(first: Bundle, other: Bundle) -> None:
     """Check that a bundle has the classes of the first one, in the same order."""
     expected, found = first.manifest.classes, other.manifest.classes
     if len(found) != len(expected):
-        what = f"found {len(found)} classes, expected {len(expected)}"
+        what = f"found {len(found)}, expected {len(expected)}"
     elif found != expected:
         number = next(i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
         what = f"class {number + 1} is {found[number]!r}, expected {expected[number]!r}"

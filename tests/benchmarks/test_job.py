@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from overfly.benchmarks.job import BenchJob, bench, keep_recommendations, write_report
+from overfly.benchmarks.job import BenchJob, bench, decode_for_each, keep_recommendations, write_report
 from overfly.benchmarks.models.bundles import BundleToMeasure
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.documents import read_document
 from overfly.runtime.errors import MissingExtraError
 from overfly.runtime.evaluation.recommendation import RECOMMENDATION_SCHEMA, Deployment, SavedRecommendation
 from overfly.runtime.images.reading import ImageSpec
-from overfly.runtime.reporter import Reporter
+from overfly.runtime.reporter import SILENT, Reporter
+from overfly.training.data.dataset import LabeledImage
 
 
 @pytest.fixture
@@ -126,3 +127,22 @@ def test_a_file_whose_name_is_not_utf_8_is_shown_by_its_number(report, tmp_path)
     assert read_report(tmp_path) == odd
     for name in ("report.md", "report.html"):
         assert "udcff.jpg" in (tmp_path / name).read_text(encoding="utf-8"), name
+
+
+def test_bundles_that_take_the_same_pixels_share_them(tmp_path):
+    Image.new("RGB", (40, 40), "green").save(tmp_path / "1.png")
+    # The normalization is part of the model.
+    specs = [
+        ImageSpec(8, (0.5,) * 3, (1.0,) * 3),
+        ImageSpec(16, (0.5,) * 3, (1.0,) * 3),
+        ImageSpec(8, (0.0,) * 3, (2.0,) * 3),
+    ]
+    bundles = [
+        BundleToMeasure(SimpleNamespace(manifest=SimpleNamespace(image=spec)), str(i), str(i), None)
+        for i, spec in enumerate(specs)
+    ]
+    job = BenchJob(bundles=(tmp_path,) * 3, data=tmp_path, out=tmp_path / "report")
+    images = decode_for_each(job, bundles, [LabeledImage("1.png", 0, "0")], SILENT)
+    assert [source.pixels.shape for source in images] == [(1, 8, 8, 3), (1, 16, 16, 3), (1, 8, 8, 3)]
+    assert images[0] is images[2]
+    assert [source.load(0).shape for source in images] == [(8, 8, 3), (16, 16, 3), (8, 8, 3)]

@@ -108,7 +108,7 @@ def test_a_bundle_that_is_there_twice_is_an_error(opened, tmp_path):
 @pytest.mark.parametrize(
     ("classes", "what"),
     [
-        (("beach",), "found 1 classes, expected 2"),
+        (("beach",), "found 1, expected 2"),
         (("beach", "wood"), "class 2 is 'wood', expected 'forest'"),
         (("forest", "beach"), "class 1 is 'forest', expected 'beach'"),
     ],
