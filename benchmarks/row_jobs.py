@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from overfly.benchmarks.measurement.probe import probe
 from overfly.benchmarks.measurement.timing import FAILURES, FULL, QUICK, ImageSource, measure
@@ -26,6 +26,8 @@ class RowJob:
     ----------
     candidate
         What to measure.
+    images
+        What it infers.
     status
         ``ok`` until a step fails, then the reason.
     probe, loaded, measurements
@@ -35,6 +37,7 @@ class RowJob:
     """
 
     candidate: Candidate
+    images: ImageSource
     status: str = OK
     probe: Probe | None = None
     loaded: LoadedModel | None = None
@@ -87,7 +90,6 @@ def for_each(jobs: Sequence[RowJob], task: str, step: Callable[[RowJob], None], 
 
 def measure_all(
     jobs: Sequence[RowJob],
-    images: ImageSource,
     is_settled: Callable[[], bool] | None,
     reporter: Reporter,
 ) -> None:
@@ -96,21 +98,20 @@ def measure_all(
     Parameters
     ----------
     jobs
-        Their measurements are filled in.
-    images
-        What to infer.
+        Their measurements are filled in. The time limit of a full bench grows with the number of their bundles.
     is_settled
         Whether the measurements of the jobs are enough, as in `measure`. None measures as little as a quick bench does.
     reporter
         After the first block of a full bench, the remaining time is noted.
     """
-    plan = QUICK if is_settled is None else FULL
+    n_bundles = len({job.candidate.load.bundle for job in jobs})
+    plan = QUICK if is_settled is None else replace(FULL, limit_s=n_bundles * FULL.limit_s)
     loaded = {i: job.loaded for i, job in enumerate(jobs) if job.loaded is not None}
     start = time.monotonic()
 
     def progress(done: int, total: int) -> None:
         reporter.progress("measuring", done, total)
-        if done * plan.n_blocks == total and plan is FULL:
+        if done * plan.n_blocks == total and is_settled is not None:
             block_s = time.monotonic() - start
             most_s = max(0.0, plan.limit_s - block_s)
             least_s = min(most_s, block_s * (plan.n_blocks - 1))
@@ -127,8 +128,8 @@ def measure_all(
         keep(results)
         return is_settled is None or is_settled()
 
-    models = list(loaded.values())
-    keep(measure(models, images, plan, is_settled=are_settled if plan is FULL else None, progress=progress))
+    models, images = list(loaded.values()), [jobs[i].images for i in loaded]
+    keep(measure(models, images, plan, is_settled=are_settled if is_settled else None, progress=progress))
     for job in jobs:
         if job.measurements is not None:
             _log_rounds(job.candidate, job.measurements)

@@ -1,4 +1,4 @@
-"""``overfly bench``: measure every variant on every device."""
+"""``overfly bench``: measure every variant of one or several bundles on every device."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from overfly.cli.output import print_document
 
 
 @click.command(
-    short_help="Measure every variant of a bundle on labeled images.",
+    short_help="Measure every variant of bundles on labeled images.",
     epilog=options.example("overfly bench bundle --run run --data scenes --out report"),
 )
-@click.argument("bundle", type=options.PATH)
+@click.argument("bundles", type=options.PATH, nargs=-1, required=True, metavar="BUNDLE...")
 @option(
     "--data",
     type=options.PATH,
@@ -22,7 +22,13 @@ from overfly.cli.output import print_document
     help="Labeled folder: that of the training, or another one with the same classes.",
 )
 @options.out("report")
-@option("--run", type=options.PATH, help="Run that BUNDLE was exported from; measures it in PyTorch as the baseline.")
+@option(
+    "--run",
+    "runs",
+    type=options.PATH,
+    multiple=True,
+    help="Run that a BUNDLE was exported from; measures it in PyTorch as the baseline; may be repeated.",
+)
 @option(
     "--device",
     "devices",
@@ -54,7 +60,8 @@ from overfly.cli.output import print_document
 def command(out: Path, overwrite: bool, as_json: bool, **choices: Any) -> None:
     """Measure the accuracy and the speed of every variant in BUNDLE.
 
-    Prints a table and writes report.json, report.md and report.html to --out.
+    Prints a table and writes report.json, report.md and report.html to --out. Several bundles with the same classes,
+    such as of networks of several sizes, are measured side by side on the same images, and one is recommended.
     """
     from overfly.benchmarks.job import BenchJob, bench
     from overfly.benchmarks.rendering.terminal import print_report

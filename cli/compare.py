@@ -1,4 +1,4 @@
-"""``overfly compare``: compare reports of one bundle."""
+"""``overfly compare``: compare reports of the same bundles."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from overfly.cli.output import print_document
 
 
 @click.command(
-    short_help="Compare reports of one bundle.",
+    short_help="Compare reports of the same bundles.",
     epilog=options.example("overfly compare laptop-report edge-report"),
 )
 @click.argument("reports", type=options.PATH, nargs=-1, required=True, metavar="REPORT...")
@@ -18,7 +18,7 @@ def command(reports: tuple[Path, ...], as_json: bool) -> None:
     """Compare two or more reports of bench, for example from a laptop and from an edge box.
 
     Each REPORT is a report.json or its folder. The others are compared with the first one. All must
-    have measured the same bundle on the same images.
+    have measured the same bundles on the same images.
     """
     from overfly.benchmarks.comparison.compare import COMPARISON_SCHEMA, compare
     from overfly.benchmarks.comparison.table import print_comparison

@@ -98,7 +98,7 @@ def command(
         terminal.note("exporting")
         export(ExportJob(run=run, out=bundle), overwrite=overwrite, reporter=terminal)
         terminal.note("measuring")
-        bench_job = BenchJob(bundle=bundle, data=scenes, out=report, run=run, quick=True)
+        bench_job = BenchJob(bundles=(bundle,), data=scenes, out=report, runs=(run,), quick=True)
         result = bench(bench_job, overwrite=overwrite, reporter=terminal)
     if as_json:
         print_document(result, REPORT_SCHEMA)

@@ -9,7 +9,7 @@ OverflyError
 ├── DocumentError (ValueError)        a JSON file of overfly has an unknown schema or key, or a wrong type
 │   ├── RunError                      a file of a run is missing, altered or unreadable
 │   └── BundleError                   a file of a bundle is missing, altered or unreadable
-├── ComparisonError (ValueError)      reports can't be compared
+├── ComparisonError (ValueError)      reports or bundles can't be compared
 ├── RecipeError (ValueError)          a field of a recipe can't have the given value; `field` names it
 ├── WeightsError (ValueError)         pretrained weights can't be read, or don't fit the model
 ├── DownloadError (OSError)           a public data set can't be downloaded, or the file is another one
@@ -64,7 +64,7 @@ class BundleError(DocumentError):
 
 
 class ComparisonError(OverflyError, ValueError):
-    """Reports can't be compared."""
+    """Reports or bundles can't be compared."""
 
 
 class RecipeError(OverflyError, ValueError):

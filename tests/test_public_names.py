@@ -24,7 +24,7 @@ from overfly.training import Recipe, TrainJob, train
 
 run = train(TrainJob(data=Path("scenes"), out=Path("run"), recipe=Recipe(epochs=1)))
 bundle: Bundle = export(ExportJob(run=run.path, out=Path("bundle")))
-report = bench(BenchJob(bundle=bundle.path, data=Path("scenes"), out=Path("report")))
+report = bench(BenchJob(bundles=(bundle.path,), data=Path("scenes"), out=Path("report")))
 reveal_type(report.validity.valid)
 reveal_type(read_report(Path("report")).rows[0].name)
 with Classifier.from_bundle("bundle") as classifier:
@@ -61,7 +61,7 @@ def test_importing_the_packages_loads_nothing_heavy():
         ("overfly.runtime", "MapJob", ("bundle", "rasters", "out")),
         ("overfly.training", "TrainJob", ("data", "out", "recipe")),
         ("overfly.export", "ExportJob", ("run", "out")),
-        ("overfly.benchmarks", "BenchJob", ("bundle", "data", "out")),
+        ("overfly.benchmarks", "BenchJob", ("bundles", "data", "out")),
     ],
 )
 def test_a_job_takes_its_values_by_name_only(package, job, needed, tmp_path):

@@ -1,4 +1,4 @@
-"""Compare reports of the same bundle and the same images, from several machines or several times."""
+"""Compare reports of the same bundles and the same images, from several machines or several times."""
 
 import math
 import operator
@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import Ratio
+from overfly.benchmarks.results.row_records import Ratio, Row
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.statistics import center
 from overfly.benchmarks.results.store import read_report
 from overfly.runtime.errors import ComparisonError
 
-COMPARISON_SCHEMA = "overfly.comparison/2"
+COMPARISON_SCHEMA = "overfly.comparison/3"
 
 _MIN_REPORTS = 2
+# Manifest, backend, variant, configuration and device.
+_RowKey = tuple[str, str, str, str, str]
 # Digits of a hash that a message shows.
 _N_HASH_DIGITS = 12
 
@@ -73,9 +75,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of a comparison, as ``overfly compare --json`` prints it."""
+    """The result of a comparison, as ``overfly compare --json`` prints it.
 
-    manifest_sha256: str
+    `manifest_sha256` has the SHA-256 of the manifest of each bundle, in the order of the first report.
+    """
+
+    manifest_sha256: tuple[str, ...]
     images_sha256: str
     n_images: int
     reports: tuple[ReportSource, ...]
@@ -95,17 +100,21 @@ def compare(paths: Sequence[Path]) -> Comparison:
     DocumentError
         If a report is missing or can't be read, or if it was written by another version of overfly.
     ComparisonError
-        If there are fewer than two, or if they differ in the bundle, the images or the labels.
+        If there are fewer than two, or if they differ in the bundles, the images or the labels.
     """
     if len(paths) < _MIN_REPORTS:
         raise ComparisonError(f"found {len(paths)} report, expected at least {_MIN_REPORTS}: add another report")
     reports = [read_report(path) for path in paths]
     for path, report in zip(paths[1:], reports[1:], strict=True):
         _check_same(paths[0], reports[0], path, report)
-    names = list(dict.fromkeys(row.name for report in reports for row in report.rows))
+    # The folders of the bundles may have other names on the other machine: those of the first report that has a row.
+    names: dict[_RowKey, str] = {}
+    for report in reports:
+        for row in report.rows:
+            names.setdefault(_key(report, row), row.name)
     first = reports[0]
     return Comparison(
-        manifest_sha256=first.bundle.manifest_sha256,
+        manifest_sha256=tuple(bundle.manifest_sha256 for bundle in first.bundles),
         images_sha256=first.images.sha256,
         n_images=len(first.images.names),
         reports=tuple(
@@ -118,17 +127,18 @@ def compare(paths: Sequence[Path]) -> Comparison:
             )
             for path, report in zip(paths, reports, strict=True)
         ),
-        lines=tuple(Line(name, tuple(_entry(name, report, first) for report in reports)) for name in names),
+        lines=tuple(Line(name, tuple(_entry(key, report, first) for report in reports)) for key, name in names.items()),
     )
 
 
 def _check_same(first_path: Path, first: Report, path: Path, report: Report) -> None:
-    """Check that a report is of the same bundle, images and labels as the first one."""
-    found, expected = (of.bundle.manifest_sha256[:_N_HASH_DIGITS] for of in (report, first))
-    if report.bundle.manifest_sha256 != first.bundle.manifest_sha256:
+    """Check that a report is of the same bundles, images and labels as the first one."""
+    found, expected = (sorted(bundle.manifest_sha256 for bundle in of.bundles) for of in (report, first))
+    if found != expected:
+        hashes = (", ".join(sha256[:_N_HASH_DIGITS] for sha256 in of) for of in (found, expected))
         raise ComparisonError(
-            f"{path} is of another bundle than {first_path} (manifest {found}, expected {expected}): "
-            "copy one bundle to both machines and bench it on each"
+            f"{path} is of another bundle than {first_path} (manifest {next(hashes)}, expected {next(hashes)}): "
+            "copy the bundle to both machines and bench it on each"
         )
     if first.images.sha256 != report.images.sha256:
         raise ComparisonError(
@@ -147,9 +157,15 @@ def _images(report: Report) -> str:
     return f"{len(report.images.names)} images with SHA-256 {report.images.sha256[:_N_HASH_DIGITS]}"
 
 
-def _entry(name: str, report: Report, first: Report) -> Entry | None:
-    """Return the figures of the row with this name in a report, compared with the first report."""
-    row, reference = (next((row for row in of.rows if row.name == name), None) for of in (report, first))
+def _key(report: Report, row: Row) -> _RowKey:
+    """Return what the same row has in common in all reports: its bundle, by the manifest, and what was measured."""
+    spec, manifest_sha256 = row.spec, report.bundles[report.bundle_of(row)].manifest_sha256
+    return manifest_sha256, spec.backend, spec.variant, spec.configuration, row.execution.device
+
+
+def _entry(key: _RowKey, report: Report, first: Report) -> Entry | None:
+    """Return the figures of a row in a report, compared with the first report."""
+    row, reference = (next((row for row in of.rows if _key(of, row) == key), None) for of in (report, first))
     if row is None or row.quality is None or row.speed is None or row.measurements is None:
         return None
     entry = Entry(

@@ -30,7 +30,9 @@ _OTHER = (
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return the table: a line for each row, three columns for the first report and six for each other report."""
-    title = f"{comparison.n_images} images, one bundle, {len(comparison.reports)} reports"
+    n_bundles = len(comparison.manifest_sha256)
+    bundles = "one bundle" if n_bundles == 1 else f"{n_bundles} bundles"
+    title = f"{comparison.n_images} images, {bundles}, {len(comparison.reports)} reports"
     table = table_of_models(title, _caption_lines(comparison))
     for number in range(1, len(comparison.reports) + 1):
         for index, column in enumerate(_FIRST if number == 1 else _OTHER):

@@ -4,11 +4,18 @@ import hashlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
-from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PART, EvaluationSet
+from overfly.benchmarks.results.records import (
+    ALL_IMAGES,
+    COMMON_IMAGES,
+    EVERY_TEST_PART,
+    TEST_FOLDER,
+    TEST_PART,
+    EvaluationSet,
+)
 from overfly.runtime.bundle.manifest import N_SHORT_DIGITS, Manifest
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage, group_by_content
@@ -63,6 +70,52 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     return ALL_IMAGES, _relabel(dataset.images, dataset, manifest)
 
 
+def select_common_images(
+    dataset: Dataset, manifests: Mapping[str, Manifest]
+) -> tuple[str, list[LabeledImage], list[int]]:
+    """Choose the images to evaluate several bundles on: those that `select_images` chooses for each of them.
+
+    So an image of the test part of one bundle is not used if it is not in the test part of another one, which may have
+    been trained on it.
+
+    Parameters
+    ----------
+    dataset
+        The scanned data folder.
+    manifests
+        The manifests by the names of their bundles, at least one. All have the same classes in the same order.
+
+    Returns
+    -------
+    tuple
+        `TEST_PART`, `EVERY_TEST_PART`, `TEST_FOLDER`, `ALL_IMAGES` or `COMMON_IMAGES`; the images; and how many
+        `select_images` chooses for each bundle.
+
+    Raises
+    ------
+    DataError
+        If `select_images` raises it, or if there is a class of which the bundles have no image in common.
+    """
+    found = {name: select_images(dataset, manifest) for name, manifest in manifests.items()}
+    (first, (source, images)), *others = found.items()
+    counts = [len(chosen) for _, chosen in found.values()]
+    if not others:
+        return source, images, counts
+    contents = {name: {image.sha256 for image in chosen} for name, (_, chosen) in found.items()}
+    common = [image for image in images if all(image.sha256 in of for of in contents.values())]
+    if all(of == contents[first] for of in contents.values()):
+        return (EVERY_TEST_PART if source == TEST_PART else source), common, counts
+    labels = {image.label for _, chosen in found.values() for image in chosen}
+    if missing := sorted(labels - {image.label for image in common}):
+        sizes = ", ".join(f"{name} {n}" for name, n in zip(found, counts, strict=True))
+        raise DataError(
+            f"the bundles have different test images ({sizes}), {len(common)} in common and none of the class "
+            f"{manifests[first].classes[missing[0]]}: train with the same --split or --seed, or pass a folder with "
+            "other images"
+        )
+    return COMMON_IMAGES, common, counts
+
+
 def subsample(images: Sequence[LabeledImage], n_wanted: int, *, seed: int = 0) -> list[LabeledImage]:
     """Return about `n_wanted` images in their order, the same number of each class as far as it has them.
 
@@ -89,7 +142,12 @@ def subsample(images: Sequence[LabeledImage], n_wanted: int, *, seed: int = 0) -
 
 
 def count_seen(
-    images: Sequence[LabeledImage], manifest: Manifest, folder: Path, *, run: Path | None = None
+    images: Sequence[LabeledImage],
+    manifest: Manifest,
+    folder: Path,
+    *,
+    run: Path | None = None,
+    bundle: str = "",
 ) -> tuple[int, int]:
     """Return how many of the images to evaluate the run was trained on, and how many it was validated on.
 
@@ -104,6 +162,8 @@ def count_seen(
         The data folder, for the error.
     run
         The run folder.
+    bundle
+        Name of the bundle for the error; empty if there is only one.
 
     Raises
     ------
@@ -124,35 +184,30 @@ def count_seen(
     found = [image.sha256[:N_SHORT_DIGITS] for image in images]
     n_train, n_val = (sum(sha256 in part for sha256 in found) for part in (train, val))
     if train.union(val).issuperset(found):
+        of = f" of {bundle}" if bundle else ""
         raise DataError(
-            f"{folder} has no image that the run has not seen: of the {len(found)} to evaluate, it was trained on "
+            f"{folder} has no image that the run{of} has not seen: of the {len(found)} to evaluate, it was trained on "
             f"{n_train} and validated on {n_val}; pass the whole data folder of the training, of which the test part "
             "is evaluated, or other images"
         )
     return n_train, n_val
 
 
-def describe_images(
-    source: str, images: Sequence[LabeledImage], seen: tuple[int, int], *, n_available: int
-) -> EvaluationSet:
+def describe_images(source: str, images: Sequence[LabeledImage], *, n_available: int) -> EvaluationSet:
     """Return the record of the evaluated images.
 
     Parameters
     ----------
     source
-        Where they come from, as `select_images` returns it.
+        Where they come from, as `select_common_images` returns it.
     images
         The evaluated images, chosen from `n_available` of the same source.
-    seen
-        As `count_seen` returns it.
     n_available
         The number of images of that source.
     """
     return EvaluationSet(
         source=source,
         n_available=n_available,
-        n_train=seen[0],
-        n_val=seen[1],
         names=tuple(image.name for image in images),
         truth=tuple(image.label for image in images),
         sha256=hashlib.sha256("\n".join(sorted(image.sha256 for image in images)).encode()).hexdigest(),

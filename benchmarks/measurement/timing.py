@@ -109,7 +109,7 @@ QUICK = Plan(
 
 def measure(
     models: Sequence[LoadedModel],
-    images: ImageSource,
+    images: Sequence[ImageSource],
     plan: Plan,
     *,
     is_settled: Callable[[Sequence[Measurements | str]], bool] | None = None,
@@ -130,7 +130,7 @@ def measure(
     models
         What to measure.
     images
-        What to infer.
+        What each model infers: the same images in the same order, at the size that it takes.
     plan
         How much to measure.
     is_settled
@@ -149,15 +149,16 @@ def measure(
     """
     results: list[Measurements | str] = [Measurements() for _ in models]
     with _frozen_heap(), ThreadPool(decoding_threads()) as decoders:
-        stopwatch = _Stopwatch(images, plan, clock, decoders)
+        stopwatches = [_Stopwatch(of_model, plan, clock, decoders) for of_model in images]
         begin, n_done = clock(), 0
         for n_blocks in itertools.count(1):
-            modes = stopwatch.modes(evaluate=n_blocks == 1)
-            n_all = max(n_blocks, plan.n_blocks) * len(modes) * len(models)
-            for number, mode in enumerate(modes):
-                # Two modes make a round.
+            modes = (stopwatch.modes(evaluate=n_blocks == 1) for stopwatch in stopwatches)
+            turns = list(zip(*modes, strict=True))
+            n_all = max(n_blocks, plan.n_blocks) * len(turns) * len(models)
+            for number, turn in enumerate(turns):
+                # Two turns make a round.
                 for i in range(len(models))[:: -1 if number % 4 > 1 else 1]:
-                    results[i] = _try_to_measure(mode, models[i], results[i])
+                    results[i] = _try_to_measure(turn[i], models[i], results[i])
                     n_done += 1
                     if progress is not None:
                         progress(n_done, n_all)

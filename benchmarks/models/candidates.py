@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from overfly.benchmarks.models.bundles import BundleToMeasure
 from overfly.benchmarks.models.loaders import CHANNELS_LAST, COMPILED, FROM_ONNX, STATIC, LoadSpec
 from overfly.benchmarks.models.onnxruntime_int8 import Calibration, quantize_onnx
 from overfly.benchmarks.results.backends import ONNXRUNTIME, OPENVINO, PYTORCH
 from overfly.benchmarks.results.row_records import Execution, RowSpec
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.bundle.manifest import MANIFEST, ONNX
+from overfly.runtime.bundle.manifest import ONNX
 from overfly.runtime.bundle.variants import VARIANTS
-from overfly.runtime.errors import DeviceError, OverflyError, RunError, last_line
-from overfly.runtime.files.hashing import sha256_file
+from overfly.runtime.errors import DeviceError, OverflyError, last_line
 from overfly.runtime.inference.devices import full_name, is_meta, resolve_device
-from overfly.training.run_layout import CHECKPOINT, RUN_FILE
+from overfly.training.run_layout import CHECKPOINT
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,16 +32,19 @@ class Candidate:
         Size of the files to load; None if they are missing.
     problem
         Why it can't be loaded; None if nothing is known against it.
+    bundle
+        Name of its bundle in the report, as in `RowSpec`.
     """
 
     load: LoadSpec
     size_bytes: int | None
     problem: str | None = None
+    bundle: str = ""
 
     @property
     def spec(self) -> RowSpec:
         """What the row measures."""
-        return RowSpec(self.load.backend, self.load.variant, self.load.configuration, self.size_bytes)
+        return RowSpec(self.load.backend, self.load.variant, self.load.configuration, self.size_bytes, self.bundle)
 
     @property
     def planned_execution(self) -> Execution:
@@ -50,23 +53,6 @@ class Candidate:
         asked = self.load.backend != ONNXRUNTIME
         requested_precision = VARIANTS[self.load.variant].requested_precision if asked else "auto"
         return Execution(self.load.device, full_name(self.load.device), requested_precision)
-
-
-def check_run(bundle: Bundle, run: Path) -> None:
-    """Check that a bundle was exported from a run.
-
-    Raises
-    ------
-    RunError
-        If the folder is not a run, or not the one that the bundle was exported from.
-    """
-    if not (run / RUN_FILE).is_file():
-        raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {RUN_FILE}")
-    if sha256_file(run / RUN_FILE) != bundle.manifest.provenance.run_sha256:
-        raise RunError(
-            f"{bundle.path / MANIFEST} was not exported from {run}: the SHA-256 of its {RUN_FILE} differs; "
-            "pass the run that the bundle was made from, or export it again"
-        )
 
 
 def choose_devices(names: Sequence[str]) -> list[str]:
@@ -88,8 +74,7 @@ def choose_devices(names: Sequence[str]) -> list[str]:
 
 
 def choose_candidates(
-    bundle: Bundle,
-    run: Path | None,
+    subject: BundleToMeasure,
     devices: Sequence[str],
     workspace: Path,
     calibration: Calibration | None,
@@ -97,14 +82,14 @@ def choose_candidates(
     cache: bool,
     quick: bool,
 ) -> list[Candidate]:
-    """Return the rows of a bench: PyTorch if there is a run, ONNX Runtime, every variant on every device.
+    """Return the rows of a bundle: PyTorch if there is a run, ONNX Runtime, every variant on every device.
 
     Parameters
     ----------
-    bundle, run, devices
+    subject, devices
         What to measure, and on which of OpenVINO's devices.
     workspace
-        A temporary folder.
+        A temporary folder for this bundle.
     calibration
         Returns the images that calibrated the bundle's INT8 variant; they calibrate ONNX Runtime's, too. With it, what
         else people would deploy is measured as well; see ``docs/measuring.md``.
@@ -113,12 +98,14 @@ def choose_candidates(
     quick
         Leave out ``torch.compile``, which takes longer than all other rows together.
     """
+    bundle, run = subject.bundle, subject.run
+    of = f" of {subject.label}" if subject.label else ""
     if run is None:
-        _LOGGER.info("leaving out PyTorch: no run was given")
+        _LOGGER.info("leaving out PyTorch%s: no run was given", of)
     elif quick:
         _LOGGER.info("leaving out PyTorch fp32 %s: it takes too long for a quick bench", COMPILED)
     found = bundle.manifest.variants
-    _LOGGER.info("variants of the bundle: %s; devices: %s", ", ".join(found), ", ".join(devices))
+    _LOGGER.info("variants of the bundle%s: %s; devices: %s", of, ", ".join(found), ", ".join(devices))
     # The bundle may be a .zip.
     onnx = workspace / ONNX
     problem = _attempt(lambda: onnx.write_bytes(bundle.read(ONNX)))
@@ -129,18 +116,17 @@ def choose_candidates(
         Candidate(onnxruntime, _size_bytes(onnx), problem),
         *(_openvino(bundle, variant, device, cache=cache) for device, variant in variants),
     ]
-    if calibration is None:
-        return candidates
-    int8 = workspace / "onnxruntime-int8.onnx"
-    int8_problem = problem or _attempt(lambda: quantize_onnx(onnx, int8, calibration))
-    static = replace(onnxruntime, variant="int8", configuration=STATIC, path=str(int8))
-    from_onnx = replace(onnxruntime, backend=OPENVINO, configuration=FROM_ONNX)
-    return [
-        *candidates,
-        *_pytorch(bundle, run, [CHANNELS_LAST]),
-        Candidate(static, _size_bytes(int8), int8_problem),
-        *(Candidate(replace(from_onnx, device=device), _size_bytes(onnx), problem) for device in devices),
-    ]
+    if calibration is not None:
+        int8 = workspace / "onnxruntime-int8.onnx"
+        int8_problem = problem or _attempt(lambda: quantize_onnx(onnx, int8, calibration))
+        static = replace(onnxruntime, variant="int8", configuration=STATIC, path=str(int8))
+        from_onnx = replace(onnxruntime, backend=OPENVINO, configuration=FROM_ONNX)
+        candidates += [
+            *_pytorch(bundle, run, [CHANNELS_LAST]),
+            Candidate(static, _size_bytes(int8), int8_problem),
+            *(Candidate(replace(from_onnx, device=device), _size_bytes(onnx), problem) for device in devices),
+        ]
+    return [replace(candidate, bundle=subject.label) for candidate in candidates]
 
 
 def _pytorch(bundle: Bundle, run: Path | None, configurations: Sequence[str]) -> list[Candidate]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from overfly.benchmarks.rendering.details import shown_rows
 from overfly.benchmarks.results.per_class import scores_of
 from overfly.benchmarks.results.records import Report
-from overfly.benchmarks.results.row_records import Measurements
+from overfly.benchmarks.results.row_records import Measurements, Row
 from overfly.runtime.evaluation.calibration import ReliabilityBin, Scores, reliability, risk_coverage
 
 _N_BINS = 80
@@ -20,6 +21,12 @@ _STEPS = ((1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9), (1, 1.5, 2,
 # The least room above and below the intervals, as a fraction; they have no width if every row has every image right.
 _MIN_ROOM = 0.005
 _SMALLEST_MS = 1e-6
+# The marks of the variants: a square, a diamond and a triangle, as distances from the point to the right and down.
+_SHAPES = {
+    "fp32": ((-6, -6), (6, -6), (6, 6), (-6, 6)),
+    "fp16": ((0, -8), (8, 0), (0, 8), (-8, 0)),
+    "int8": ((0, -8), (8, 6), (-8, 6)),
+}
 # The largest share of the images that the chart leaves to a person, and the shares that the table below it has.
 _MOST_LEFT = 0.3
 SHARES_LEFT = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
@@ -100,8 +107,9 @@ class LogAxis(Axis):
 
 def scatter_axes(report: Report) -> tuple[LogAxis, LinearAxis] | None:
     """Return the axes of median latency (to the right) and accuracy (up); None if every row failed."""
-    latencies = [row.speed.latency_ms.p50 for row in report.rows if row.speed]
-    intervals = [row.quality.accuracy.ci95 for row in report.rows if row.quality]
+    rows = [report.rows[i] for i in shown_rows(report)]
+    latencies = [row.speed.latency_ms.p50 for row in rows if row.speed]
+    intervals = [row.quality.accuracy.ci95 for row in rows if row.quality]
     if not latencies or not intervals:
         return None
     low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
@@ -111,9 +119,34 @@ def scatter_axes(report: Report) -> tuple[LogAxis, LinearAxis] | None:
     return x, y
 
 
+def frontier(report: Report) -> list[int]:
+    """Return the rows that can be deployed and that no other such row beats, from the fastest to the most accurate.
+
+    A row is beaten by one that is as fast and more accurate, or faster and as accurate.
+    """
+    found: list[int] = []
+    for _, lost, index in sorted(
+        (row.speed.latency_ms.p50, -row.quality.accuracy.value, i)
+        for i, row in enumerate(report.rows)
+        if row.is_deployable and row.speed and row.quality
+    ):
+        best = report.rows[found[-1]].quality if found else None
+        if best is None or -lost > best.accuracy.value:
+            found.append(index)
+    return found
+
+
+def mark_path(row: Row, x: float, y: float) -> str:
+    """Return the SVG path of a row's mark: a shape for each variant, so that a color can stand for the bundle."""
+    corners = _SHAPES[row.spec.variant]
+    points = [f"{x + right:.1f} {y + down:.1f}" for right, down in corners]
+    return f"M{'L'.join(points)}Z"
+
+
 def strip_axis(report: Report) -> LogAxis | None:
     """Return the common axis of the latency histograms; None if every row failed."""
-    rounds = [samples for row in report.rows if row.measurements for samples in row.measurements.latency_rounds_ms]
+    rows = [report.rows[i] for i in shown_rows(report)]
+    rounds = [samples for row in rows if row.measurements for samples in row.measurements.latency_rounds_ms]
     if not rounds:
         return None
     return _latency_axis([sample for samples in rounds for sample in samples], STRIP_FRAME, margin=0.1)

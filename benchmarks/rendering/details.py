@@ -1,5 +1,7 @@
 """What every view shows besides the results table: the other figures of the rows, short names, and the machine."""
 
+from collections.abc import Iterator
+
 from overfly.benchmarks.rendering import formatting
 from overfly.benchmarks.rendering.columns import METRIC_COLUMNS, Column
 from overfly.benchmarks.results import number_format
@@ -43,8 +45,49 @@ DETAILS = (
 )
 
 
+# The baseline has a color of its own next to the compared row, also if both are of one bundle.
+_N_BUNDLE_COLORS = 7
+_BASELINE_COLOR = 7
+_N_COLORS = 10
+
+
+def color(report: Report, index: int) -> int:
+    """Return the number of a row's color: one for each row, or with several bundles one for each bundle."""
+    if len(report.bundles) == 1:
+        return index % _N_COLORS
+    return bundle_color(report.bundle_of(report.rows[index]))
+
+
+def bundle_color(number: int) -> int:
+    """Return the number of the color of a bundle, one of several."""
+    return number % _N_BUNDLE_COLORS
+
+
+def pair_color(report: Report, index: int) -> int:
+    """Return the number of a row's color where only the baseline and the compared row are shown."""
+    return _BASELINE_COLOR if len(report.bundles) > 1 and index == report.baseline else color(report, index)
+
+
+def shown_rows(report: Report) -> list[int]:
+    """Return the indices of the rows that the charts of speed show.
+
+    These are all that were measured. With several bundles these are too many: only those that can be deployed, and the
+    baseline.
+    """
+    return [
+        i
+        for i, row in enumerate(report.rows)
+        if row.measurements is not None and (len(report.bundles) == 1 or row.is_deployable or i == report.baseline)
+    ]
+
+
 def short_name(report: Report, row: Row) -> str:
     """Return the shortest name that tells the rows of a report apart."""
+    return f"{row.spec.bundle} {name_in_bundle(report, row)}".lstrip()
+
+
+def name_in_bundle(report: Report, row: Row) -> str:
+    """Return the shortest name that tells the rows of a bundle apart."""
     facts = BACKENDS[row.spec.backend]
     same = {other.execution.device for other in report.rows if other.spec.backend == row.spec.backend}
     variant = "" if facts.short_title and row.spec.variant == "fp32" else row.spec.variant
@@ -68,11 +111,21 @@ def machine_facts(report: Report) -> list[tuple[str, str]]:
         ("load during", _load(machine.load_during)),
         ("versions", versions),
         ("time", machine.timestamp),
-        ("bundle", f"{report.bundle.name}, manifest {report.bundle.manifest_sha256[:16]}"),
-        ("input", f"{report.bundle.image_size} x {report.bundle.image_size} pixels"),
+        *_bundle_facts(report),
         ("images", f"{formatting.images_sentence(report)} SHA-256 {report.images.sha256[:16]}."),
         ("mode", "quick" if report.quick else "full"),
     ]
+
+
+def _bundle_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the origin and the input of each bundle."""
+    for bundle in report.bundles:
+        size, manifest = bundle.image_size, f"manifest {bundle.manifest_sha256[:16]}"
+        if len(report.bundles) == 1:
+            yield "bundle", f"{bundle.name}, {manifest}"
+            yield "input", f"{size} x {size} pixels"
+        else:
+            yield "bundle", f"{bundle.name}: {bundle.model}, {size} x {size} pixels, {manifest}"
 
 
 def _load(share: float | None) -> str:

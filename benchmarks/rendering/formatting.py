@@ -45,6 +45,27 @@ def _marked(text: str, *, is_significant: bool) -> str:
     return text if is_significant else f"{text} {NOT_SIGNIFICANT}"
 
 
+def title(report: Report) -> str:
+    """Return the names of the measured bundles."""
+    return ", ".join(bundle.name for bundle in report.bundles)
+
+
+def networks(report: Report) -> str:
+    """Return the network and the input of each bundle; with several bundles, after its name."""
+    several = len(report.bundles) > 1
+    return ", ".join(
+        f"{f'{bundle.name}: ' if several else ''}{bundle.model} at {bundle.image_size} x {bundle.image_size}"
+        for bundle in report.bundles
+    )
+
+
+def baseline_sentence(report: Report) -> str:
+    """Say which row is the baseline if there are several bundles, with a blank at the end; else nothing."""
+    if len(report.bundles) == 1 or report.baseline is None:
+        return ""
+    return f"Baseline: {report.rows[report.baseline].name}, the most accurate bundle in fp32. "
+
+
 def images_sentence(report: Report) -> str:
     """Say which images were evaluated."""
     images = report.images

@@ -42,7 +42,9 @@ def _cells(report: Report) -> list[list[Cell]]:
     full_bars = {column.title: _full_bar(column, report.rows) for column in COLUMNS if column.bar_end is not None}
     table = []
     for i, row in enumerate(report.rows):
-        cells = [Cell("model", row.name, [])]
+        # The bundle's name may be long: it is in the small print.
+        name = row.name.removeprefix(row.spec.bundle).lstrip()
+        cells = [Cell("model", name, [row.spec.bundle] if row.spec.bundle else [])]
         for column in COLUMNS:
             value = column.value(row)
             if column.note is None:

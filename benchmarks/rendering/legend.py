@@ -10,7 +10,7 @@ from overfly.runtime.evaluation.intervals import N_RESAMPLES
 
 # A paragraph for each entry: its name, a colon, and what it means.
 _PARAGRAPHS = f"""
-Images: all models get the same uint8 pixels, which are decoded and resized once before the measurement.
+Images: all models get the same images, as uint8 pixels that are decoded and resized once before the measurement.
 
 Accuracy: each metric is over all evaluated images, with a 95% percentile interval from {N_RESAMPLES:,} seeded
 bootstrap resamples. Differences to the baseline are in percentage points and in images; ~

@@ -13,6 +13,7 @@ from overfly.runtime.bundle.variants import VARIANTS
 class _Option(NamedTuple):
     """A row that can be deployed, with its figures."""
 
+    row_index: int
     row: Row
     quality: Quality
     speed: Speed
@@ -20,7 +21,7 @@ class _Option(NamedTuple):
 
 
 def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | None) -> Recommendation:
-    """Return the best OpenVINO rows for latency and for throughput.
+    """Return the best OpenVINO rows of all bundles for latency and for throughput.
 
     Parameters
     ----------
@@ -33,8 +34,8 @@ def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | No
         significant.
     """
     options = [
-        _Option(row, row.quality, row.speed, row.measurements)
-        for row in rows
+        _Option(index, row, row.quality, row.speed, row.measurements)
+        for index, row in enumerate(rows)
         if row.is_deployable and row.quality and row.speed and row.measurements
     ]
     qualified = [option for option in options if _qualifies(option.row.difference, max_drop_pp)]
@@ -58,9 +59,7 @@ def recommend(rows: Sequence[Row], baseline: int | None, max_drop_pp: float | No
             f"For throughput deploy {widest.row.place}: {_throughput(widest, throughput_lead, baseline_name)}; "
             f"{_accuracy(widest, baseline_name)}."
         )
-    return Recommendation(
-        fastest.row.deployment, widest.row.deployment, latency_lead, throughput_lead, max_drop_pp, sentence
-    )
+    return Recommendation(fastest.row_index, widest.row_index, latency_lead, throughput_lead, max_drop_pp, sentence)
 
 
 def gate_failure(report: Report) -> str | None:

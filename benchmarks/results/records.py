@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from overfly.benchmarks.results.packed import unpack
 from overfly.benchmarks.results.row_records import Ratio, Row
 from overfly.runtime.bundle.variants import VARIANTS
-from overfly.runtime.evaluation.recommendation import Deployment
 
-REPORT_SCHEMA = "overfly.report/6"
+REPORT_SCHEMA = "overfly.report/7"
 
 # Where the evaluated images come from.
 TEST_PART = "test part of the run"
 TEST_FOLDER = "test part of the data folder"
 ALL_IMAGES = "all images of the data folder"
+# With several bundles.
+EVERY_TEST_PART = "test part of every run"
+COMMON_IMAGES = "images that count for every bundle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Recommendation:
     Attributes
     ----------
     latency, throughput
-        The best OpenVINO row for single images and for many; None if none qualifies.
+        Indices of the best OpenVINO rows for single images and for many; None if none qualifies.
     latency_lead, throughput_lead
         How they compare with the next best; None if there is no other.
     max_drop_pp
@@ -68,8 +70,8 @@ class Recommendation:
         The same in words.
     """
 
-    latency: Deployment | None
-    throughput: Deployment | None
+    latency: int | None
+    throughput: int | None
     latency_lead: Lead | None
     throughput_lead: Lead | None
     max_drop_pp: float | None
@@ -83,11 +85,9 @@ class EvaluationSet:
     Attributes
     ----------
     source
-        `TEST_PART`, `TEST_FOLDER` or `ALL_IMAGES`.
+        `TEST_PART`, `TEST_FOLDER` or `ALL_IMAGES`; with several bundles also `EVERY_TEST_PART` or `COMMON_IMAGES`.
     n_available
         The number of images of that source; a quick bench evaluates fewer.
-    n_train, n_val
-        How many of the evaluated images the run was trained and validated on.
     names
         Paths of the images, relative to the data folder.
     truth
@@ -98,8 +98,6 @@ class EvaluationSet:
 
     source: str
     n_available: int
-    n_train: int
-    n_val: int
     names: tuple[str, ...]
     truth: tuple[int, ...]
     sha256: str
@@ -107,24 +105,32 @@ class EvaluationSet:
 
 @dataclass(frozen=True, slots=True)
 class BundleFacts:
-    """The bundle that was measured.
+    """A bundle that was measured.
 
     Attributes
     ----------
     name
-        Name of its folder or file.
+        Name of its folder or file, with as many folders above it as it takes to tell several bundles apart.
     manifest_sha256
         SHA-256 of its manifest.
     model
         Name of the model, such as ``mobilenet_v2``.
     image_size
         Height and width of the model's input in pixels.
+    n_images
+        How many images would be used if the bundle were measured alone: with several bundles, only those are used that
+        all of them have in common.
+    n_train, n_val
+        How many of the evaluated images its run was trained and validated on.
     """
 
     name: str
     manifest_sha256: str
     model: str
     image_size: int
+    n_images: int
+    n_train: int
+    n_val: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +214,8 @@ class Report:
     ----------
     overfly_version
         The version of overfly that measured.
+    bundles
+        The bundles that were measured, at least one.
     baseline
         Index of the row that the others are compared with; None if there is none.
     pictures
@@ -220,7 +228,7 @@ class Report:
     recommendation: Recommendation
     overfly_version: str
     quick: bool
-    bundle: BundleFacts
+    bundles: tuple[BundleFacts, ...]
     environment: Environment
     classes: tuple[str, ...]
     images: EvaluationSet
@@ -236,8 +244,15 @@ class Report:
         logits = [row.measurements.logits for row in self.rows if row.measurements is not None]
         if any(len(values) != n_images for values in (self.images.truth, *predictions, *logits)):
             raise ValueError(f"there are {n_images} image names, but not as many labels, predictions or logits")
-        if self.baseline is not None and not 0 <= self.baseline < len(self.rows):
-            raise ValueError(f"the baseline is row {self.baseline}, but there are {len(self.rows)} rows")
+        best = self.recommendation
+        for what, row in (("baseline", self.baseline), ("best row", best.latency), ("best row", best.throughput)):
+            if row is not None and not 0 <= row < len(self.rows):
+                raise ValueError(f"the {what} is row {row}, but there are {len(self.rows)} rows")
+        names = [bundle.name for bundle in self.bundles]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"the bundles are {names}, expected at least one, each with a name of its own")
+        if unknown := sorted({row.spec.bundle for row in self.rows} - (set(names) if len(names) > 1 else {""})):
+            raise ValueError(f"a row is of the bundle {unknown[0]!r}, but the bundles are {names}")
         indices = {*self.images.truth, *(index for of_row in predictions for index in of_row)}
         if indices and not (min(indices) >= 0 and max(indices) < len(self.classes)):
             raise ValueError(f"a class index is not between 0 and {len(self.classes) - 1}")
@@ -248,7 +263,26 @@ class Report:
 
     @property
     def compared_row(self) -> int | None:
-        """Index of the row that is shown next to the baseline: the first quantized row, else the last variant."""
+        """Index of the row that is shown next to the baseline: the first quantized row, else the last variant.
+
+        With several bundles it is the one that is recommended for latency, if one is that is not the baseline.
+        """
+        recommended = self.recommendation.latency
+        if len(self.bundles) > 1 and recommended not in {None, self.baseline}:
+            return recommended
         others = [i for i, row in enumerate(self.rows) if row.is_deployable and i != self.baseline]
         quantized = [i for i in others if VARIANTS[self.rows[i].spec.variant].is_quantized]
         return next(iter(quantized or others[-1:]), None)
+
+    def bundle_of(self, row: Row) -> int:
+        """Return the index of a row's bundle."""
+        return 0 if len(self.bundles) == 1 else [bundle.name for bundle in self.bundles].index(row.spec.bundle)
+
+    def rows_of(self, bundle: int) -> list[Row]:
+        """Return the rows of the bundle with this index."""
+        return [row for row in self.rows if self.bundle_of(row) == bundle]
+
+    @property
+    def pictured_bundle(self) -> int:
+        """Index of the bundle whose images and activation maps the pictures show: that of the compared row."""
+        return 0 if self.compared_row is None else self.bundle_of(self.rows[self.compared_row])

@@ -30,12 +30,15 @@ class RowSpec:
         row.
     size_bytes
         Size of its files: graph and weights. None if they could not be made.
+    bundle
+        Name of its bundle, see `records.BundleFacts`. Empty if the report is of one bundle.
     """
 
     backend: str
     variant: str
     configuration: str
     size_bytes: int | None
+    bundle: str = ""
 
     def __post_init__(self) -> None:
         """Check that the backend is known."""
@@ -44,8 +47,9 @@ class RowSpec:
 
     @property
     def name(self) -> str:
-        """The row's name in a table of one device, such as ``OpenVINO int8``."""
-        return " ".join(part for part in (BACKENDS[self.backend].title, self.variant, self.configuration) if part)
+        """The row's name in a table of one device, such as ``OpenVINO int8``, after its bundle if there are several."""
+        parts = (self.bundle, BACKENDS[self.backend].title, self.variant, self.configuration)
+        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,8 +346,9 @@ class Row:
 
     @property
     def place(self) -> str:
-        """The variant and the device in words, such as ``int8 on CPU``."""
-        return f"{self.spec.variant} on {self.execution.device}"
+        """The variant and the device in words, such as ``int8 on CPU``, and its bundle if there are several."""
+        of = f" of {self.spec.bundle}" if self.spec.bundle else ""
+        return f"{self.spec.variant}{of} on {self.execution.device}"
 
     @property
     def deployment(self) -> Deployment:

@@ -140,13 +140,18 @@ def compare_rows(rows: Sequence[Row], truth: Labels, baseline: int | None) -> li
 
 
 def choose_baseline(rows: Sequence[Row]) -> int | None:
-    """Return the index of PyTorch in eager mode if it worked, else of the first plain fp32 row that did, else None."""
-    worked = [
-        i
-        for i, row in enumerate(rows)
-        if row.status == OK and row.spec.variant == "fp32" and not row.spec.configuration
-    ]
-    return next((i for i in worked if rows[i].is_eager), worked[0] if worked else None)
+    """Return the index of the most accurate bundle's reference, the first of equally accurate ones; None without any.
+
+    The reference of a bundle is PyTorch in eager mode if it worked, else the first plain fp32 row that did.
+    """
+    references: dict[str, tuple[int, float]] = {}
+    for i, row in enumerate(rows):
+        if row.quality is None or row.spec.variant != "fp32" or row.spec.configuration:
+            continue
+        if row.is_eager or row.spec.bundle not in references:
+            references[row.spec.bundle] = i, row.quality.accuracy.value
+    best = max(references.values(), key=lambda found: found[1], default=None)
+    return None if best is None else best[0]
 
 
 def _difference(measured: Measurements, truth: Labels, baseline: Measurements) -> Difference:

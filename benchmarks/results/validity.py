@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.conclusions import MAX_HALF_WIDTH, Conclusions
-from overfly.benchmarks.results.records import Environment, EvaluationSet, Reason, Validity
+from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Reason, Validity
 from overfly.benchmarks.results.row_records import OK, Row
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.statistics import MIN_SAMPLES_P99, relative_range
@@ -25,7 +25,14 @@ class _Check(NamedTuple):
     reasons: list[Reason]
 
 
-def validate(conclusions: Conclusions, images: EvaluationSet, environment: Environment, *, quick: bool) -> Validity:
+def validate(
+    conclusions: Conclusions,
+    images: EvaluationSet,
+    environment: Environment,
+    *,
+    bundles: Sequence[BundleFacts],
+    quick: bool,
+) -> Validity:
     """Check how a report was measured; it is valid if no check finds a reason against it.
 
     Parameters
@@ -36,13 +43,15 @@ def validate(conclusions: Conclusions, images: EvaluationSet, environment: Envir
         The images on which they were evaluated.
     environment
         The machine.
+    bundles
+        The bundles that were measured.
     quick
         Whether it was a quick bench.
     """
     rows = conclusions.rows
     checks = [
         _check_baseline(rows),
-        _check_images(images, quick=quick),
+        _check_images(images, bundles, quick=quick),
         _check_not_quick(rows, quick=quick),
         _check_samples(rows, quick=quick),
         *_check_ratios(conclusions),
@@ -50,34 +59,38 @@ def validate(conclusions: Conclusions, images: EvaluationSet, environment: Envir
     ]
     reasons = tuple(reason for check in checks for reason in check.reasons)
     passed = tuple(check.passed for check in checks if not check.reasons)
-    return Validity(not reasons, reasons, passed, tuple(_observe(rows)))
+    return Validity(not reasons, reasons, passed, (*_observe_images(images, bundles), *_observe(rows)))
 
 
 def _check_baseline(rows: Sequence[Row]) -> _Check:
-    """Check that there is a PyTorch row to compare with."""
-    passed = "PyTorch was measured as the baseline"
-    row = next((row for row in rows if row.is_eager), None)
-    if row is None:
-        reason = Reason("the PyTorch baseline is missing", "pass --run RUN where PyTorch is installed")
-    elif row.status != OK:
-        reason = Reason(f"the PyTorch baseline is missing: {row.status}", "fix that and rerun the bench")
-    else:
-        return _Check(passed, [])
-    return _Check(passed, [reason])
-
-
-def _check_images(images: EvaluationSet, *, quick: bool) -> _Check:
-    """Check that the run has seen none of the evaluated images, and that all images were evaluated."""
+    """Check that there is a PyTorch row to compare with, and with several bundles one of each."""
+    bundles = dict.fromkeys(row.spec.bundle for row in rows) or {"": None}
+    eager = {row.spec.bundle: row for row in rows if row.is_eager}
     reasons = []
+    for bundle in bundles:
+        what = f"the PyTorch row of {bundle} is missing" if bundle else "the PyTorch baseline is missing"
+        row = eager.get(bundle)
+        if row is None:
+            reasons.append(Reason(what, "pass --run RUN where PyTorch is installed"))
+        elif row.status != OK:
+            reasons.append(Reason(f"{what}: {row.status}", "fix that and rerun the bench"))
+    return _Check(f"PyTorch was measured {'as the baseline' if len(bundles) == 1 else 'for each bundle'}", reasons)
+
+
+def _check_images(images: EvaluationSet, bundles: Sequence[BundleFacts], *, quick: bool) -> _Check:
+    """Check that the runs have seen none of the evaluated images, and that all images were evaluated."""
+    several = len(bundles) > 1
     # INT8 is calibrated with training images, so they need no reason of their own.
-    for n_seen, use in ((images.n_train, "trained"), (images.n_val, "validated")):
-        if n_seen:
-            reasons.append(
-                Reason(
-                    f"the run was {use} on {n_seen} of the {len(images.names)} evaluated images",
-                    "pass the whole data folder of the training, of which the test part is evaluated, or other images",
-                )
-            )
+    reasons = [
+        Reason(
+            f"the run{f' of {bundle.name}' if several else ''} was {use} on {n_seen} of the {len(images.names)} "
+            "evaluated images",
+            "pass the whole data folder of the training, of which the test part is evaluated, or other images",
+        )
+        for bundle in bundles
+        for n_seen, use in ((bundle.n_train, "trained"), (bundle.n_val, "validated"))
+        if n_seen
+    ]
     if len(images.names) < images.n_available:
         reasons.append(
             Reason(
@@ -85,7 +98,8 @@ def _check_images(images: EvaluationSet, *, quick: bool) -> _Check:
                 "run it without --quick and --images" if quick else "run it without --images",
             )
         )
-    return _Check(f"all {images.n_available} images were evaluated; the run has seen none of them", reasons)
+    unseen = "no run has seen any of them" if several else "the run has seen none of them"
+    return _Check(f"all {images.n_available} images were evaluated; {unseen}", reasons)
 
 
 def _check_not_quick(rows: Sequence[Row], *, quick: bool) -> _Check:
@@ -153,6 +167,13 @@ def _check_machine(machine: Environment) -> _Check:
             )
         )
     return _Check("no other program, battery or power saving was found to slow the machine", reasons)
+
+
+def _observe_images(images: EvaluationSet, bundles: Sequence[BundleFacts]) -> Iterator[str]:
+    """Say how many images each bundle alone would have been evaluated on, if these are more."""
+    if any(bundle.n_images > images.n_available for bundle in bundles):
+        counts = ", ".join(f"{bundle.name} {bundle.n_images}" for bundle in bundles)
+        yield f"the runs have different test images ({counts}): only the {images.n_available} in common were used"
 
 
 def _observe(rows: Sequence[Row]) -> Iterator[str]:

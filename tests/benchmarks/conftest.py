@@ -15,12 +15,14 @@ from overfly.benchmarks.job import make_report
 from overfly.benchmarks.measurement.timing import ImageSource, Plan, measure
 from overfly.benchmarks.results.packed import pack, unpack
 from overfly.benchmarks.results.records import (
+    EVERY_TEST_PART,
     TEST_PART,
     ActivationMap,
     BundleFacts,
     Environment,
     EvaluationSet,
     Picture,
+    Recommendation,
 )
 from overfly.benchmarks.results.row_records import Execution, LoadTimes, Probe, Row, RowSpec
 from overfly.benchmarks.results.rows import make_row
@@ -160,16 +162,39 @@ def _row_of(backend, variant, device="CPU", precision="f32", n_threads=2):
     )
 
 
+def _around(ms):
+    """Return latencies that differ by 4% at most, so that no summary is trivial."""
+    return lambda n: ms * (1 + 0.01 * (n % 5 - 2))
+
+
+# Enough samples and rounds for a valid report.
+FULL_PLAN = Plan(
+    n_rounds=14,
+    rounds_per_block=14,
+    latency_samples=75,
+    file_latency_samples=120,
+    latency_floor=20,
+    latency_limit_s=60.0,
+    stream_min_s=0.2,
+    file_stream_min_s=0.2,
+    n_warmup=5,
+)
+
+
+def _measured_rows(clock, measured, backends, truth, n_classes):
+    """Measure fakes, and return their rows."""
+    images = _images(clock, len(truth))
+    results = measure(backends, [images] * len(backends), FULL_PLAN, clock=clock)
+    probe = Probe(LoadTimes(120.0, 30.0), 14.5, 150 << 20)
+    return [
+        make_row(*row, measurements, truth, n_classes=n_classes, probe=probe)
+        for row, measurements in zip(measured, results, strict=True)
+    ]
+
+
 def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
-    """Return the report of fakes: a PyTorch baseline, ONNX Runtime, two variants, and one that could not be loaded.
-
-    Their speeds differ a little from sample to sample, by 4% at most, so that no summary is trivial.
-    """
+    """Return the report of fakes: a PyTorch baseline, ONNX Runtime, two variants, and one that could not be loaded."""
     clock = Clock()
-
-    def around(ms):
-        return lambda n: ms * (1 + 0.01 * (n % 5 - 2))
-
     measured = [
         _row_of("pytorch", "fp32"),
         _row_of("onnxruntime", "fp32", n_threads=None),
@@ -179,37 +204,23 @@ def measured_report(bundle_folder, classes=CLASSES, n_images=N_IMAGES):
     base = {4: 0}  # one image that everybody takes for a beach
     options = {"n_classes": len(classes)}
     backends = [
-        Fake(clock, around(40.0), 25.0, base, **options),
-        Fake(clock, around(10.0), 8.0, base, **options),
-        Fake(clock, around(10.0), 8.0, base, **options),
-        Fake(clock, around(2.5), 1.25, {**base, 7: 2, 10: 2, 11: 0, 13: 0}, **options),
+        Fake(clock, _around(40.0), 25.0, base, **options),
+        Fake(clock, _around(10.0), 8.0, base, **options),
+        Fake(clock, _around(10.0), 8.0, base, **options),
+        Fake(clock, _around(2.5), 1.25, {**base, 7: 2, 10: 2, 11: 0, 13: 0}, **options),
     ]
-    plan = Plan(
-        n_rounds=14,
-        rounds_per_block=14,
-        latency_samples=75,
-        file_latency_samples=120,
-        latency_floor=20,
-        latency_limit_s=60.0,
-        stream_min_s=0.2,
-        file_stream_min_s=0.2,
-        n_warmup=5,
-    )
-    results = measure(backends, _images(clock, n_images), plan, clock=clock)
     truth = np.arange(n_images) % len(classes)
-    probe = Probe(LoadTimes(120.0, 30.0), 14.5, 150 << 20)
-    rows = [
-        make_row(*row, measurements, truth, n_classes=len(classes), probe=probe)
-        for row, measurements in zip(measured, results, strict=True)
-    ]
+    rows = _measured_rows(clock, measured, backends, truth, len(classes))
     on_gpu = _row_of("openvino", "fp16", device="GPU", precision=None, n_threads=None)
     rows.insert(3, Row(*on_gpu, "GPU can't compile the fp16 variant"))
     names = tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth))
+    sha256 = sha256_file(bundle_folder / "manifest.json")
+    facts = BundleFacts(bundle_folder.name, sha256, "mobilenet_v2", 64, n_images, 0, 0)
     return make_report(
         rows,
-        EvaluationSet(TEST_PART, n_images, 0, 0, names, tuple(truth.tolist()), "0" * 64),
+        EvaluationSet(TEST_PART, n_images, names, tuple(truth.tolist()), "0" * 64),
         quiet_machine(),
-        bundle=BundleFacts(bundle_folder.name, sha256_file(bundle_folder / "manifest.json"), "mobilenet_v2", 64),
+        bundles=(facts,),
         classes=classes,
         quick=False,
         max_drop_pp=None,
@@ -235,6 +246,61 @@ def measured():
 def report(bundle_folder):
     """Return a report with a baseline, an int8 row that differs from it in some images, and a row that failed."""
     return dataclasses.replace(measured_report(bundle_folder), overfly_version="0.1.0")
+
+
+def report_of_several(names=("small", "large"), classes=CLASSES, n_images=N_IMAGES, max_drop_pp=None):
+    """Return the report of fakes of bundles, by turns fast with nine images wrong, and slow with one wrong.
+
+    INT8 has one more wrong if the bundle is a slow one, and eight more if it is a fast one.
+    """
+    clock, measured, backends = Clock(), [], []
+    missed = {index: (index + 1) % len(classes) for index in (4, *range(7, 55, 3))}
+    for number, name in enumerate(names):
+        n_wrong, n_wrong_int8, times = ((9, 17, (20.0, 2.0, 1.25)), (1, 2, (40.0, 10.0, 2.5)))[number % 2]
+        rows = [_row_of(*of) for of in (("pytorch", "fp32"), ("openvino", "fp32"), ("openvino", "int8"))]
+        measured += [(dataclasses.replace(spec, bundle=name), execution) for spec, execution in rows]
+        wrong = [dict(list(missed.items())[:n]) for n in (n_wrong, n_wrong, n_wrong_int8)]
+        backends += [
+            Fake(clock, _around(ms), ms, of, n_classes=len(classes)) for ms, of in zip(times, wrong, strict=True)
+        ]
+    truth = np.arange(n_images) % len(classes)
+    facts = [
+        BundleFacts(name, str(i) * 64, "mobilenet_v2", 64 * (1 + i % 2), n_images, 0, 0) for i, name in enumerate(names)
+    ]
+    report = make_report(
+        _measured_rows(clock, measured, backends, truth, len(classes)),
+        EvaluationSet(
+            EVERY_TEST_PART,
+            n_images,
+            tuple(f"{classes[t]}/{i:02}.jpg" for i, t in enumerate(truth)),
+            tuple(truth.tolist()),
+            "0" * 64,
+        ),
+        quiet_machine(),
+        bundles=tuple(facts),
+        classes=classes,
+        quick=False,
+        max_drop_pp=max_drop_pp,
+    )
+    return dataclasses.replace(report, overfly_version="0.1.0")
+
+
+@pytest.fixture(scope="session")
+def make_several():
+    """The function that makes a report of several bundles."""
+    return report_of_several
+
+
+@pytest.fixture(scope="session")
+def several():
+    """Return a report of a small and a large bundle: the small one is faster, and has more images wrong."""
+    return report_of_several()
+
+
+@pytest.fixture(scope="session")
+def nothing_recommended():
+    """A recommendation of no row, for a report that gets other rows."""
+    return Recommendation(None, None, None, None, None, "none")
 
 
 @pytest.fixture(scope="session")

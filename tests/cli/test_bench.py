@@ -37,7 +37,7 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
     result.assert_done()
     report = json.loads(result.out)
     assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["schema"] == "overfly.report/6"
+    assert report["schema"] == "overfly.report/7"
     names = [(row["spec"]["backend"], row["spec"]["variant"], row["execution"]["device"]) for row in report["rows"]]
     ours = [("openvino", variant, "CPU") for variant in ("fp32", "fp16", "int8")]
     assert names == [("pytorch", "fp32", "CPU"), ("onnxruntime", "fp32", "CPU"), *ours]
@@ -124,10 +124,10 @@ def test_a_full_bench_has_compiled_and_alternative_rows_and_predict_follows_its_
     ]
     assert sizes[0] < sizes[1] / 2
     assert rows["pytorch", "fp32", "compiled"]["probe"]["load_ms"]["cached"] > 0
-    best = report["recommendation"]["latency"]
+    best = report["rows"][report["recommendation"]["latency"]]
     image = next(tiny_data.rglob("*.jpg"))
     predicted = overfly("predict", tiny_bundle, image)
-    assert f"running {best['variant']} on {best['device']}" in predicted.err
+    assert f"running {best['spec']['variant']} on {best['execution']['device']}" in predicted.err
     assert f"recommended by the bench of {report['environment']['timestamp'][:10]}" in predicted.err
 
 
@@ -213,6 +213,75 @@ def test_a_run_that_the_bundle_does_not_come_from_is_rejected(
     check_rejected(tiny_bundle, tiny_data, "--run", other, fragments=(other,))
 
 
+@pytest.fixture(scope="module")
+def small_bundle(tiny_data, three_blocks, tmp_path_factory):
+    """The fp32 bundle of a short training at 32 pixels, with the split of the small run; not to be changed."""
+    from overfly.export import ExportJob, export
+    from overfly.training.job import TrainJob, train
+    from overfly.training.recipe import RECIPES, override
+
+    folder = tmp_path_factory.mktemp("small")
+    recipe = override(RECIPES["default"], image_size=32, batch_size=8, epochs=1, test_fraction=0.25)
+    with three_blocks():
+        train(TrainJob(data=tiny_data, out=folder / "run", recipe=recipe, weights="none"))
+        export(ExportJob(run=folder / "run", out=folder / "bundle", variants=("fp32",)))
+    return folder / "bundle"
+
+
+def test_several_bundles_are_measured_in_one_run_and_one_is_recommended(
+    overfly, tiny_bundle, small_bundle, tiny_data, tiny_run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    # The folder of each is called bundle, so that their names need the folder above. 24 images are the whole test part.
+    out = tmp_path / "report"
+    options = ("--data", tiny_data, "--run", tiny_run, "--out", out, "--quick", "--images", 24)
+    result = overfly("bench", small_bundle, tiny_bundle, *options)
+    result.assert_done()
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    facts = [
+        (bundle["name"].endswith("bundle"), bundle["image_size"], bundle["n_images"]) for bundle in report["bundles"]
+    ]
+    assert facts == [(True, 32, 24), (True, 64, 24)]
+    small, tiny = (bundle["name"] for bundle in report["bundles"])
+    assert small != tiny
+    assert (report["images"]["source"], report["images"]["n_available"]) == ("test part of every run", 24)
+    rows = [(row["spec"]["bundle"], row["spec"]["backend"], row["spec"]["variant"]) for row in report["rows"]]
+    assert rows == [
+        (small, "onnxruntime", "fp32"),
+        (small, "openvino", "fp32"),
+        (tiny, "pytorch", "fp32"),
+        (tiny, "onnxruntime", "fp32"),
+        *((tiny, "openvino", variant) for variant in ("fp32", "fp16", "int8")),
+    ]
+    assert {row["status"] for row in report["rows"]} == {"ok"}
+    # One epoch from nothing is worse than nine.
+    assert report["baseline"] == 2
+    assert f"the PyTorch row of {small} is missing" in [reason["what"] for reason in report["validity"]["reasons"]]
+    best = report["rows"][report["recommendation"]["latency"]]
+    assert f"{best['spec']['variant']} of {best['spec']['bundle']} on CPU" in report["recommendation"]["sentence"]
+    assert "[1] fp32" in result.out
+    assert "[2] int8" in result.out
+    assert max(map(len, result.out.splitlines()[:15])) <= 80
+
+
+def test_bundles_that_can_not_be_measured_together_are_rejected(
+    check_rejected, tiny_bundle, small_bundle, tiny_data, seal, tmp_path
+):
+    missing = tmp_path / "no"
+    check_rejected(tiny_bundle, tiny_data, missing, fragments=(missing,))
+    check_rejected(tiny_bundle, tiny_data, tiny_bundle, fragments=(tiny_bundle, "same bundle"))
+    other = shutil.copytree(small_bundle, tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text(encoding="utf-8"))
+    manifest["classes"][1] = "wood"
+    seal(other / "manifest.json", {key: value for key, value in manifest.items() if key != "sha256"})
+    check_rejected(tiny_bundle, tiny_data, other, fragments=(other, tiny_bundle, "class 2 is 'wood'"))
+
+
+def test_a_run_of_none_of_several_bundles_is_rejected(check_rejected, tiny_bundle, small_bundle, tiny_data, short_run):
+    options = (small_bundle, "--run", short_run)
+    check_rejected(tiny_bundle, tiny_data, *options, fragments=(short_run, tiny_bundle, small_bundle))
+
+
 def test_data_that_lacks_a_test_image_or_has_another_class_is_rejected(
     check_rejected, tiny_bundle, tiny_data, tmp_path
 ):
@@ -284,7 +353,8 @@ def test_images_that_the_run_has_seen_are_counted_in_a_reason(
         result = overfly("bench", bundle, "--data", data, "--out", tmp_path / "report", *options)
     report = json.loads(result.out)
     assert {row["status"] for row in report["rows"]} == {"ok"}
-    assert (report["images"]["n_train"], report["images"]["n_val"]) == ((n_seen, 0) if part == "train" else (0, n_seen))
+    (facts,) = report["bundles"]
+    assert (facts["n_train"], facts["n_val"]) == ((n_seen, 0) if part == "train" else (0, n_seen))
     assert not report["validity"]["valid"]
     reasons = [reason["what"] for reason in report["validity"]["reasons"]]
     assert any(f"{use} on {n_seen} of the {n_seen + 1} " in what for what in reasons), reasons

@@ -23,7 +23,7 @@ def test_a_report_is_named_by_its_folder_or_its_file(overfly, reports):
     by_folder = overfly("compare", *reports, "--json")
     by_folder.assert_done()
     comparison = json.loads(by_folder.out)
-    assert comparison["schema"] == "overfly.comparison/2"
+    assert comparison["schema"] == "overfly.comparison/3"
     assert len(comparison["reports"]) == 2
     by_file = overfly("compare", *(folder / "report.json" for folder in reports), "--json")
     assert json.loads(by_file.out)["lines"] == comparison["lines"]
@@ -45,6 +45,6 @@ def test_a_report_that_is_missing_or_alone_is_named(overfly, reports, tmp_path):
 def test_reports_of_two_bundles_are_not_compared(overfly, reports):
     path = reports[1] / "report.json"
     report = json.loads(path.read_text(encoding="utf-8"))
-    report["bundle"]["manifest_sha256"] = "0" * 64
+    report["bundles"][0]["manifest_sha256"] = "0" * 64
     path.write_text(json.dumps(report), encoding="utf-8")
     overfly("compare", *reports).assert_failed(reports[1])

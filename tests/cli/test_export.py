@@ -243,7 +243,7 @@ def test_a_bench_measures_a_zip(overfly, tiny_run, tiny_data, fp32_bundle, tmp_p
         ("onnxruntime", "ok"),
         ("openvino", "ok"),
     ]
-    assert report["bundle"]["manifest_sha256"] == sha256_file(fp32_bundle[0] / "manifest.json")
+    assert report["bundles"][0]["manifest_sha256"] == sha256_file(fp32_bundle[0] / "manifest.json")
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def test_each_report_is_named_with_its_machine_and_validity(report, box, saved):
         ReportSource(path=str(folders[1] / "report.json"), host="edge", cpu="Small CPU", timestamp=time, valid=False),
     )
     assert (comparison.n_images, comparison.images_sha256) == (60, report.images.sha256)
-    assert comparison.manifest_sha256 == report.bundle.manifest_sha256
+    assert comparison.manifest_sha256 == (report.bundles[0].manifest_sha256,)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_one_report_is_too_few(report, saved):
 
 
 def test_a_report_of_another_bundle_is_an_error_that_names_both_and_their_hashes(report, saved):
-    ours, other = saved(report, replace(report, bundle=replace(report.bundle, manifest_sha256="1" * 64)))
+    ours, other = saved(report, replace(report, bundles=(replace(report.bundles[0], manifest_sha256="1" * 64),)))
     with pytest.raises(ComparisonError) as caught:
         compare([ours, other])
     assert str(caught.value) == (
         f"{other} is of another bundle than {ours} (manifest 111111111111, expected "
-        f"{report.bundle.manifest_sha256[:12]}): copy one bundle to both machines and bench it on each"
+        f"{report.bundles[0].manifest_sha256[:12]}): copy the bundle to both machines and bench it on each"
     )
 
 
@@ -146,8 +146,29 @@ def test_a_report_of_other_labels_is_an_error_that_names_both(report, saved):
 def test_a_report_of_another_schema_is_an_error_that_names_the_file(report, saved):
     ours, other = saved(report, report)
     path = other / "report.json"
-    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/6", "overfly.report/9"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("overfly.report/7", "overfly.report/9"), encoding="utf-8")
     with pytest.raises(DocumentError) as caught:
         compare([ours, other])
     assert str(path) in str(caught.value)
     assert "overfly.report/9" in str(caught.value)
+
+
+def test_rows_of_several_bundles_are_matched_by_the_bundle_whatever_its_folder_is_called(several, saved):
+    def renamed(row):
+        return replace(row, spec=replace(row.spec, bundle={"small": "s", "large": "l"}[row.spec.bundle]))
+
+    facts = tuple(replace(bundle, name=bundle.name[0]) for bundle in several.bundles)
+    other = replace(several, bundles=facts, rows=tuple(map(renamed, several.rows)))
+    comparison = compare(saved(several, other))
+    assert comparison.manifest_sha256 == ("0" * 64, "1" * 64)
+    assert [line.name for line in comparison.lines] == [row.name for row in several.rows]
+    assert all(second.n_changed == 0 for _, second in (line.entries for line in comparison.lines))
+    assert [line.entries[1].latency_p50_ms for line in comparison.lines] == [20.0, 2.0, 1.25, 40.0, 10.0, 2.5]
+
+
+def test_a_report_of_fewer_bundles_is_an_error(several, saved):
+    rows = tuple(replace(row, spec=replace(row.spec, bundle="")) for row in several.rows[:3])
+    best = replace(several.recommendation, latency=None, throughput=None)
+    one = replace(several, bundles=several.bundles[:1], rows=rows, baseline=0, recommendation=best)
+    with pytest.raises(ComparisonError, match="manifest 000000000000, expected 000000000000, 111111111111"):
+        compare(saved(several, one))

@@ -14,7 +14,7 @@ HERE = Entry("f32", 0.9167, 0.3, 0.2, 0.1, 2.5, 5.5, 800.4)
 
 
 def comparison_of(*lines, n_reports=2):
-    return Comparison("0" * 64, "1" * 64, 60, (SOURCE,) * n_reports, lines)
+    return Comparison(("0" * 64,), "1" * 64, 60, (SOURCE,) * n_reports, lines)
 
 
 def cells_of(comparison):
@@ -75,7 +75,7 @@ def test_what_is_missing_is_a_dash():
 
 def test_the_caption_names_each_report_with_its_machine_and_validity():
     sources = (SOURCE, replace(SOURCE, path="there", host="edge", cpu="Small CPU", valid=False))
-    table = comparison_table(Comparison("0" * 64, "1" * 64, 60, sources, ()))
+    table = comparison_table(Comparison(("0" * 64,), "1" * 64, 60, sources, ()))
     assert str(table.title) == "60 images, one bundle, 2 reports"
     assert str(table.caption).splitlines()[:2] == [
         "[1] here: box, Some CPU, 2026-01-02T03:04:05+00:00, VALID",

@@ -8,10 +8,11 @@ from overfly.benchmarks.measurement.evaluation_images import (
     count_seen,
     describe_images,
     find_calibration_images,
+    select_common_images,
     select_images,
     subsample,
 )
-from overfly.benchmarks.results.records import ALL_IMAGES, TEST_FOLDER, TEST_PART
+from overfly.benchmarks.results.records import ALL_IMAGES, COMMON_IMAGES, EVERY_TEST_PART, TEST_FOLDER, TEST_PART
 from overfly.runtime.documents import write_document
 from overfly.runtime.errors import DataError
 from overfly.training.data.dataset import Dataset, LabeledImage
@@ -51,8 +52,8 @@ def test_half_a_test_part_is_an_error_and_none_of_it_another_data_set(tmp_path):
     assert source == ALL_IMAGES
     # The folder's class 0 is the bundle's class 1: matched by name.
     assert [(s.name, s.label) for s in images] == [("forest/c", 1), ("forest/d", 1)]
-    found = describe_images(source, images, (1, 0), n_available=3)
-    assert (found.n_available, found.n_train, found.n_val, found.truth) == (3, 1, 0, (1, 1))
+    found = describe_images(source, images, n_available=3)
+    assert (found.n_available, found.truth) == (3, (1, 1))
 
 
 def images_of(*sha256):
@@ -140,3 +141,48 @@ def test_an_unknown_class_is_an_error(tmp_path):
         f"the class swamp of {tmp_path} is not one of the bundle's 2 classes (beach, forest): rename or remove its "
         "folder"
     )
+
+
+@pytest.fixture
+def four_images(tmp_path):
+    """A data folder with two images of each class."""
+    return dataset(tmp_path, ["beach/a", "beach/b", "forest/c", "forest/d"])
+
+
+def hashes(*names):
+    return [f"hash-{name}" for name in names]
+
+
+def test_bundles_with_the_same_test_part_are_evaluated_on_it(four_images):
+    a, b = hashes("beach/a", "forest/c"), hashes("forest/c", "beach/a")
+    source, images, counts = select_common_images(four_images, {"one": manifest(a), "two": manifest(b)})
+    assert (source, [image.name for image in images], counts) == (EVERY_TEST_PART, ["beach/a", "forest/c"], [2, 2])
+    # One bundle is evaluated as before, and so are several on another folder.
+    assert select_common_images(four_images, {"one": manifest(a)}) == (TEST_PART, images, [2])
+    source, images, counts = select_common_images(four_images, {"one": manifest(["x"]), "two": manifest(["y"])})
+    assert (source, len(images), counts) == (ALL_IMAGES, 4, [4, 4])
+
+
+def test_of_different_test_parts_only_the_images_in_common_are_evaluated(four_images):
+    a, b = hashes("beach/a", "beach/b", "forest/c"), hashes("forest/d", "forest/c", "beach/b")
+    source, images, counts = select_common_images(four_images, {"one": manifest(a), "two": manifest(b)})
+    assert (source, [image.name for image in images], counts) == (COMMON_IMAGES, ["beach/b", "forest/c"], [3, 3])
+    # A bundle of another data set has no test part here.
+    source, images, counts = select_common_images(four_images, {"one": manifest(["x"]), "two": manifest(b)})
+    assert (source, sorted(image.name for image in images)) == (COMMON_IMAGES, ["beach/b", "forest/c", "forest/d"])
+    assert counts == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("other", "n_common", "missing"),
+    [
+        (("beach/b", "forest/c"), 1, "beach"),
+        (("beach/b", "forest/d"), 0, "beach"),
+        (("beach/a", "forest/d"), 1, "forest"),
+    ],
+)
+def test_test_parts_without_an_image_of_a_class_in_common_are_an_error(four_images, other, n_common, missing):
+    manifests = {"one": manifest(hashes("beach/a", "forest/c")), "two": manifest(hashes(*other))}
+    with pytest.raises(DataError) as caught:
+        select_common_images(four_images, manifests)
+    assert f"(one 2, two 2), {n_common} in common and none of the class {missing}:" in str(caught.value)

@@ -2,9 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from overfly.benchmarks.measurement.timing import measure
+from overfly.benchmarks.measurement import timing
+
+
+def measure(models, images, plan, **options):
+    """Measure models that all infer the same images."""
+    return timing.measure(models, [images] * len(models), plan, **options)
 
 
 def test_known_speeds_and_errors_come_out_to_the_digit(clock, fake, images, plan):
@@ -99,3 +105,18 @@ def test_a_disturbed_round_is_set_aside_for_all_rows_and_replaced(clock, fake, i
     assert found[0].counted.latency_rounds_ms == ((8.0,) * 4,) * 5
     assert [len(rounds) for rounds in (found[1].latency_rounds_ms, found[1].counted.latency_rounds_ms)] == [6, 5]
     assert found[0].counted.file_latency_rounds_ms == found[0].file_latency_rounds_ms
+
+
+def test_each_model_infers_the_images_that_it_takes(clock, fake, plan):
+    def source(size):
+        pixels = np.full((4, size, size, 3), np.arange(4, dtype=np.uint8)[:, None, None, None])
+        return timing.ImageSource(pixels, lambda index: pixels[index])
+
+    sizes = []
+    models = [fake(latency_ms=1, stream_ms=1) for _ in "ab"]
+    for model in models:
+        infer = model.infer
+        model.infer = lambda image, infer=infer: (sizes.append(image.shape[1]), infer(image))[1]
+    first, second = timing.measure(models, [source(2), source(5)], plan, clock=clock)
+    assert first.predictions == second.predictions == (0, 1, 0, 1)
+    assert sizes == [*[2] * 5, *[5] * 5, *[5] * 5, *[2] * 5, *[2] * 4, *[5] * 4]

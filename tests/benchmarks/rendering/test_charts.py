@@ -10,6 +10,7 @@ from overfly.benchmarks.rendering.charts import (
     STRIP_FRAME,
     LinearAxis,
     LogAxis,
+    frontier,
     histogram_path,
     scatter_axes,
     strip_axis,
@@ -63,8 +64,8 @@ def test_a_histogram_is_closed_and_has_its_peak_at_the_row_s_latency(report):
         assert 0 < axis(row.speed.latency_ms.p50) < axis(row.speed.latency_ms.p90) < STRIP_FRAME.width
 
 
-def test_without_a_row_that_worked_there_is_no_chart(report):
-    failed = replace(report, rows=(report.rows[3],), baseline=None)
+def test_without_a_row_that_worked_there_is_no_chart(report, nothing_recommended):
+    failed = replace(report, rows=(report.rows[3],), baseline=None, recommendation=nothing_recommended)
     assert scatter_axes(failed) is None
     assert strip_axis(failed) is None
 
@@ -87,3 +88,30 @@ def test_an_axis_goes_from_its_start_to_its_end():
     assert [axis(0.5), axis(10.0), axis(200.0)] == pytest.approx([10.0, 20.0, 30.0])
     down = LinearAxis(0.5, 1.0, start=250, end=50)
     assert [down(0.5), down(0.75), down(1.0)] == pytest.approx([250.0, 150.0, 50.0])
+
+
+def test_the_line_joins_the_rows_that_no_other_one_beats(several):
+    # By latency: int8 of small (1.25 ms, 43 right), fp32 of small (2 ms, 51), int8 of large (2.5 ms, 58) and fp32 (59).
+    assert frontier(several) == [2, 1, 5, 4]
+    slow = replace(several.rows[1].speed, latency_ms=replace(several.rows[1].speed.latency_ms, p50=2.6))
+    rows = (several.rows[0], replace(several.rows[1], speed=slow), *several.rows[2:])
+    assert frontier(replace(several, rows=rows)) == [2, 5, 4]
+
+
+def test_of_several_bundles_each_row_that_can_be_deployed_has_the_mark_of_its_variant(several):
+    x, y = scatter_axes(several)
+    chart = report_html(several).partition('id="scatter"')[2].partition("</svg>")[0]
+    marks = re.findall(r'<path class="point c(\d)" d="([^"]+)"><title>([^<]+)', chart)
+    assert [(name, number) for number, _, name in marks] == [
+        ("small fp32", "0"),
+        ("small int8", "0"),
+        ("large fp32", "1"),
+        ("large int8", "1"),
+    ]
+    assert [path.count("L") for _, path, _ in marks] == [3, 2, 3, 2]
+    # The baseline is a circle, and there is one around the recommended row.
+    place = f'cx="{x(2.5):.1f}" cy="{y(58 / 60):.1f}"'
+    assert re.findall('<circle class="([a-z]+)', chart) == ["point", "ring"]
+    assert f'<circle class="ring" {place}' in chart
+    (line,) = re.findall(r'<polyline.* points="([^"]+)"', chart)
+    assert line.split() == [f"{x(ms):.1f},{y(n / 60):.1f}" for ms, n in ((1.25, 43), (2, 51), (2.5, 58), (10, 59))]

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from overfly.benchmarks.rendering.columns import COLUMNS
-from overfly.benchmarks.rendering.details import DETAILS, machine_facts, short_name
+from overfly.benchmarks.rendering.details import DETAILS, color, machine_facts, pair_color, short_name, shown_rows
 
 
-def test_a_short_name_has_the_device_if_there_are_several(report):
+def test_a_short_name_has_the_device_if_there_are_several(report, nothing_recommended):
     names = [short_name(report, row) for row in report.rows]
     assert names == ["PyTorch", "ORT", "fp32 CPU", "fp16 GPU", "int8 CPU"]
-    on_cpu = replace(report, rows=(*report.rows[:3], report.rows[4]))
+    on_cpu = replace(report, rows=(*report.rows[:3], report.rows[4]), recommendation=nothing_recommended)
     assert [short_name(on_cpu, row) for row in on_cpu.rows] == ["PyTorch", "ORT", "fp32", "int8"]
 
 
@@ -63,7 +63,7 @@ def test_the_machine_and_the_origin_of_the_report_are_named(report):
         "load before": "other programs used 1% of the processor",
         "load during": "other programs used 2% of the processor",
         "versions": "python 3.11.2, openvino 2026.4.1",
-        "bundle": f"bundle, manifest {report.bundle.manifest_sha256[:16]}",
+        "bundle": f"bundle, manifest {report.bundles[0].manifest_sha256[:16]}",
         "input": "64 x 64 pixels",
         "mode": "full",
     }
@@ -77,3 +77,26 @@ def test_what_the_system_does_not_report_is_unknown(report, machine):
     facts = dict(machine_facts(replace(report, environment=blank, quick=True)))
     names = ("affinity", "memory", "power", "power saving", "load before", "load during", "mode")
     assert [facts[name] for name in names] == ["unknown", "-", "unknown", "none known", "unknown", "unknown", "quick"]
+
+
+def test_of_several_bundles_a_short_name_has_the_bundle_and_a_color_stands_for_it(several):
+    names = [short_name(several, row) for row in several.rows]
+    assert names == ["small PyTorch", "small fp32", "small int8", "large PyTorch", "large fp32", "large int8"]
+    assert [color(several, i) for i in range(6)] == [0, 0, 0, 1, 1, 1]
+    # Next to the compared row, which may be of the same bundle, the baseline has a color of its own.
+    pair = [pair_color(several, i) for i in (several.baseline, several.compared_row)]
+    assert pair == [7, 1]
+    assert shown_rows(several) == [1, 2, 3, 4, 5]
+
+
+def test_of_one_bundle_each_row_has_a_color_and_is_shown(report):
+    assert [color(report, i) for i in range(5)] == [pair_color(report, i) for i in range(5)] == [0, 1, 2, 3, 4]
+    assert shown_rows(report) == [0, 1, 2, 4]
+
+
+def test_each_of_several_bundles_is_named_with_its_input(several):
+    texts = [text for name, text in machine_facts(several) if name in {"bundle", "input"}]
+    assert texts == [
+        f"small: mobilenet_v2, 64 x 64 pixels, manifest {'0' * 16}",
+        f"large: mobilenet_v2, 128 x 128 pixels, manifest {'1' * 16}",
+    ]

@@ -234,6 +234,18 @@ def test_the_charts_of_probabilities_have_the_figures_as_text(report):
     assert shares == ["98.3"] * 6 + ["91.7"] * 6
 
 
+def test_of_several_bundles_the_chart_comes_first_and_the_page_says_which_rows_it_shows(several):
+    page = report_html(several)
+    assert sections_of(page)[:5] == ["validity", "recommendation", "scatter", "latency", "results"]
+    assert "<h1>small, large</h1>" in page
+    text = " ".join(re.sub("<[^>]*>", "", page).split())
+    assert "the baseline, large PyTorch fp32, and large OpenVINO int8 CPU, which is recommended for latency." in text
+    assert re.findall("<h3>(.*)</h3>", section_of(page, "details")) == ["small", "large"]
+    assert "int8 of large on CPU" in section_of(page, "recommendation")
+    # Two charts of probabilities, the scatter plot, and a histogram of each row that can be deployed and the baseline.
+    assert page.count("<svg") == 2 + 1 + 5
+
+
 @pytest.fixture(scope="module")
 def page(bundle_folder, measured, add_pictures, tmp_path_factory):
     """Return the address of a page with every part: reasons, a failed row, long names, differences."""
@@ -337,6 +349,19 @@ def test_every_figure_is_there_with_its_numbers_as_text(opened):
     assert len(opened.find_elements("css selector", "#disagreements .diff tbody tr")) == 2
     assert len(opened.find_elements("css selector", "#disagreements .picture img")) == 2 * (1 + 3 * 2)
     assert len(opened.find_elements("css selector", "#results .bar")) >= 4 * 4
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_four_bundles_fits_its_window(browser, make_several, add_pictures, tmp_path, width):
+    names = ("mobilenet_v2-96px/bundle", "mobilenet_v2-128px/bundle", "mobilenet_v2-192px/bundle", "resnet18/bundle")
+    path = tmp_path / "report.html"
+    path.write_text(report_html(add_pictures(make_several(names, CLASSES, 210), (4, 7), (4, 5))), encoding="utf-8")
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(path.as_uri())
+    assert browser.execute_script("return window.innerWidth") == width
+    assert browser.execute_script(FAULTS) == []
 
 
 @pytest.mark.chromium

@@ -52,8 +52,10 @@ def test_if_all_images_are_classified_alike_none_is_listed(report):
 
 
 @pytest.mark.parametrize("n_rows", [0, 1])
-def test_without_a_row_that_worked_there_are_no_classes(report, n_rows):
-    markdown = report_markdown(replace(report, rows=report.rows[3:4][:n_rows], baseline=None))
+def test_without_a_row_that_worked_there_are_no_classes(report, nothing_recommended, n_rows):
+    rows = report.rows[3:4][:n_rows]
+    failed = replace(report, rows=rows, baseline=None, recommendation=nothing_recommended)
+    markdown = report_markdown(failed)
     assert headings_of(markdown) == ["Results", *["Details"] * n_rows, "Machine", "Method"]
 
 
@@ -68,3 +70,17 @@ def test_without_a_row_that_worked_there_are_no_classes(report, n_rows):
 )
 def test_no_markup_is_seen_in_an_escaped_text(text, escaped):
     assert escape(text) == escaped
+
+
+def test_each_of_several_bundles_has_its_own_details(several):
+    markdown = report_markdown(several)
+    lines = markdown.splitlines()
+    assert lines[:3] == [
+        "# small, large: benchmark report",
+        "",
+        "small: mobilenet\\_v2 at 64 x 64, large: mobilenet\\_v2 at 128 x 128",
+    ]
+    assert "Baseline: large PyTorch fp32, the most accurate bundle in fp32." in markdown
+    assert headings_of(markdown)[:3] == ["Results", "Details of small", "Details of large"]
+    heads = lines[lines.index("## Details of large") + 2]
+    assert heads == "|  | large PyTorch fp32 | large OpenVINO fp32 CPU | large OpenVINO int8 CPU |"

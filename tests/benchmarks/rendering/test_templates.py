@@ -13,7 +13,7 @@ from overfly.runtime.errors import MissingExtraError
 
 def named(report, name):
     """Return the report of a bundle with another name."""
-    return replace(report, bundle=replace(report.bundle, name=name))
+    return replace(report, bundles=(replace(report.bundles[0], name=name),))
 
 
 def test_the_values_of_an_html_template_are_escaped(report):

@@ -16,9 +16,9 @@ def test_the_table_that_is_printed_is_the_golden_one(report, golden, printed_by)
     assert table == golden("table.txt", table)
 
 
-def test_the_names_have_the_device_only_if_there_are_several(report):
+def test_the_names_have_the_device_only_if_there_are_several(report, nothing_recommended):
     assert names_of(report) == [row.name for row in report.rows]
-    on_cpu = replace(report, rows=(*report.rows[:3], report.rows[4]))
+    on_cpu = replace(report, rows=(*report.rows[:3], report.rows[4]), recommendation=nothing_recommended)
     assert names_of(on_cpu) == ["PyTorch fp32", "ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO int8"]
     assert str(report_table(on_cpu).title) == "mobilenet_v2 on CPU (Some CPU)"
 
@@ -38,3 +38,8 @@ def test_the_reasons_of_an_invalid_report_come_first(report):
     assert lines[1] == "  failed: no mains; plug it in"
     assert lines[2] == f"  passed: {report.validity.passed[0]}"
     assert any(line.startswith("Provisional: ") for line in lines)
+
+
+def test_the_table_of_several_bundles_is_the_golden_one(several, golden, printed_by):
+    table = printed_by(print_report, several)
+    assert table == golden("several.txt", table)

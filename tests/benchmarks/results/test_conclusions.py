@@ -129,7 +129,7 @@ def simulate(seed):
 
     results = measure(
         [Model(clock, ms) for ms in SPECS_MS.values()],
-        ImageSource(pixels, lambda index: pixels[index]),
+        [ImageSource(pixels, lambda index: pixels[index])] * 3,
         SHORT,
         clock=clock,
         is_settled=lambda results: conclude_from(results).are_certain(),

@@ -87,6 +87,6 @@ def test_the_scores_of_a_row_are_those_of_its_logits(report):
     assert scores_of(report, 3) is None
 
 
-def test_without_a_baseline_or_another_row_nothing_disagrees(report):
+def test_without_a_baseline_or_another_row_nothing_disagrees(report, nothing_recommended):
     assert disagreements(replace(report, baseline=None)) == []
-    assert disagreements(replace(report, rows=report.rows[:1])) == []
+    assert disagreements(replace(report, rows=report.rows[:1], recommendation=nothing_recommended)) == []

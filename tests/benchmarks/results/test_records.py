@@ -26,7 +26,7 @@ def test_its_figures_are_those_of_the_fakes(report):
     assert int8.speed.latency_ms.p99 == pytest.approx(2.55)
     assert (broken.status != OK, broken.quality, broken.speed) == (True, None, None)
     assert report.validity.valid
-    assert report.recommendation.latency == report.recommendation.throughput == int8.deployment
+    assert report.rows[report.recommendation.latency] is report.rows[report.recommendation.throughput] is int8
 
 
 def test_parts_that_do_not_fit_together_are_rejected(report):
@@ -48,3 +48,22 @@ def test_parts_that_do_not_fit_together_are_rejected(report):
 
 def test_records_hold_only_what_json_has(report):
     json.dumps(asdict(report), allow_nan=False)
+
+
+def test_of_several_bundles_the_recommended_row_is_shown_next_to_the_baseline(several, nothing_recommended):
+    assert [several.baseline, several.compared_row, several.pictured_bundle] == [3, 5, 1]
+    assert [row.name for row in several.rows_of(1)] == [row.name for row in several.rows[3:]]
+    # Else the first quantized row.
+    without = replace(several, recommendation=nothing_recommended)
+    assert [without.compared_row, without.pictured_bundle] == [2, 0]
+
+
+def test_rows_of_unknown_bundles_and_bundles_without_a_name_of_their_own_are_rejected(several, report):
+    with pytest.raises(ValueError, match=r"'small'.*large"):
+        replace(several, bundles=(replace(several.bundles[0], name="other"), several.bundles[1]))
+    with pytest.raises(ValueError, match="name of its own"):
+        replace(several, bundles=several.bundles[:1] * 2)
+    with pytest.raises(ValueError, match="at least one"):
+        replace(report, bundles=())
+    with pytest.raises(ValueError, match=r"best row is row 9.* 6 rows"):
+        replace(several, recommendation=replace(several.recommendation, throughput=9))

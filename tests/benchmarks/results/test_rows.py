@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,3 +136,17 @@ def test_every_figure_can_be_computed_again_from_the_raw_samples(drawn):
     low, high = row.quality.accuracy.ci95
     assert 0 <= low <= row.quality.accuracy.value + 1 / n
     assert row.quality.accuracy.value - 1 / n <= high <= 1
+
+
+def test_of_several_bundles_the_most_accurate_reference_is_the_baseline(row_of):
+    def row(bundle, backend, *wrong):
+        found = row_of(wrong, backend=backend, variant="fp32")
+        return replace(found, spec=replace(found.spec, bundle=bundle))
+
+    # OpenVINO's fp32 of the small bundle is more accurate than all, but the reference of that bundle is PyTorch.
+    small = [row("small", "pytorch", 0, 1), row("small", "openvino")]
+    large = [row("large", "onnxruntime", 0), row("large", "openvino", 0)]
+    assert choose_baseline([*small, *large]) == 2
+    assert choose_baseline([*large, *small]) == 0
+    # The first of equally accurate ones.
+    assert choose_baseline([*small, row("large", "pytorch", 5, 6)]) == 0

@@ -41,5 +41,5 @@ def test_it_comes_back_from_json_as_it_was(report, tmp_path):
     with pytest.raises(DocumentError, match="quack"):
         read_report(tmp_path)
     (tmp_path / "report.json").write_text(text.replace(REPORT_SCHEMA, "overfly.report/1"))
-    with pytest.raises(DocumentError, match=r"overfly\.report/1.*overfly\.report/6"):
+    with pytest.raises(DocumentError, match=r"overfly\.report/1.*overfly\.report/7"):
         read_report(tmp_path)

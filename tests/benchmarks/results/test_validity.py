@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from overfly.benchmarks.results.conclusions import conclude
-from overfly.benchmarks.results.records import TEST_PART, EvaluationSet
+from overfly.benchmarks.results.records import TEST_PART, BundleFacts, EvaluationSet
 from overfly.benchmarks.results.row_records import Row
 from overfly.benchmarks.results.validity import validate
 
@@ -18,8 +18,11 @@ def validity(machine):
     """A function that checks rows, on a quiet machine unless changes are given."""
 
     def call(rows, *, quick=False, n_train=0, n_val=0, n_available=10, **changes):
-        images = EvaluationSet(TEST_PART, n_available, n_train, n_val, ("a",) * 10, (0,) * 10, "0")
-        found = validate(conclude(rows, np.array(TRUTH), None), images, machine(**changes), quick=quick)
+        images = EvaluationSet(TEST_PART, n_available, ("a",) * 10, (0,) * 10, "0")
+        names = dict.fromkeys(row.spec.bundle for row in rows)
+        bundles = [BundleFacts(name, "0", "mobilenet_v2", 64, n_available, n_train, n_val) for name in names]
+        conclusions = conclude(rows, np.array(TRUTH), None)
+        found = validate(conclusions, images, machine(**changes), bundles=bundles, quick=quick)
         assert found.valid == (not found.reasons)
         assert all(reason.remedy for reason in found.reasons)
         return found
@@ -124,3 +127,26 @@ def test_rounds_set_aside_are_observed(validity, baseline_row, int8_row):
     ]
     (text,) = validity(rows).observations
     assert "1 of 7 rounds" in text
+
+
+def test_of_several_bundles_each_needs_its_pytorch_row_and_unseen_images(several, machine):
+    def check(rows, images, *bundles):
+        conclusions = conclude(rows, np.array(several.images.truth), None)
+        return validate(conclusions, images, machine(), bundles=bundles, quick=False)
+
+    found = check(several.rows, several.images, *several.bundles)
+    assert found.valid
+    assert "PyTorch was measured for each bundle" in found.passed
+    assert any(text.endswith("no run has seen any of them") for text in found.passed)
+    small, large = several.bundles
+    reasons = check(several.rows[1:], several.images, small, replace(large, n_val=3)).reasons
+    assert [reason.what for reason in reasons] == [
+        "the PyTorch row of small is missing",
+        "the run of large was validated on 3 of the 60 evaluated images",
+    ]
+    # Another split: an observation, and no reason.
+    found = check(several.rows, several.images, replace(small, n_images=80), large)
+    assert found.valid
+    assert found.observations[0] == (
+        "the runs have different test images (small 80, large 60): only the 60 in common were used"
+    )
