@@ -22,5 +22,5 @@ def test_who_runs_an_uncalibrated_bundle_reads_what_to_do(overfly, scaled_bundle
     arguments = {"check": ("--variant", "fp32"), "predict": (image,)}[command]
     result = overfly(command, bundle, *arguments, "--device", "CPU")
     result.assert_done()
-    warning = f"the probabilities of {bundle} are not calibrated: train with a validation part (--val-fraction 0.05)"
+    warning = f"the probabilities of {bundle} are not calibrated: train with a validation part (--val-fraction 0.05, "
     assert (warning in result.err) == warned
