@@ -138,7 +138,7 @@ def bench(job: BenchJob, *, overwrite: bool = False, reporter: Reporter = SILENT
     with keep_awake(), make_workspace() as workspace:
         load_before = background_load()
         dataset = scan(job.data, progress=partial(reporter.progress, "hashing"))
-        for note in folder_notes(dataset):
+        for note in filter(None, [*folder_notes(dataset), bundle.calibration_warning()]):
             reporter.note(note)
         source, available = select_images(dataset, bundle.manifest)
         n_images = QUICK_IMAGES if job.quick and job.n_images is None else job.n_images
