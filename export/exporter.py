@@ -73,8 +73,8 @@ _LOGGER = logging.getLogger(__name__)
 # What overfly chips writes next to the class folders.
 _CHIPS = "chips.gpkg"
 
-# With fewer held-out images, more than 5% of the known images are expected below the threshold of the known score.
-_FEW_HELD_OUT = 19
+# With fewer held-out images, a tenth or more of the known images are expected below the threshold of the known score.
+_FEW_HELD_OUT = 10
 
 # Those of an image with three bands.
 _COLOR_BANDS = (1, 2, 3)
