@@ -193,7 +193,7 @@ def _choose_images(
     job: BenchJob, bundles: Sequence[BundleToMeasure], dataset: Dataset, reporter: Reporter
 ) -> tuple[list[LabeledImage], EvaluationSet, tuple[BundleFacts, ...]]:
     """Return the images to evaluate, the record of them, and those of the bundles."""
-    for note in folder_notes(dataset):
+    for note in filter(None, [*folder_notes(dataset), *(of.bundle.calibration_warning() for of in bundles)]):
         reporter.note(note)
     source, available, counts = select_common_images(dataset, {of.name: of.bundle.manifest for of in bundles})
     if source == COMMON_IMAGES:

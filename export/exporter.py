@@ -73,6 +73,9 @@ _LOGGER = logging.getLogger(__name__)
 # What overfly chips writes next to the class folders.
 _CHIPS = "chips.gpkg"
 
+# With fewer held-out images, a tenth or more of the known images are expected below the threshold of the known score.
+_FEW_HELD_OUT = 10
+
 # Those of an image with three bands.
 _COLOR_BANDS = (1, 2, 3)
 
@@ -357,7 +360,7 @@ class _Export:
         """Return what adds the known score to each variant; None with a note if that is not possible."""
         train, val = (self._split.images(part) for part in ("train", "val"))
         if not val or find_taps(model) is None:
-            why = "the run has no validation part: --val-fraction 0.05 of train or chips makes one"
+            why = f"the run has no validation part: {self._split.validation_advice()}"
             if val:
                 why = f"{self._run.record.model} does not end in a linear layer"
             self._reporter.note(f"the bundle has no known score for --unknown, because {why}")
@@ -365,6 +368,11 @@ class _Export:
         seed = self._run.record.seed
         known = ImageSample("train", sample_evenly(train, N_STATISTICS, seed=seed))
         held_out = self._decode(ImageSample("val", sample_evenly(val, N_HELD_OUT, seed=seed)))
+        if len(held_out) < _FEW_HELD_OUT:
+            self._reporter.note(
+                f"--unknown is expected to reject {1 / (len(held_out) + 1):.0%} of the known images, because the "
+                f"validation part has fewer than {_FEW_HELD_OUT} images (it has {len(held_out)})"
+            )
         labels = np.array([image.label for image in known.images], dtype=np.int64)
         training = read_taps(model, self._decode(known))
         weights = KnownScoreWeights.fit(training, labels, read_taps(model, held_out))

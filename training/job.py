@@ -53,6 +53,9 @@ from overfly.training.work_folder import check_output, work_folder
 _RESUME = "rerun the same command with --resume"
 _HOW_TO_CONTINUE = f"the last saved state is intact: fix the problem, then {_RESUME}"
 
+# With one or two validation images, a single wrong answer can take the temperature to its limit.
+_FEW = 10
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -246,8 +249,7 @@ def prepare(job: TrainJob, *, resume: bool = False, reporter: Reporter = SILENT,
     recipe = job.recipe_for(split)
     if recipe.keep == "best" and not split.images("val"):
         raise RunError(
-            "keep=best needs a validation part, and this split has none: use a split that has one (--val-fraction 0.1 "
-            "makes a new one), or keep=last"
+            f"keep=best needs a validation part, and this split has none: {split.validation_advice()}; or use keep=last"
         )
     network = build_model(recipe.model, len(dataset.classes))
     load_pretrained(network, recipe.model, job.weights)
@@ -322,7 +324,7 @@ def finish(prepared: Prepared, history: list[Epoch], *, reporter: Reporter = SIL
     if trainer.recipe.keep == "best":
         trainer.restore_best()
         reporter.note(f"keeping the weights of epoch {best_epoch(history)}, the best on the validation part")
-    scaling = _calibrate(trainer, prepared.parts["val"], reporter)
+    scaling = _calibrate(prepared, reporter)
     logits = predict_logits(trainer.ema_model, test.images, progress=partial(reporter.progress, "testing"))
     confusion = confusion_matrix(test.labels, logits.argmax(axis=1), n_classes=len(split.classes))
     # Again, because a run that was stopped right after its last state was saved has none.
@@ -392,14 +394,20 @@ def _load(job: TrainJob, split: Split, part: str, reader: ImageReader, reporter:
     return Part(pixels, np.array([image.label for image in images], dtype=np.int64))
 
 
-def _calibrate(trainer: Trainer, val: Part, reporter: Reporter) -> TemperatureScaling | None:
+def _calibrate(prepared: Prepared, reporter: Reporter) -> TemperatureScaling | None:
     """Calibrate the kept weights on the validation part; return None, with a note, if it has no images."""
+    trainer, val = prepared.trainer, prepared.parts["val"]
     if not len(val.labels):
         reporter.note(
-            "the probabilities are not calibrated, because there is no validation part: --val-fraction 0.05 of train "
-            "or chips makes one"
+            "the probabilities are not calibrated, because there is no validation part: "
+            f"{prepared.split.validation_advice()}"
         )
         return None
+    if len(val.labels) < _FEW:
+        reporter.note(
+            f"the probabilities are a rough estimate, because the validation part has fewer than {_FEW} images (it has "
+            f"{len(val.labels)})"
+        )
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)
     _LOGGER.info("divided the logits by %.3f, fitted on %d validation images", scaling.temperature, scaling.n_images)
     return scaling

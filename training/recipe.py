@@ -161,7 +161,7 @@ class Recipe:
                 raise RecipeError(name, value, str(spec))
         # Batch normalization needs two images in each share.
         if self.batch_shares > max(1, self.batch_size // 2):
-            expected = f"at most half of batch_size, {self.batch_size}; 1 divides no batch"
+            expected = f"at most half of batch_size, {self.batch_size}: --set batch_shares=1 leaves batches whole"
             raise RecipeError("batch_shares", self.batch_shares, expected)
 
     @property

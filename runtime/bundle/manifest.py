@@ -86,7 +86,7 @@ class AccuracyControl:
     Attributes
     ----------
     part
-        Part of the split that the accuracy was measured on: ``val``, or ``train`` if there is no ``val``. No
+        Part of the split that the accuracy was measured on: ``val``, or ``train`` if ``val`` has too few images. No
         calibration image is used.
     n_images
         Number of these images.

@@ -15,12 +15,15 @@ def image(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["check", "predict"])
+@pytest.mark.parametrize("command", ["check", "predict", pytest.param("bench", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("scaling", "warned"), [(None, True), (TemperatureScaling(0.5, "val", 9), False)])
-def test_who_runs_an_uncalibrated_bundle_reads_what_to_do(overfly, scaled_bundle, image, command, scaling, warned):
+def test_who_runs_an_uncalibrated_bundle_reads_what_to_do(
+    overfly, scaled_bundle, image, tiny_data, tmp_path, command, scaling, warned
+):
     bundle = scaled_bundle(scaling)
-    arguments = {"check": ("--variant", "fp32"), "predict": (image,)}[command]
+    bench = ("--data", tiny_data, "--out", tmp_path / "report", "--quick")
+    arguments = {"check": ("--variant", "fp32"), "predict": (image,), "bench": bench}[command]
     result = overfly(command, bundle, *arguments, "--device", "CPU")
     result.assert_done()
-    warning = f"the probabilities of {bundle} are not calibrated: train with a validation part (--val-fraction 0.05)"
+    warning = f"the probabilities of {bundle} are not calibrated: train with a validation part (--val-fraction 0.05, "
     assert (warning in result.err) == warned

@@ -146,6 +146,17 @@ def test_a_short_training_tells_noise_and_one_color(tmp_path, real_data, real_we
             assert np.mean([each.known for each in classifier.predict(strangers)]) < 0.7
 
 
+def test_a_small_validation_part_rejects_more_known_images_and_a_note_says_so(make_run, tmp_path):
+    heard = Notes()
+    job = ExportJob(run=make_run(val_fraction=0.1), out=tmp_path / "bundle", variants=("fp32",))
+    export(job, reporter=heard)
+    (note,) = heard.notes
+    assert note == (
+        "--unknown is expected to reject 14% of the known images, because the validation part has fewer than 10 images "
+        "(it has 6)"
+    )
+
+
 def test_without_a_validation_part_there_is_none_and_a_note_says_why(make_run, tmp_path):
     heard = Notes()
     bundle = export(ExportJob(run=make_run(), out=tmp_path / "bundle", variants=("fp32",)), reporter=heard)

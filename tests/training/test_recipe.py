@@ -141,7 +141,7 @@ def test_the_sentences_of_the_error():
         ({"precision": "fp16"}, "precision is fp16, expected auto, fp32 or bf16"),
         (
             {"batch_shares": 9},
-            "batch_shares is 9, expected at most half of batch_size, 16; 1 divides no batch",
+            "batch_shares is 9, expected at most half of batch_size, 16: --set batch_shares=1 leaves batches whole",
         ),
     ):
         with pytest.raises(RecipeError) as caught:

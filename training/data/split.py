@@ -75,6 +75,14 @@ class Split:
             if file.part == part
         ]
 
+    def validation_advice(self) -> str:
+        """Return how to get a validation part, for messages about a split that has none."""
+        if self.seed is None:
+            return "put some images into a folder val, or into the part val of split.json"
+        if self.val_fraction:
+            return f"--val-fraction {self.val_fraction:g} of so few images is none; add images, or choose a larger one"
+        return "a new split of train or chips has one with --val-fraction 0.05"
+
 
 def given_split(folder: Path, parts: Mapping[str, str]) -> str | None:
     """Return what divides a data folder: the path of a ``split.json`` in it, or its part folders; None if nothing does.

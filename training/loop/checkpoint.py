@@ -171,9 +171,11 @@ def restore_state(folder: Path, content: bytes, trainer: Trainer, identity: Trai
         ) from error
     if difference := saved.first_difference(identity):
         name, found, expected = difference
+        # Otherwise the command that started it may not be enough: an earlier version had other defaults.
+        setting = f" (and with --set {name}={found}, if an earlier version started it)" if name in FIELDS else ""
         raise RunError(
             f"{folder / LAST / _STATE} is of a training with {name} = {found}, not {expected}: "
-            "repeat the command that started it with --resume, or start again with --overwrite"
+            f"repeat the command that started it with --resume{setting}, or start again with --overwrite"
         )
     trainer.model.load_state_dict(_below("model.", tensors))
     if trainer.recipe.ema_decay:

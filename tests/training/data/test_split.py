@@ -234,6 +234,20 @@ def test_small_classes_share_the_validation_part(n_images, n_val):
     assert len(parts["val"]) == n_val
 
 
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({}, "a new split of train or chips has one with --val-fraction 0.05"),
+        ({"val_fraction": 0.05}, "--val-fraction 0.05 of so few images is none; add images, or choose a larger one"),
+        # The command line refuses --val-fraction for these.
+        ({"seed": None}, "put some images into a folder val, or into the part val of split.json"),
+    ],
+)
+def test_a_split_says_how_to_get_a_validation_part(changes, advice):
+    split = dataclasses.replace(make_split(dataset([["a", "b"], ["c", "d"]]), test_fraction=0.2), **changes)
+    assert split.validation_advice() == advice
+
+
 @pytest.mark.parametrize("val_fraction", [0.0, 0.2])
 def test_a_class_whose_images_are_all_in_other_classes_is_named(val_fraction):
     data = dataset([[*range(9), "x"], ["x", "y", "x"], ["y", *range(10, 20)]])

@@ -348,7 +348,8 @@ def test_another_recipe_is_rejected_by_the_name_of_its_field(unfinished, recipe)
         train(changed, resume=True)
     assert str(caught.value) == (
         f"{unfinished.work / STATE} is of a training with learning_rate = 0.003, not 0.004: "
-        "repeat the command that started it with --resume, or start again with --overwrite"
+        "repeat the command that started it with --resume (and with --set learning_rate=0.003, if an earlier version "
+        "started it), or start again with --overwrite"
     )
     assert (unfinished.work / STATE).read_bytes() == before
 
