@@ -169,7 +169,7 @@ class Bundle:
             return None
         return (
             f"the probabilities of {self.path} are not calibrated: train with a validation part (--val-fraction 0.05, "
-            "or a folder val) and export the run with this version"
+            "or folders train, val and test) and export the run with this version"
         )
 
     def check_known_score(self) -> None:
@@ -183,7 +183,8 @@ class Bundle:
         if self.manifest.known_score is None:
             raise BundleError(
                 f"{self.path} has no known score, so it can't tell unknown images: train with a validation part "
-                "(--val-fraction 0.05, or a folder val) and export the run with this version, or leave out --unknown"
+                "(--val-fraction 0.05, or folders train, val and test) and export the run with this version, or leave "
+                "out --unknown"
             )
         if UNKNOWN in self.manifest.classes:
             raise BundleError(

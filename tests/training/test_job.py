@@ -451,7 +451,7 @@ def test_the_weights_of_the_best_epoch_are_kept_and_tested(make_job, recipe, sce
     ("given", "advice"),
     [
         ("a fraction", "a new split of train or chips has one with --val-fraction 0.05"),
-        ("a split", "put some images into a folder val, or into the part val of split.json"),
+        ("a split", "divide the images into the parts train, val and test"),
     ],
 )
 def test_to_keep_the_best_epoch_needs_a_validation_part(make_job, recipe, scenes, tmp_path, given, advice):

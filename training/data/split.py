@@ -78,7 +78,7 @@ class Split:
     def validation_advice(self) -> str:
         """Return how to get a validation part, for messages about a split that has none."""
         if self.seed is None:
-            return "put some images into a folder val, or into the part val of split.json"
+            return "divide the images into the parts train, val and test"
         if self.val_fraction:
             return f"--val-fraction {self.val_fraction:g} of so few images is none; add images, or choose a larger one"
         return "a new split of train or chips has one with --val-fraction 0.05"

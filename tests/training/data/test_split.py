@@ -240,7 +240,7 @@ def test_small_classes_share_the_validation_part(n_images, n_val):
         ({}, "a new split of train or chips has one with --val-fraction 0.05"),
         ({"val_fraction": 0.05}, "--val-fraction 0.05 of so few images is none; add images, or choose a larger one"),
         # The command line refuses --val-fraction for these.
-        ({"seed": None}, "put some images into a folder val, or into the part val of split.json"),
+        ({"seed": None}, "divide the images into the parts train, val and test"),
     ],
 )
 def test_a_split_says_how_to_get_a_validation_part(changes, advice):
