@@ -60,7 +60,7 @@ from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode_unchanged
-from overfly.training.data.split import sample_evenly
+from overfly.training.data.split import FEW_VALIDATION_IMAGES, sample_evenly
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 from overfly.training.run_layout import RUN_FILE
@@ -72,9 +72,6 @@ _LOGGER = logging.getLogger(__name__)
 
 # What overfly chips writes next to the class folders.
 _CHIPS = "chips.gpkg"
-
-# With fewer held-out images, a tenth or more of the known images are expected below the threshold of the known score.
-_FEW_HELD_OUT = 10
 
 # Those of an image with three bands.
 _COLOR_BANDS = (1, 2, 3)
@@ -368,10 +365,10 @@ class _Export:
         seed = self._run.record.seed
         known = ImageSample("train", sample_evenly(train, N_STATISTICS, seed=seed))
         held_out = self._decode(ImageSample("val", sample_evenly(val, N_HELD_OUT, seed=seed)))
-        if len(held_out) < _FEW_HELD_OUT:
+        if len(held_out) < FEW_VALIDATION_IMAGES:
             self._reporter.note(
                 f"--unknown is expected to reject {1 / (len(held_out) + 1):.0%} of the known images, because the "
-                f"validation part has fewer than {_FEW_HELD_OUT} images (it has {len(held_out)})"
+                f"validation part has fewer than {FEW_VALIDATION_IMAGES} images (it has {len(held_out)})"
             )
         labels = np.array([image.label for image in known.images], dtype=np.int64)
         training = read_taps(model, self._decode(known))

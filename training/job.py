@@ -31,7 +31,14 @@ from overfly.training.data.chips.record import chips_notes, find_chips_record, r
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
 from overfly.training.data.parts import PARTS
-from overfly.training.data.split import Split, choose_split, describe_changes, describe_moves, read_split
+from overfly.training.data.split import (
+    FEW_VALIDATION_IMAGES,
+    Split,
+    choose_split,
+    describe_changes,
+    describe_moves,
+    read_split,
+)
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
 from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state, save_state
@@ -52,9 +59,6 @@ from overfly.training.work_folder import check_output, work_folder
 
 _RESUME = "rerun the same command with --resume"
 _HOW_TO_CONTINUE = f"the last saved state is intact: fix the problem, then {_RESUME}"
-
-# With one or two validation images, a single wrong answer can take the temperature to its limit.
-_FEW = 10
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -403,9 +407,9 @@ def _calibrate(prepared: Prepared, reporter: Reporter) -> TemperatureScaling | N
             f"{prepared.split.validation_advice()}"
         )
         return None
-    if len(val.labels) < _FEW:
+    if len(val.labels) < FEW_VALIDATION_IMAGES:
         reporter.note(
-            f"the probabilities are a rough estimate, because the validation part has fewer than {_FEW} images (it has "
+            f"the probabilities are a rough estimate, because the validation part has fewer than {FEW_VALIDATION_IMAGES} images (it has "
             f"{len(val.labels)})"
         )
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)

@@ -19,6 +19,10 @@ from overfly.training.run_layout import SPLIT_FILE
 
 SPLIT_SCHEMA = "overfly.split/1"
 
+# With one or two validation images, a single wrong answer can take the temperature to its limit; and with fewer than
+# these, a tenth or more of the known images are expected below the threshold of the known score.
+FEW_VALIDATION_IMAGES = 10
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -136,7 +140,7 @@ def choose_split(
 def make_split(dataset: Dataset, *, test_fraction: float, val_fraction: float = 0.0, seed: int = 0) -> Split:
     """Divide a data set at random, each class in the same proportion.
 
-    The validation part may have no image of a small class; over all classes its fraction is right.
+    Small classes share the validation part: it may have no image of one of them. A class of two images gives it none.
 
     Files with the same content go to the same part. A content that is found in several classes goes to the training
     part, because no label of it could be judged fairly.
