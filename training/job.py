@@ -409,8 +409,8 @@ def _calibrate(prepared: Prepared, reporter: Reporter) -> TemperatureScaling | N
         return None
     if len(val.labels) < FEW_VALIDATION_IMAGES:
         reporter.note(
-            f"the probabilities are a rough estimate, because the validation part has fewer than {FEW_VALIDATION_IMAGES} images (it has "
-            f"{len(val.labels)})"
+            "the probabilities are a rough estimate, because the validation part has fewer than "
+            f"{FEW_VALIDATION_IMAGES} images (it has {len(val.labels)})"
         )
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)
     _LOGGER.info("divided the logits by %.3f, fitted on %d validation images", scaling.temperature, scaling.n_images)
