@@ -26,19 +26,12 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
-from overfly.training.calibration import calibrate
+from overfly.training.calibration import calibrate, too_few_warning
 from overfly.training.data.chips.record import chips_notes, find_chips_record, range_of_chips
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
 from overfly.training.data.parts import PARTS
-from overfly.training.data.split import (
-    FEW_VALIDATION_IMAGES,
-    Split,
-    choose_split,
-    describe_changes,
-    describe_moves,
-    read_split,
-)
+from overfly.training.data.split import Split, choose_split, describe_changes, describe_moves, read_split
 from overfly.training.distributed.team import ALONE, Team
 from overfly.training.identity import TrainingIdentity, split_sha256, weights_identity
 from overfly.training.loop.checkpoint import LAST, Saver, read_checkpoint, restore_state, save_state
@@ -407,11 +400,8 @@ def _calibrate(prepared: Prepared, reporter: Reporter) -> TemperatureScaling | N
             f"{prepared.split.validation_advice()}"
         )
         return None
-    if len(val.labels) < FEW_VALIDATION_IMAGES:
-        reporter.note(
-            "the probabilities are a rough estimate, because the validation part has fewer than "
-            f"{FEW_VALIDATION_IMAGES} images (it has {len(val.labels)})"
-        )
+    if warning := too_few_warning(len(val.labels)):
+        reporter.note(warning)
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)
     _LOGGER.info("divided the logits by %.3f, fitted on %d validation images", scaling.temperature, scaling.n_images)
     return scaling

@@ -107,7 +107,7 @@ def test_the_machine_stays_awake_while_models_are_loaded_and_measured(tmp_path, 
     provenance = SimpleNamespace(test_sha256=(), train_sha256=(), val_sha256=())
     image = ImageSpec(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     manifest = SimpleNamespace(classes=("beach", "forest"), model="tiny", provenance=provenance, image=image)
-    bundle = SimpleNamespace(manifest=manifest, manifest_sha256=lambda: "0" * 64)
+    bundle = SimpleNamespace(manifest=manifest, manifest_sha256=lambda: "0" * 64, calibration_warning=lambda: None)
     monkeypatch.setattr("overfly.benchmarks.job.open_bundles", lambda *_: [BundleToMeasure(bundle, "bundle", "", None)])
     monkeypatch.setattr("overfly.benchmarks.job.choose_candidates", lambda *_arguments, **_options: [])
     monkeypatch.setattr("overfly.benchmarks.job.measure_all", measure_nothing)
