@@ -1,5 +1,6 @@
 """Convert an ONNX file to OpenVINO IR, round its weights to f16, save it and run it."""
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def convert(onnx_path: Path, *, classes: Sequence[str], image: ImageSpec) -> Any
     openvino.Model
         Input uint8 ``[?, size, size, 3]``, output float32 ``[?, n_classes]``.
     """
-    model = ov.convert_model(onnx_path)
+    # Not the path, because OpenVINO takes one with a comma for two.
+    model = ov.convert_model(io.BytesIO(onnx_path.read_bytes()))
     for name, value in _model_api_info(classes, image).items():
         model.set_rt_info(value, ["model_info", name])
     _number_names(model)

@@ -1,5 +1,7 @@
 """The IR: what other clients read in it, and which weights are rounded to f16."""
 
+import shutil
+
 import openvino as ov
 import pytest
 
@@ -37,3 +39,11 @@ def test_white_space_in_a_label_becomes_an_underscore(bundle):
     classes = ("golf course", "s\u00e3o\u00a0paulo", "sea")  # the second contains a non-breaking space
     model = convert(bundle.path / "model.onnx", classes=classes, image=ImageSpec(64, (0,) * 3, (1,) * 3))
     assert model.get_rt_info(["model_info", "labels"]).value == "golf_course s\u00e3o_paulo sea"
+
+
+def test_a_folder_may_have_a_comma_in_its_name(bundle, tmp_path):
+    path = tmp_path / "Doe, John" / "model.onnx"
+    path.parent.mkdir()
+    shutil.copy(bundle.path / "model.onnx", path)
+    model = convert(path, classes=bundle.manifest.classes, image=bundle.manifest.image)
+    assert str(model.inputs[0].partial_shape) == "[?,64,64,3]"
