@@ -60,7 +60,7 @@ from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
 from overfly.training.data.dataset import decode_unchanged
-from overfly.training.data.split import FEW_VALIDATION_IMAGES, sample_evenly
+from overfly.training.data.split import sample_evenly
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 from overfly.training.run_layout import RUN_FILE
@@ -365,10 +365,9 @@ class _Export:
         seed = self._run.record.seed
         known = ImageSample("train", sample_evenly(train, N_STATISTICS, seed=seed))
         held_out = self._decode(ImageSample("val", sample_evenly(val, N_HELD_OUT, seed=seed)))
-        if len(held_out) < FEW_VALIDATION_IMAGES:
+        if few := self._split.small_validation_part():
             self._reporter.note(
-                f"--unknown is expected to reject {1 / (len(held_out) + 1):.0%} of the known images, because the "
-                f"validation part has fewer than {FEW_VALIDATION_IMAGES} images (it has {len(held_out)})"
+                f"--unknown is expected to reject {1 / (len(held_out) + 1):.0%} of the known images, because {few}"
             )
         labels = np.array([image.label for image in known.images], dtype=np.int64)
         training = read_taps(model, self._decode(known))

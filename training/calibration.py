@@ -14,7 +14,6 @@ from torch import nn
 from overfly.runtime.bundle.bundle import Logits
 from overfly.runtime.bundle.manifest import TemperatureScaling
 from overfly.runtime.images.reading import ImageBatch
-from overfly.training.data.split import FEW_VALIDATION_IMAGES
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.models.build import PreprocessedModel
 from overfly.training.models.registry import MODELS
@@ -45,16 +44,6 @@ def calibrate(
         head.weight.div_(temperature)
         head.bias.div_(temperature)
     return TemperatureScaling(temperature=temperature, part="val", n_images=len(labels))
-
-
-def too_few_warning(n_images: int) -> str | None:
-    """Return a sentence that says that a validation part is too small for a temperature; None if it is not."""
-    if n_images >= FEW_VALIDATION_IMAGES:
-        return None
-    return (
-        f"the probabilities are a rough estimate, because the validation part has fewer than {FEW_VALIDATION_IMAGES} "
-        f"images (it has {n_images})"
-    )
 
 
 def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:

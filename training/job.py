@@ -26,7 +26,7 @@ from overfly.runtime.images.reading import ImageBatch, ImageReader
 from overfly.runtime.machine import keep_awake
 from overfly.runtime.reporter import SILENT, Reporter
 from overfly.runtime.versions import installed_versions
-from overfly.training.calibration import calibrate, too_few_warning
+from overfly.training.calibration import calibrate
 from overfly.training.data.chips.record import chips_notes, find_chips_record, range_of_chips
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
@@ -400,8 +400,8 @@ def _calibrate(prepared: Prepared, reporter: Reporter) -> TemperatureScaling | N
             f"{prepared.split.validation_advice()}"
         )
         return None
-    if warning := too_few_warning(len(val.labels)):
-        reporter.note(warning)
+    if few := prepared.split.small_validation_part():
+        reporter.note(f"the probabilities are a rough estimate, because {few}")
     scaling = calibrate(trainer.ema_model, trainer.recipe.model, val.images, val.labels)
     _LOGGER.info("divided the logits by %.3f, fitted on %d validation images", scaling.temperature, scaling.n_images)
     return scaling

@@ -21,7 +21,7 @@ SPLIT_SCHEMA = "overfly.split/1"
 
 # With one or two validation images, a single wrong answer can take the temperature to its limit; and with fewer than
 # these, a tenth or more of the known images are expected below the threshold of the known score.
-FEW_VALIDATION_IMAGES = 10
+_FEW_VALIDATION_IMAGES = 10
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -86,6 +86,13 @@ class Split:
         if self.val_fraction:
             return f"--val-fraction {self.val_fraction:g} of so few images is none; add images, or choose a larger one"
         return "a new split of train or chips has one with --val-fraction 0.05"
+
+    def small_validation_part(self) -> str | None:
+        """Return a clause for a note that says that the validation part is small; None if it is not."""
+        n_images = len(self.images("val"))
+        if n_images >= _FEW_VALIDATION_IMAGES:
+            return None
+        return f"the validation part has fewer than {_FEW_VALIDATION_IMAGES} images (it has {n_images})"
 
 
 def given_split(folder: Path, parts: Mapping[str, str]) -> str | None:
