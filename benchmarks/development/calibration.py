@@ -23,7 +23,7 @@ from overfly.benchmarks.development.harness import make_parser, show
 from overfly.export.ir import run_model
 from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.errors import BundleError
-from overfly.runtime.evaluation.calibration import Scores, brier, ece, ece_if_calibrated, nll
+from overfly.runtime.evaluation.calibration import PROBABILITY_METRICS, Scores, ece_if_calibrated
 from overfly.runtime.files.names import native_path
 from overfly.runtime.inference.compile import read_variant
 from overfly.training.data.dataset import decode_unchanged
@@ -45,7 +45,7 @@ class Quality:
     @classmethod
     def of(cls, scores: Scores) -> "Quality":
         """Return the quality of the scores of one variant."""
-        return cls(*(float(metric(scores, scores.once)) for metric in (ece, nll, brier)))
+        return cls(**{name: float(metric(scores, scores.once)) for name, metric in PROBABILITY_METRICS.items()})
 
     @classmethod
     def mean(cls, qualities: Sequence["Quality"]) -> "Quality":
