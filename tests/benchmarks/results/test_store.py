@@ -22,12 +22,15 @@ def numbers(value):
 
 
 def test_the_json_is_the_golden_one(report, golden):
-    # The samples are long, and every figure follows from them: the golden file has a few of each row.
+    # The samples are long, and every figure follows from them: the golden file has a few of each row. How many files a
+    # stream takes depends on how far the threads have decoded ahead when its time is over; its rate doesn't.
     content = json.loads(dump_document(report, schema=REPORT_SCHEMA))
-    for row in content["rows"]:
+    for measurements in (row["measurements"] for row in content["rows"] if row["measurements"] is not None):
         for key in ("latency_rounds_ms", "file_latency_rounds_ms"):
-            if row["measurements"] is not None:
-                row["measurements"][key] = [samples[:5] for samples in row["measurements"][key]]
+            measurements[key] = [samples[:5] for samples in measurements[key]]
+        measurements["file_throughput_rounds"] = [
+            sample["n_images"] / sample["seconds"] for sample in measurements["file_throughput_rounds"]
+        ]
     text = json.dumps(numbers(content), indent=1) + "\n"
     assert json.loads(text) == json.loads(golden("report.json", text))
 
