@@ -112,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(options.paths) % 2:
         parser.error(f"found {len(options.paths)} paths, expected a bundle after each run")
     pairs = zip(options.paths[::2], options.paths[1::2], strict=True)
-    found = [judge(run, bundle) for run, bundle in pairs]
-    rows = [row for of_variant in zip(*found, strict=True) for row in with_mean(of_variant)]
+    of_variants = zip(*(judge(run, bundle) for run, bundle in pairs), strict=True)
+    rows = [row for name, found in zip(_VARIANTS, of_variants, strict=True) for row in with_mean(name, found)]
     show(rows, as_json=options.json)
 
 
@@ -155,11 +155,10 @@ def compare(name: str, logits: Logits, truth: npt.NDArray[np.int64], temperature
     return Calibration(name, int(scores.is_right.sum()), len(truth), by_chance, Quality.of(scores), Quality.of(raw))
 
 
-def with_mean(rows: Sequence[Calibration]) -> list[Calibration]:
+def with_mean(variant: str, rows: Sequence[Calibration]) -> list[Calibration]:
     """Return the rows of a variant, and after them their mean; the right answers are added."""
     calibrated, raw = (Quality.mean([getattr(row, kind) for row in rows]) for kind in ("calibrated", "raw"))
     n_right, n_images = (sum(getattr(row, name) for row in rows) for name in ("n_right", "n_images"))
-    variant = rows[0].name.partition(",")[0]
     by_chance = float(np.mean([row.by_chance for row in rows]))
     return [*rows, Calibration(f"{variant}, mean", n_right, n_images, by_chance, calibrated, raw, is_mean=True)]
 

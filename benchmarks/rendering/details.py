@@ -53,9 +53,9 @@ _N_COLORS = 10
 
 def color(report: Report, index: int) -> int:
     """Return the number of a row's color: one for each row, or with several bundles one for each bundle."""
-    if len(report.bundles) == 1:
-        return index % _N_COLORS
-    return bundle_color(report.bundle_of(report.rows[index]))
+    if report.has_several_bundles:
+        return bundle_color(report.bundle_of(report.rows[index]))
+    return index % _N_COLORS
 
 
 def bundle_color(number: int) -> int:
@@ -65,7 +65,7 @@ def bundle_color(number: int) -> int:
 
 def pair_color(report: Report, index: int) -> int:
     """Return the number of a row's color where only the baseline and the compared row are shown."""
-    return _BASELINE_COLOR if len(report.bundles) > 1 and index == report.baseline else color(report, index)
+    return _BASELINE_COLOR if report.has_several_bundles and index == report.baseline else color(report, index)
 
 
 def shown_rows(report: Report) -> list[int]:
@@ -77,7 +77,8 @@ def shown_rows(report: Report) -> list[int]:
     return [
         i
         for i, row in enumerate(report.rows)
-        if row.measurements is not None and (len(report.bundles) == 1 or row.is_deployable or i == report.baseline)
+        if row.measurements is not None
+        and (not report.has_several_bundles or row.is_deployable or i == report.baseline)
     ]
 
 
@@ -121,11 +122,11 @@ def _bundle_facts(report: Report) -> Iterator[tuple[str, str]]:
     """Yield the origin and the input of each bundle."""
     for bundle in report.bundles:
         size, manifest = bundle.image_size, f"manifest {bundle.manifest_sha256[:16]}"
-        if len(report.bundles) == 1:
+        if report.has_several_bundles:
+            yield "bundle", f"{bundle.name}: {bundle.model}, {size} x {size} pixels, {manifest}"
+        else:
             yield "bundle", f"{bundle.name}, {manifest}"
             yield "input", f"{size} x {size} pixels"
-        else:
-            yield "bundle", f"{bundle.name}: {bundle.model}, {size} x {size} pixels, {manifest}"
 
 
 def _load(share: float | None) -> str:

@@ -52,7 +52,7 @@ def title(report: Report) -> str:
 
 def networks(report: Report) -> str:
     """Return the network and the input of each bundle; with several bundles, after its name."""
-    several = len(report.bundles) > 1
+    several = report.has_several_bundles
     return ", ".join(
         f"{f'{bundle.name}: ' if several else ''}{bundle.model} at {bundle.image_size} x {bundle.image_size}"
         for bundle in report.bundles
@@ -61,7 +61,7 @@ def networks(report: Report) -> str:
 
 def baseline_sentence(report: Report) -> str:
     """Say which row is the baseline if there are several bundles, with a blank at the end; else nothing."""
-    if len(report.bundles) == 1 or report.baseline is None:
+    if not report.has_several_bundles or report.baseline is None:
         return ""
     return f"Baseline: {report.rows[report.baseline].name}, the most accurate bundle in fp32. "
 

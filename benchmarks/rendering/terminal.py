@@ -16,7 +16,7 @@ from overfly.benchmarks.results.row_records import OK
 def report_table(report: Report) -> Table:
     """Return the table. Its caption says whether the report is valid, what to deploy, and why rows failed."""
     devices = dict.fromkeys(f"{row.execution.device} ({row.execution.device_name})" for row in report.rows)
-    several = len(report.bundles) > 1
+    several = report.has_several_bundles
     models = f"{len(report.bundles)} bundles" if several else report.bundles[0].model
     table = table_of_models(f"{models} on {', '.join(devices)}", _caption_lines(report))
     columns = [column for column in COLUMNS if column.on_terminal]

@@ -262,13 +262,18 @@ class Report:
             raise ValueError(f"a picture is of an image that is not between 0 and {n_images - 1}")
 
     @property
+    def has_several_bundles(self) -> bool:
+        """Whether more than one bundle was measured; only then a row has the name of its bundle."""
+        return len(self.bundles) > 1
+
+    @property
     def compared_row(self) -> int | None:
         """Index of the row that is shown next to the baseline: the first quantized row, else the last variant.
 
         With several bundles it is the one that is recommended for latency, if one is that is not the baseline.
         """
         recommended = self.recommendation.latency
-        if len(self.bundles) > 1 and recommended not in {None, self.baseline}:
+        if self.has_several_bundles and recommended not in {None, self.baseline}:
             return recommended
         others = [i for i, row in enumerate(self.rows) if row.is_deployable and i != self.baseline]
         quantized = [i for i in others if VARIANTS[self.rows[i].spec.variant].is_quantized]
@@ -276,7 +281,7 @@ class Report:
 
     def bundle_of(self, row: Row) -> int:
         """Return the index of a row's bundle."""
-        return 0 if len(self.bundles) == 1 else [bundle.name for bundle in self.bundles].index(row.spec.bundle)
+        return [bundle.name for bundle in self.bundles].index(row.spec.bundle) if self.has_several_bundles else 0
 
     def rows_of(self, bundle: int) -> list[Row]:
         """Return the rows of the bundle with this index."""

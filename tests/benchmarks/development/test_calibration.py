@@ -26,11 +26,11 @@ def test_the_figures_are_those_with_and_without_the_temperature():
 def test_the_mean_has_limits_of_its_own():
     good, bad = Quality(0.01, 0.1, 0.02), Quality(0.03, 0.3, 0.04)
     rows = [Calibration(f"int8, seed {seed}", 98, 100, 0.01, good, bad) for seed in (0, 1)]
-    *_, mean = with_mean(rows)
+    *_, mean = with_mean("int8", rows)
     assert mean == Calibration("int8, mean", 196, 200, 0.01, good, bad, is_mean=True)
     assert mean.is_met
     worse = Calibration("int8, seed 2", 98, 100, 0.01, Quality(0.05, 0.1, 0.02), bad)
-    assert not with_mean([*rows, worse])[-1].is_met
+    assert not with_mean("int8", [*rows, worse])[-1].is_met
     assert mean.cells[1:5] == ("196/200", "0.010 (0.030)", "0.010", "0.100 (0.300)")
 
 
