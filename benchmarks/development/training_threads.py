@@ -6,6 +6,7 @@ A training with the default recipe and two shares per batch, so in two threads, 
 
 - two independent trainings of the same recipe, in processes of their own with one thread each: what two cores can do;
 - the same with one share per batch, which has less to do per step;
+- one training with one share per batch, whose operations PyTorch divides among OpenMP's threads;
 - itself beside a process that keeps one core busy.
 
 Each is measured in the first epochs, and in the last ones, where SAM computes the gradients twice per step.
@@ -57,6 +58,10 @@ def compare_threads(test: SpeedTest) -> list[ABResult]:
             with _independent_trainings(test, recipe) as theirs:
                 figures = measure_alternately(test.n_rounds, train, theirs)
             results.append(ABResult(f"{epochs}, of {name}", "images/s", *figures, at_least=0.9))
+        whole = _training(test, one_share)
+        whole()
+        figures = measure_alternately(test.n_rounds, train, whole)
+        results.append(ABResult(f"{epochs}, of OpenMP's threads", "images/s", *figures, at_least=1.0))
 
         def beside_busy_process(train: Callable[[], float] = train) -> float:
             with _start(_keep_busy):

@@ -13,7 +13,7 @@ def test_every_comparison_runs(tiny_data, capsys):
     arguments = ["--weights", "none", "--image-size", "32", "--rounds", "1", "--steps", "2", "--json"]
     main([str(tiny_data), *arguments])
     printed = json.loads(capsys.readouterr().out)
-    assert [comparison["at_least"] for comparison in printed] == [0.9, 0.9, 0.5] * 2
+    assert [comparison["at_least"] for comparison in printed] == [0.9, 0.9, 1.0, 0.5] * 2
     assert all(comparison["ratio"] > 0 for comparison in printed)
     assert not multiprocessing.active_children()
 
