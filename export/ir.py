@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 from openvino.opset13 import constant
 from openvino.opset13 import convert as convert_to
@@ -84,7 +85,12 @@ def compress_to_f16(model: Any) -> Any:  # noqa: ANN401 - ov.Model has no stub
 
 
 def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Model has no stub
-    """Return the logits of a model on the CPU in f32, computed for one image at a time.
+    """Return the logits of a model, its first output: float32, shape ``[N, n_classes]``; see `run_outputs`."""
+    return run_outputs(model, images)[0]
+
+
+def run_outputs(model: Any, images: ImageBatch) -> list[npt.NDArray[np.float32]]:  # noqa: ANN401 - ov.Model, no stub
+    """Return all outputs of a model on the CPU in f32, computed for one image at a time.
 
     Parameters
     ----------
@@ -95,11 +101,12 @@ def run_model(model: Any, images: ImageBatch) -> Logits:  # noqa: ANN401 - ov.Mo
 
     Returns
     -------
-    ndarray
-        float32, shape ``[N, n_classes]``.
+    list
+        The outputs in the order of the model: float32, shape ``[N, ...]``.
     """
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
-    return np.concatenate([compiled([image[np.newaxis]])[0] for image in images])
+    answers = [compiled([image[np.newaxis]]) for image in images]
+    return [np.concatenate([answer[i] for answer in answers]) for i in range(len(compiled.outputs))]
 
 
 def _model_api_info(classes: Sequence[str], image: ImageSpec) -> dict[str, str]:

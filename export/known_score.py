@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 from openvino import opset13 as ops
 
+from overfly.export.ir import run_outputs
 from overfly.runtime.bundle.manifest import KNOWN_SCORE, KnownScore
 from overfly.runtime.images.reading import ImageBatch
-from overfly.runtime.inference.devices import core
 
 # The share of the held-out images that a threshold accepts.
 ACCEPTANCE = 0.99
@@ -164,12 +163,9 @@ def read_taps(model: Any, images: ImageBatch) -> tuple[Values, Values]:  # noqa:
     taps = find_taps(tapped)
     assert taps is not None  # noqa: S101 - the caller's promise, for mypy
     tapped.add_outputs([ops.reduce_mean(taps.middle, [2, 3]).output(0), taps.features])
-    compiled = core().compile_model(tapped, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
-    rows = [compiled([image[np.newaxis]]) for image in images]
-    # The last two outputs: the network may have a known score already.
-    n = len(compiled.outputs)
-    middle, features = (np.concatenate([row[i] for row in rows]).astype(np.float64) for i in (n - 2, n - 1))
-    return middle, features
+    # The network may have a known score before these outputs.
+    *_, middle, features = run_outputs(tapped, images)
+    return middle.astype(np.float64), features.astype(np.float64)
 
 
 def add_known_score(model: Any, weights: KnownScoreWeights) -> None:  # noqa: ANN401 - ov.Model has no stub
@@ -210,8 +206,7 @@ def add_known_score(model: Any, weights: KnownScoreWeights) -> None:  # noqa: AN
 
 def run_known_score(model: Any, images: ImageBatch) -> npt.NDArray[np.float32]:  # noqa: ANN401 - ov.Model
     """Return the score of images by a model with `add_known_score`, computed on the CPU in f32: float32, ``[N]``."""
-    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": ov.Type.f32})
-    return np.concatenate([compiled([image[np.newaxis]])[1] for image in images])
+    return run_outputs(model, images)[1]
 
 
 def known_score_record(thresholds: Mapping[str, float], n_training_images: int, n_held_out: int) -> KnownScore:
