@@ -17,6 +17,7 @@ _DEFAULT_OUT = Path("overfly-demo")
 _SAMPLE_RECIPE = {
     "epochs": 20,
     "image_size": 128,
+    "batch_size": 16,
     "learning_rate": 2e-3,
     "label_smoothing": 0.05,
     "sam_rho": 0.0,

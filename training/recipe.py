@@ -93,7 +93,7 @@ class Recipe:
     --------
     >>> from overfly.training import Recipe
     >>> Recipe(epochs=5).batch_size
-    16
+    32
     """
 
     model: str = _field("mobilenet_v2", tuple(MODELS), "Name of the model in torchvision.")
@@ -101,7 +101,7 @@ class Recipe:
     image_size: int = _field(128, Interval(32, 4096), "Height and width of the input in pixels.")
     epochs: int = _field(40, Interval(1, _MOST), "Passes over the training part.")
     # Batch normalization needs more than one value per channel.
-    batch_size: int = _field(16, Interval(2, _MOST), "Images per step.")
+    batch_size: int = _field(32, Interval(2, _MOST), "Images per step.")
     batch_shares: int = _field(
         2,
         Interval(1, _MOST),
@@ -113,7 +113,7 @@ class Recipe:
         "Number format; bf16 is mixed; auto is bf16 if the device has matrix units for it.",
     )
     optimizer: str = _field("adamw", ("adam", "adamw"), "Optimizer; adamw decouples the weight decay.")
-    learning_rate: float = _field(1e-3, _POSITIVE, "Highest learning rate, reached after the warm-up.")
+    learning_rate: float = _field(1.5e-3, _POSITIVE, "Highest learning rate, reached after the warm-up.")
     weight_decay: float = _field(0.02, _BELOW_ONE, "Weight decay; biases and batch normalization have none.")
     warmup_fraction: float = _field(0.1, _BELOW_ONE, "Fraction of all steps in which the learning rate rises from 0.")
     schedule: str = _field(
@@ -135,7 +135,7 @@ class Recipe:
         0.175, _FRACTION, "Fraction of the convolutions, from the first one on, that keep their pretrained weights."
     )
     ema_decay: float = _field(
-        0.998,
+        0.996,
         _BELOW_ONE,
         "Decay per step of the moving average of the weights, which is what the run keeps; 0 disables it.",
     )
@@ -183,6 +183,7 @@ Recipe.__doc__ = f"{Recipe.__doc__ or ''}\n    Attributes\n    ----------\n{_ATT
 PAPER = Recipe(
     image_size=256,
     epochs=60,
+    batch_size=16,
     batch_shares=1,
     precision="fp32",
     optimizer="adam",
