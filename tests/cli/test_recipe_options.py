@@ -112,4 +112,4 @@ def test_the_help_lists_the_options_of_the_recipe_apart_with_choices_and_default
     for text in (*MODELS, "[auto|fp32|bf16]"):
         assert text in changing
     defaults = re.findall(r"\[default:\s+([^\];]+)", changing)
-    assert defaults == ["mobilenet_v2", "40", "16", "128", "0.001", "auto", "0.2", "0.05"]
+    assert defaults == ["mobilenet_v2", "40", "32", "128", "0.0015", "auto", "0.2", "0.05"]
