@@ -96,7 +96,7 @@ class Calibration:
             f"{getattr(self.calibrated, name):.3f} ({getattr(self.raw, name):.3f})" for name in ("ece", "nll", "brier")
         )
         error, likelihood, score = pairs
-        right = f"{self.n_right:,}/{self.n_images:,}"
+        right = f"{self.n_right:,} of {self.n_images:,}"
         return self.name, right, error, f"{self.by_chance:.3f}", likelihood, score, limit
 
     def as_record(self) -> dict[str, object]:

@@ -31,7 +31,7 @@ def test_the_mean_has_limits_of_its_own():
     assert mean.is_met
     worse = Calibration("int8, seed 2", 98, 100, 0.01, Quality(0.05, 0.1, 0.02), bad)
     assert not with_mean("int8", [*rows, worse])[-1].is_met
-    assert mean.cells[1:5] == ("196/200", "0.010 (0.030)", "0.010", "0.100 (0.300)")
+    assert mean.cells[1:5] == ("196 of 200", "0.010 (0.030)", "0.010", "0.100 (0.300)")
 
 
 @pytest.mark.slow
