@@ -20,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from overfly.benchmarks.development.harness import make_parser, show
+from overfly.benchmarks.development.run_parts import read_part
 from overfly.export.ir import run_model
 from overfly.runtime.bundle.bundle import Bundle, Logits
 from overfly.runtime.errors import BundleError
 from overfly.runtime.evaluation.calibration import PROBABILITY_METRICS, Scores, ece_if_calibrated
-from overfly.runtime.files.names import native_path
 from overfly.runtime.inference.compile import read_variant
-from overfly.training.data.dataset import decode_unchanged
 from overfly.training.run import Run
 
 _VARIANTS = ("fp32", "int8")
@@ -129,12 +128,10 @@ def judge(run_path: Path, bundle_path: Path) -> list[Calibration]:
     scaling = bundle.manifest.temperature_scaling
     if scaling is None:
         raise BundleError(bundle.calibration_warning())
-    images = run.split().images("test")
-    pixels = decode_unchanged(native_path(run.record.data), images, bundle.manifest.image.reader())
-    truth = np.array([image.label for image in images])
+    images, truth = read_part(run, "test")
     found = []
     for name in _VARIANTS:
-        logits = run_model(read_variant(bundle, name), pixels)
+        logits = run_model(read_variant(bundle, name), images)
         found.append(compare(f"{name}, seed {run.record.seed}", logits, truth, scaling.temperature))
     return found
 

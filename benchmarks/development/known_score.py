@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from overfly.benchmarks.development.ab_test import ABResult, measure_alternately
 from overfly.benchmarks.development.harness import make_parser, show
+from overfly.benchmarks.development.run_parts import read_part
 from overfly.benchmarks.development.strangers import (
     drawings,
     flat_colors,
@@ -40,11 +41,9 @@ from overfly.export.known_score import KnownScoreWeights, acceptance_threshold, 
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.classifier import softmax
 from overfly.runtime.evaluation.calibration import log_softmax
-from overfly.runtime.files.names import native_path
 from overfly.runtime.images.discovery import find_images
 from overfly.runtime.images.reading import ImageBatch
 from overfly.runtime.inference.compile import compile_for_single_images, read_variant, supported_config
-from overfly.training.data.dataset import decode_unchanged
 from overfly.training.run import Run
 
 Values = npt.NDArray[np.float64]
@@ -119,9 +118,7 @@ class Model:
 
     def part(self, name: str) -> tuple[ImageBatch, npt.NDArray[np.int64]]:
         """Return the images and the labels of a part of the split."""
-        images = self._run.split().images(name)
-        pixels = decode_unchanged(native_path(self._run.record.data), images, self.reader)
-        return pixels, np.array([image.label for image in images])
+        return read_part(self._run, name)
 
     def read(self, images: ImageBatch) -> tuple[Values, Values, Values, Values]:
         """Return the known scores, the logits, the activations in the middle and the features of images."""
