@@ -41,7 +41,11 @@ MAX_WORKERS = 8
 
 
 # Environment variables with the paths that the tests of a marker need.
-VARIABLES = {"real": ("OVERFLY_DATA", "OVERFLY_WEIGHTS"), "stac": ("OVERFLY_STAC_SCHEMAS",)}
+VARIABLES = {
+    "real": ("OVERFLY_DATA", "OVERFLY_WEIGHTS"),
+    "resnet18": ("OVERFLY_RESNET18_WEIGHTS",),
+    "stac": ("OVERFLY_STAC_SCHEMAS",),
+}
 
 
 def _missing(marker):
