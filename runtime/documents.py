@@ -32,6 +32,8 @@ def dump_document(record: Any, *, schema: str) -> str:
 
 def _plain(value: Any) -> Any:
     """Return dataclasses as dicts, at any depth."""
+    if isinstance(value, str):  # most values by far
+        return value
     if dataclasses.is_dataclass(value):
         fields = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {f.name: _plain(v) for f, v in fields.items() if not (f.metadata == ADDED_LATER and v == f.default)}
@@ -171,6 +173,9 @@ def _build_record(kind: Any, value: Any, where: str) -> Any:
 def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     """Build a tuple from an array; ``tuple[T, ...]`` is of any length."""
     _check_type(value, list, "an array", where)
+    # A bundle lists thousands of hashes: one by one, they would take longer than all the rest.
+    if kinds == (str, ...) and all(type(item) is str for item in value):
+        return tuple(value)
     if len(kinds) == 2 and kinds[1] is Ellipsis:  # noqa: PLR2004 - the form of tuple[T, ...]
         kinds = (kinds[0],) * len(value)
     if len(kinds) != len(value):

@@ -349,4 +349,5 @@ def sealed_text(manifest: Manifest) -> str:
     """Return the text of a manifest's file, with its own SHA-256 in it."""
     unsealed = dump_document(replace(manifest, sha256=""), schema=BUNDLE_SCHEMA)
     seal = hashlib.sha256(unsealed.encode()).hexdigest()
-    return dump_document(replace(manifest, sha256=seal), schema=BUNDLE_SCHEMA)
+    # Only keys of the document itself stand behind one space.
+    return unsealed.replace('\n "sha256": ""', f'\n "sha256": "{seal}"')

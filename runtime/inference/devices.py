@@ -110,6 +110,9 @@ def resolve_device(name: str) -> str:
     """
     if not isinstance(name, str):
         raise DeviceError(f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'")
+    # To list the devices, OpenVINO loads the plugin and the driver of each.
+    if name.upper() == "CPU":
+        return "CPU"
     devices = core().available_devices
     if name == "auto":
         chosen = next((d for d in devices if d.startswith("GPU")), "CPU")

@@ -56,9 +56,9 @@ def read_blob(key: str) -> bytes | None:
     """
     try:
         path = model_cache_folder() / f"{key}.blob"
-        content = path.read_bytes()
-        blob = content[_DIGEST_BYTES:]
-        if hashlib.sha256(blob).digest() != content[:_DIGEST_BYTES]:
+        with path.open("rb") as file:
+            digest, blob = file.read(_DIGEST_BYTES), file.read()
+        if hashlib.sha256(blob).digest() != digest:
             _LOGGER.info("%s is damaged", path)
             path.unlink(missing_ok=True)
             return None

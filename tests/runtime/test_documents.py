@@ -28,6 +28,7 @@ class Tree:
     spare: Leaf | None
     leaves: tuple[Leaf, ...]
     pair: tuple[int, str]
+    names: tuple[str, ...]
     by_name: dict[str, Leaf]
     ratios: dict[str, float]
     deep: dict[str, tuple[float | None, ...]]
@@ -45,6 +46,7 @@ trees = st.builds(
     spare=st.none() | leaves,
     leaves=st.lists(leaves, max_size=3).map(tuple),
     pair=st.tuples(st.integers(min_value=0), st.text()),
+    names=st.lists(st.text(), max_size=3).map(tuple),
     by_name=st.dictionaries(st.text(), leaves, max_size=3),
     ratios=st.dictionaries(st.text(), finite, max_size=3),
     deep=st.dictionaries(st.text(), st.lists(st.none() | finite, max_size=3).map(tuple), max_size=3),
@@ -60,7 +62,7 @@ with_tmp_path = settings(
 )
 
 LEAF = Leaf("oak", 3, 0.5, True, None)
-TREE = Tree(LEAF, None, (LEAF,), (1, "x"), {"a": LEAF}, {"r": 1.0}, {"d": (None, 2.0)})
+TREE = Tree(LEAF, None, (LEAF,), (1, "x"), ("a", "b"), {"a": LEAF}, {"r": 1.0}, {"d": (None, 2.0)})
 
 
 @pytest.fixture
@@ -147,6 +149,8 @@ def test_whole_numbers_are_read_as_floats_but_not_the_other_way_round(edited):
         (lambda c: c.update(leaf=[]), "the file: leaf is [], expected an object"),
         (lambda c: c.update(leaves={}), "the file: leaves is {}, expected an array"),
         (lambda c: c.update(pair=[1]), "the file: pair has 1 elements, expected 2"),
+        (lambda c: c.update(names=["a", 2]), "the file: names[1] is 2, expected str"),
+        (lambda c: c.update(names=[None]), "the file: names[0] is None, expected str"),
         (lambda c: c.update(by_name=[]), "the file: by_name is [], expected an object"),
         (lambda c: c["ratios"].update(r="no"), "the file: ratios: r is 'no', expected float"),
         (lambda c: c.update(pair=[-1, "x"]), "the file: the pair starts with -1, expected 0 or more"),

@@ -1,5 +1,6 @@
 """A manifest describes its bundle, and any other text in its place is rejected."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -35,6 +36,13 @@ def test_a_manifest_is_read_as_it_was_written(bundle, tmp_path):
     assert (tmp_path / "copy" / MANIFEST).read_bytes() == (bundle.path / MANIFEST).read_bytes()
     assert read_manifest(tmp_path / "copy", open_files(tmp_path / "copy")) == bundle.manifest
     assert bundle.manifest_sha256() == sha256_file(bundle.path / MANIFEST)
+
+
+def test_a_manifest_records_the_hash_of_its_text_without_the_hash(bundle):
+    text = (bundle.path / MANIFEST).read_text(encoding="utf-8")
+    seal = json.loads(text)["sha256"]
+    assert text.count(seal) == 1
+    assert seal == hashlib.sha256(text.replace(seal, "").encode()).hexdigest()
 
 
 def test_a_folder_without_a_manifest(tmp_path):

@@ -130,6 +130,12 @@ def test_another_one_of_a_kind_that_is_there_is_not_called_absent(monkeypatch, n
     assert "CPU, GPU, NPU" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["CPU", "cpu"])
+def test_the_cpu_needs_no_list_of_devices(monkeypatch, name):
+    monkeypatch.setattr(devices, "core", lambda: pytest.fail("the plugins of all devices were loaded"))
+    assert resolve_device(name) == "CPU"
+
+
 @pytest.mark.parametrize("name", [None, 0, b"CPU"])
 def test_what_is_no_text_names_no_device(name):
     with pytest.raises(DeviceError) as caught:
