@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +197,9 @@ class Classifier(AbstractContextManager["Classifier"]):
     def _answers(self, images: Iterable[ImageLike], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
         has_score = self.runner.known_threshold is not None
-        with ThreadPool(decoding_threads()) as pool:
+        # To hand a single image to another thread takes as long as half of its decoding.
+        is_single = isinstance(images, Sequence | np.ndarray) and len(images) == 1
+        with ThreadPool(0 if is_single else decoding_threads()) as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), pool.depth)
             started: Iterable[Pending[Logits | ImageError]] = (
                 Completed(p) if isinstance(p, ImageError) else self.runner.start(p, known_margin=has_score)

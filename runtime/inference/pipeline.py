@@ -85,7 +85,7 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
     Parameters
     ----------
     n_threads
-        Number of threads.
+        Number of threads. Without any, `submit` makes the call itself.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
 
     def __init__(self, n_threads: int) -> None:
         self._n_threads = n_threads
-        self.depth = 2 * n_threads
+        self.depth = max(1, 2 * n_threads)
         self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -119,7 +119,10 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Pending[T]:
         """Let a thread call the function."""
         call = _Call(partial(function, *args, **kwargs))
-        self._calls.put(call)
+        if self._n_threads:
+            self._calls.put(call)
+        else:
+            call.make()
         return call
 
     def map(self, function: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:

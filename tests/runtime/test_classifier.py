@@ -22,7 +22,7 @@ from overfly.runtime.bundle.storage import write_zip
 from overfly.runtime.classifier import Classifier, Prediction, softmax
 from overfly.runtime.errors import BundleError, ImageError
 from overfly.runtime.inference.pipeline import ordered_results
-from overfly.runtime.machine import usable_cores
+from overfly.runtime.machine import decoding_threads, usable_cores
 
 SIZE = 8
 
@@ -367,6 +367,19 @@ def wait_for_threads():
             time.sleep(0.001)
 
     return wait
+
+
+@pytest.mark.parametrize(("n_images", "n_new_threads"), [(1, 0), (2, decoding_threads())])
+def test_a_single_image_needs_no_threads(classifier, tmp_path, monkeypatch, n_images, n_new_threads):
+    path = tmp_path / "gray.png"
+    Image.fromarray(gray(7)).save(path)
+    started = []
+    start = _thread.start_new_thread
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *given: started.append(given) or start(*given))
+    for images in ([path] * n_images, (str(path),) * n_images, np.stack([gray(7)] * n_images)):
+        started.clear()
+        assert len(classifier.predict(images)) == n_images
+        assert len(started) == n_new_threads
 
 
 def test_no_thread_outlives_its_stream(classifier, tmp_path, pixels, wait_for_threads):

@@ -149,6 +149,16 @@ def test_a_pool_maps_in_order_and_reads_no_item_before_there_is_a_thread_for_it(
     assert answers == [str(i) for i in range(20)]
 
 
+def test_without_threads_the_caller_makes_each_call():
+    with ThreadPool(0) as pool:
+        assert pool.submit(threading.get_ident).result() == threading.get_ident()
+        failed = pool.submit(int, "x")
+        assert list(pool.map(str, range(3))) == ["0", "1", "2"]
+    assert failed.done()
+    with pytest.raises(ValueError, match="invalid literal"):
+        failed.result()
+
+
 def test_calls_that_have_not_begun_are_dropped_at_the_end_of_the_block():
     begun, go_on, called = threading.Event(), threading.Event(), []
 
