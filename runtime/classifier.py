@@ -197,7 +197,7 @@ class Classifier(AbstractContextManager["Classifier"]):
     def _answers(self, images: Iterable[ImageLike], top_k: int) -> Generator[Prediction | ImageError, None, None]:
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
         has_score = self.runner.known_threshold is not None
-        # To hand a single image to another thread takes as long as half of its decoding.
+        # To hand a single image to another thread takes as long as its decoding.
         is_single = isinstance(images, Sequence | np.ndarray) and len(images) == 1
         with ThreadPool(0 if is_single else decoding_threads()) as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), pool.depth)
