@@ -1,15 +1,16 @@
 """What it costs to let workers classify the blocks of a map, and how many blocks per second a client can take.
 
     python -m overfly.benchmarks.development.cluster_speed BUNDLE --images FOLDER
+    python -m overfly.benchmarks.development.cluster_speed BUNDLE
 
-A raster of images of the folder side by side is classified in turns by this process, and by workers on this machine
-with the same number of threads in total: one worker, and two. Two workers that take all cores each show why they must
-not. A block counts from when it is sent to its result; the start of the workers does not count. A small raster has few
-blocks, and one of the workers then has none left at the end.
+With images, a raster of them side by side is classified in turns by this process, and by workers on this machine with
+the same number of threads in total: one worker, and two. Two workers that take all cores each show why they must not. A
+block counts from when it is sent to its result; the start of the workers does not count. A small raster has few blocks,
+and one of the workers then has none left at the end.
 
-The simulation has 200 workers, in one process, whose model is a pause of known length, and a scheduler in another one.
-It shows how fast the client sends out blocks, receives their results, writes the journal and adds up probabilities.
-Close all other programs first. On a shared machine, only the ratios and the CPU times are meaningful.
+Without images, 200 workers are simulated in one process, whose model is a pause of known length, and a scheduler in
+another one. That shows how fast the client sends out blocks, receives their results, writes the journal and adds up
+probabilities. Close all other programs first. On a shared machine, only the ratios and the CPU times are meaningful.
 """
 
 import asyncio
@@ -113,20 +114,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table or, with ``--json``, an array."""
     parser = make_parser("cluster_speed", n_rounds=3)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--images", type=Path, help="a folder of images, for the raster; without it, only simulate")
+    parser.add_argument("--images", type=Path, help="a folder of images, of which a raster is made")
     parser.add_argument("--variant", default="int8", help="default: %(default)s")
     parser.add_argument("--side", type=positive, default=15360, help="of the raster in pixels; default: %(default)s")
     parser.add_argument("--workers", type=positive, default=200, help="simulated workers; default: %(default)s")
     parser.add_argument("--pause", type=float, default=0.6, help="of a simulated worker in s; default: %(default)s")
     parser.add_argument("--blocks", type=positive, default=3000, help="simulated blocks; default: %(default)s")
     options = parser.parse_args(arguments)
-    results: list[Result] = []
+    results: Sequence[Result]
     if options.images:
         paths = tuple(find_images([options.images]))
-        test = MapTest(options.bundle, paths, options.variant, "CPU", options.side, options.rounds)
-        results += compare(test)
-        show(results, as_json=options.json)
-    show([simulate(options.bundle, options.workers, options.pause, options.blocks)], as_json=options.json)
+        results = compare(MapTest(options.bundle, paths, options.variant, "CPU", options.side, options.rounds))
+    else:
+        results = [simulate(options.bundle, options.workers, options.pause, options.blocks)]
+    show(results, as_json=options.json)
 
 
 def compare(test: MapTest) -> list[ABResult]:

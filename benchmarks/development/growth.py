@@ -112,11 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def link_images(source: Path, images: Sequence[LabeledImage], target: Path, factor: int) -> None:
     """Make a data folder with `factor` links to each image of another data folder."""
     for image in images:
-        path = image.path(source).absolute()
-        folder = target / path.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
+        path, link = image.path(source).absolute(), target / image.name
+        link.parent.mkdir(parents=True, exist_ok=True)
         for copy in range(factor):
-            (folder / f"{path.stem}_{copy}{path.suffix}").symlink_to(path)
+            link.with_stem(f"{link.stem}_{copy}").symlink_to(path)
 
 
 def run(command: Sequence[str]) -> tuple[float, float]:

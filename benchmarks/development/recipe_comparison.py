@@ -19,16 +19,18 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import t as student
 
 from overfly.benchmarks.development.harness import make_parser, show
 from overfly.benchmarks.development.run_parts import read_part
+from overfly.runtime.errors import OverflyError
 from overfly.runtime.evaluation.calibration import Scores, nll
 from overfly.training.loop.trainer import predict_logits
 from overfly.training.run import Run
 
-# An interval needs two.
-_FEWEST_SEEDS = 2
+# The 97.5% quantiles of Student's t for 1, 2, ... degrees of freedom.
+STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.306, 2.2622)
+# With two, an interval is so wide that it says nothing.
+_FEWEST_SEEDS, _MOST_SEEDS = 3, len(STUDENT_T) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,10 @@ class Difference:
 
     @classmethod
     def of(cls, ours: Sequence[float], baseline: Sequence[float]) -> "Difference":
-        """Return the difference of paired values, at least two pairs."""
+        """Return the difference of paired values, two to ten pairs."""
         values = np.subtract(ours, baseline)
         error = values.std(ddof=1) / np.sqrt(len(values))
-        reach = float(student.ppf(0.975, len(values) - 1) * error)
+        reach = float(STUDENT_T[len(values) - 2] * error)
         mean = float(values.mean())
         return cls(mean, mean - reach, mean + reach)
 
@@ -110,17 +112,30 @@ class Comparison:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge the runs, and print a table or, with ``--json``, an array."""
     parser = make_parser("recipe_comparison")
-    parser.add_argument("--recipe", action="append", nargs="+", required=True, metavar=("NAME", "RUN"))
+    parser.add_argument(
+        "--recipe",
+        action="append",
+        nargs="+",
+        required=True,
+        metavar=("NAME", "RUN"),
+        help="a name, and a run of each seed; the first recipe is the baseline",
+    )
     parser.add_argument("--part", choices=("val", "test"), default="val", help="default: %(default)s")
     options = parser.parse_args(arguments)
-    recipes = {name: [Run.open(Path(path)) for path in paths] for name, *paths in options.recipe}
-    _check_pairs(parser, recipes, options.part)
-    show(compare({name: judge_all(runs, options.part) for name, runs in recipes.items()}), as_json=options.json)
+    try:
+        recipes = {name: [Run.open(Path(path)) for path in paths] for name, *paths in options.recipe}
+        if len(recipes) < max(2, len(options.recipe)):
+            parser.error("found one recipe, or a name twice; expected two or more recipes with different names")
+        _check_pairs(parser, recipes, options.part)
+        judged = {name: judge_all(runs, options.part) for name, runs in recipes.items()}
+    except OverflyError as error:
+        parser.error(str(error))
+    show(compare(judged), as_json=options.json)
 
 
 def judge_all(runs: Sequence[Run], part: str) -> dict[int, Judged]:
     """Return how good the model of each run is on a part of its split, by the seed of the run."""
-    return {run.record.seed: _judge(run, part) for run in runs}
+    return {run.record.seed: _judge(run, part) for run in sorted(runs, key=lambda run: run.record.seed)}
 
 
 def compare(judged: Mapping[str, Mapping[int, Judged]]) -> list[Comparison]:
@@ -129,7 +144,7 @@ def compare(judged: Mapping[str, Mapping[int, Judged]]) -> list[Comparison]:
     Parameters
     ----------
     judged
-        For each recipe its runs by seed: at least two, and the same seeds for each.
+        For each recipe its runs by seed: two to ten, and the same seeds for each, in the same order.
     """
     (name, baseline), *others = judged.items()
     rows = [Comparison(name, baseline)]
@@ -153,12 +168,14 @@ def _judge(run: Run, part: str) -> Judged:
 def _check_pairs(parser: argparse.ArgumentParser, recipes: Mapping[str, Sequence[Run]], part: str) -> None:
     """Exit if the runs of a recipe can't be paired with those of the first one, or lack the part."""
     baseline, *others = recipes
-    if not others:
-        parser.error("found one recipe, expected two or more with different names")
     splits = {name: {run.record.seed: run.record.split_sha256 for run in runs} for name, runs in recipes.items()}
     for name, runs in recipes.items():
-        if len(splits[name]) < max(len(runs), _FEWEST_SEEDS):
-            parser.error(f"the runs of {name} have too few seeds: expected one run per seed, of two seeds or more")
+        n_seeds = len(splits[name])
+        if n_seeds < len(runs) or not _FEWEST_SEEDS <= n_seeds <= _MOST_SEEDS:
+            parser.error(
+                f"{name} has {len(runs)} runs of {n_seeds} seeds: expected one run of each seed, of {_FEWEST_SEEDS} to "
+                f"{_MOST_SEEDS} seeds"
+            )
         for run in runs:
             if not run.split().images(part):
                 parser.error(f"{run.path} has no validation part: {run.split().validation_advice()}")
@@ -168,3 +185,7 @@ def _check_pairs(parser: argparse.ArgumentParser, recipes: Mapping[str, Sequence
                 f"the runs of {name} have other seeds or splits than those of {baseline}: "
                 "train all recipes with the same seeds, data and parts"
             )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,30 @@
 """The options of every benchmark, its table and its JSON."""
 
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
 
+from overfly.benchmarks import development
 from overfly.benchmarks.development.ab_test import ABResult
 from overfly.benchmarks.development.harness import make_parser, results_table, show
+
+FOLDER = Path(development.__file__).parent
+PROGRAMS = [path.stem for path in sorted(FOLDER.glob("*.py")) if "def main(" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_benchmark_can_be_started_and_has_json(name, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    monkeypatch.delitem(sys.modules, f"overfly.benchmarks.development.{name}", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module(f"overfly.benchmarks.development.{name}", run_name="__main__")
+    assert stopped.value.code == 0
+    assert f"overfly.benchmarks.development.{name}" in (printed := capsys.readouterr().out)
+    assert "--json" in printed
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many"])

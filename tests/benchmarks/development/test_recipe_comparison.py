@@ -6,8 +6,9 @@ from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+from scipy.stats import t as student
 
-from overfly.benchmarks.development.recipe_comparison import Difference, Judged, compare, main
+from overfly.benchmarks.development.recipe_comparison import STUDENT_T, Difference, Judged, compare, main
 from overfly.runtime.files.hashing import sha256_file
 from overfly.training.job import TrainJob, train
 from overfly.training.run import Run
@@ -17,6 +18,10 @@ def test_the_interval_is_that_of_students_t():
     # The differences are 1, 2 and 3: mean 2, standard error 1/sqrt(3), and t is 4.3027 with two degrees of freedom.
     found = Difference.of([2, 4, 6], [1, 2, 3])
     assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), rel=1e-4)
+
+
+def test_the_quantiles_are_those_of_scipy():
+    assert pytest.approx([student.ppf(0.975, n + 1) for n in range(len(STUDENT_T))], abs=6e-5) == STUDENT_T
 
 
 def test_runs_are_paired_by_seed():
@@ -38,14 +43,14 @@ def test_a_recipe_may_not_cost_more_than_its_interval(n_right, is_met):
 
 @pytest.fixture(scope="module")
 def runs(short_run, tmp_path_factory, three_blocks):
-    """Return the folders of two runs that differ in their seed."""
+    """Return the folders of three runs that differ in their seeds."""
     first = Run.open(short_run).record
-    job = TrainJob(
-        data=Path(first.data), out=tmp_path_factory.mktemp("runs") / "1", recipe=first.recipe, weights="none", seed=1
-    )
+    folder = tmp_path_factory.mktemp("runs")
     with three_blocks():
-        train(job)
-    return [str(short_run), str(job.out)]
+        for seed in (1, 2):
+            out = folder / str(seed)
+            train(TrainJob(data=Path(first.data), out=out, recipe=first.recipe, weights="none", seed=seed))
+    return [str(short_run), str(folder / "1"), str(folder / "2")]
 
 
 @pytest.mark.slow
@@ -54,7 +59,8 @@ def test_a_recipe_is_no_different_from_itself(runs, three_blocks, capsys):
         main(["--recipe", "a", *runs, "--recipe", "b", *reversed(runs), "--json"])
     baseline, other = json.loads(capsys.readouterr().out)
     assert (baseline["name"], other["name"]) == ("a", "b")
-    assert other["judged"].keys() == baseline["judged"].keys() == {"0", "1"}
+    assert baseline["judged"] == other["judged"]
+    assert list(other["judged"]) == ["0", "1", "2"]
     assert other["accuracy"] == other["nll"] == {"mean": 0, "low": 0, "high": 0}
     n_images = sum(len(Run.open(Path(run)).split().images("val")) for run in runs)
     assert sum(run["n_images"] for run in baseline["judged"].values()) == n_images
@@ -64,19 +70,22 @@ def test_a_recipe_is_no_different_from_itself(runs, three_blocks, capsys):
 @pytest.mark.parametrize(
     ("recipes", "message"),
     [
-        ([["a", 0, 1]], "found one recipe"),
-        ([["a", 0, 1], ["a", 0, 1]], "found one recipe"),
-        ([["a", 0], ["b", 0]], "the runs of a have too few seeds"),
-        ([["a", 0, 1], ["b", 0, 0]], "the runs of b have too few seeds"),
-        ([["a", 0, 1], ["b", 0, 2]], "the runs of b have other seeds or splits than those of a"),
+        ([["a", 0, 1, 2]], "found one recipe, or a name twice"),
+        ([["a", 0, 1, 2], ["b", 0, 1, 2], ["a", 0, 1, 2]], "found one recipe, or a name twice"),
+        ([["a", 0, 1], ["b", 0, 1]], "a has 2 runs of 2 seeds"),
+        ([["a", 0, 1, 2], ["b", 0, 1, 1, 2]], "b has 4 runs of 3 seeds"),
+        ([["a", 0, 1, 2], ["b"]], "b has 0 runs of 0 seeds"),
+        ([["a", 0, 1, 2], ["b", 0, 1, 3]], "the runs of b have other seeds or splits than those of a"),
+        ([["a", 0, 1, 2], ["b", 0, 1, 4]], "4 is not a run"),
     ],
 )
 def test_runs_that_cannot_be_compared(runs, tmp_path, capsys, recipes, message):
-    renumber(Path(runs[1]), tmp_path / "2", seed=2)
-    paths = [*runs, str(tmp_path / "2")]
+    renumber(Path(runs[2]), tmp_path / "3", seed=3)
+    paths = [*runs, str(tmp_path / "3"), str(tmp_path / "4")]
     options = [word for name, *places in recipes for word in ("--recipe", name, *(paths[i] for i in places))]
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         main(options)
+    assert stopped.value.code == 2
     assert message in capsys.readouterr().err
 
 
@@ -91,14 +100,15 @@ def renumber(source, target, seed):
 def test_a_run_without_the_part(short_run, tmp_path, capsys):
     """A run from a split without validation images cannot be judged on them."""
     folders = []
-    for seed in (0, 1):
-        renumber(short_run, tmp_path / str(seed), seed=seed)
-        split = tmp_path / str(seed) / "split.json"
-        split.write_text(split.read_text().replace('"val"', '"train"'))
-        run = tmp_path / str(seed) / "run.json"
-        record = json.loads(run.read_text())
-        run.write_text(json.dumps({**record, "split_sha256": sha256_file(split)}))
-        folders.append(str(tmp_path / str(seed)))
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        renumber(short_run, folder, seed=seed)
+        split = (folder / "split.json").read_text().replace('"val"', '"train"')
+        (folder / "split.json").write_text(split)
+        record = json.loads((folder / "run.json").read_text())
+        record["split_sha256"] = sha256_file(folder / "split.json")
+        (folder / "run.json").write_text(json.dumps(record))
+        folders.append(str(folder))
     with pytest.raises(SystemExit):
         main(["--recipe", "a", *folders, "--recipe", "b", *folders])
     assert "has no validation part" in capsys.readouterr().err
