@@ -24,7 +24,7 @@ class MemoryBudget:
 
     def __init__(self, n_bytes: int) -> None:
         self._n_bytes = n_bytes
-        self._taken = 0
+        self._taken: dict[object, int] = {}
         self._changed = threading.Condition()
 
     @contextmanager
@@ -34,14 +34,16 @@ class MemoryBudget:
             yield
             return
         n_bytes = min(n_bytes, self._n_bytes)
-        with self._changed:
-            self._changed.wait_for(lambda: self._taken + n_bytes <= self._n_bytes)
-            self._taken += n_bytes
+        block = object()
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: sum(self._taken.values()) + n_bytes <= self._n_bytes)
+                self._taken[block] = n_bytes
             yield
         finally:
             with self._changed:
-                self._taken -= n_bytes
+                # An interrupt may have come before the bytes were taken.
+                self._taken.pop(block, None)
                 self._changed.notify_all()
 
 

@@ -59,3 +59,17 @@ def test_what_failed_gives_its_memory_back():
         with pytest.raises(ZeroDivisionError), budget.reserve(LARGE):
             1 / 0  # noqa: B018 - it raises
     assert most_at_once(budget, LARGE, n_expected=1) == 1
+
+
+def test_an_interrupt_while_it_is_taken_gives_the_memory_back(monkeypatch):
+    class Interrupted(dict):
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+            raise KeyboardInterrupt
+
+    budget = MemoryBudget(LARGE)
+    monkeypatch.setattr(budget, "_taken", Interrupted())
+    with pytest.raises(KeyboardInterrupt), budget.reserve(LARGE):
+        pass
+    monkeypatch.setattr(budget, "_taken", dict(budget._taken))
+    assert most_at_once(budget, LARGE, n_expected=1) == 1
