@@ -198,8 +198,8 @@ class Classifier(AbstractContextManager["Classifier"]):
         """Decode images in threads, infer them, and yield a prediction or an error for each."""
         has_score = self.runner.known_threshold is not None
         # To hand a single image to another thread takes as long as its decoding.
-        is_single = isinstance(images, Sequence | np.ndarray) and len(images) == 1
-        with ThreadPool(0 if is_single else decoding_threads()) as pool:
+        is_alone = isinstance(images, Sequence | np.ndarray) and len(images) <= 1
+        with ThreadPool(0 if is_alone else decoding_threads()) as pool:
             pixels = ordered_results((self._decode(pool, image) for image in images), pool.depth)
             started: Iterable[Pending[Logits | ImageError]] = (
                 Completed(p) if isinstance(p, ImageError) else self.runner.start(p, known_margin=has_score)

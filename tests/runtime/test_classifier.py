@@ -369,14 +369,14 @@ def wait_for_threads():
     return wait
 
 
-@pytest.mark.parametrize(("n_images", "n_new_threads"), [(1, 0), (2, decoding_threads())])
+@pytest.mark.parametrize(("n_images", "n_new_threads"), [(0, 0), (1, 0), (2, decoding_threads())])
 def test_a_single_image_needs_no_threads(classifier, tmp_path, monkeypatch, n_images, n_new_threads):
     path = tmp_path / "gray.png"
     Image.fromarray(gray(7)).save(path)
     started = []
     start = _thread.start_new_thread
     monkeypatch.setattr(_thread, "start_new_thread", lambda *given: started.append(given) or start(*given))
-    for images in ([path] * n_images, (str(path),) * n_images, np.stack([gray(7)] * n_images)):
+    for images in ([path] * n_images, (str(path),) * n_images, np.full((n_images, SIZE, SIZE, 3), 7, np.uint8)):
         started.clear()
         assert len(classifier.predict(images)) == n_images
         assert len(started) == n_new_threads
