@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from overfly.benchmarks.results.backends import BACKENDS
 from overfly.benchmarks.results.conclusions import MAX_HALF_WIDTH, Conclusions
 from overfly.benchmarks.results.records import BundleFacts, Environment, EvaluationSet, Reason, Validity
 from overfly.benchmarks.results.row_records import OK, Row
 from overfly.benchmarks.results.rows import medians_ms, rates_ips
 from overfly.benchmarks.results.statistics import MIN_SAMPLES_P99, relative_range
 
-# Enough for p50 and p90. Nobody deploys the rows that are only measured for comparison, so their p99 is not needed.
-MIN_BASELINE_SAMPLES = 100
+# Enough for p50 and p90.
+MIN_SAMPLES = 100
 # About one of eight cores, or a third of one of two cores.
 MAX_BACKGROUND_LOAD = 0.15
 # Smaller changes are on every machine.
@@ -54,7 +53,7 @@ def validate(
         _check_images(images, bundles, quick=quick),
         _check_not_quick(rows, quick=quick),
         _check_samples(rows, quick=quick),
-        *_check_ratios(conclusions),
+        *_check_ratios(conclusions, quick=quick),
         _check_machine(environment),
     ]
     reasons = tuple(reason for check in checks for reason in check.reasons)
@@ -103,33 +102,28 @@ def _check_images(images: EvaluationSet, bundles: Sequence[BundleFacts], *, quic
 
 
 def _check_not_quick(rows: Sequence[Row], *, quick: bool) -> _Check:
-    """Check that nothing was skipped to save time."""
+    """Check that nothing was left out to save time."""
     compiled = "torch.compile, " if any(row.is_eager for row in rows) else ""
-    what = f"{compiled}load times, memory and intervals"
-    reasons = [Reason(f"{what} were not measured", "run it without --quick")] if quick else []
-    return _Check(f"{what} were measured", reasons)
+    what = f"{compiled}load times, memory and intervals were not measured"
+    return _Check("nothing was left out to save time", [Reason(what, "run it without --quick")] if quick else [])
 
 
 def _check_samples(rows: Sequence[Row], *, quick: bool) -> _Check:
-    """Check that each row has enough samples for its percentiles."""
-    counts = [
-        (row.name, row.speed.latency_ms.n, MIN_SAMPLES_P99 if facts.is_deployable else MIN_BASELINE_SAMPLES)
-        for row in rows
-        if row.speed is not None and (facts := BACKENDS[row.spec.backend])
-    ]
-    passed = f"at least {MIN_SAMPLES_P99:,} latency samples of each row that can be deployed"
-    short = [(name, n, wanted) for name, n, wanted in counts if n < wanted]
-    if not short:
-        return _Check(passed, [])
-    name, n, wanted = min(short, key=lambda item: item[1] / item[2])
+    """Check that each row has enough samples for p50 and p90; p99 is not claimed without enough of them."""
+    n, name = min(((row.speed.latency_ms.n, row.name) for row in rows if row.speed), default=(MIN_SAMPLES, ""))
     remedy = "run it without --quick" if quick else "the device is slow: use p50 as a rough figure only"
-    return _Check(passed, [Reason(f"too few latency samples: {n} of {name}, expected at least {wanted:,}", remedy)])
+    reason = Reason(f"too few latency samples: {n} of {name}, expected at least {MIN_SAMPLES}", remedy)
+    return _Check(f"at least {MIN_SAMPLES} latency samples of each row", [reason] if n < MIN_SAMPLES else [])
 
 
-def _check_ratios(conclusions: Conclusions) -> Iterator[_Check]:
+def _check_ratios(conclusions: Conclusions, *, quick: bool) -> Iterator[_Check]:
     """Check that the intervals of all ratios that the report claims are narrow; a quick bench has no intervals."""
-    known = [(ratio.half_width, name) for name, ratio in conclusions.ratios() if ratio.half_width is not None]
+    ratios = list(conclusions.ratios())
+    known = [(ratio.half_width, name) for name, ratio in ratios if ratio.half_width is not None]
+    remedy = "close other programs, let the machine cool down, and rerun the bench"
     if not known:
+        if ratios and not quick:
+            yield _Check("", [Reason("too few rounds counted for the intervals of the speed ratios", remedy)])
         return
     half_width, name = max(known)
     n_wide = sum(width > MAX_HALF_WIDTH for width, _ in known)
@@ -137,7 +131,7 @@ def _check_ratios(conclusions: Conclusions) -> Iterator[_Check]:
         Reason(
             f"{n_wide} of {len(known)} speed ratios are uncertain by more than {MAX_HALF_WIDTH:.0%}: the {name} by "
             f"{half_width:.1%}",
-            "close other programs, let the machine cool down, and rerun the bench",
+            remedy,
         )
     ]
     yield _Check(
@@ -190,6 +184,10 @@ def _observe(rows: Sequence[Row]) -> Iterator[str]:
     largest, name, what = max(ranges, default=(0.0, "", ""))
     if largest > _NOTABLE_RANGE:
         yield f"the speed changed by up to {largest:.0%} from round to round ({what} of {name})"
+    counts = [(row.speed.latency_ms.n, row.name) for row in rows if row.speed and row.is_deployable]
+    n, name = min(counts, default=(MIN_SAMPLES_P99, ""))
+    if MIN_SAMPLES <= n < MIN_SAMPLES_P99:
+        yield f"{name} has no p99: it has {n} latency samples, and p99 needs {MIN_SAMPLES_P99:,}"
     aside = measured[0][1].rounds_set_aside if measured else ()
     if aside:
         n_rounds = len(measured[0][1].latency_rounds_ms)

@@ -46,21 +46,24 @@ def test_without_an_interval_they_are_not_certain(baseline_row, int8_row):
 class BusyMachine:
     """A clock of a machine that gets slower while it is measured, and on which another program runs now and then.
 
-    All work then takes up to 30% longer at the end; during a burst, twice as long. Bursts last a few seconds and come
-    about once in ten rounds. Besides, each single piece of work takes a few percent more or less.
+    All work takes up to 30% longer after the shortest bench; during a burst, twice as long. A burst lasts as long as a
+    round, on average, and comes about once in ten rounds. Besides, each piece of work takes 2% to 20% more or less.
     """
+
+    SHORTEST_BENCH_S = 10.0
+    ROUND_S = 0.5
 
     def __init__(self, seed):
         self.random = np.random.default_rng(seed)
         self.now_s = 0.0
         self.burst_from_s, self.burst_to_s = self._next_burst()
-        self.noise = self.random.lognormal(sigma=0.04, size=4096).tolist()
+        self.noise = self.random.lognormal(sigma=self.random.uniform(0.02, 0.2), size=4096).tolist()
         self.n_done = int(self.random.integers(4096))
-        self.drift_per_s = float(self.random.uniform(0.0, 0.3)) / 200
+        self.drift_per_s = float(self.random.uniform(0.0, 0.3)) / self.SHORTEST_BENCH_S
 
     def _next_burst(self):
-        start_s = self.now_s + self.random.exponential(100.0)
-        return start_s, start_s + self.random.exponential(4.0)
+        start_s = self.now_s + self.random.exponential(10 * self.ROUND_S)
+        return start_s, start_s + self.random.exponential(self.ROUND_S)
 
     def __call__(self):
         return round(self.now_s * 1e9)
@@ -141,11 +144,17 @@ def simulate(seed):
 def test_of_a_thousand_benches_with_drift_and_bursts_the_intervals_contain_the_true_ratios(monkeypatch):
     monkeypatch.setattr("gc.collect", lambda: 0)  # a third of the time, and of no use here
     covered = np.zeros(len(TRUE_RATIOS))
-    n_certain = 0
+    n_certain = n_longer = n_disturbed = 0
     for seed in range(1000):
         conclusions = simulate(seed)
+        measurements = conclusions.rows[0].measurements
+        n_longer += len(measurements.latency_rounds_ms) > SHORT.n_rounds + len(measurements.rounds_set_aside)
+        n_disturbed += bool(measurements.rounds_set_aside)
         intervals = [ratio.ci95 for _, ratio in conclusions.ratios()]
         covered += [low <= truth <= high for truth, (low, high) in zip(TRUE_RATIOS, intervals, strict=True)]
         n_certain += conclusions.are_certain()
     assert (covered / 1000).min() >= 0.93
     assert n_certain >= 950
+    # Otherwise neither rule was tested.
+    assert n_longer >= 200
+    assert n_disturbed >= 50
