@@ -97,11 +97,13 @@ def test_a_bundle_or_a_raster_outside_of_the_roots_is_refused(ask, job, work):
     refused(ask(roots=[job.bundle]), "raster", f"{work.path} is outside of")
 
 
-def test_one_that_computes_otherwise_is_refused_or_named(ask):
+def test_one_that_computes_otherwise_is_refused_or_named(ask, job):
     choices = {"golden_sha256": "0" * 64}
     refused(ask(**choices), "model", "computes otherwise", "000000000000", "--allow-mixed")
     machine = ask(**choices, allow_mixed=True).machine_record()
-    assert (machine.execution_precision, machine.versions) == ("f32", {})
+    with open_local_engine(job, Bundle.open(job.bundle), SILENT) as engine:
+        expected = engine.model.execution_precision
+    assert (machine.execution_precision, machine.versions) == (expected, {})
 
 
 def test_other_packages_are_refused_or_named(ask):
