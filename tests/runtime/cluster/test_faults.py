@@ -160,7 +160,9 @@ def bundle(make_bundle):
 def start_map(begin, machines, scheduler, bundle, archive, tmp_path):
     """A function that starts a map on machine 0."""
     command = (sys.executable, "-m", "overfly.cli", "map", bundle)
-    choices = ("--out", tmp_path / "shared", "--scene-m", SCENE_M, "--device", "CPU", "--variant", "fp16")
+    # A processor may compute in bf16 by default. A worker that is limited to old instructions can't compile that.
+    model = ("--device", "CPU", "--variant", "fp16", "--execution-precision", "f32")
+    choices = ("--out", tmp_path / "shared", "--scene-m", SCENE_M, *model)
 
     def call(*arguments, rasters=(archive,), address=None, options=("--insecure",)):
         where = ("--scheduler", address or scheduler)
@@ -173,7 +175,7 @@ def start_map(begin, machines, scheduler, bundle, archive, tmp_path):
 def make_alone(make_map, archive, bundle):
     """A function that makes the same map in this process, or one of more rasters."""
     return lambda out, *more, **choices: make_map(
-        archive, *more, out=out, variant="fp16", bundle_path=bundle, **choices
+        archive, *more, out=out, variant="fp16", execution_precision="f32", bundle_path=bundle, **choices
     )
 
 
