@@ -54,8 +54,10 @@ def test_the_two_identical_images_of_uc_merced_share_a_part(trip):
     assert len(set(parts)) == 1
 
 
-def test_bench_agrees_with_pytorch_on_every_test_image(trip, real_data, capsys):
+def test_bench_agrees_with_pytorch_on_every_test_image(trip, real_data, capsys, monkeypatch):
     bench = ["bench", str(trip / "bundle"), "--data", str(real_data), "--run", str(trip / "run"), "--device", "CPU"]
+    # Wide enough for each name in one line, however long the figures are.
+    monkeypatch.setenv("COLUMNS", "120")
     # Quick, but for the images: all of them are judged.
     assert run([*bench, "--quick", "--images", "420", "--out", str(trip / "report")]) == 0
     table = capsys.readouterr().out
