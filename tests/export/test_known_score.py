@@ -137,7 +137,8 @@ def test_a_short_training_tells_noise_and_one_color(tmp_path, real_data, real_we
     from overfly.training.job import TrainJob, train
     from overfly.training.recipe import RECIPES, override
 
-    recipe = override(RECIPES["default"], epochs=1, sam_rho=0.0, batch_shares=1)
+    # After one epoch, how many single colors pass still depends on how the processor rounds.
+    recipe = override(RECIPES["default"], epochs=2, sam_rho=0.0, batch_shares=1)
     train(TrainJob(data=real_data, out=tmp_path / "run", recipe=recipe, weights=str(real_weights)))
     bundle = export(ExportJob(run=tmp_path / "run", out=tmp_path / "bundle", variants=("int8",)))
     reader = bundle.manifest.image.reader()
