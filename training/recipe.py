@@ -110,7 +110,7 @@ class Recipe:
     precision: str = _field(
         "auto",
         ("auto", "fp32", "bf16"),
-        "Number format; bf16 is mixed; auto is bf16 if the device has matrix units for it.",
+        "Number format; bf16 is mixed; auto is fp32 on a CPU, and bf16 on a GPU that has it.",
     )
     optimizer: str = _field("adamw", ("adam", "adamw"), "Optimizer; adamw decouples the weight decay.")
     learning_rate: float = _field(1.5e-3, _POSITIVE, "Highest learning rate, reached after the warm-up.")

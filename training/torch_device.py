@@ -26,17 +26,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` is bf16 if the device has matrix units for it.
+    """Return ``bf16`` or ``fp32`` for a recipe's precision; ``auto`` is bf16 on a CUDA or XPU device that has it.
 
-    A device without bf16 instructions emulates them, several times slower than fp32. On a CPU with AVX512-BF16 but
-    without AMX, bf16 was measured to be slower, too (docs/default_recipe.md).
+    On a CPU, ``auto`` is fp32: the default recipe was measured to be slower in bf16, even with AMX
+    (docs/default_recipe.md).
     """
     if precision != "auto":
         return precision
     if device.type == "cpu":
-        native = torch.cpu.get_capabilities().get("amx_bf16", False)
-    else:
-        native = torch.get_device_module(device).is_bf16_supported(including_emulation=False)
+        return "fp32"
+    # Emulated bf16 is several times slower than fp32.
+    native = torch.get_device_module(device).is_bf16_supported(including_emulation=False)
     return "bf16" if native else "fp32"
 
 

@@ -23,14 +23,22 @@ def test_a_device_that_is_there_is_chosen_and_another_is_an_error():
         )
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "expected"), [({}, "fp32"), ({"avx512_bf16": True}, "fp32"), ({"amx_bf16": True}, "bf16")]
-)
-def test_auto_computes_in_bf16_where_the_processor_multiplies_matrices_in_it(monkeypatch, capabilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert resolve_precision("auto", CPU) == expected
+@pytest.mark.parametrize("has_amx", [False, True])
+def test_auto_computes_in_fp32_on_every_cpu(monkeypatch, has_amx):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
+    assert resolve_precision("auto", CPU) == "fp32"
     assert resolve_precision("fp32", CPU) == "fp32"
     assert resolve_precision("bf16", CPU) == "bf16"
+
+
+@pytest.mark.parametrize("name", ["cuda", "xpu"])
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_computes_in_bf16_on_a_gpu_that_does_not_emulate_it(monkeypatch, name, has_bf16, expected):
+    def is_bf16_supported(*, including_emulation=True):
+        return has_bf16 or including_emulation
+
+    monkeypatch.setattr(getattr(torch, name), "is_bf16_supported", is_bf16_supported)
+    assert resolve_precision("auto", torch.device(name)) == expected
 
 
 def test_a_cpu_is_described_by_its_machine():

@@ -56,14 +56,13 @@ def test_a_turn_has_as_many_images_as_its_steps_take(plan):
     assert labels.shape == (8,)
 
 
-@pytest.mark.parametrize(("has_amx", "name"), [(False, "fp32, of bf16"), (True, "bf16, of fp32")])
-def test_the_chosen_precision_is_compared_with_the_other(plan, monkeypatch, has_amx, name):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
-    speeds = {"fp32": [30.0, 30.0], "bf16": [20.0, 20.0]}
+@pytest.mark.parametrize(("in_bf16", "is_met"), [(20.0, True), (40.0, False)])
+def test_fp32_is_compared_with_bf16(plan, monkeypatch, in_bf16, is_met):
+    speeds = {"fp32": [30.0, 30.0], "bf16": [in_bf16, in_bf16]}
     monkeypatch.setattr(training_speed, "images_per_second", lambda trainer, *_: speeds[trainer.precision].pop())
     comparison = compare_precisions(replace(plan, n_rounds=2))
-    assert (comparison.name, comparison.is_met) == (name, not has_amx)
-    assert comparison.ratio == pytest.approx(2 / 3 if has_amx else 3 / 2)
+    assert (comparison.name, comparison.is_met) == ("fp32, of bf16", is_met)
+    assert comparison.ratio == pytest.approx(30.0 / in_bf16)
 
 
 def test_each_recipe_trains_until_it_is_there_and_its_seconds_are_counted(plan, monkeypatch):
