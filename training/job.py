@@ -39,7 +39,7 @@ from overfly.training.loop.history import Epoch, best_epoch, write_history
 from overfly.training.loop.interruption import defer_interrupts
 from overfly.training.loop.trainer import Trainer, predict_logits
 from overfly.training.memory import keep_freed_memory
-from overfly.training.messages import epoch_row, near_duplicate_notes, position, report_progress
+from overfly.training.messages import epoch_row, near_duplicate_notes, position, report_progress, share_notes
 from overfly.training.models.build import PreprocessedModel, build_model
 from overfly.training.models.weights import load_pretrained
 from overfly.training.near_duplicates import NearDuplicate, near_duplicates
@@ -197,7 +197,7 @@ def train(
         torch.manual_seed(job.seed)
         prepared = prepare(job, resume=resume, reporter=reporter, team=team)
         if not (resume and job.work.exists()):
-            for note in near_duplicate_notes(prepared.near_duplicates):
+            for note in (*share_notes(job.recipe), *near_duplicate_notes(prepared.near_duplicates)):
                 reporter.note(note)
         # Only now, after everything that could have failed.
         folder = work_folder(job, resume=resume, overwrite=overwrite) if team.leads else nullcontext()

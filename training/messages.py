@@ -7,8 +7,12 @@ from overfly.training.loop.history import Epoch
 from overfly.training.loop.schedule import n_backward_passes
 from overfly.training.loop.trainer import Trainer
 from overfly.training.near_duplicates import NearDuplicate
+from overfly.training.recipe import Recipe
 
 _N_SHOWN = 3
+# Shares of 8 images were measured to cost accuracy, shares of 16 were not (docs/default_recipe.md, "Two shares of a
+# batch").
+_FEWEST_IN_SHARE = 16
 
 
 def near_duplicate_notes(pairs: Sequence[NearDuplicate] | None) -> list[str]:
@@ -23,6 +27,19 @@ def near_duplicate_notes(pairs: Sequence[NearDuplicate] | None) -> list[str]:
     if len(pairs) > _N_SHOWN:
         notes.append(f"{len(pairs) - _N_SHOWN} more pairs of near-duplicates; run.json will list all")
     return notes
+
+
+def share_notes(recipe: Recipe) -> list[str]:
+    """Return a note if the shares of a batch are so small that batch normalization costs accuracy."""
+    n_images = recipe.batch_size // recipe.batch_shares
+    if recipe.batch_shares == 1 or recipe.batch_norm == "frozen" or n_images >= _FEWEST_IN_SHARE:
+        return []
+    return [
+        (
+            f"each share of a batch has {n_images} images, and batch normalization with fewer than {_FEWEST_IN_SHARE} "
+            "costs accuracy: --set batch_shares=1 leaves batches whole"
+        )
+    ]
 
 
 def report_progress(reporter: Reporter, trainer: Trainer, done: int, total: int) -> None:

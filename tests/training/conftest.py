@@ -71,7 +71,7 @@ def recipe():
 
     Of the 24 images of `scenes`, 14 are for training, in one step per epoch, 4 for validation and 6 for testing.
     """
-    sizes = {"image_size": 32, "epochs": 3, "batch_size": 16}
+    sizes = {"image_size": 32, "epochs": 3}
     recipe = Recipe(**sizes, learning_rate=3e-3, test_fraction=0.25, val_fraction=0.2)
     return without_pretraining(recipe)
 

@@ -30,7 +30,7 @@ from overfly.training.data.split import SPLIT_SCHEMA, make_split
 from overfly.training.job import train
 from overfly.training.loop.schedule import learning_rate
 from overfly.training.loop.trainer import predict_logits
-from overfly.training.messages import near_duplicate_notes
+from overfly.training.messages import near_duplicate_notes, share_notes
 from overfly.training.models.build import build_model
 from overfly.training.recipe import override
 
@@ -329,6 +329,17 @@ def test_near_duplicates_in_two_parts_are_noted_once(make_job, make_folder, reci
     for pair in run.record.near_duplicates:
         assert (parts[pair.first], parts[pair.second]) == (pair.first_part, pair.second_part)
         assert pair.first_part != pair.second_part
+
+
+def test_small_shares_of_a_batch_are_noted_once(make_job, recipe, listener):
+    job = make_job(recipe=override(recipe, batch_size=8, batch_shares=2, epochs=2))
+    heard = listener(stop_at="epoch 1 of 2  ")
+    with pytest.raises(KeyboardInterrupt):
+        train(job, reporter=heard)
+    assert heard.notes[0] == share_notes(job.recipe)[0]
+    again = listener()
+    train(job, resume=True, reporter=again)
+    assert heard.notes[0] not in again.notes
 
 
 def test_near_duplicates_that_were_not_searched_for_are_noted(make_job, recipe, listener, monkeypatch):

@@ -1,9 +1,11 @@
-"""What a person reads before and during a training: notes on near-duplicates, rows of epochs, and positions."""
+"""What a person reads before and during a training: notes, rows of epochs, and positions."""
 
 from types import SimpleNamespace
 
+import pytest
+
 from overfly.training.loop.history import Epoch
-from overfly.training.messages import epoch_row, near_duplicate_notes, position
+from overfly.training.messages import epoch_row, near_duplicate_notes, position, share_notes
 from overfly.training.near_duplicates import NearDuplicate
 from overfly.training.recipe import Recipe
 
@@ -20,6 +22,28 @@ def test_the_first_near_duplicates_are_named_and_the_others_counted():
     assert near_duplicate_notes(None) == [
         "near-duplicates were not searched for, because there are too many pairs of images"
     ]
+
+
+def test_a_share_with_fewer_than_16_images_is_noted():
+    assert share_notes(Recipe(batch_size=16, batch_shares=2)) == [
+        (
+            "each share of a batch has 8 images, and batch normalization with fewer than 16 costs accuracy: "
+            "--set batch_shares=1 leaves batches whole"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(),
+        Recipe(batch_size=16, batch_shares=1),
+        Recipe(batch_size=16, batch_shares=2, batch_norm="frozen"),
+        Recipe(batch_size=4, batch_shares=1),
+    ],
+)
+def test_a_whole_batch_or_enough_images_are_not_noted(recipe):
+    assert share_notes(recipe) == []
 
 
 def trainer_after(step, **options):
