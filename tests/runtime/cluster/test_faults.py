@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.netns]
 
 ADDRESSES = ("192.0.2.1", "192.0.2.2")
 SCENE_M = 8 * 2 / 0.9996
+# A processor may compute in bf16 by default. A worker that is limited to old instructions can't compile that.
+VARIANT, EXECUTION_PRECISION = "fp16", "f32"
 
 # The command, with a fault: another version, or a block that never ends, or blocks that take a while.
 WORKER = """
@@ -160,8 +162,7 @@ def bundle(make_bundle):
 def start_map(begin, machines, scheduler, bundle, archive, tmp_path):
     """A function that starts a map on machine 0."""
     command = (sys.executable, "-m", "overfly.cli", "map", bundle)
-    # A processor may compute in bf16 by default. A worker that is limited to old instructions can't compile that.
-    model = ("--device", "CPU", "--variant", "fp16", "--execution-precision", "f32")
+    model = ("--device", "CPU", "--variant", VARIANT, "--execution-precision", EXECUTION_PRECISION)
     choices = ("--out", tmp_path / "shared", "--scene-m", SCENE_M, *model)
 
     def call(*arguments, rasters=(archive,), address=None, options=("--insecure",)):
@@ -175,7 +176,7 @@ def start_map(begin, machines, scheduler, bundle, archive, tmp_path):
 def make_alone(make_map, archive, bundle):
     """A function that makes the same map in this process, or one of more rasters."""
     return lambda out, *more, **choices: make_map(
-        archive, *more, out=out, variant="fp16", execution_precision="f32", bundle_path=bundle, **choices
+        archive, *more, out=out, variant=VARIANT, execution_precision=EXECUTION_PRECISION, bundle_path=bundle, **choices
     )
 
 
@@ -317,7 +318,7 @@ def test_allowed_to_it_computes_otherwise_and_the_map_says_so(start_worker, star
     start_worker(ONEDNN_MAX_CPU_ISA="SSE41")
     finish(start_map("--allow-mixed"))
     (machine,) = json.loads((tmp_path / "shared" / "map.json").read_text(encoding="utf-8"))["other_machines"]
-    assert machine["execution_precision"] == "f32"
+    assert machine["execution_precision"] == EXECUTION_PRECISION
     assert len(machine["golden_sha256"]) == 64
 
 
