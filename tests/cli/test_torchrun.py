@@ -251,7 +251,9 @@ def test_only_one_process_writes_and_tells(uninterrupted):
     assert lines[0].startswith("test part: ")
     assert lines[-1] == f"run: {run}"
     assert len(set(lines)) == len(lines)
-    assert [line[:12] for line in err.splitlines()[:8]] == [f"epoch {epoch} of 8" for epoch in range(1, 9)]
+    note, *rows = err.splitlines()[:9]
+    assert "each share of a batch has 4 images" in note
+    assert [row[:12] for row in rows] == [f"epoch {epoch} of 8" for epoch in range(1, 9)]
     assert [path.name for path in run.parent.iterdir()] == ["run"]
     assert len(history(run)) == 8
 
