@@ -5,9 +5,9 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -68,26 +68,43 @@ def write_error(message: str) -> None:
 
 def _reopened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     """Return a stream into the same file or pipe that raises `ReaderGoneError`."""
-    output = _Output(stream.fileno(), "wb", closefd=False)
-    return io.TextIOWrapper(
-        output if isinstance(stream.buffer, io.FileIO) else io.BufferedWriter(output),
+    file = io.FileIO(stream.fileno(), "wb", closefd=False)
+    return _Output(
+        file if isinstance(stream.buffer, io.FileIO) else io.BufferedWriter(file),
         stream.encoding,
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
 
 
-class _Output(io.FileIO):
-    """A file or pipe that tells a reader that went away from other errors."""
+class _Output(io.TextIOWrapper):
+    """A text stream that tells a reader that went away from other errors.
 
-    def write(self, data: Any, /) -> int:
-        """Write bytes; raise `ReaderGoneError` if nobody reads them any more."""
-        try:
-            return super().write(data)
-        except OSError as error:
-            if _means_reader_gone(error):
-                raise ReaderGoneError("nobody reads the output any more") from error
-            raise
+    The buffer and the file below it are Python's own. An interrupt (Ctrl-C) can come between any two steps of Python
+    code. If it came after a write in Python code, but before the buffer heard of it, the buffer would write the same
+    bytes again when the program ends.
+    """
+
+    def write(self, text: str, /) -> int:
+        """Write text; raise `ReaderGoneError` if nobody reads it any more."""
+        with _reader_gone_errors():
+            return super().write(text)
+
+    def flush(self) -> None:
+        """Write what is buffered; raise `ReaderGoneError` if nobody reads it any more."""
+        with _reader_gone_errors():
+            super().flush()
+
+
+@contextmanager
+def _reader_gone_errors() -> Iterator[None]:
+    """Inside the block, raise `ReaderGoneError` for an error that says that nobody reads what is written."""
+    try:
+        yield
+    except OSError as error:
+        if _means_reader_gone(error):
+            raise ReaderGoneError("nobody reads the output any more") from error
+        raise
 
 
 def _means_reader_gone(error: OSError) -> bool:

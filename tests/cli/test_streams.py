@@ -5,9 +5,13 @@ import errno
 import io
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -122,6 +126,14 @@ def standard_output(stream):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+@pytest.fixture
+def interrupt_signal():
+    """A signal that does in this process what Ctrl-C does."""
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    yield signal.SIGALRM
+    signal.signal(signal.SIGALRM, previous)
+
+
 def test_a_stream_says_that_its_reader_is_gone():
     reader, writer = os.pipe()
     with standard_output(os.fdopen(writer, "w", encoding="utf-8")):
@@ -132,6 +144,33 @@ def test_a_stream_says_that_its_reader_is_gone():
         sys.stdout.write("unread")
         with pytest.raises(ReaderGoneError):
             sys.stdout.flush()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux makes a pipe as small as needed")
+def test_an_interrupt_in_the_middle_of_a_write_repeats_nothing(interrupt_signal):
+    import fcntl
+
+    reader, writer = os.pipe()
+    capacity = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
+    # The pipe takes a part of it, the stream's buffer the whole.
+    text = "".join(f"{number:08}" for number in range((capacity + io.DEFAULT_BUFFER_SIZE) // 2 // 8))
+    assert capacity < len(text) < io.DEFAULT_BUFFER_SIZE
+    main = threading.get_ident()
+
+    def interrupt_and_read():
+        select.select([reader], [], [])
+        signal.pthread_kill(main, interrupt_signal)
+        with os.fdopen(reader, encoding="utf-8") as stream:
+            return stream.read()
+
+    with ThreadPoolExecutor() as threads:
+        received = threads.submit(interrupt_and_read)
+        with standard_output(os.fdopen(writer, "w", encoding="utf-8")):
+            sys.stdout.write(text)
+            with pytest.raises(KeyboardInterrupt):
+                sys.stdout.flush()
+            sys.stdout.flush()
+        assert received.result() == text
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
