@@ -170,8 +170,8 @@ def _property(device: str, name: str) -> Any:  # noqa: ANN401 - properties are o
 
 def describe_machine() -> str:
     """Return the processor, the usable cores, the memory and the operating system as one line of text."""
-    memory = memory_bytes()
-    parts = [full_name("CPU"), f"{usable_cores()} cores"]
+    n_cores, memory = usable_cores(), memory_bytes()
+    parts = [full_name("CPU"), f"{n_cores} {'core' if n_cores == 1 else 'cores'}"]
     if memory is not None:
         parts.append(f"{memory / 2**30:.0f} GiB")
     return ", ".join([*parts, system_name(terse=True)])

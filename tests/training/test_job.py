@@ -22,7 +22,7 @@ from overfly.runtime.errors import DataError, OutputError, RunError, SplitError,
 from overfly.runtime.evaluation.intervals import bootstrap_intervals
 from overfly.runtime.evaluation.metrics import confusion_matrix, summarize
 from overfly.runtime.images.reading import ImageReader
-from overfly.runtime.machine import usable_cores
+from overfly.runtime.inference.devices import describe_machine
 from overfly.runtime.reporter import Reporter
 from overfly.training.data.dataset import decode, scan
 from overfly.training.data.notes import data_notes
@@ -155,7 +155,7 @@ def test_run_json_has_the_intervals_the_confusions_and_the_place(finished, scene
         truth, predicted = record.classes.index(pair.truth), record.classes.index(pair.taken_for)
         assert (pair.n_images, pair.n_true) == (confusion[truth, predicted], 2)
     assert record.near_duplicates == ()
-    assert f"{usable_cores()} cores" in record.machine
+    assert record.machine == describe_machine()
     assert record.seconds == pytest.approx(sum(float(row["seconds"]) for row in rows_of(finished[0])))
 
 

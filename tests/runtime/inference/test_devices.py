@@ -8,6 +8,7 @@ from overfly.runtime.inference import devices
 from overfly.runtime.inference.devices import (
     core,
     describe,
+    describe_machine,
     full_name,
     list_devices,
     precision_name,
@@ -141,3 +142,12 @@ def test_what_is_no_text_names_no_device(name):
     with pytest.raises(DeviceError) as caught:
         resolve_device(name)
     assert str(caught.value) == f"the device is {name!r}: expected its name, such as 'CPU', or 'auto'"
+
+
+@pytest.mark.parametrize(("n_cores", "expected"), [(1, "1 core"), (2, "2 cores")])
+def test_the_machine_is_one_line_of_text(monkeypatch, n_cores, expected):
+    monkeypatch.setattr(devices, "usable_cores", lambda: n_cores)
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 8 * 2**30)
+    machine = describe_machine()
+    assert machine.startswith(f"{full_name('CPU')}, {expected}, 8 GiB, ")
+    assert "\n" not in machine
