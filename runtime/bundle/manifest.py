@@ -225,7 +225,7 @@ class KnownScore:
     n_training_images
         Number of the training images that it was made from.
     acceptance
-        The share of images like the held-out ones that reach the threshold.
+        The share of images like the held-out ones that is expected to reach the threshold.
     part
         Part of the split that the thresholds were found on.
     n_images

@@ -11,6 +11,7 @@ from overfly.export.known_score import (
     KnownScoreWeights,
     acceptance_threshold,
     find_taps,
+    known_score_record,
     read_taps,
     run_known_score,
 )
@@ -64,6 +65,11 @@ def test_the_threshold_is_expected_to_reject_one_of_a_hundred(n, expected):
     assert acceptance_threshold(scores) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("n_held_out", "expected"), [(12, 12 / 13), (99, 0.99), (1000, 0.99)])
+def test_few_images_promise_a_lower_acceptance(n_held_out, expected):
+    assert known_score_record({"fp32": -1.0}, 80, n_held_out).acceptance == pytest.approx(expected)
+
+
 @pytest.fixture
 def exported(make_run, tmp_path):
     """The run and the bundle of the small network, of which 12 of 80 images validate."""
@@ -75,7 +81,7 @@ def test_each_variant_has_the_score_as_its_second_output(exported):
     run, bundle = exported
     images = decode_unchanged(Path(run.record.data), run.split().images("val"), run.record.image.reader())
     record = bundle.manifest.known_score
-    assert (record.part, record.n_images, record.acceptance) == ("val", 12, 0.99)
+    assert (record.part, record.n_images, record.acceptance) == ("val", 12, pytest.approx(12 / 13))
     assert record.n_training_images == len(run.split().images("train"))
     assert set(record.thresholds) == {"fp32", "fp16", "int8"}
     for name in record.thresholds:
