@@ -182,8 +182,9 @@ def start():
         if process.poll() is None:
             process.kill()
         process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        # A test that closes a stream sets it to None, so that `communicate` leaves it out.
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
 
 
 @pytest.fixture(scope="session")
