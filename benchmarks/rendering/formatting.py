@@ -59,11 +59,12 @@ def networks(report: Report) -> str:
     )
 
 
-def baseline_sentence(report: Report) -> str:
-    """Say which row is the baseline if there are several bundles, with a blank at the end; else nothing."""
+def baseline_and_images(report: Report) -> str:
+    """Say which images were evaluated; with several bundles, first which row is the baseline."""
     if not report.has_several_bundles or report.baseline is None:
-        return ""
-    return f"Baseline: {report.rows[report.baseline].name}, the most accurate bundle in fp32. "
+        return images_sentence(report)
+    baseline = f"Baseline: {report.rows[report.baseline].name}, the most accurate bundle in fp32."
+    return f"{baseline} {images_sentence(report)}"
 
 
 def images_sentence(report: Report) -> str:

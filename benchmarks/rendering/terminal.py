@@ -69,7 +69,7 @@ def _caption_lines(report: Report) -> list[str]:
         formatting.recommendation_sentence(report),
         *formatting.failures(report),
         *filter(None, (formatting.calibration_sentence(report),)),
-        f"{formatting.baseline_sentence(report)}{formatting.images_sentence(report)}",
+        formatting.baseline_and_images(report),
         (
             f"runs in: precision of the computation. vs base: how many more images are right than with {baseline}. "
             "p50 and speed: the model alone, one image at a time. file: from file to label. "

@@ -80,7 +80,9 @@ def test_each_of_several_bundles_has_its_own_details(several):
         "",
         "small: mobilenet\\_v2 at 64 x 64, large: mobilenet\\_v2 at 128 x 128",
     ]
-    assert "Baseline: large PyTorch fp32, the most accurate bundle in fp32." in markdown
+    images = several.images
+    baseline = "Baseline: large PyTorch fp32, the most accurate bundle in fp32."
+    assert f"{baseline} Evaluated: {images.n_available} images ({images.source})." in lines
     assert headings_of(markdown)[:3] == ["Results", "Details of small", "Details of large"]
     heads = lines[lines.index("## Details of large") + 2]
     assert heads == "|  | large PyTorch fp32 | large OpenVINO fp32 CPU | large OpenVINO int8 CPU |"
