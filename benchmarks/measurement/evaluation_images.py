@@ -27,7 +27,7 @@ _MAX_NAMED = 5
 _LOGGER = logging.getLogger(__name__)
 
 
-def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[LabeledImage]]:
+def select_images(dataset: Dataset, manifest: Manifest, *, bundle: str = "") -> tuple[str, list[LabeledImage]]:
     """Choose the images to evaluate.
 
     If the folder contains the test part of the run that the bundle was exported from, exactly that part is
@@ -41,6 +41,8 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
         The scanned data folder.
     manifest
         The manifest of the bundle.
+    bundle
+        Name of the bundle for the error; empty if there is only one.
 
     Returns
     -------
@@ -57,8 +59,9 @@ def select_images(dataset: Dataset, manifest: Manifest) -> tuple[str, list[Label
     n_found = sum(sha256 in by_content for sha256 in wanted)
     if 0 < n_found < len(wanted):
         raise DataError(
-            f"{dataset.folder} lacks {len(wanted) - n_found} of the {len(wanted)} test images of the bundle: "
-            "pass the data folder that the run was trained on, unchanged, or a folder with none of its images"
+            f"{dataset.folder} lacks {len(wanted) - n_found} of the {len(wanted)} test images of "
+            f"{bundle or 'the bundle'}: pass the data folder that the run was trained on, unchanged, or a folder with "
+            "none of its images"
         )
     if n_found:
         # A hash that is listed again takes the next image with that content.
@@ -96,7 +99,8 @@ def select_common_images(
     DataError
         If `select_images` raises it, or if there is a class of which the bundles have no image in common.
     """
-    found = {name: select_images(dataset, manifest) for name, manifest in manifests.items()}
+    several = len(manifests) > 1
+    found = {name: select_images(dataset, of, bundle=name if several else "") for name, of in manifests.items()}
     (first, (source, images)), *others = found.items()
     counts = [len(chosen) for _, chosen in found.values()]
     if not others:
@@ -163,7 +167,7 @@ def count_seen(
     run
         The run folder.
     bundle
-        Name of the bundle for the error; empty if there is only one.
+        Name of the bundle for the error and the log; empty if there is only one.
 
     Raises
     ------
@@ -177,8 +181,9 @@ def count_seen(
         parts = {part: tuple(image.sha256[:N_SHORT_DIGITS] for image in split.images(part)) for part in parts}
     elif None in parts.values():
         _LOGGER.warning(
-            "the bundle is of an earlier version and does not name the images of its training: "
-            "pass --run, or images that were not trained on"
+            "%s is of an earlier version and does not name the images of its training: "
+            "pass --run, or images that were not trained on",
+            bundle or "the bundle",
         )
     train, val = (frozenset(sha256s or ()) for sha256s in parts.values())
     found = [image.sha256[:N_SHORT_DIGITS] for image in images]

@@ -6,7 +6,6 @@ from itertools import count
 from pathlib import Path
 
 from overfly.runtime.bundle.bundle import Bundle
-from overfly.runtime.bundle.manifest import MANIFEST
 from overfly.runtime.errors import ComparisonError, RunError
 from overfly.runtime.files.hashing import sha256_file
 from overfly.training.run_layout import RUN_FILE
@@ -97,8 +96,8 @@ def _sha256_of_run(run: Path, bundles: Sequence[Bundle]) -> str:
         raise RunError(f"{run} is not a run: expected the folder written by overfly train, with its {RUN_FILE}")
     sha256 = sha256_file(run / RUN_FILE)
     if all(bundle.manifest.provenance.run_sha256 != sha256 for bundle in bundles):
-        manifests = [str(bundle.path / MANIFEST) for bundle in bundles]
-        what = f"{manifests[0]} was not" if len(bundles) == 1 else f"none of {', '.join(manifests)} was"
+        paths = ", ".join(str(bundle.path) for bundle in bundles)
+        what = f"the bundle {paths} was not" if len(bundles) == 1 else f"none of the bundles {paths} was"
         raise RunError(
             f"{what} exported from {run}: the SHA-256 of its {RUN_FILE} differs; pass the run that the bundle was "
             "made from, or export it again"
@@ -110,7 +109,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """Return the names of different bundles: the last parts of their paths, as few as tell them apart."""
     parts = [path.resolve().parts for path in paths]
     for n_parts in count(1):
-        names = ["/".join(of[-n_parts:]) for of in parts]
+        names = [Path(*of[-n_parts:]).as_posix() for of in parts]
         if len(set(names)) == len(names):
             break
     return names

@@ -81,7 +81,9 @@ def test_a_bundle_of_an_earlier_version_takes_the_hashes_from_the_split_of_the_r
     assert count_seen(images, earlier, tmp_path, run=tmp_path) == (1, 1)
     assert not caplog.records
     assert count_seen(images, earlier, tmp_path) == (0, 0)
-    assert "--run" in caplog.text
+    assert "the bundle is of an earlier version" in caplog.text
+    count_seen(images, earlier, tmp_path, bundle="small")
+    assert "small is of an earlier version" in caplog.text
 
 
 def test_an_image_that_is_there_twice_counts_twice(tmp_path):
@@ -171,6 +173,14 @@ def test_of_different_test_parts_only_the_images_in_common_are_evaluated(four_im
     source, images, counts = select_common_images(four_images, {"one": manifest(["x"]), "two": manifest(b)})
     assert (source, sorted(image.name for image in images)) == (COMMON_IMAGES, ["beach/b", "forest/c", "forest/d"])
     assert counts == [4, 3]
+
+
+def test_an_error_names_the_bundle_if_there_are_several(four_images):
+    manifests = {"one": manifest(hashes("beach/a", "forest/c")), "two": manifest([*hashes("beach/a"), "gone"])}
+    with pytest.raises(DataError, match="lacks 1 of the 2 test images of two: "):
+        select_common_images(four_images, manifests)
+    with pytest.raises(DataError, match="lacks 1 of the 2 test images of the bundle: "):
+        select_common_images(four_images, {"two": manifests["two"]})
 
 
 @pytest.mark.parametrize(

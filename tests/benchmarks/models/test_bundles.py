@@ -1,6 +1,7 @@
 """The bundles of a bench: which can be measured together, what they are called, and which run belongs to which."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,6 +67,7 @@ def test_a_single_bundle_has_no_label(opened, tmp_path):
         (("a/bundle", "b/bundle", "c/small"), ["a/bundle", "b/bundle", "c/small"]),
         (("1/x/bundle", "2/x/bundle"), ["1/x/bundle", "2/x/bundle"]),
         (("a/../small", "large"), ["small", "large"]),
+        (("/bundle", "/a/bundle"), [Path("/bundle").absolute().as_posix(), "a/bundle"]),
     ],
 )
 def test_the_names_are_as_long_as_it_takes_to_tell_them_apart(opened, tmp_path, paths, names):
@@ -85,12 +87,11 @@ def test_a_run_of_none_of_the_bundles_is_an_error_that_names_them(opened, run, t
     fakes = [FakeBundle(tmp_path / "a", run_sha256=sha256), FakeBundle(tmp_path / "b", run_sha256="0")]
     with pytest.raises(RunError) as caught:
         opened(*fakes, runs=[first, other])
-    manifests = ", ".join(str(fake.path / "manifest.json") for fake in fakes)
     assert str(caught.value) == (
-        f"none of {manifests} was exported from {other}: the "
+        f"none of the bundles {fakes[0].path}, {fakes[1].path} was exported from {other}: the "
         "SHA-256 of its run.json differs; pass the run that the bundle was made from, or export it again"
     )
-    with pytest.raises(RunError, match=r"a.manifest\.json was not exported from .*other: "):
+    with pytest.raises(RunError, match=r"the bundle .*a was not exported from .*other: "):
         opened(fakes[0], runs=[other])
     with pytest.raises(RunError, match="no is not a run"):
         opened(*fakes, runs=[tmp_path / "no"])
