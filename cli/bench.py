@@ -8,6 +8,7 @@ import click
 from overfly.cli import options
 from overfly.cli.options import option
 from overfly.cli.output import print_document
+from overfly.cli.streams import write_error
 
 
 @click.command(
@@ -27,7 +28,8 @@ from overfly.cli.output import print_document
     "runs",
     type=options.PATH,
     multiple=True,
-    help="Run that a BUNDLE was exported from; measures it in PyTorch as the baseline; may be repeated.",
+    help="Run that a BUNDLE was exported from, to measure it in PyTorch as well; may be repeated. The baseline is the "
+    "PyTorch row; with several bundles, that of the most accurate one.",
 )
 @option(
     "--device",
@@ -53,7 +55,7 @@ from overfly.cli.output import print_document
     show_default="all, or 42 with --quick",
     help="Evaluate at most about N images, the same number from each class.",
 )
-@option("--quick", is_flag=True, help="Rough estimate in about 30 seconds; the report is marked INVALID.")
+@option("--quick", is_flag=True, help="Rough estimate in about 30 seconds per bundle; the report is marked INVALID.")
 @options.no_cache
 @options.overwrite
 @options.as_json
@@ -61,7 +63,8 @@ def command(out: Path, overwrite: bool, as_json: bool, **choices: Any) -> None:
     """Measure the accuracy and the speed of every variant in BUNDLE.
 
     Prints a table and writes report.json, report.md and report.html to --out. Several bundles with the same classes,
-    such as of networks of several sizes, are measured side by side on the same images, and one is recommended.
+    such as of networks of several sizes, are measured side by side on the same images, and one is recommended; see
+    docs/measuring.md.
     """
     from overfly.benchmarks.job import BenchJob, bench
     from overfly.benchmarks.rendering.terminal import print_report
@@ -77,5 +80,5 @@ def command(out: Path, overwrite: bool, as_json: bool, **choices: Any) -> None:
         print_report(report)
         click.echo(f"report: {out / 'report.html'}")
     if failure := gate_failure(report):
-        click.echo(f"overfly: {failure}", err=True)
+        write_error(f"overfly: {failure}")
         raise click.exceptions.Exit(1)
