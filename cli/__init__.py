@@ -14,7 +14,7 @@ from functools import partial
 import click
 
 from overfly.cli.arguments import check_quotes, expand_wildcards
-from overfly.cli.streams import ReaderGoneError, discard_unread, prepare_streams, write_error
+from overfly.cli.streams import ReaderGoneError, discard_unwritten, prepare_streams, write_error
 from overfly.runtime.errors import OverflyError
 
 # In the order in which a user meets them.
@@ -127,7 +127,7 @@ def main() -> None:
     if sys.platform == "win32":
         arguments = list(expand_wildcards(arguments))
     code = run(arguments)
-    discard_unread()
+    discard_unwritten()
     sys.exit(code)
 
 
@@ -146,7 +146,7 @@ def run(arguments: Sequence[str]) -> int:
         write_error("overfly: interrupted")
         return 130
     except click.ClickException as error:
-        with suppress(ReaderGoneError):
+        with suppress(OSError):
             _renamed(error).show()
         return error.exit_code
     except ReaderGoneError:

@@ -51,18 +51,21 @@ def prepare_streams() -> None:
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors=_TRUE_BYTES)
 
 
-def discard_unread() -> None:
-    """Write what nobody reads any more to nowhere: Python flushes it at exit, and an error then is exit code 120."""
+def discard_unwritten() -> None:
+    """Discard what can't be written, because nobody reads it any more or the disk is full.
+
+    Python would try to write it again at exit, and an error then is exit code 120.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except ReaderGoneError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write_error(message: str) -> None:
-    """Write a line to standard error, if anybody reads it."""
-    with suppress(ReaderGoneError):
+    """Write a line to standard error, if that is possible: there is no other place to say that it is not."""
+    with suppress(OSError):
         click.echo(utf8_text(message), err=True)
 
 

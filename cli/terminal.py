@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overfly.cli.streams import ReaderGoneError
+from overfly.cli.streams import ReaderGoneError, write_error
 from overfly.runtime.files.names import utf8_text
 from overfly.runtime.reporter import Reporter
 
@@ -57,10 +57,10 @@ class Terminal(Reporter, AbstractContextManager["Terminal"]):
 
     def error(self, message: str) -> None:
         """Write a line that ``--quiet`` does not suppress."""
-        with suppress(ReaderGoneError):
-            if self._bars is None:
-                click.echo(utf8_text(message), err=True)
-            else:
+        if self._bars is None:
+            write_error(message)
+        else:
+            with suppress(ReaderGoneError):
                 self._bars.end_table()
                 self._bars.write_line(utf8_text(message))
 
