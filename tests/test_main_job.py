@@ -8,13 +8,17 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from overfly.benchmarks.development.strangers import flat_colors, noise
 from overfly.cli import run
 from overfly.export.deepness import run_deepness
+from overfly.export.known_score import run_known_score
 from overfly.runtime.bundle.bundle import Bundle
 from overfly.runtime.documents import write_document
+from overfly.runtime.inference.compile import read_variant
 from overfly.training.run import RUN_SCHEMA, Run, save_checkpoint
 from overfly.training.run_layout import RUN_FILE, SPLIT_FILE
 
@@ -97,6 +101,19 @@ def test_deepness_gives_all_golden_images_the_class_that_pytorch_gives(trip):
     golden = bundle.golden()
     probabilities = run_deepness(bundle.path / "deepness.onnx", golden.images, batch_size=1)
     assert (probabilities.argmax(axis=1) == golden.logits.argmax(axis=1)).sum() == len(golden.images) == 64
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_noise_and_one_color_score_lower_than_scenes(trip, variant):
+    bundle = Bundle.open(trip / "bundle")
+    model = read_variant(bundle, variant)
+    scenes = run_known_score(model, bundle.golden().images)
+    # No share of what is rejected: the threshold is the lowest score of 84 scenes, and varies with the rounding.
+    assert np.mean(scenes >= bundle.manifest.known_score.thresholds[variant]) >= 0.9
+    for strangers in (noise, flat_colors):
+        scores = run_known_score(model, strangers(bundle.manifest.image.reader()))
+        auroc = np.mean(scenes[:, np.newaxis] > scores)
+        assert auroc >= 0.9, strangers.__name__
 
 
 def make_hard(easy: Path, hard: Path) -> Path:
